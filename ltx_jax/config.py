@@ -1,0 +1,410 @@
+"""Frozen configurations of the networks.
+
+Fields carry the names of the keys in a released checkpoint's metadata, so that reading
+and writing that metadata is mechanical. Keys this code does not use are kept in `extra`
+and written back. Defaults of the dataclasses are those of the released 2B model and of
+VAE generation C; `from_metadata` applies the defaults of the PyTorch original for keys
+that are absent, which are sometimes others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Self
+
+SPATIAL_DOWN = (
+  "compress_space",
+  "compress_all",
+  "compress_space_res",
+  "compress_all_res",
+)
+TEMPORAL_DOWN = (
+  "compress_time",
+  "compress_all",
+  "compress_time_res",
+  "compress_all_res",
+)
+BLOCK_NAMES = (
+  "res_x",
+  "attn_res_x",
+  "res_x_y",
+  "compress_time",
+  "compress_space",
+  "compress_all",
+  "compress_all_x_y",
+  "compress_time_res",
+  "compress_space_res",
+  "compress_all_res",
+)
+
+
+def _freeze(value: Any) -> Any:
+  """Turns JSON values into hashable ones: lists to tuples, dicts to item tuples."""
+  if isinstance(value, Mapping):
+    return ("__dict__", tuple((k, _freeze(v)) for k, v in value.items()))
+  if isinstance(value, list | tuple):
+    return tuple(_freeze(v) for v in value)
+  return value
+
+
+def _thaw(value: Any) -> Any:
+  """The inverse of `_freeze`, with lists for tuples."""
+  if isinstance(value, tuple):
+    if len(value) == 2 and value[0] == "__dict__":
+      return {k: _thaw(v) for k, v in value[1]}
+    return [_thaw(v) for v in value]
+  return value
+
+
+def _require(config: str, key: str, value: Any, allowed: tuple) -> None:
+  if value not in allowed:
+    options = ", ".join(repr(a) for a in allowed)
+    raise ValueError(f"{config} has {key} = {value!r}; this code runs {options}.")
+
+
+class _Metadata:
+  """Reading and writing the JSON objects of a checkpoint's `config` metadata."""
+
+  DEFAULTS: dict[str, Any] = {}  # The original's, where they differ from the fields'.
+
+  @classmethod
+  def from_metadata(cls, metadata: Mapping[str, Any]) -> Self:
+    """Builds the config from one JSON object of a checkpoint's metadata.
+
+    Raises:
+      ValueError: naming key and value, where the original would run an option that no
+        released checkpoint selects.
+    """
+    names = {f.name for f in dataclasses.fields(cls)} - {"extra"}
+    known = {k: _freeze(v) for k, v in metadata.items() if k in names}
+    extra = tuple((k, _freeze(v)) for k, v in metadata.items() if k not in names)
+    return cls(**{**cls.DEFAULTS, **known}, extra=extra)
+
+  def to_metadata(self) -> dict[str, Any]:
+    """Returns the JSON object, keys that this code does not use included."""
+    fields = {f.name: _thaw(getattr(self, f.name)) for f in dataclasses.fields(self)}
+    fields.pop("extra")
+    return fields | {k: _thaw(v) for k, v in self.extra}
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerConfig(_Metadata):
+  """The denoising transformer (specification of the original: `Transformer3DModel`).
+
+  Attributes:
+    positional_embedding_max_pos: (seconds, y pixels, x pixels) that map to 1.
+    causal_temporal_positioning: whether latent frame 0 stands for one pixel frame when
+      positions are computed (0.9.5 and later).
+    rope_spacing: `exponential` in every release; `inverse_exponential` is the control
+      of the paper's ablation, written to the metadata only where it is chosen.
+  """
+
+  num_attention_heads: int = 32
+  attention_head_dim: int = 64
+  num_layers: int = 28
+  in_channels: int = 128
+  out_channels: int = 128
+  cross_attention_dim: int = 2048
+  caption_channels: int = 4096
+  attention_bias: bool = True
+  activation_fn: str = "gelu-approximate"
+  norm_elementwise_affine: bool = False
+  norm_eps: float = 1e-6
+  standardization_norm: str = "rms_norm"
+  qk_norm: str | None = "rms_norm"
+  adaptive_norm: str = "single_scale_shift"
+  positional_embedding_type: str = "rope"
+  positional_embedding_theta: float = 10000.0
+  positional_embedding_max_pos: tuple[int, ...] = (20, 2048, 2048)
+  timestep_scale_multiplier: float = 1000.0
+  causal_temporal_positioning: bool = False
+  rope_spacing: str = "exponential"
+  extra: tuple[tuple[str, Any], ...] = ()
+
+  def __post_init__(self):
+    name = "The transformer's config"
+    _require(name, "activation_fn", self.activation_fn, ("gelu-approximate",))
+    _require(name, "standardization_norm", self.standardization_norm, ("rms_norm",))
+    _require(name, "adaptive_norm", self.adaptive_norm, ("single_scale_shift",))
+    _require(name, "norm_elementwise_affine", self.norm_elementwise_affine, (False,))
+    _require(name, "qk_norm", self.qk_norm, ("rms_norm", None))
+    positional = self.positional_embedding_type
+    _require(name, "positional_embedding_type", positional, ("rope",))
+    spacings = ("exponential", "inverse_exponential")
+    _require(name, "rope_spacing", self.rope_spacing, spacings)
+
+  @property
+  def width(self) -> int:
+    """d, the width of the residual stream."""
+    return self.num_attention_heads * self.attention_head_dim
+
+  def to_metadata(self) -> dict[str, Any]:
+    metadata = super().to_metadata()
+    if self.rope_spacing == "exponential":
+      metadata.pop("rope_spacing")
+    return metadata
+
+
+TRANSFORMER_2B = TransformerConfig()
+TRANSFORMER_13B = TransformerConfig(
+  attention_head_dim=128,
+  num_layers=48,
+  cross_attention_dim=4096,
+  causal_temporal_positioning=True,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+  """One entry of a VAE's block list: `[name, {...}]` in the metadata.
+
+  Attributes:
+    name: One of `BLOCK_NAMES`.
+    num_layers: Residual blocks of a `res_x` or `attn_res_x` stage.
+    multiplier: How channels grow downwards and shrink upwards; None is the original's
+      default for the kind (2 in the encoder and for `res_x_y`, 1 for the decoder's
+      compress blocks).
+    residual: Whether a decoder's compress block adds its shuffled input.
+    inject_noise: Whether residual blocks add noise of learned strength (decoder only).
+    attention_head_dim: Width of a head of `attn_res_x`.
+  """
+
+  name: str
+  num_layers: int = 1
+  multiplier: int | None = None
+  residual: bool = False
+  inject_noise: bool = False
+  attention_head_dim: int | None = None
+
+  def __post_init__(self):
+    _require("A VAE block", "name", self.name, BLOCK_NAMES)
+
+  @classmethod
+  def from_metadata(cls, entry: Any) -> Block:
+    """Reads `[name, int or dict]`; an int n stands for {"num_layers": n}."""
+    name, params = entry
+    if isinstance(params, int):
+      params = {"num_layers": params}
+    names = {f.name for f in dataclasses.fields(cls)} - {"name"}
+    unknown = sorted(set(params) - names)
+    if unknown:
+      raise ValueError(f"VAE block {name!r} has unknown parameters {unknown}.")
+    return cls(name, **params)
+
+  def to_metadata(self) -> list:
+    """Writes `[name, {...}]` with what differs from the defaults, and num_layers."""
+    params = {
+      f.name: getattr(self, f.name)
+      for f in dataclasses.fields(self)
+      if f.name != "name" and getattr(self, f.name) != f.default
+    }
+    if self.name in ("res_x", "attn_res_x"):
+      params["num_layers"] = self.num_layers
+    return [self.name, params]
+
+
+def _res(num_layers: int, inject_noise: bool = False) -> Block:
+  return Block("res_x", num_layers, inject_noise=inject_noise)
+
+
+def _up() -> Block:
+  return Block("compress_all", multiplier=2, residual=True)
+
+
+ENCODER_A = (
+  _res(4),
+  Block("compress_all"),
+  Block("res_x_y"),
+  _res(3),
+  Block("compress_all"),
+  Block("res_x_y"),
+  _res(3),
+  Block("compress_all"),
+  _res(3),
+  _res(4),
+)
+DECODER_B = (
+  _res(5, True),
+  _up(),
+  _res(6, True),
+  _up(),
+  _res(7, True),
+  _up(),
+  _res(8),
+)
+ENCODER_C = (
+  _res(4),
+  Block("compress_space_res", multiplier=2),
+  _res(6),
+  Block("compress_time_res", multiplier=2),
+  _res(6),
+  Block("compress_all_res", multiplier=2),
+  _res(2),
+  Block("compress_all_res", multiplier=2),
+  _res(2),
+)
+DECODER_C = (_res(5), _up(), _res(5), _up(), _res(5), _up(), _res(5))
+
+
+@dataclasses.dataclass(frozen=True)
+class VAEConfig(_Metadata):
+  """The Video-VAE (the original's `CausalVideoAutoencoder`).
+
+  `decoder_blocks` is listed as in the metadata, from pixels to latents; the decoder
+  walks it backwards.
+  """
+
+  dims: int = 3
+  in_channels: int = 3
+  out_channels: int = 3
+  latent_channels: int = 128
+  encoder_blocks: tuple[Block, ...] = ENCODER_C
+  decoder_blocks: tuple[Block, ...] = DECODER_C
+  patch_size: int = 4
+  latent_log_var: str = "uniform"
+  norm_layer: str = "pixel_norm"
+  use_quant_conv: bool = False
+  normalize_latent_channels: bool = False
+  causal_decoder: bool = False
+  timestep_conditioning: bool = True
+  encoder_base_channels: int = 128
+  decoder_base_channels: int = 128
+  spatial_padding_mode: str = "zeros"
+  extra: tuple[tuple[str, Any], ...] = ()
+
+  def __post_init__(self):
+    name = "The VAE's config"
+    _require(name, "dims", self.dims, (3,))
+    log_vars = ("uniform", "per_channel", "constant", "none")
+    _require(name, "latent_log_var", self.latent_log_var, log_vars)
+    norms = ("pixel_norm", "group_norm", "layer_norm")
+    _require(name, "norm_layer", self.norm_layer, norms)
+    paddings = ("zeros", "replicate", "reflect")
+    _require(name, "spatial_padding_mode", self.spatial_padding_mode, paddings)
+    if self.use_quant_conv and self.latent_log_var in ("uniform", "constant"):
+      raise ValueError(
+        f"{name} has use_quant_conv with latent_log_var = {self.latent_log_var!r}; "
+        "a quant conv goes with 'per_channel' or 'none'."
+      )
+
+  @classmethod
+  def from_metadata(cls, metadata: Mapping[str, Any]) -> VAEConfig:
+    """Builds the config from the `vae` object of a checkpoint's metadata.
+
+    Raises:
+      ValueError: where the class is another one, or an option is not known.
+    """
+    metadata = dict(metadata)
+    class_name = metadata.get("_class_name", "CausalVideoAutoencoder")
+    if class_name != "CausalVideoAutoencoder":
+      raise ValueError(
+        f"The VAE's config has _class_name = {class_name!r}; this code runs "
+        "'CausalVideoAutoencoder'."
+      )
+    blocks = metadata.pop("blocks", None)
+    double_z = metadata.get("double_z", True)
+    defaults = {
+      "patch_size": 1,
+      "latent_log_var": "per_channel" if double_z else "none",
+      "norm_layer": "group_norm",
+      "use_quant_conv": True,
+      "timestep_conditioning": False,
+    }
+    metadata = defaults | metadata
+    for key in ("encoder_blocks", "decoder_blocks"):
+      entries = metadata.pop(key, None) or blocks
+      if not entries:
+        raise ValueError(f"The VAE's config has neither {key!r} nor 'blocks'.")
+      metadata[key] = tuple(Block.from_metadata(entry) for entry in entries)
+    return super().from_metadata(metadata)
+
+  def to_metadata(self) -> dict[str, Any]:
+    metadata = super().to_metadata()
+    for key in ("encoder_blocks", "decoder_blocks"):
+      metadata[key] = [block.to_metadata() for block in getattr(self, key)]
+    return {"_class_name": "CausalVideoAutoencoder"} | metadata
+
+  @property
+  def spatial_factor(self) -> int:
+    """Pixels a side of one latent position (32 in the releases)."""
+    halvings = sum(block.name in SPATIAL_DOWN for block in self.encoder_blocks)
+    return self.patch_size * 2**halvings
+
+  @property
+  def temporal_factor(self) -> int:
+    """Frames of one latent position after the first (8 in the releases)."""
+    return 2 ** sum(block.name in TEMPORAL_DOWN for block in self.encoder_blocks)
+
+  @property
+  def moment_channels(self) -> int:
+    """Channels of the encoder's last convolution."""
+    extra = {"uniform": 1, "constant": 1, "none": 0}
+    return self.latent_channels + extra.get(self.latent_log_var, self.latent_channels)
+
+  def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
+    """(f, h, w) of a clip; partial positions are rounded up."""
+    return (
+      math.ceil((frames - 1) / self.temporal_factor) + 1,
+      math.ceil(height / self.spatial_factor),
+      math.ceil(width / self.spatial_factor),
+    )
+
+
+VAE_A = VAEConfig(
+  encoder_blocks=ENCODER_A, decoder_blocks=ENCODER_A, timestep_conditioning=False
+)
+VAE_B = VAEConfig(encoder_blocks=ENCODER_A, decoder_blocks=DECODER_B)
+VAE_C = VAEConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class SchedulerConfig(_Metadata):
+  """The rectified-flow scheduler of a checkpoint (`diffusion.schedules`)."""
+
+  num_train_timesteps: int = 1000
+  shifting: str | None = None
+  base_resolution: int | None = 1024
+  target_shift_terminal: float | None = None
+  sampler: str = "Uniform"
+  shift: float | None = None
+  extra: tuple[tuple[str, Any], ...] = ()
+
+  def __post_init__(self):
+    name = "The scheduler's config"
+    _require(name, "shifting", self.shifting, (None, "SD3", "SimpleDiffusion"))
+    samplers = ("Uniform", "LinearQuadratic", "Constant")
+    _require(name, "sampler", self.sampler, samplers)
+
+
+@dataclasses.dataclass(frozen=True)
+class TextEncoderConfig(_Metadata):
+  """A T5 v1.1 encoder, with the key names of its Hugging Face `config.json`."""
+
+  vocab_size: int = 32128
+  d_model: int = 4096
+  d_kv: int = 64
+  d_ff: int = 10240
+  num_layers: int = 24
+  num_heads: int = 64
+  relative_attention_num_buckets: int = 32
+  relative_attention_max_distance: int = 128
+  layer_norm_epsilon: float = 1e-6
+  feed_forward_proj: str = "gated-gelu"
+  extra: tuple[tuple[str, Any], ...] = ()
+
+  def __post_init__(self):
+    name = "The text encoder's config"
+    _require(name, "feed_forward_proj", self.feed_forward_proj, ("gated-gelu",))
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """The configs of a whole model; None where a part is absent."""
+
+  transformer: TransformerConfig | None
+  vae: VAEConfig | None
+  scheduler: SchedulerConfig
+  text_encoder: TextEncoderConfig | None = None
+  name: str | None = None

@@ -1,0 +1,55 @@
+"""What differs between CPU, GPU and TPU, as one named policy a platform.
+
+Models are the same code everywhere. A policy says in which precision they compute,
+which attention and convolution kernels they use, and whether buffers are donated. It is
+passed in by whoever builds a model, never read from `jax.devices()` while tracing, so a
+program can be compiled for a machine that is not there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+Attention = Literal["xla", "cudnn"]
+Convolution = Literal["direct", "measured"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+  """How a platform runs the networks.
+
+  Attributes:
+    name: The platform, as `jax.default_backend()` calls it.
+    dtype: Compute dtype of matmuls and convolutions, and of weights when sampling.
+    attention: `xla` works in chunks of queries; `cudnn` is the fused GPU kernel.
+    convolution: `direct` is XLA's 3-D convolution; `measured` picks, per shape, the
+      form that was fastest on a CPU (see `models.vae_layers.causal_conv`).
+    donate: Whether compiled steps take over their inputs' buffers.
+  """
+
+  name: str
+  dtype: Literal["float32", "bfloat16", "float16"]
+  attention: Attention
+  convolution: Convolution
+  donate: bool = True
+
+
+CPU = Policy("cpu", "float32", "xla", "measured")
+GPU = Policy("gpu", "bfloat16", "cudnn", "direct")
+TPU = Policy("tpu", "bfloat16", "xla", "direct")
+
+POLICIES = {policy.name: policy for policy in (CPU, GPU, TPU)}
+
+
+def policy_for(platform: str) -> Policy:
+  """Returns the policy of `platform` ("cpu", "gpu" or "tpu").
+
+  Raises:
+    ValueError: for any other name.
+  """
+  if platform not in POLICIES:
+    raise ValueError(
+      f"No policy for platform {platform!r}; known are {', '.join(POLICIES)}."
+    )
+  return POLICIES[platform]

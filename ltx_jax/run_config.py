@@ -1,0 +1,172 @@
+"""Frozen configurations of training runs: what `configs/*.py` return.
+
+A recipe is a plain dataclass built in Python and overridden on the command line. The
+resolved config is saved as JSON with every run and checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from ltx_jax.config import SchedulerConfig, TextEncoderConfig, TransformerConfig
+from ltx_jax.config import VAEConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+  """AdamW, or Muon on kernels with AdamW on the rest; warm-up, then cosine.
+
+  Attributes:
+    learning_rate: Peak rate of AdamW.
+    muon_learning_rate: Peak rate of Muon's kernels; unused by `adamw`.
+    final_fraction: The cosine ends at this fraction of the peak.
+    clip_norm: Gradients are scaled to this global norm where they exceed it.
+    accumulate: Micro-batches whose gradients are averaged before one update.
+    ema_decay: Decay of the averaged parameters; 0 keeps none.
+  """
+
+  name: Literal["adamw", "muon"] = "adamw"
+  learning_rate: float = 1e-4
+  muon_learning_rate: float = 5e-3
+  b1: float = 0.9
+  b2: float = 0.99
+  weight_decay: float = 1e-2
+  warmup_steps: int = 100
+  final_fraction: float = 0.02
+  clip_norm: float = 1.0
+  accumulate: int = 1
+  ema_decay: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+  """Devices per axis; -1 takes those that are left. Batches split over both axes."""
+
+  data: int = -1
+  fsdp: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Bucket:
+  """One size of clips, with its share of the batches."""
+
+  frames: int
+  height: int
+  width: int
+  weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """A part of a run: how long, which buckets, how much a batch.
+
+  Attributes:
+    tokens: Global token budget of a batch, in latent positions; the batch size of a
+      bucket is the budget over its tokens, rounded down, at least one.
+  """
+
+  steps: int
+  buckets: tuple[Bucket, ...]
+  tokens: int
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputConfig:
+  """Where a run writes, and how often (in steps)."""
+
+  folder: str = "runs/run"
+  log_every: int = 20
+  sample_every: int = 500
+  save_every: int = 250
+  keep: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class VAELossConfig:
+  """Weights of the VAE's losses (paper, section on the Video-VAE).
+
+  Attributes:
+    wavelet: Weight of the L1 over 3-D wavelet bands, reached linearly between the two
+      steps of `wavelet_ramp`.
+    kl: Weight of the KL divergence, per latent element.
+    max_sigma: The decoder sees latents at noise levels U[0, max_sigma].
+    clean_probability: Share of the clips decoded at sigma = 0.
+    statistics_decay: Decay of the running mean and std of the encoder's means.
+  """
+
+  mse: float = 1.0
+  wavelet: float = 0.1
+  wavelet_ramp: tuple[int, int] = (0, 1)
+  kl: float = 1e-4
+  max_sigma: float = 0.2
+  clean_probability: float = 0.0
+  statistics_decay: float = 0.99
+
+
+@dataclasses.dataclass(frozen=True)
+class VAERun:
+  """Everything `train/vae.py` needs."""
+
+  vae: VAEConfig
+  stages: tuple[Stage, ...]
+  loss: VAELossConfig = VAELossConfig()
+  optimizer: OptimizerConfig = OptimizerConfig()
+  mesh: MeshConfig = MeshConfig()
+  output: OutputConfig = OutputConfig()
+  dtype: Literal["float32", "bfloat16"] = "float32"
+  seed: int = 0
+
+  @property
+  def steps(self) -> int:
+    """Optimiser steps of the whole run."""
+    return sum(stage.steps for stage in self.stages)
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowConfig:
+  """How the transformer is trained (`diffusion.timesteps`, `diffusion.flow`).
+
+  Attributes:
+    first_frame_probability: Share of the clips whose first latent frame is given.
+    first_frame_max_sigma: Given frames get a noise level U[0, this].
+    caption_dropout: Share of the captions replaced by "".
+    quantiles: The density of timesteps is constant beyond these two.
+  """
+
+  first_frame_probability: float = 0.1
+  first_frame_max_sigma: float = 0.15
+  caption_dropout: float = 0.1
+  quantiles: tuple[float, float] = (0.005, 0.999)
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerRun:
+  """Everything `train/transformer.py` needs.
+
+  Attributes:
+    vae: Checkpoint of the VAE that makes the latents.
+    text_encoder: `trained` jointly with the transformer, or `frozen`.
+    variants: Renderings of each caption and bucket that are encoded once and kept.
+  """
+
+  transformer: TransformerConfig
+  text: TextEncoderConfig
+  scheduler: SchedulerConfig
+  vae: str
+  tokenizer: str
+  stages: tuple[Stage, ...]
+  text_encoder: Literal["frozen", "trained"] = "frozen"
+  flow: FlowConfig = FlowConfig()
+  optimizer: OptimizerConfig = OptimizerConfig()
+  mesh: MeshConfig = MeshConfig()
+  output: OutputConfig = OutputConfig()
+  variants: int = 8
+  fps: float = 24.0
+  dtype: Literal["float32", "bfloat16"] = "float32"
+  seed: int = 0
+
+  @property
+  def steps(self) -> int:
+    """Optimiser steps of the whole run."""
+    return sum(stage.steps for stage in self.stages)

@@ -1,0 +1,56 @@
+"""Array types and the letters of their dimensions, listed once.
+
+| letter | meaning                          | letter | meaning                   |
+|--------|----------------------------------|--------|---------------------------|
+| b      | batch                            | n      | video tokens, n = f h w   |
+| f h w  | latent frames, height, width     | m      | text tokens               |
+| F H W  | frames, height, width in pixels  | e      | text embedding width      |
+| c      | channels                         | d      | transformer width         |
+| s      | denoising steps                  | k      | attention heads           |
+| l      | layers of a scanned stack        | x      | width of one head         |
+
+Layout is channels last everywhere; other layouts exist only in `checkpoints`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+AnyArray = jax.Array | np.ndarray
+
+Params = dict[str, Any]
+"""A nested dict of arrays, what every network's parameters are."""
+
+Key = jax.Array
+"""A typed JAX random key (`jax.random.key`)."""
+
+Video = Float[AnyArray, "b F H W 3"]
+"""Pixels in [-1, 1]."""
+
+Latents = Float[AnyArray, "b f h w c"]
+Tokens = Float[AnyArray, "b n c"]
+Coords = Float[AnyArray, "b n 3"]
+"""Positions of tokens: (seconds, y in pixels, x in pixels)."""
+
+Text = Float[AnyArray, "b m e"]
+TextMask = Bool[AnyArray, "b m"] | Int[AnyArray, "b m"]
+"""True (1) for a real token, False (0) for padding."""
+
+
+class VelocityFn(Protocol):
+  """The network as the samplers and losses see it."""
+
+  def __call__(
+    self,
+    tokens: Tokens,
+    coords: Coords,
+    text: Text,
+    mask: TextMask,
+    sigma: Float[AnyArray, "b"] | Float[AnyArray, "b n"],
+  ) -> Tokens:
+    """Returns the velocity v = noise - x0 at noise level `sigma` in [0, 1]."""
+    ...
