@@ -1,0 +1,353 @@
+"""Reading and writing safetensors files, one tensor at a time.
+
+A safetensors file is an 8-byte little-endian length n, n bytes of JSON that give each
+tensor's dtype, shape and byte range, and the bytes of the tensors, back to back
+(https://github.com/huggingface/safetensors). The library of that name reads such a file
+through a memory map, or as a whole; here every tensor is read with a plain seek and
+read, straight into the slice of the stacked array where it will live, so that neither a
+mapped copy of the file nor a second copy of the model counts against host memory. What
+is written equals, byte for byte, what the library writes for the same tensors, which
+the tests check.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+from jaxtyping import Shaped
+
+NpArray = Shaped[np.ndarray, "..."]
+
+# In the library's order: files hold the tensors of the last dtypes first, so that every
+# tensor starts at a multiple of its item size.
+DTYPES: dict[str, np.dtype] = {
+  "BOOL": np.dtype(np.bool_),
+  "U8": np.dtype(np.uint8),
+  "I8": np.dtype(np.int8),
+  "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+  "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+  "I16": np.dtype(np.int16),
+  "U16": np.dtype(np.uint16),
+  "F16": np.dtype(np.float16),
+  "BF16": np.dtype(ml_dtypes.bfloat16),
+  "I32": np.dtype(np.int32),
+  "U32": np.dtype(np.uint32),
+  "F32": np.dtype(np.float32),
+  "C64": np.dtype(np.complex64),
+  "F64": np.dtype(np.float64),
+  "I64": np.dtype(np.int64),
+  "U64": np.dtype(np.uint64),
+}
+CODES = {dtype: code for code, dtype in DTYPES.items()}
+_ORDER = {code: index for index, code in enumerate(DTYPES)}
+_MAX_HEADER = 100_000_000  # The library's own limit: a longer one is not a header.
+
+
+class Entry(NamedTuple):
+  """Where one tensor lies: byte range [start, end) counted from the file's start."""
+
+  dtype: np.dtype
+  shape: tuple[int, ...]
+  start: int
+  end: int
+
+
+class Reader(contextlib.AbstractContextManager):
+  """An open safetensors file; a context manager, made by `open_safetensors`.
+
+  Attributes:
+    path: The file.
+    metadata: The strings under `__metadata__`, empty if there are none.
+    names: The tensors' names, in the order of their bytes.
+  """
+
+  def __init__(self, path: pathlib.Path):
+    self.path = path
+    self._file = _open(path)
+    try:
+      header, data_start, size = _read_header(self._file, path)
+      self.metadata = _check_metadata(header.pop("__metadata__", {}), path)
+      self._entries = _check_entries(header, data_start, size, path)
+    except BaseException:
+      self._file.close()
+      raise
+    self.names: tuple[str, ...] = tuple(self._entries)
+
+  def __exit__(self, *exc_info: object) -> None:
+    self.close()
+
+  def __contains__(self, name: str) -> bool:
+    return name in self._entries
+
+  def close(self) -> None:
+    self._file.close()
+
+  def shape(self, name: str) -> tuple[int, ...]:
+    return self._entry(name).shape
+
+  def dtype(self, name: str) -> np.dtype:
+    return self._entry(name).dtype
+
+  def read(self, name: str) -> NpArray:
+    """Returns one tensor as a new array of the dtype in the file."""
+    entry = self._entry(name)
+    out = np.empty(entry.shape, entry.dtype)
+    self._fill(name, out)
+    return out
+
+  def read_into(self, name: str, out: NpArray) -> None:
+    """Reads one tensor into `out`, an array or a view of the same shape.
+
+    A contiguous `out` of the file's dtype is filled by the read itself; for any other
+    the tensor is read beside it and cast while it is copied.
+
+    Raises:
+      ValueError: where the shapes differ, or the file ended early.
+    """
+    entry = self._entry(name)
+    if entry.shape != out.shape:
+      raise ValueError(
+        f"Tensor {name!r} of {self.path} has shape {entry.shape}; the array to read it "
+        f"into has {out.shape}."
+      )
+    if out.flags.c_contiguous and out.dtype == entry.dtype:
+      self._fill(name, out)
+    else:
+      out[...] = self.read(name)
+
+  def _entry(self, name: str) -> Entry:
+    if name not in self._entries:
+      raise ValueError(f"{self.path} has no tensor named {name!r}.")
+    return self._entries[name]
+
+  def _fill(self, name: str, out: np.ndarray) -> None:
+    entry = self._entries[name]
+    target = memoryview(out.reshape(-1).view(np.uint8))
+    self._file.seek(entry.start)
+    done = 0
+    while done < len(target):  # One read returns at most 2 GiB on Linux.
+      count = self._file.readinto(target[done:])
+      if not count:
+        raise ValueError(
+          f"{self.path} ended {len(target) - done} bytes early while tensor {name!r} "
+          "was read; it changed since it was opened."
+        )
+      done += count
+
+
+def open_safetensors(path: str | os.PathLike[str]) -> Reader:
+  """Opens a safetensors file and checks all of its header.
+
+  Raises:
+    ValueError: in one sentence that names the file and what was found, where there is
+      no such file, or it is truncated or malformed.
+  """
+  return Reader(pathlib.Path(path))
+
+
+def _open(path: pathlib.Path) -> Any:
+  if not path.is_file():
+    found = "a folder" if path.is_dir() else "nothing"
+    raise ValueError(f"Expected a safetensors file at {path} and found {found}.")
+  return open(path, "rb", buffering=0)
+
+
+def _read_header(file: Any, path: pathlib.Path) -> tuple[dict[str, Any], int, int]:
+  """Returns the header's JSON object, where the tensors start, and the file's size."""
+  size = os.fstat(file.fileno()).st_size
+  if size < 8:
+    raise ValueError(
+      f"{path} has {size} bytes, too few for a safetensors file, which starts with the "
+      "8-byte length of its header."
+    )
+  length = int.from_bytes(file.read(8), "little")
+  if length > _MAX_HEADER:
+    raise _malformed(
+      path,
+      f"its first 8 bytes would make the header {length} bytes long, over the format's "
+      f"limit of {_MAX_HEADER}",
+    )
+  if length > size - 8:
+    raise ValueError(
+      f"{path} is truncated: its header should have {length} bytes and {size - 8} are "
+      "there."
+    )
+  try:
+    raw = file.read(length).decode("utf-8")
+    header = json.loads(raw, object_pairs_hook=_unique)
+  except (UnicodeDecodeError, json.JSONDecodeError, _DuplicateKey) as error:
+    raise _malformed(path, f"its header is no JSON object ({error})") from None
+  if not isinstance(header, dict):
+    raise _malformed(path, f"its header is a JSON {type(header).__name__}, no object")
+  return header, 8 + length, size
+
+
+def _malformed(path: pathlib.Path, found: str) -> ValueError:
+  return ValueError(f"{path} is no well-formed safetensors file: {found}.")
+
+
+class _DuplicateKey(Exception):
+  pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  result = dict(pairs)
+  if len(result) != len(pairs):
+    names = [name for name, _ in pairs]
+    twice = next(name for name in names if names.count(name) > 1)
+    raise _DuplicateKey(f"{twice!r} is there twice")
+  return result
+
+
+def _check_metadata(metadata: Any, path: pathlib.Path) -> dict[str, str]:
+  if not isinstance(metadata, dict):
+    raise _malformed(path, "its __metadata__ is no JSON object")
+  for key, value in metadata.items():
+    if not isinstance(value, str):
+      raise _malformed(path, f"its metadata {key!r} is no string")
+  return metadata
+
+
+def _check_entries(
+  header: dict[str, Any], data_start: int, size: int, path: pathlib.Path
+) -> dict[str, Entry]:
+  """Turns the header into entries sorted by position, without holes or overlaps."""
+  entries = [(name, _entry(name, info, path)) for name, info in header.items()]
+  entries.sort(key=lambda item: (item[1].start, item[1].end))
+  end = 0
+  for name, entry in entries:
+    if entry.start != end:
+      raise _malformed(
+        path,
+        f"tensor {name!r} starts at byte {entry.start} of the data where {end} was "
+        "expected",
+      )
+    end = entry.end
+  there = size - data_start
+  if there != end:
+    found = f"its tensors take {end} bytes and {there} are there"
+    if there < end:
+      raise ValueError(f"{path} is truncated: {found}.")
+    raise _malformed(path, found)
+  return {
+    name: entry._replace(start=data_start + entry.start, end=data_start + entry.end)
+    for name, entry in entries
+  }
+
+
+def _entry(name: str, info: Any, path: pathlib.Path) -> Entry:
+  keys = {"dtype", "shape", "data_offsets"}
+  if not isinstance(info, dict) or set(info) != keys:
+    raise _malformed(path, f"tensor {name!r} needs exactly {', '.join(sorted(keys))}")
+  if info["dtype"] not in DTYPES:
+    raise ValueError(
+      f"{path} has tensor {name!r} of dtype {info['dtype']!r}; this code reads "
+      f"{', '.join(DTYPES)}."
+    )
+  shape, offsets = info["shape"], info["data_offsets"]
+  if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
+    raise _malformed(
+      path, f"tensor {name!r} has shape {shape} and data_offsets {offsets}"
+    )
+  dtype = DTYPES[info["dtype"]]
+  needed = math.prod(shape) * dtype.itemsize
+  if offsets[1] - offsets[0] != needed:
+    raise _malformed(
+      path,
+      f"tensor {name!r} of shape {shape} and dtype {info['dtype']} needs {needed} bytes "
+      f"and has data_offsets {offsets}",
+    )
+  return Entry(dtype, tuple(shape), *offsets)
+
+
+def _naturals(value: Any) -> bool:
+  return isinstance(value, list) and all(type(v) is int and v >= 0 for v in value)
+
+
+TensorToWrite = tuple[str, tuple[int, ...], np.dtype, Callable[[], NpArray]]
+
+
+def write_safetensors(
+  path: str | os.PathLike[str],
+  tensors: Iterable[TensorToWrite],
+  metadata: dict[str, str] | None = None,
+) -> None:
+  """Writes a safetensors file tensor by tensor, under a temporary name at first.
+
+  Args:
+    path: The file; what is there is replaced only once the new one is complete.
+    tensors: (name, shape, dtype, producer); each producer is called once, when its
+      turn comes, and its array is dropped after writing. Whatever the order given, the
+      file holds large item sizes first and names sorted, as the library writes it.
+    metadata: Strings kept in the header, sorted by key.
+
+  Raises:
+    ValueError: where a name comes twice, a dtype has no code in the format, a producer
+      returns another shape or dtype than promised, or the folder does not exist.
+  """
+  path = pathlib.Path(path)
+  if not path.parent.is_dir():
+    raise ValueError(f"Cannot write {path}: {path.parent} is not a folder.")
+  listed = list(tensors)
+  for name, _, dtype, _ in listed:
+    if np.dtype(dtype) not in CODES:
+      raise ValueError(f"Tensor {name!r} has dtype {dtype}, unknown to safetensors.")
+  listed.sort(key=lambda t: (-_ORDER[CODES[np.dtype(t[2])]], t[0].encode()))
+  header = _header(listed, metadata)
+  with atomic_file(path) as file:
+    file.write(len(header).to_bytes(8, "little"))
+    file.write(header)
+    for tensor in listed:
+      _write_tensor(file, tensor)
+
+
+def _write_tensor(file: Any, tensor: TensorToWrite) -> None:
+  """Writes one tensor's bytes; its array dies with this call."""
+  name, shape, dtype, producer = tensor
+  array = producer()
+  if array.shape != tuple(shape) or array.dtype != np.dtype(dtype):
+    raise ValueError(
+      f"Tensor {name!r} was announced as {np.dtype(dtype)} of shape {tuple(shape)} "
+      f"and came as {array.dtype} of shape {array.shape}."
+    )
+  file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+def _header(listed: list[TensorToWrite], metadata: dict[str, str] | None) -> bytes:
+  header: dict[str, Any] = {}
+  if metadata:
+    header["__metadata__"] = dict(sorted(metadata.items()))
+  end = 0
+  for name, shape, dtype, _ in listed:
+    if name in header:
+      raise ValueError(f"Tensor {name!r} is to be written twice.")
+    start, end = end, end + math.prod(shape) * np.dtype(dtype).itemsize
+    header[name] = {
+      "dtype": CODES[np.dtype(dtype)],
+      "shape": [int(n) for n in shape],
+      "data_offsets": [start, end],
+    }
+  raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+  return raw + b" " * (-len(raw) % 8)  # So that the tensors' bytes start aligned.
+
+
+@contextlib.contextmanager
+def atomic_file(path: pathlib.Path) -> Any:
+  """Opens a file for writing that takes the name `path` only if all went well."""
+  temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+  try:
+    with open(temporary, "wb") as file:
+      yield file
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
