@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, TypeVar
 
 SPATIAL_DOWN = (
   "compress_space",
@@ -64,13 +64,19 @@ def _require(config: str, key: str, value: Any, allowed: tuple) -> None:
     raise ValueError(f"{config} has {key} = {value!r}; this code runs {options}.")
 
 
+_Config = TypeVar("_Config", bound="_Metadata")
+
+
 class _Metadata:
   """Reading and writing the JSON objects of a checkpoint's `config` metadata."""
 
-  DEFAULTS: dict[str, Any] = {}  # The original's, where they differ from the fields'.
+  # The original's defaults, where they differ from the fields'.
+  DEFAULTS: ClassVar[dict[str, Any]] = {}
 
   @classmethod
-  def from_metadata(cls, metadata: Mapping[str, Any]) -> Self:
+  def from_metadata(  # noqa: PYI019 (beartype resolves no Self through the hook)
+    cls: type[_Config], metadata: Mapping[str, Any]
+  ) -> _Config:
     """Builds the config from one JSON object of a checkpoint's metadata.
 
     Raises:
