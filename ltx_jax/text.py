@@ -1,0 +1,119 @@
+"""Prompts to T5's tokens, with the tokenizer that lies beside a text encoder.
+
+Prompts are stripped and nothing else: no lower-casing, no cleaning. Tokens end with the
+end-of-sequence token and are padded to a fixed length, as the PyTorch original does.
+This is the only place that imports `transformers`, and only when a tokenizer is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+MAX_TOKENS = 256
+
+
+class Tokenizer(Protocol):
+  """What this module needs of a tokenizer from `transformers`."""
+
+  model_max_length: int
+  pad_token_id: int
+  eos_token_id: int
+
+  def __call__(
+    self, text: list[str], *, truncation: bool, verbose: bool
+  ) -> dict[str, Any]: ...
+
+  def __len__(self) -> int: ...
+
+
+def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
+  """Reads a T5 tokenizer in the Hugging Face layout, without touching the network.
+
+  Args:
+    folder: Holds `spiece.model` or `tokenizer.json`, and `tokenizer_config.json`.
+
+  Raises:
+    ValueError: where the folder holds no tokenizer, or one that cannot be read.
+  """
+  folder = pathlib.Path(folder)
+  files = ("spiece.model", "tokenizer.json")
+  if not any((folder / name).is_file() for name in files):
+    found = "a folder without them" if folder.is_dir() else "no such folder"
+    raise ValueError(
+      f"Expected a tokenizer ({' or '.join(files)}) in {folder} and found {found}; "
+      "put there the `tokenizer` folder that belongs to the text encoder."
+    )
+  from transformers import T5Tokenizer
+
+  try:
+    return T5Tokenizer.from_pretrained(folder, local_files_only=True)
+  except (
+    Exception
+  ) as error:  # What it raises depends on the part that it could not read.
+    raise ValueError(
+      f"The tokenizer in {folder} could not be read ({error}); copy or train it again."
+    ) from error
+
+
+def token_limit(tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS) -> int:
+  """Returns how many tokens a prompt may have, the end-of-sequence token included."""
+  if max_tokens < 1:
+    raise ValueError(f"max_tokens is {max_tokens}; a prompt needs at least 1 token.")
+  return min(max_tokens, tokenizer.model_max_length)
+
+
+def tokenize(
+  tokenizer: Tokenizer, prompts: Sequence[str], max_tokens: int = MAX_TOKENS
+) -> tuple[Int[np.ndarray, "b m"], Bool[np.ndarray, "b m"]]:
+  """Turns prompts into tokens of one length.
+
+  Args:
+    prompts: At least one; what is longer than the limit is cut (`truncation_note`).
+    max_tokens: The length m, unless the tokenizer's own limit is lower.
+
+  Returns:
+    Tokens (int32), and a mask that is True for real tokens, the end-of-sequence token
+    included.
+
+  Raises:
+    ValueError: where there is no prompt, or a single string in place of a list.
+  """
+  limit = token_limit(tokenizer, max_tokens)
+  ids = _token_ids(tokenizer, prompts)
+  tokens = np.full((len(ids), limit), tokenizer.pad_token_id, np.int32)
+  mask = np.zeros((len(ids), limit), bool)
+  for row, prompt_ids in enumerate(ids):
+    if len(prompt_ids) > limit:
+      prompt_ids = [*prompt_ids[: limit - 1], tokenizer.eos_token_id]
+    tokens[row, : len(prompt_ids)] = prompt_ids
+    mask[row, : len(prompt_ids)] = True
+  return tokens, mask
+
+
+def truncation_note(
+  tokenizer: Tokenizer, prompts: Sequence[str], max_tokens: int = MAX_TOKENS
+) -> str | None:
+  """Returns one sentence to show to a user whose prompts `tokenize` cuts, or None."""
+  limit = token_limit(tokenizer, max_tokens)
+  counts = [len(prompt_ids) for prompt_ids in _token_ids(tokenizer, prompts)]
+  cut = [f"{row + 1} ({n} tokens)" for row, n in enumerate(counts) if n > limit]
+  if not cut:
+    return None
+  which = f"Prompt {cut[0]} is" if len(cut) == 1 else f"Prompts {', '.join(cut)} are"
+  return (
+    f"{which} longer than the {limit} tokens that the text encoder reads: what comes "
+    "after them is ignored; say the important things first, or use fewer words."
+  )
+
+
+def _token_ids(tokenizer: Tokenizer, prompts: Sequence[str]) -> list[list[int]]:
+  if isinstance(prompts, str) or not prompts:
+    raise ValueError(f"Prompts must be a list of at least one string, not {prompts!r}.")
+  stripped = [prompt.strip() for prompt in prompts]
+  return tokenizer(stripped, truncation=False, verbose=False)["input_ids"]

@@ -1,0 +1,113 @@
+"""Trains the small model's tokenizer on the captions of the moving shapes.
+
+    python -m train.tokenizer --output FOLDER
+
+The result is a SentencePiece unigram model in the Hugging Face layout (`spiece.model`,
+`tokenizer_config.json`, `special_tokens_map.json`), which `transformers` reads with the
+very class that reads T5-XXL's. Its pieces are the captions' whole words, then single
+characters, so that a word that no caption has can still be spelt. The model folds case
+by itself: "A Red circle" and "a red circle" are the same tokens. Ids are T5's: 0 for
+padding, 1 end of sequence, 2 unknown; there is no beginning-of-sequence token.
+
+The same captions give the same bytes.
+"""
+
+from __future__ import annotations
+
+import collections
+import io
+import json
+import pathlib
+import string
+import sys
+import tempfile
+from collections.abc import Sequence
+
+import sentencepiece
+import tyro
+from sentencepiece import sentencepiece_model_pb2
+
+from ltx_jax.data import moving_shapes
+
+OUTPUT = pathlib.Path("ltx_jax/assets/moving_shapes/tokenizer")
+CHARACTERS = string.ascii_lowercase + string.digits + string.punctuation
+MAX_TOKENS = 32  # A caption has 11.
+SPACE = "\u2581"  # SentencePiece's mark for the space before a word.
+SPECIAL = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}  # In the order of their ids.
+
+
+def train_spiece(captions: Sequence[str]) -> bytes:
+  """Returns a SentencePiece model whose pieces are `captions`' words, and characters.
+
+  Captions must be lower case, ASCII, their words separated by spaces.
+  """
+  words = collections.Counter(word for caption in captions for word in caption.split())
+  longer = {SPACE + word: count for word, count in words.items()}
+  model = io.BytesIO()
+  with tempfile.NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8") as seeds:
+    # Left to itself the trainer collects its candidates from the distinct words, not
+    # from the text: whole words, each there once, would not be among them.
+    seeds.writelines(f"{piece}\t{longer[piece]}\n" for piece in sorted(longer))
+    seeds.flush()
+    sentencepiece.SentencePieceTrainer.train(
+      sentence_iterator=iter(captions),
+      model_writer=model,
+      model_type="unigram",
+      vocab_size=len(SPECIAL) + len(longer) + len(SPACE + CHARACTERS),
+      seed_sentencepieces_file=seeds.name,
+      required_chars=CHARACTERS,
+      character_coverage=1.0,
+      normalization_rule_name="nmt_nfkc_cf",
+      num_threads=1,
+      pad_id=0,
+      eos_id=1,
+      unk_id=2,
+      bos_id=-1,
+      minloglevel=2,
+    )
+  proto = sentencepiece_model_pb2.ModelProto.FromString(model.getvalue())
+  proto.trainer_spec.ClearField("seed_sentencepieces_file")  # A path of this machine.
+  return proto.SerializeToString(deterministic=True)
+
+
+def write_tokenizer(spiece: bytes, folder: pathlib.Path) -> None:
+  """Writes the Hugging Face layout; each file appears only once it is complete."""
+  special = {f"{name}_token": token for name, token in SPECIAL.items()}
+  config = special | {
+    "extra_ids": 0,
+    "legacy": True,
+    "model_max_length": MAX_TOKENS,
+    "tokenizer_class": "T5Tokenizer",
+  }
+  files = {
+    "special_tokens_map.json": json.dumps(special, indent=2).encode() + b"\n",
+    "tokenizer_config.json": json.dumps(config, indent=2).encode() + b"\n",
+    "spiece.model": spiece,
+  }
+  folder.mkdir(parents=True, exist_ok=True)
+  for name, content in files.items():
+    temporary = folder / f".{name}.partial"
+    temporary.write_bytes(content)
+    temporary.replace(folder / name)
+
+
+def main(output: pathlib.Path = OUTPUT) -> None:
+  """Trains the tokenizer on the captions of the moving shapes.
+
+  Args:
+    output: Folder to write `spiece.model` and the two JSON files to.
+  """
+  captions = moving_shapes.train_captions()
+  spiece = train_spiece(captions)
+  try:
+    write_tokenizer(spiece, output)
+  except OSError as error:
+    print(f"The tokenizer cannot be written to {output}: {error}.", file=sys.stderr)
+    sys.exit(2)
+  processor = sentencepiece.SentencePieceProcessor(model_proto=spiece)
+  print(f"{processor.get_piece_size()} pieces written to {output}")
+  print(f"{captions[0]!r} -> {processor.encode(captions[0], out_type=str)}")
+
+
+if __name__ == "__main__":
+  tyro.cli(main, prog="python -m train.tokenizer")
