@@ -4,15 +4,15 @@ A caption names a size, a colour, a shape, a direction and a background, 768 in 
 
     a {size} {color} {shape} moving {direction} on a {background} background
 
-With S the frame's shorter side, a small shape has r = 0.13 S and a large one r = 0.22 S.
-The centre runs along the direction from -0.225 L to +0.225 L about the frame's middle, L
-the frame's side in that direction, from the first frame to the last whatever their
-number. The only thing that the seed decides is a constant offset across the motion,
-U(-0.12, 0.12) of the side in the other direction. A pixel whose centre lies a signed
-distance of s pixels inside the shape is covered to clip(s + 0.5, 0, 1).
+With S the frame's shorter side, r = 0.13 S for a small shape and r = 0.22 S for a large
+one. The centre runs along the direction from -0.225 L to +0.225 L about the frame's
+middle, L the frame's side in that direction, from the first frame to the last whatever
+their number. The only thing that the seed decides is a constant offset across the
+motion, U(-0.12, 0.12) of the side in the other direction. A pixel whose centre lies a
+signed distance of s pixels inside the shape is covered to clip(s + 0.5, 0, 1).
 
-One caption in ten (a checksum decides which) is held out, so that it can be measured how
-a model composes words that it has only seen in other company.
+One caption in ten (a checksum decides which) is held out, so that it can be measured
+how a model composes words that it has only seen in other company.
 """
 
 from __future__ import annotations

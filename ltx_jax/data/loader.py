@@ -1,0 +1,182 @@
+"""Batches as a pure function of the step, read by Grain.
+
+Step -> stage -> (epoch, position in it) -> (bucket, samples): see `buckets`. Nothing is
+carried from one step to the next, so a run resumes at step n by asking for step n. Each
+process reads its own rows of the same global batch.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+import grain
+import numpy as np
+from jaxtyping import Int, UInt32
+
+from ltx_jax.data import buckets as buckets_lib
+from ltx_jax.data import moving_shapes
+from ltx_jax.data.buckets import GlobalBatch
+from ltx_jax.run_config import Bucket, Stage
+
+Batch = dict[str, np.ndarray]
+
+ReadFn = Callable[[Bucket, np.ndarray, np.ndarray], Batch]
+"""(bucket, ids [b], seeds [b]) -> the arrays of a batch, leading axis b."""
+
+
+class Loader:
+  """The batches of a run of several stages.
+
+  Attributes:
+    fingerprint: Hash of what decides the batches (`buckets.fingerprint`).
+    steps: Batches in all stages together.
+  """
+
+  def __init__(
+    self,
+    names: Sequence[str],
+    stages: Sequence[Stage],
+    seed: int,
+    tokens: Callable[[Bucket], int],
+    read: ReadFn,
+    process: tuple[int, int] = (0, 1),
+  ):
+    """Plans the run; nothing is read yet.
+
+    Args:
+      names: Identifies the samples; a sample's id is its position here.
+      stages: What the run goes through, in order.
+      seed: Non-negative.
+      tokens: Latent positions of one clip of a bucket.
+      read: Makes the arrays.
+      process: (index, count) of the processes that share every batch.
+
+    Raises:
+      ValueError: where a batch cannot be divided between the processes.
+    """
+    self._stages = [buckets_lib.sized_buckets(stage, tokens) for stage in stages]
+    for sized in itertools.chain(*self._stages):
+      if sized.batch_size % process[1]:
+        raise ValueError(
+          f"A batch of {sized.batch_size} clips of {sized.bucket} cannot be divided "
+          f"between {process[1]} processes; choose another token budget."
+        )
+    self._names = tuple(names)
+    self._seed = seed
+    self._read = read
+    self._process = process
+    self._starts = list(itertools.accumulate((s.steps for s in stages), initial=0))
+    self.steps = self._starts[-1]
+    self.fingerprint = buckets_lib.fingerprint(
+      self._names, self._stages, self._starts[:-1], seed
+    )
+    # The plans in use: prefetching threads may be an epoch apart.
+    self._plan = functools.lru_cache(maxsize=4)(self._make_plan)
+
+  def _manifest(self, stage: int) -> list[np.ndarray]:
+    """Every bucket takes every sample, as long as these are rendered to any size."""
+    return [np.arange(len(self._names))] * len(self._stages[stage])
+
+  def _stage_seed(self, stage: int) -> int:
+    return int(np.random.SeedSequence((self._seed, stage)).generate_state(1)[0])
+
+  def _make_plan(self, stage: int, epoch: int) -> list[GlobalBatch]:
+    return buckets_lib.plan(
+      self._manifest(stage), self._stages[stage], self._stage_seed(stage), epoch
+    )
+
+  def _stage(self, step: int) -> int:
+    if not 0 <= step < self.steps:
+      raise ValueError(
+        f"Step {step} is not in the run, which has 0 to {self.steps - 1}."
+      )
+    return int(np.searchsorted(self._starts, step, side="right")) - 1
+
+  def plan_at(self, step: int) -> tuple[int, GlobalBatch]:
+    """Returns the stage and the global batch of a step, without reading it."""
+    stage = self._stage(step)
+    length = buckets_lib.epoch_length(self._manifest(stage), self._stages[stage])
+    epoch, position = divmod(step - self._starts[stage], length)
+    return stage, self._plan(stage, epoch)[position]
+
+  def bucket_at(self, step: int) -> Bucket:
+    """Returns the size of the clips of a step."""
+    stage, planned = self.plan_at(step)
+    return self._stages[stage][planned.bucket].bucket
+
+  def batch(self, step: int) -> Batch:
+    """Returns this process's rows of the batch of a step in [0, steps).
+
+    Raises:
+      ValueError: where the run has no such step.
+    """
+    stage, planned = self.plan_at(step)
+    sized = self._stages[stage][planned.bucket]
+    index, count = self._process
+    rows = sized.batch_size // count
+    own = slice(index * rows, (index + 1) * rows)
+    ids, passes = planned.ids[own], planned.passes[own]
+    seeds = buckets_lib.augmentation_seeds(self._stage_seed(stage), passes, ids)
+    return self._read(sized.bucket, ids, seeds)
+
+  def iterate(
+    self, start: int = 0, stop: int | None = None, *, threads: int = 2, ahead: int = 4
+  ) -> Iterator[Batch]:
+    """Yields the batches of steps [start, stop), made ahead of time.
+
+    Args:
+      start: The first step.
+      stop: One past the last; None is the end of the run.
+      threads: They make the batches; 0 makes each when it is asked for.
+      ahead: Batches made before they are asked for.
+    """
+    steps = range(start, self.steps if stop is None else stop)
+    dataset = grain.MapDataset.source(steps).map(self.batch)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
+    return iter(dataset.to_iter_dataset(options))
+
+
+def _render(
+  captions: Sequence[str],
+  bucket: Bucket,
+  ids: Int[np.ndarray, "b"],
+  seeds: UInt32[np.ndarray, "b"],
+) -> Batch:
+  size = bucket.frames, bucket.height, bucket.width
+  videos = [
+    moving_shapes.clip(captions[i], int(seed), *size)
+    for i, seed in zip(ids, seeds, strict=True)
+  ]
+  return {
+    "video": np.stack(videos),
+    "caption_id": ids.astype(np.int32),
+    "clip_seed": seeds,
+  }
+
+
+def moving_shapes_loader(
+  stages: Sequence[Stage],
+  seed: int,
+  tokens: Callable[[Bucket], int],
+  process: tuple[int, int] = (0, 1),
+) -> Loader:
+  """Loads clips of `moving_shapes`, of the captions that are trained on.
+
+  Its batches are {"video": uint8 [b F H W 3], "caption_id": int32 [b], the caption's
+  position in `moving_shapes.train_captions()`, "clip_seed": uint32 [b]}; the video is
+  `clip(caption, clip_seed, F, H, W)`.
+
+  Args:
+    stages: What the run goes through, in order.
+    seed: Non-negative.
+    tokens: Latent positions of one clip of a bucket.
+    process: (index, count) of the processes that share every batch.
+
+  Raises:
+    ValueError: where a batch cannot be divided between the processes.
+  """
+  captions = tuple(moving_shapes.train_captions())
+  read = functools.partial(_render, captions)
+  return Loader(captions, stages, seed, tokens, read, process)

@@ -1,0 +1,145 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ltx_jax.data import buckets
+from ltx_jax.run_config import Bucket, Stage
+
+IMAGES = Bucket(1, 64, 64, weight=1.0)
+CLIPS = Bucket(25, 128, 128, weight=3.0)
+STAGE = Stage(steps=100, buckets=(IMAGES, CLIPS), tokens=256)
+
+
+def _tokens(bucket):
+  return ((bucket.frames - 1) // 8 + 1) * (bucket.height // 32) * (bucket.width // 32)
+
+
+SIZED = buckets.sized_buckets(STAGE, _tokens)
+MANIFEST = [np.arange(100, 237), np.arange(0, 97)]  # 137 and 97 samples: both odd.
+
+
+def _samples(batches, bucket):
+  chosen = [batch for batch in batches if batch.bucket == bucket]
+  ids = np.concatenate([batch.ids for batch in chosen])
+  return ids, np.concatenate([batch.passes for batch in chosen])
+
+
+def test_batch_size_follows_from_the_token_budget():
+  assert [sized.batch_size for sized in SIZED] == [256 // 4, 256 // 64]
+  assert [sized.share for sized in SIZED] == [0.25, 0.75]
+  small = dataclasses.replace(STAGE, tokens=10)
+  assert [s.batch_size for s in buckets.sized_buckets(small, _tokens)] == [2, 1]
+
+
+def test_every_sample_comes_once_in_a_pass():
+  batches = [b for epoch in range(6) for b in buckets.plan(MANIFEST, SIZED, 0, epoch)]
+  for bucket, samples in enumerate(MANIFEST):
+    ids, passes = _samples(batches, bucket)
+    assert passes[0] == 0 and (np.diff(passes) >= 0).all()
+    assert passes[-1] >= 2
+    rows = []
+    for i in range(passes[-1]):  # The last pass may be under way.
+      rows.append(ids[passes == i])
+      assert sorted(rows[-1]) == list(samples)
+    assert (rows[0] != rows[1]).any()
+    last = ids[passes == passes[-1]]
+    assert len(set(last)) == len(last)
+
+
+def test_every_bucket_makes_a_pass_in_an_epoch():
+  first = buckets.plan(MANIFEST, SIZED, 0, 0)
+  assert len(first) == buckets.epoch_length(MANIFEST, SIZED) == 33
+  for bucket, samples in enumerate(MANIFEST):
+    assert set(_samples(first, bucket)[0]) == set(samples)
+
+
+@pytest.mark.parametrize(
+  "weights", [(1.0,), (1.0, 3.0), (0.01, 0.7, 0.29), (5.0, 1.0, 1.0)]
+)
+def test_shares_are_kept_to_one_batch(weights):
+  sized = buckets.sized_buckets(
+    Stage(1, tuple(Bucket(1, 64, 64, weight) for weight in weights), 64), _tokens
+  )
+  manifest = [np.arange(50)] * len(weights)
+  counts = np.zeros(len(weights))
+  for epoch in range(7):
+    batches = buckets.plan(manifest, sized, 1, epoch)
+    counts += np.bincount([b.bucket for b in batches], minlength=len(weights))
+    shares = np.array(weights) / np.sum(weights)
+    assert np.abs(counts - shares * counts.sum()).max() < 1
+
+
+def test_buckets_come_mixed_and_differently_in_each_epoch():
+  kinds = [[b.bucket for b in buckets.plan(MANIFEST, SIZED, 0, e)] for e in (0, 1)]
+  assert kinds[0] != kinds[1]
+  assert np.count_nonzero(np.diff(kinds[0])) > 6
+
+
+def test_each_bucket_has_a_permutation_of_its_own():
+  manifest = [np.arange(97), np.arange(97)]
+  batches = buckets.plan(manifest, SIZED, 0, 0)
+  first, second = (_samples(batches, bucket)[0][:97] for bucket in (0, 1))
+  assert sorted(first) == sorted(second)
+  assert (first != second).any()
+  # Adding a bucket leaves the passes of the others as they were.
+  alone = buckets.plan(
+    [np.arange(97)], (dataclasses.replace(SIZED[0], share=1.0),), 0, 0
+  )
+  np.testing.assert_array_equal(_samples(alone, 0)[0][:97], first)
+
+
+def test_a_plan_is_a_function_of_its_arguments():
+  def content(seed, epoch):
+    batches = buckets.plan(MANIFEST, SIZED, seed, epoch)
+    return [(b.bucket, b.ids.tolist(), b.passes.tolist()) for b in batches]
+
+  assert content(3, 5) == content(3, 5)
+  assert content(3, 5) != content(4, 5)
+  assert content(3, 5) != content(3, 6)
+
+
+def test_a_plan_does_not_change_with_the_version_of_numpy():
+  batches = buckets.plan([np.arange(5)] * 2, SIZED, 0, 0)
+  assert [b.ids.tolist() for b in batches[:2]] == [[2, 1, 4, 0], [3, 3, 1, 4]]
+
+
+def test_a_bucket_with_fewer_samples_than_a_batch_repeats_them():
+  batches = buckets.plan([np.arange(5), np.arange(97)], SIZED, 0, 0)
+  ids, passes = _samples(batches, 0)
+  assert len(ids) % 64 == 0
+  np.testing.assert_array_equal(passes, np.arange(len(ids)) // 5)
+
+
+def test_augmentation_seeds_depend_on_seed_pass_and_sample():
+  grid = [
+    buckets.augmentation_seeds(seed, np.full(50, epoch), np.arange(50))
+    for seed in (0, 1)
+    for epoch in (0, 1)
+  ]
+  assert len(np.unique(grid)) == 200
+  again = buckets.augmentation_seeds(0, np.array([1]), np.array([7]))
+  assert again[0] == grid[1][7]
+
+
+def test_fingerprint_changes_with_whatever_changes_the_batches():
+  names, larger = ["a", "b", "c"], dataclasses.replace(SIZED[0], batch_size=65)
+  arguments = [
+    (names, [SIZED], [0], 0),
+    (names[::-1], [SIZED], [0], 0),
+    (names, [SIZED[:1]], [0], 0),
+    (names, [[larger, SIZED[1]]], [0], 0),
+    (names, [SIZED, SIZED], [0, 10], 0),
+    (names, [SIZED, SIZED], [0, 11], 0),
+    (names, [SIZED], [0], 1),
+  ]
+  assert len({buckets.fingerprint(*a) for a in arguments}) == len(arguments)
+  assert buckets.fingerprint(*arguments[0]) == buckets.fingerprint(*arguments[0])
+
+
+def test_unusable_buckets_are_refused_in_words():
+  with pytest.raises(ValueError, match="No sample fits Bucket.frames=1"):
+    buckets.plan([np.arange(0), np.arange(3)], SIZED, 0, 0)
+  for bad in ((), (dataclasses.replace(IMAGES, weight=0.0),)):
+    with pytest.raises(ValueError, match="positive weights"):
+      buckets.sized_buckets(Stage(1, bad, 4), _tokens)
