@@ -1,0 +1,48 @@
+"""Sinusoidal embedding of a noise level, as PixArt-alpha and DiT do it.
+
+    e(t) = (cos(t w_0), ..., cos(t w_127), sin(t w_0), ..., sin(t w_127))
+    w_i = 10000^(-i / 128)
+
+followed by two dense layers. Cosines come first. Computed in float32.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ltx_jax.platforms import Policy
+
+CHANNELS = 256
+_MAX_PERIOD = 10000.0
+
+
+def sinusoid(t: Float[Array, "s"]) -> Float[Array, "s 256"]:
+  """Embeds scaled noise levels (in the releases sigma x 1000)."""
+  half = CHANNELS // 2
+  frequencies = jnp.exp(-jnp.log(_MAX_PERIOD) * jnp.arange(half) / half)
+  angles = t.astype(jnp.float32)[:, None] * frequencies.astype(jnp.float32)
+  return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+class _Layers(nn.Module):
+  width: int
+  policy: Policy
+
+  @nn.compact
+  def __call__(self, embedding: Float[Array, "s 256"]) -> Float[Array, "s d"]:
+    h = nn.Dense(self.width, dtype=self.policy.dtype, name="linear_1")(embedding)
+    return nn.Dense(self.width, dtype=self.policy.dtype, name="linear_2")(nn.silu(h))
+
+
+class TimestepEmbedder(nn.Module):
+  """Scaled noise levels [s] to embeddings [s d]."""
+
+  width: int
+  policy: Policy
+
+  @nn.compact
+  def __call__(self, t: Float[Array, "s"]) -> Float[Array, "s d"]:
+    layers = _Layers(self.width, self.policy, name="timestep_embedder")
+    return layers(sinusoid(t))

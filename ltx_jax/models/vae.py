@@ -1,0 +1,330 @@
+"""The causal Video-VAE: 32 x 32 x 8 pixels a latent position, 128 channels, 1:192.
+
+    encoder   pixels -> patches -> [blocks] -> (mean, log-variance)
+    decoder   latents, sigma -> [blocks] -> patches -> pixels
+
+The encoder is causal: latent frame 0 sees pixel frame 0 alone, latent frame k the frames
+up to 8k. An image is a video of one frame. The decoder also takes the last denoising
+step: it is told the noise level sigma of its latents and returns clean pixels,
+
+    x0 = D((1 - sigma) z + sigma noise, sigma).
+
+Which blocks there are, of what kind and in which order, is data: `VAEConfig`. Source:
+paper, section on the Video-VAE; the PyTorch original's `causal_video_autoencoder`.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ltx_jax.config import Block, VAEConfig
+from ltx_jax.models.embeddings import TimestepEmbedder
+from ltx_jax.models.vae_layers import (
+  NORMS,
+  CausalConv,
+  DepthToSpaceUpsample,
+  Downsample,
+  ResnetBlock,
+  SpaceToDepthDownsample,
+  patchify,
+  unpatchify,
+)
+from ltx_jax.platforms import CPU, Policy
+from ltx_jax.typing import Key, Params
+
+_STRIDES = {"time": (2, 1, 1), "space": (1, 2, 2), "all": (2, 2, 2)}
+_MIN_LOGVAR, _MAX_LOGVAR = -30.0, 20.0
+_BATCH_NORM_EPS = 1e-5
+_TIMESTEP_SCALE = 1000.0
+
+Embedding = Float[Array, "b e"]
+
+
+class ResStage(nn.Module):
+  """Equal residual blocks, scanned, each followed by attention where asked for.
+
+  All blocks of a conditioned stage share one embedding of the noise level.
+  """
+
+  block: Block
+  features: int
+  config: VAEConfig
+  policy: Policy
+  causal: bool
+  conditioned: bool = False
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, "b f h w c"],
+    scaled_sigma: Float[Array, "b"] | None = None,
+    key: Key | None = None,
+  ) -> Float[Array, "b f h w c"]:
+    embedding = None
+    if self.conditioned:
+      embedder = TimestepEmbedder(4 * self.features, self.policy, name="time_embedder")
+      embedding = embedder(scaled_sigma)  # b 4c
+    keys = None if key is None else jax.random.split(key, self.block.num_layers)
+    # Passing a module to a scanned function scans that module's parameters alone.
+    layers = nn.scan(
+      lambda layer, x, embedding, key: (layer(x, embedding, key), None),
+      variable_axes={"params": 0},
+      split_rngs={"params": True},
+      in_axes=(nn.broadcast, 0),
+      length=self.block.num_layers,
+    )
+    resnet = ResnetBlock(
+      self.features,
+      self.config,
+      self.policy,
+      self.causal,
+      self.conditioned,
+      self.block.inject_noise,
+      self.block.attention_head_dim,
+      name="res_blocks",
+    )
+    return layers(resnet, x, embedding, keys)[0]
+
+
+def _downsample(block: Block, c: int, config: VAEConfig, policy: Policy, name: str):
+  """The encoder's module for one entry of the block list, and its channels."""
+  grown = c * (block.multiplier or 2)
+  if block.name == "res_x":
+    return ResStage(block, c, config, policy, True, name=name), c
+  if block.name == "res_x_y":
+    return ResnetBlock(grown, config, policy, True, name=name), grown
+  if block.name == "attn_res_x":
+    raise ValueError("An encoder has no 'attn_res_x' blocks; use 'res_x'.")
+  strides = _STRIDES[block.name.split("_")[1]]
+  if block.name.endswith("_res"):
+    return SpaceToDepthDownsample(
+      grown, config, policy, True, strides, name=name
+    ), grown
+  features = grown if block.name.endswith("_x_y") else c
+  return Downsample(features, config, policy, True, strides, name=name), features
+
+
+class Encoder(nn.Module):
+  """Pixels to moments: `config.moment_channels` channels, before expansion."""
+
+  config: VAEConfig
+  policy: Policy
+
+  @nn.compact
+  def __call__(self, video: Float[Array, "b F H W 3"]) -> Float[Array, "b f h w k"]:
+    config, policy = self.config, self.policy
+    c = config.encoder_base_channels
+    x = patchify(video.astype(policy.dtype), config.patch_size)  # b F h w 3pp
+    x = CausalConv(c, config, policy, True, name="conv_in")(x)
+    for i, block in enumerate(config.encoder_blocks):
+      module, c = _downsample(block, c, config, policy, f"down_blocks_{i}")
+      x = module(x)
+    x = nn.silu(NORMS[config.norm_layer](policy, name="conv_norm_out")(x))
+    return CausalConv(config.moment_channels, config, policy, True, name="conv_out")(x)
+
+
+def _top_channels(config: VAEConfig) -> int:
+  """Channels at the decoder's latent end."""
+  channels = config.decoder_base_channels
+  for block in config.decoder_blocks:
+    if block.name == "res_x_y":
+      channels *= block.multiplier or 2
+    elif block.name.startswith("compress"):
+      channels *= block.multiplier or 1
+  return channels
+
+
+class Decoder(nn.Module):
+  """Latents at noise level sigma to pixels."""
+
+  config: VAEConfig
+  policy: Policy
+
+  @nn.compact
+  def __call__(
+    self,
+    latents: Float[Array, "b f h w c"],
+    sigma: Float[Array, "b"],
+    key: Key | None = None,
+  ) -> Float[Array, "b F H W 3"]:
+    config, policy = self.config, self.policy
+    causal = config.causal_decoder
+    scaled_sigma = self._scaled(sigma)
+    c = _top_channels(config)
+    x = CausalConv(c, config, policy, causal, name="conv_in")(latents)
+    for i, block in enumerate(reversed(config.decoder_blocks)):
+      block_key = None if key is None else jax.random.fold_in(key, i)
+      x, c = self._block(block, f"up_blocks_{i}", x, c, scaled_sigma, block_key)
+    x = NORMS[config.norm_layer](policy, name="conv_norm_out")(x)
+    x = nn.silu(self._last_modulation(x, scaled_sigma))
+    patches = config.out_channels * config.patch_size**2
+    x = CausalConv(patches, config, policy, causal, name="conv_out")(x)  # b F h w 3pp
+    return unpatchify(x, config.patch_size)
+
+  def _scaled(self, sigma: Array) -> Array | None:
+    if not self.config.timestep_conditioning:
+      return None
+    init = nn.initializers.constant(_TIMESTEP_SCALE)
+    scale = self.param("timestep_scale_multiplier", init, ())
+    return sigma.astype(jnp.float32) * scale
+
+  def _block(
+    self,
+    block: Block,
+    name: str,
+    x: Array,
+    c: int,
+    scaled_sigma: Array | None,
+    key: Key | None,
+  ) -> tuple[Array, int]:
+    config, policy = self.config, self.policy
+    shared = (config, policy, config.causal_decoder)
+    if block.name in ("res_x", "attn_res_x"):
+      conditioned = config.timestep_conditioning
+      stage = ResStage(block, c, *shared, conditioned, name=name)
+      return stage(x, scaled_sigma, key), c
+    if block.name == "res_x_y":
+      c = c // (block.multiplier or 2)
+      resnet = ResnetBlock(c, *shared, inject_noise=block.inject_noise, name=name)
+      return resnet(x, None, key), c
+    c = c // (block.multiplier or 1)
+    strides = _STRIDES[block.name.split("_")[1]]
+    up = DepthToSpaceUpsample(c, *shared, strides, block.residual, name=name)
+    return up(x), c
+
+  def _last_modulation(self, x: Array, scaled_sigma: Array | None) -> Array:
+    if scaled_sigma is None:
+      return x
+    c = x.shape[-1]
+    table = self.param("last_scale_shift_table", nn.initializers.normal(c**-0.5), (2, c))
+    embedder = TimestepEmbedder(2 * c, self.policy, name="last_time_embedder")
+    ada = table + embedder(scaled_sigma).astype(jnp.float32).reshape(-1, 2, c)
+    shift, scale = jnp.split(ada.astype(x.dtype)[:, :, None, None, None], 2, axis=1)
+    return x * (1 + scale[:, 0]) + shift[:, 0]
+
+
+def expand_moments(
+  moments: Float[Array, "b f h w k"], config: VAEConfig
+) -> Float[Array, "b f h w 2*c"]:
+  """Gives every channel a log-variance (paper: uniform log-variance).
+
+  `uniform` repeats the one predicted; `constant` drops it for -30; `none` has no
+  log-variance, which is -30 as well.
+  """
+  c = config.latent_channels
+  if config.latent_log_var == "per_channel":
+    return moments
+  mean = moments[..., :c]
+  if config.latent_log_var == "uniform":
+    logvar = jnp.broadcast_to(moments[..., c:], mean.shape)
+  else:
+    logvar = jnp.full_like(mean, _MIN_LOGVAR)
+  return jnp.concatenate([mean, logvar], axis=-1)
+
+
+def init_vae(key: Key, config: VAEConfig) -> Params:
+  """Draws the parameters of a VAE for training, with mean 0 and std 1 as statistics."""
+  key_encoder, key_decoder, key_quant = jax.random.split(key, 3)
+  size, p = config.spatial_factor, config.temporal_factor
+  c = config.latent_channels
+  video = jnp.zeros((1, p + 1, size, size, config.in_channels))
+  latents = jnp.zeros((1, 2, 1, 1, c))
+  params = {
+    "encoder": Encoder(config, CPU).init(key_encoder, video)["params"],
+    "decoder": Decoder(config, CPU).init(key_decoder, latents, jnp.zeros(1))["params"],
+    "per_channel_statistics": {"mean": jnp.zeros(c), "std": jnp.ones(c)},
+  }
+  if config.use_quant_conv:
+    pre, post = jax.random.split(key_quant)
+    params["quant_conv"] = _init_pointwise(pre, 2 * c)
+    params["post_quant_conv"] = _init_pointwise(post, c)
+  if config.normalize_latent_channels:
+    params["latent_norm_out"] = {"mean": jnp.zeros(c), "var": jnp.ones(c)}
+  return params
+
+
+def _init_pointwise(key: Key, c: int) -> Params:
+  kernel = jax.random.normal(key, (1, 1, 1, c, c)) / jnp.sqrt(c)
+  return {"kernel": kernel, "bias": jnp.zeros(c)}
+
+
+def _pointwise(x: Array, params: Params) -> Array:
+  return x @ params["kernel"][0, 0, 0].astype(x.dtype) + params["bias"].astype(x.dtype)
+
+
+def encode_moments(
+  params: Params, config: VAEConfig, policy: Policy, video: Float[Array, "b F H W 3"]
+) -> tuple[Float[Array, "b f h w c"], Float[Array, "b f h w c"]]:
+  """Returns mean and log-variance of the posterior, un-normalised, in float32.
+
+  Args:
+    video: In [-1, 1]; 8k + 1 frames, height and width multiples of 32.
+
+  Raises:
+    ValueError: naming the size, where it is none of these.
+  """
+  _check_video(video.shape, config)
+  moments = Encoder(config, policy).apply({"params": params["encoder"]}, video)
+  moments = expand_moments(moments.astype(jnp.float32), config)
+  if config.use_quant_conv:
+    moments = _pointwise(moments, params["quant_conv"])
+  mean, logvar = jnp.split(moments, 2, axis=-1)
+  if config.normalize_latent_channels:
+    norm = params["latent_norm_out"]
+    mean = (mean - norm["mean"]) * jax.lax.rsqrt(norm["var"] + _BATCH_NORM_EPS)
+  return mean, jnp.clip(logvar, _MIN_LOGVAR, _MAX_LOGVAR)
+
+
+def _check_video(shape: tuple[int, ...], config: VAEConfig) -> None:
+  _, frames, height, width, _ = shape
+  t, s = config.temporal_factor, config.spatial_factor
+  if (frames - 1) % t or height % s or width % s:
+    raise ValueError(
+      f"A video of {frames} frames of {width}x{height} pixels cannot be encoded; "
+      f"frames must be {t}k + 1, width and height multiples of {s}."
+    )
+
+
+def normalize(
+  params: Params, latents: Float[Array, "b f h w c"]
+) -> Float[Array, "b f h w c"]:
+  """(z - mean) / std with the checkpoint's per-channel statistics."""
+  statistics = params["per_channel_statistics"]
+  return (latents - statistics["mean"]) / statistics["std"]
+
+
+def unnormalize(
+  params: Params, latents: Float[Array, "b f h w c"]
+) -> Float[Array, "b f h w c"]:
+  """The inverse of `normalize`."""
+  statistics = params["per_channel_statistics"]
+  return latents * statistics["std"] + statistics["mean"]
+
+
+def decode(
+  params: Params,
+  config: VAEConfig,
+  policy: Policy,
+  latents: Float[Array, "b f h w c"],
+  sigma: Float[Array, "b"],
+  key: Key | None = None,
+) -> Float[Array, "b F H W 3"]:
+  """Decodes un-normalised latents to pixels, about [-1, 1], in float32.
+
+  Args:
+    latents: At noise level `sigma`.
+    sigma: In [0, 1]; ignored by a VAE without timestep conditioning.
+    key: For injected noise; None injects none.
+  """
+  if config.normalize_latent_channels:
+    norm = params["latent_norm_out"]
+    latents = latents * jnp.sqrt(norm["var"] + _BATCH_NORM_EPS) + norm["mean"]
+  if config.use_quant_conv:
+    latents = _pointwise(latents, params["post_quant_conv"])
+  decoder = Decoder(config, policy)
+  variables = {"params": params["decoder"]}
+  video = decoder.apply(variables, latents.astype(policy.dtype), sigma, key)
+  return video.astype(jnp.float32)
