@@ -74,18 +74,19 @@ class _Metadata:
   DEFAULTS: ClassVar[dict[str, Any]] = {}
 
   @classmethod
-  def from_metadata(  # noqa: PYI019 (beartype resolves no Self through the hook)
-    cls: type[_Config], metadata: Mapping[str, Any]
-  ) -> _Config:
+  def from_metadata(cls: type[_Config], metadata: Mapping[str, Any]) -> _Config:
     """Builds the config from one JSON object of a checkpoint's metadata.
 
     Raises:
       ValueError: naming key and value, where the original would run an option that no
         released checkpoint selects.
     """
-    names = {f.name for f in dataclasses.fields(cls)} - {"extra"}
-    known = {k: _freeze(v) for k, v in metadata.items() if k in names}
-    extra = tuple((k, _freeze(v)) for k, v in metadata.items() if k not in names)
+    types = {f.name: str(f.type) for f in dataclasses.fields(cls) if f.name != "extra"}
+    known = {k: _freeze(v) for k, v in metadata.items() if k in types}
+    extra = tuple((k, _freeze(v)) for k, v in metadata.items() if k not in types)
+    for key, value in known.items():
+      if types[key].startswith("float") and type(value) is int:
+        known[key] = float(value)  # JSON files write 1000 for 1000.0.
     return cls(**{**cls.DEFAULTS, **known}, extra=extra)
 
   def to_metadata(self) -> dict[str, Any]:
@@ -129,6 +130,19 @@ class TransformerConfig(_Metadata):
   rope_spacing: str = "exponential"
   extra: tuple[tuple[str, Any], ...] = ()
 
+  DEFAULTS: ClassVar[dict[str, Any]] = {
+    "num_attention_heads": 16,
+    "attention_head_dim": 88,
+    "num_layers": 1,
+    "attention_bias": False,
+    "activation_fn": "geglu",
+    "norm_elementwise_affine": True,
+    "norm_eps": 1e-5,
+    "standardization_norm": "layer_norm",
+    "qk_norm": None,
+    "timestep_scale_multiplier": 1.0,
+  }
+
   def __post_init__(self):
     name = "The transformer's config"
     _require(name, "activation_fn", self.activation_fn, ("gelu-approximate",))
@@ -140,6 +154,21 @@ class TransformerConfig(_Metadata):
     _require(name, "positional_embedding_type", positional, ("rope",))
     spacings = ("exponential", "inverse_exponential")
     _require(name, "rope_spacing", self.rope_spacing, spacings)
+
+  @classmethod
+  def from_metadata(cls, metadata: Mapping[str, Any]) -> TransformerConfig:
+    """Builds the config from the `transformer` object of a checkpoint's metadata.
+
+    Raises:
+      ValueError: naming key and value, where an option is not known.
+    """
+    absent_if_null = ("out_channels", "timestep_scale_multiplier")
+    metadata = {
+      k: v for k, v in metadata.items() if v is not None or k not in absent_if_null
+    }
+    if "in_channels" in metadata:
+      metadata = {"out_channels": metadata["in_channels"]} | metadata
+    return super().from_metadata(metadata)
 
   @property
   def width(self) -> int:
@@ -400,6 +429,14 @@ class TextEncoderConfig(_Metadata):
   feed_forward_proj: str = "gated-gelu"
   extra: tuple[tuple[str, Any], ...] = ()
 
+  DEFAULTS: ClassVar[dict[str, Any]] = {
+    "d_model": 512,
+    "d_ff": 2048,
+    "num_layers": 6,
+    "num_heads": 8,
+    "feed_forward_proj": "relu",
+  }
+
   def __post_init__(self):
     name = "The text encoder's config"
     _require(name, "feed_forward_proj", self.feed_forward_proj, ("gated-gelu",))
@@ -407,10 +444,18 @@ class TextEncoderConfig(_Metadata):
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """The configs of a whole model; None where a part is absent."""
+  """The configs of a whole model; None where a part is absent.
+
+  Attributes:
+    allowed_inference_steps: The noise levels a distilled model was trained for, rounded
+      to four decimals; None where any may be asked for.
+    extra: Other keys beside the parts in a checkpoint's metadata, written back.
+  """
 
   transformer: TransformerConfig | None
   vae: VAEConfig | None
   scheduler: SchedulerConfig
   text_encoder: TextEncoderConfig | None = None
   name: str | None = None
+  allowed_inference_steps: tuple[float, ...] | None = None
+  extra: tuple[tuple[str, Any], ...] = ()

@@ -262,8 +262,8 @@ def _entry(name: str, info: Any, path: pathlib.Path) -> Entry:
   if offsets[1] - offsets[0] != needed:
     raise _malformed(
       path,
-      f"tensor {name!r} of shape {shape} and dtype {info['dtype']} needs {needed} bytes "
-      f"and has data_offsets {offsets}",
+      f"tensor {name!r} of shape {shape} and dtype {info['dtype']} needs {needed} "
+      f"bytes and has data_offsets {offsets}",
     )
   return Entry(dtype, tuple(shape), *offsets)
 

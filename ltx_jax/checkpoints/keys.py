@@ -1,0 +1,334 @@
+"""The two-way map between the tensors of the official file and our parameter trees.
+
+Each network's map is a list of `Entry`, derived from its config: the official name and
+shape of a tensor, its path in our tree, how its axes are laid out there, and which
+layer of a stack it is. Reading, writing, and the shapes that a tree must have all
+follow from the one list.
+
+    transformer_blocks.3.attn1.to_q.weight (out, in)
+      = blocks/attn1/to_q/kernel[3] (in, out)
+    encoder.conv_in.conv.weight (out, in, t, h, w)
+      = encoder/conv_in/kernel (t, h, w, in, out)
+
+Source: the state dicts of the PyTorch original (`Transformer3DModel`,
+`CausalVideoAutoencoder`); the tests hold manifests of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from jaxtyping import Shaped
+
+from ltx_jax.config import Block, TransformerConfig, VAEConfig
+
+Path = tuple[str, ...]
+Shape = tuple[int, ...]
+NpArray = Shaped[np.ndarray, "..."]
+
+PREFIXES = {"transformer": "model.diffusion_model.", "vae": "vae."}
+TIMESTEP_CHANNELS = 256  # Of the sinusoid; the original fixes them.
+
+STATISTICS = "per_channel_statistics."
+# In the official files, and used by nobody.
+IGNORED = (
+  f"{STATISTICS}channel",
+  f"{STATISTICS}mean-of-stds",
+  f"{STATISTICS}mean-of-stds_over_std-of-means",
+  "latent_norm_out.num_batches_tracked",
+)
+MEAN_OF_MEANS = f"{STATISTICS}mean-of-means"  # Zeros where a file lacks it.
+# Measured, not trained; float32 in memory and in files whatever the weights are.
+FLOAT32 = ("per_channel_statistics", "latent_norm_out")
+
+_DOWN_VOLUMES = {"compress_time_res": 2, "compress_space_res": 4, "compress_all_res": 8}
+_UP_VOLUMES = {"compress_time": 2, "compress_space": 4, "compress_all": 8}
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """An axis order: `axes[k]` is the official axis that becomes our axis k.
+
+  Attributes:
+    axes: The permutation of the first `len(axes)` axes; None leaves all as they are.
+    trailing: Axes of length 1 that the official shape has at its end and ours lacks.
+  """
+
+  axes: tuple[int, ...] | None = None
+  trailing: int = 0
+
+  def shape(self, official: Shape) -> Shape:
+    """Returns our shape of a tensor that has shape `official` in the file."""
+    kept = official[: len(official) - self.trailing]
+    return kept if self.axes is None else tuple(kept[a] for a in self.axes)
+
+  def view(self, array: NpArray) -> NpArray:
+    """Returns a view, in our order, of an array in the file's order."""
+    array = array.reshape(array.shape[: array.ndim - self.trailing])
+    return array if self.axes is None else array.transpose(self.axes)
+
+  def official_view(self, array: NpArray) -> NpArray:
+    """Returns a view, in the file's order, of an array in our order."""
+    if self.axes is not None:
+      array = array.transpose(np.argsort(self.axes))
+    return array.reshape(array.shape + (1,) * self.trailing)
+
+
+SAME = Layout()
+DENSE = Layout((1, 0))  # (out, in) -> (in, out)
+CONV = Layout((2, 3, 4, 1, 0))  # (out, in, t, h, w) -> (t, h, w, in, out)
+COLUMN = Layout(trailing=2)  # (c, 1, 1) -> (c,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """One tensor of the official file and its place in our tree.
+
+  Attributes:
+    key: Its official name, without the network's prefix.
+    path: The path of its array in our tree.
+    shape: Its official shape.
+    layout: Its axes in our tree.
+    layer: Its index in the stack; None where the array is no stack.
+    layers: The stack's depth.
+  """
+
+  key: str
+  path: Path
+  shape: Shape
+  layout: Layout = SAME
+  layer: int | None = None
+  layers: int = 0
+
+  @property
+  def our_shape(self) -> Shape:
+    """The shape of the array at `path`, stack axis included."""
+    shape = self.layout.shape(self.shape)
+    return shape if self.layer is None else (self.layers, *shape)
+
+
+Entries = Iterator[Entry]
+
+
+def by_path(entries: Iterable[Entry]) -> dict[Path, list[Entry]]:
+  """Groups entries by the array they make up, layers in order."""
+  groups: dict[Path, list[Entry]] = {}
+  for entry in entries:
+    groups.setdefault(entry.path, []).append(entry)
+  return groups
+
+
+def tree_shapes(entries: Iterable[Entry]) -> dict[Path, Shape]:
+  """Returns the path and shape of every array of the tree that `entries` describe."""
+  return {path: group[0].our_shape for path, group in by_path(entries).items()}
+
+
+def _under(entries: Iterable[Entry], key: str, *path: str) -> Entries:
+  """Puts entries below the module `key` of the file and the node `path` of the tree."""
+  for entry in entries:
+    yield dataclasses.replace(
+      entry, key=f"{key}.{entry.key}", path=(*path, *entry.path)
+    )
+
+
+def _stacked(entries: Iterable[Entry], layers: int, key: str, *path: str) -> Entries:
+  """Repeats one layer's entries as `key`.0, `key`.1, ..., stacked below `path`."""
+  layer_entries = list(entries)
+  for layer in range(layers):
+    placed = _under(layer_entries, f"{key}.{layer}", *path)
+    for entry in placed:
+      yield dataclasses.replace(entry, layer=layer, layers=layers)
+
+
+def _dense(key: str, name: str, n_in: int, n_out: int, bias: bool = True) -> Entries:
+  yield Entry(f"{key}.weight", (name, "kernel"), (n_out, n_in), DENSE)
+  if bias:
+    yield Entry(f"{key}.bias", (name, "bias"), (n_out,))
+
+
+def _conv(key: str, name: str, n_in: int, n_out: int, size: int = 3) -> Entries:
+  shape = (n_out, n_in, size, size, size)
+  yield Entry(f"{key}.weight", (name, "kernel"), shape, CONV)
+  yield Entry(f"{key}.bias", (name, "bias"), (n_out,))
+
+
+def _two_dense(key: str, name: str, n_in: int, n_out: int) -> Entries:
+  """linear_1 and linear_2 of a timestep embedder or a caption projection."""
+  layers = [
+    *_dense("linear_1", "linear_1", n_in, n_out),
+    *_dense("linear_2", "linear_2", n_out, n_out),
+  ]
+  return _under(layers, key, *name.split("."))
+
+
+def _time_embedder(name: str, width: int) -> Entries:
+  name = f"{name}.timestep_embedder"
+  return _two_dense(name, name, TIMESTEP_CHANNELS, width)
+
+
+def _attention(d: int, context: int, bias: bool, qk_norm: bool) -> Entries:
+  for name, n_in in (("to_q", d), ("to_k", context), ("to_v", context)):
+    yield from _dense(name, name, n_in, d, bias)
+  yield from _dense("to_out.0", "to_out", d, d)
+  if qk_norm:
+    for name in ("q_norm", "k_norm"):
+      yield Entry(f"{name}.weight", (name, "scale"), (d,))
+
+
+def transformer_entries(config: TransformerConfig) -> list[Entry]:
+  """Returns the map of the denoising transformer."""
+  return list(_transformer(config))
+
+
+def _transformer(config: TransformerConfig) -> Entries:
+  d = config.width
+  yield Entry("scale_shift_table", ("scale_shift_table",), (2, d))
+  yield from _dense("patchify_proj", "patchify_proj", config.in_channels, d)
+  yield from _dense("proj_out", "proj_out", d, config.out_channels)
+  embedder = _time_embedder("emb", d)
+  modulation = _dense("linear", "linear", d, 6 * d)
+  yield from _under([*embedder, *modulation], "adaln_single", "adaln_single")
+  projection = "caption_projection"
+  yield from _two_dense(projection, projection, config.caption_channels, d)
+  block = _transformer_block(config)
+  yield from _stacked(block, config.num_layers, "transformer_blocks", "blocks")
+
+
+def _transformer_block(config: TransformerConfig) -> Entries:
+  d = config.width
+  bias, qk_norm = config.attention_bias, config.qk_norm is not None
+  yield Entry("scale_shift_table", ("scale_shift_table",), (6, d))
+  yield from _under(_attention(d, d, bias, qk_norm), "attn1", "attn1")
+  cross = _attention(d, config.cross_attention_dim, bias, qk_norm)
+  yield from _under(cross, "attn2", "attn2")
+  yield from _under(_dense("net.0.proj", "proj_in", d, 4 * d), "ff", "ff")
+  yield from _under(_dense("net.2", "proj_out", 4 * d, d), "ff", "ff")
+
+
+def vae_entries(config: VAEConfig) -> list[Entry]:
+  """Returns the map of the Video-VAE, per-channel statistics included."""
+  return list(_vae(config))
+
+
+def _vae(config: VAEConfig) -> Entries:
+  yield from _under(_encoder(config), "encoder", "encoder")
+  yield from _under(_decoder(config), "decoder", "decoder")
+  c = config.latent_channels
+  if config.use_quant_conv:
+    yield from _conv("quant_conv", "quant_conv", 2 * c, 2 * c, size=1)
+    yield from _conv("post_quant_conv", "post_quant_conv", c, c, size=1)
+  if config.normalize_latent_channels:
+    for name in ("mean", "var"):
+      yield Entry(f"latent_norm_out.running_{name}", ("latent_norm_out", name), (c,))
+  statistics = "per_channel_statistics"
+  yield Entry(MEAN_OF_MEANS, (statistics, "mean"), (c,))
+  yield Entry(f"{STATISTICS}std-of-means", (statistics, "std"), (c,))
+
+
+def _norm(name: str, channels: int, kind: str) -> Entries:
+  if kind == "pixel_norm":
+    return
+  key = f"{name}.norm" if kind == "layer_norm" else name
+  yield Entry(f"{key}.weight", (name, "scale"), (channels,))
+  yield Entry(f"{key}.bias", (name, "bias"), (channels,))
+
+
+def _resnet(
+  config: VAEConfig, c: int, out: int, conditioned: bool = False, noise: bool = False
+) -> Entries:
+  yield from _norm("norm1", c, config.norm_layer)
+  yield from _conv("conv1.conv", "conv1", c, out)
+  yield from _norm("norm2", out, config.norm_layer)
+  yield from _conv("conv2.conv", "conv2", out, out)
+  if noise:
+    for name in ("per_channel_scale1", "per_channel_scale2"):
+      yield Entry(name, (name,), (c, 1, 1), COLUMN)
+  if c != out:
+    yield from _conv("conv_shortcut", "conv_shortcut", c, out, size=1)
+    yield from _norm("norm3", c, "layer_norm")
+  if conditioned:
+    yield Entry("scale_shift_table", ("scale_shift_table",), (4, c))
+
+
+def _stage(config: VAEConfig, block: Block, c: int, conditioned: bool) -> Entries:
+  """A `res_x` or `attn_res_x` stage."""
+  if conditioned:
+    yield from _time_embedder("time_embedder", 4 * c)
+  resnet = _resnet(config, c, c, conditioned, block.inject_noise)
+  yield from _stacked(resnet, block.num_layers, "res_blocks", "res_blocks")
+  if block.attention_head_dim is not None:
+    attention = _attention(c, c, bias=True, qk_norm=True)
+    name = "attention_blocks"
+    yield from _stacked(attention, block.num_layers, name, name)
+
+
+def _encoder(config: VAEConfig) -> Entries:
+  c = config.encoder_base_channels
+  yield from _conv("conv_in.conv", "conv_in", config.in_channels * _area(config), c)
+  for i, block in enumerate(config.encoder_blocks):
+    entries, c = _down(config, block, c)
+    yield from _under(entries, f"down_blocks.{i}", f"down_blocks_{i}")
+  yield from _norm("conv_norm_out", c, config.norm_layer)
+  yield from _conv("conv_out.conv", "conv_out", c, config.moment_channels)
+
+
+def _down(config: VAEConfig, block: Block, c: int) -> tuple[Entries, int]:
+  """Returns an encoder block's entries and its output channels."""
+  grown = c * (block.multiplier or 2)
+  if block.name == "res_x":
+    plain = dataclasses.replace(block, inject_noise=False, attention_head_dim=None)
+    return _stage(config, plain, c, conditioned=False), c
+  if block.name == "attn_res_x":
+    raise ValueError("An encoder has no 'attn_res_x' blocks; use 'res_x'.")
+  if block.name == "res_x_y":
+    return _resnet(config, c, grown), grown
+  if block.name in _DOWN_VOLUMES:
+    return _conv("conv.conv", "conv", c, grown // _DOWN_VOLUMES[block.name]), grown
+  out = grown if block.name == "compress_all_x_y" else c
+  return _conv("conv", "conv", c, out), out
+
+
+def _decoder(config: VAEConfig) -> Entries:
+  blocks = tuple(reversed(config.decoder_blocks))
+  c = config.decoder_base_channels * math.prod(_growth(block) for block in blocks)
+  yield from _conv("conv_in.conv", "conv_in", config.latent_channels, c)
+  for i, block in enumerate(blocks):
+    entries, c = _up(config, block, c)
+    yield from _under(entries, f"up_blocks.{i}", f"up_blocks_{i}")
+  yield from _norm("conv_norm_out", c, config.norm_layer)
+  yield from _conv("conv_out.conv", "conv_out", c, config.out_channels * _area(config))
+  if config.timestep_conditioning:
+    yield Entry("timestep_scale_multiplier", ("timestep_scale_multiplier",), ())
+    yield Entry("last_scale_shift_table", ("last_scale_shift_table",), (2, c))
+    yield from _time_embedder("last_time_embedder", 2 * c)
+
+
+def _up(config: VAEConfig, block: Block, c: int) -> tuple[Entries, int]:
+  """Returns a decoder block's entries and its output channels."""
+  if block.name in ("res_x", "attn_res_x"):
+    return _stage(config, block, c, config.timestep_conditioning), c
+  if block.name == "res_x_y":
+    out = c // _growth(block)
+    return _resnet(config, c, out, noise=block.inject_noise), out
+  if block.name not in _UP_VOLUMES:
+    raise ValueError(
+      f"A decoder has no {block.name!r} blocks; it has {', '.join(_UP_VOLUMES)}, "
+      "res_x_y, res_x and attn_res_x."
+    )
+  # Only `compress_all` gives up channels, though every kind adds to the first count.
+  out = c // _growth(block) if block.name == "compress_all" else c
+  return _conv("conv.conv", "conv", c, _UP_VOLUMES[block.name] * out), out
+
+
+def _growth(block: Block) -> int:
+  """What a decoder's block contributes to the channels at the latent end."""
+  if block.name == "res_x_y":
+    return block.multiplier or 2
+  return (block.multiplier or 1) if block.name.startswith("compress") else 1
+
+
+def _area(config: VAEConfig) -> int:
+  return config.patch_size**2
