@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +28,8 @@ POSITIONAL_PARAMETERS = 6
 FOUNDATION = {"config", "run_config", "platforms", "typing"}
 # One concept a folder: each sees the foundation and itself.
 CONCEPTS = {"models", "diffusion", "losses", "data"}
+# What required packages are imported as, where that differs from their names.
+IMPORT_NAMES = ("PIL", "orbax")
 HEAVY = ("av", "grain", "orbax", "transformers", "torch", "matplotlib")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -157,6 +161,19 @@ def test_flax_stays_in_models():
     if name.split(".")[0] == "flax"
   ]
   report(outside, "Flax is imported in ltx_jax/models only:")
+
+
+def test_the_library_imports_only_what_it_requires():
+  requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+  names = {re.match(r"[\w-]+", line)[0] for line in requires["dependencies"]}
+  allowed = sys.stdlib_module_names | names | {"ltx_jax", *IMPORT_NAMES}
+  unnamed = [
+    f"{path}:{line} {name}"
+    for path, tree in library().items()
+    for line, name in imports(path, tree)
+    if name.split(".")[0] not in allowed
+  ]
+  report(unnamed, "pyproject.toml does not list these among its dependencies:")
 
 
 def test_the_library_does_not_import_the_programs():

@@ -1,0 +1,52 @@
+# make demo     a sentence becomes a video: demo/*.mp4, and a contact sheet beside it
+# make test     the test suite: minutes, no PyTorch
+# make verify   the long checks: hours, resumable; writes docs/verification.md
+# make format   rewrite the code in the project's style
+# make lint     check style without changing anything
+#
+# Each makes the environment it needs. VENV says where; PYTHON says with which
+# interpreter, otherwise the first suitable one found is taken.
+
+VENV ?= .venv
+CANDIDATES = $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python)
+
+PROMPTS = "a large red circle moving right on a navy background" \
+  "a small yellow triangle moving up on a black background"
+
+.PHONY: demo test verify format lint
+
+demo: $(VENV)/installed
+	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m sample.generate $(PROMPTS) \
+	  --output demo/moving-shapes.mp4
+
+test: $(VENV)/installed
+	$(VENV)/bin/python -m pytest -q
+
+verify: $(VENV)/installed
+	$(VENV)/bin/python -m tests.verify
+
+format: $(VENV)/installed
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+lint: $(VENV)/installed
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+
+# The stamp is written last, so an interrupted installation is taken up again. It lists
+# what was installed.
+$(VENV)/installed: requirements.txt constraints.txt
+	@python=; for candidate in $(CANDIDATES); do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	      >/dev/null 2>&1; then python="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "ltx-jax needs Python 3.11 or newer; tried: $(CANDIDATES)." >&2; \
+	  echo "Install one, or name it: make PYTHON=/path/to/python3.12" >&2; \
+	  exit 2; \
+	fi; \
+	echo "Installing into $(VENV) with $$("$$python" --version)"; \
+	"$$python" -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r requirements.txt -c constraints.txt
+	@$(VENV)/bin/python -m pip freeze >$@

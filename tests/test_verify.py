@@ -1,0 +1,82 @@
+"""The runner of the long checks: it resumes, reports misses, survives a crash."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+import pytest
+
+from tests.verify import runner
+
+CHECK = """
+NAME = "{name}"
+COMMAND = "python -m long_checks {module}"
+
+def run():
+  open("runs.log", "a").write("{module}\\n")
+  {body}
+  return [dict(figure="f of {module}", value={value}, unit="s", target="< 2", ok={ok})]
+"""
+
+
+def add(place, module, body="pass", value=1.23456789, ok=True):
+  folder = place.root / place.package
+  folder.mkdir(exist_ok=True)
+  name = f"Check {module}"
+  text = CHECK.format(name=name, module=module, body=body, value=value, ok=ok)
+  (folder / f"{module}.py").write_text(textwrap.dedent(text))
+
+
+def run(place, kept=()):
+  checks = runner.discover(place.root / place.package)
+  return runner.verify(checks, [c for c in checks if c.module not in kept], place)
+
+
+@pytest.fixture
+def place(tmp_path):
+  state, document = tmp_path / "docs" / "v.json", tmp_path / "docs" / "v.md"
+  return runner.Place("long_checks", tmp_path, state, document)
+
+
+def test_page_holds_figure_command_and_date(place):
+  add(place, "a")
+  assert run(place)
+  page = place.document.read_text()
+  date = json.loads(place.state.read_text())["a"]["date"]
+  for text in ("Check a", "`python -m long_checks a`", date, "f of a | 1.235 s | < 2"):
+    assert text in page
+
+
+def test_kept_results_stay_on_the_page(place):
+  add(place, "a")
+  add(place, "b")
+  assert run(place)
+  assert run(place, kept=("a",))
+  assert (place.root / "runs.log").read_text().split() == ["a", "b", "b"]
+  assert "f of a" in place.document.read_text()
+
+
+def test_missed_target_is_kept_and_fails_the_run(place, capsys):
+  add(place, "a", ok=False)
+  assert not run(place)
+  assert "| **no** |" in place.document.read_text()
+  assert "missed: f of a" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  "body", ["raise KeyError", "import os; os._exit(9)", "return []", "return [{}]"]
+)
+def test_failing_check_keeps_no_result_and_others_run(place, body):
+  add(place, "a", body=body)
+  add(place, "b")
+  assert not run(place)
+  assert list(json.loads(place.state.read_text())) == ["b"]
+  assert "Not run yet." in place.document.read_text()
+
+
+def test_module_that_is_no_check_is_refused(place):
+  add(place, "a")
+  (place.root / place.package / "a.py").write_text("NAME = 'x'\n")
+  with pytest.raises(ValueError, match=r"lacks COMMAND, run\(\)"):
+    run(place)
