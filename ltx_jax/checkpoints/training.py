@@ -1,0 +1,186 @@
+"""Training state on disk, through Orbax: saved in the background, restored on any mesh.
+
+A checkpoint is a folder `<folder>/<step>` that appears by one rename when all of it is
+written; what a killed program leaves half-written has another name, is never read, and
+is removed at the next start. Beside the arrays it holds a record: the step, the run's
+config, and the fingerprint of the loader, so that a resumed run provably reads the rows
+the first one would have read.
+
+Arrays are stored under their paths (`params/encoder/conv_in/kernel`), not under the
+classes of Optax's state, and always restored into the caller's own tree with its own
+shardings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from jaxtyping import PyTree
+
+from ltx_jax.optim import path_name
+
+_LISTED = 10  # Names shown of those that do not fit.
+
+
+class TrainingCheckpoints:
+  """The checkpoints of one run; close it, or use it in a `with` statement."""
+
+  def __init__(
+    self,
+    folder: str | os.PathLike,
+    *,
+    keep: int,
+    config: Mapping[str, Any],
+    network: Mapping[str, Any],
+    fingerprint: str,
+  ):
+    """Opens or creates `folder`.
+
+    Args:
+      keep: How many of the newest checkpoints stay.
+      config: The run's whole config, JSON values.
+      network: The part of it that decides which arrays there are; a checkpoint with
+        another one is refused.
+      fingerprint: Of the loader; a checkpoint with another one is refused.
+
+    Raises:
+      ValueError: where `keep` is not positive.
+    """
+    if keep < 1:
+      raise ValueError(f"output.keep is {keep}; keep at least 1 checkpoint.")
+    self.folder = Path(folder).absolute()
+    self._record = _as_json(
+      {"config": config, "network": network, "fingerprint": fingerprint}
+    )
+    options = ocp.CheckpointManagerOptions(
+      preservation_policy=ocp.checkpoint_managers.preservation_policy.LatestN(keep),
+      cleanup_tmp_directories=True,
+    )
+    registry = ocp.handlers.create_default_handler_registry(
+      state=ocp.handlers.StandardCheckpointHandler(),
+      record=ocp.handlers.JsonCheckpointHandler(),
+    )
+    self._manager = ocp.CheckpointManager(
+      self.folder, options=options, handler_registry=registry
+    )
+
+  def __enter__(self) -> TrainingCheckpoints:
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.close()
+
+  @property
+  def latest(self) -> int | None:
+    """Step of the newest complete checkpoint."""
+    return self._manager.latest_step()
+
+  def save(self, step: int, state: PyTree) -> None:
+    """Saves `state`; the arrays are copied at once and written in the background.
+
+    A step that is already there is left as it is.
+    """
+    if step in self._manager.all_steps():
+      return
+    record = {"step": step, **self._record}
+    self._manager.save(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardSave(_flatten(state)), record=ocp.args.JsonSave(record)
+      ),
+      force=True,
+    )
+
+  def restore(self, target: PyTree) -> PyTree | None:
+    """Reads the newest complete checkpoint, or returns None where there is none.
+
+    Args:
+      target: The state as `jax.ShapeDtypeStruct`s with shardings (`sharding.abstract`),
+        of this run's mesh; the mesh that saved may have been another.
+
+    Raises:
+      ValueError: where the checkpoint belongs to another network or other data, or
+        arrays are missing, unknown or of another shape.
+    """
+    self.wait()
+    step = self.latest
+    if step is None:
+      return None
+    self._check_record(step)
+    flat = _flatten(target)
+    self._check_arrays(step, flat)
+    arguments = ocp.args.Composite(state=ocp.args.StandardRestore(flat))
+    values = self._manager.restore(step, args=arguments)["state"]
+    return jax.tree.map_with_path(lambda path, _: values[path_name(path)], target)
+
+  def wait(self) -> None:
+    """Returns when everything saved is on the disk."""
+    self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    """Waits, then stops the threads that write."""
+    self.wait()
+    self._manager.close()
+
+  def _check_record(self, step: int) -> None:
+    arguments = ocp.args.Composite(record=ocp.args.JsonRestore())
+    found = self._manager.restore(step, args=arguments)["record"]
+    where = f"The checkpoint {self.folder / str(step)}"
+    differing = _differences(found["network"], self._record["network"])
+    if differing:
+      raise ValueError(
+        f"{where} belongs to another network: {'; '.join(differing)}. Take another "
+        "--output.folder, or the options it was trained with."
+      )
+    if found["fingerprint"] != self._record["fingerprint"]:
+      raise ValueError(
+        f"{where} was trained on another order of data: its loader has fingerprint "
+        f"{found['fingerprint']}, this run's has {self._record['fingerprint']}. Take "
+        "another --output.folder, or the data, stages and seed it was trained with."
+      )
+
+  def _check_arrays(self, step: int, target: Mapping[str, Any]) -> None:
+    saved = self._manager.metadata(step).item_metadata["state"].tree
+    found = {name: str(tuple(leaf.shape)) for name, leaf in saved.items()}
+    expected = {name: str(tuple(leaf.shape)) for name, leaf in target.items()}
+    differing = _differences(found, expected)
+    if differing:
+      raise ValueError(
+        f"The checkpoint {self.folder / str(step)} does not fit this run: "
+        f"{'; '.join(differing)}."
+      )
+
+
+def _flatten(tree: PyTree) -> dict[str, Any]:
+  leaves, _ = jax.tree.flatten_with_path(tree)
+  return {path_name(path): leaf for path, leaf in leaves}
+
+
+def _as_json(value: Any) -> Any:
+  """What `value` reads as after a trip through JSON: lists for tuples."""
+  return json.loads(json.dumps(value))
+
+
+def _differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+  """Names up to ten leaves that differ, in words."""
+  a, b = _leaves(found), _leaves(expected)
+  names = [n for n in sorted(a | b) if a.get(n, "none") != b.get(n, "none")]
+  words = [
+    f"{name} is {a.get(name, 'none')} there and {b.get(name, 'none')} here"
+    for name in names[:_LISTED]
+  ]
+  return words + ([f"and {len(names) - _LISTED} more"] if len(names) > _LISTED else [])
+
+
+def _leaves(value: Any, name: str = "") -> dict[str, Any]:
+  """Flattens nested JSON objects to {"vae.latent_channels": 128, ...}."""
+  if not isinstance(value, dict):
+    return {name: value}
+  items = (_leaves(v, f"{name}.{k}" if name else k).items() for k, v in value.items())
+  return {k: v for group in items for k, v in group}

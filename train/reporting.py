@@ -1,0 +1,121 @@
+"""What a training run writes for people: curves, sample pictures, a line on the screen.
+
+`metrics.jsonl` has one JSON object a logged step; TensorBoard shows the same numbers
+and the sample pictures; the screen has a progress bar, or one plain line a logged step
+where the output is not a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rich import progress
+from rich.console import Console
+from tensorboardX import SummaryWriter
+
+METRICS_FILE = "metrics.jsonl"
+
+
+def write_text(path: Path, text: str) -> None:
+  """Writes a file under another name and renames it, so it is never half there."""
+  temporary = path.with_name(path.name + ".tmp")
+  temporary.write_text(text)
+  os.replace(temporary, path)
+
+
+def read_metrics(folder: str | os.PathLike) -> list[dict[str, Any]]:
+  """Reads a run's curves; a last line cut off by a kill is left out."""
+  path = Path(folder) / METRICS_FILE
+  records = []
+  for line in path.read_text().splitlines() if path.exists() else []:
+    try:
+      records.append(json.loads(line))
+    except json.JSONDecodeError:
+      break
+  return records
+
+
+class Report:
+  """Writes and shows one run; use it in a `with` statement."""
+
+  def __init__(self, folder: str | os.PathLike, *, start: int, steps: int):
+    """Opens the files, dropping what an earlier run logged beyond step `start`."""
+    self.folder = Path(folder)
+    kept = [r for r in read_metrics(folder) if r["step"] <= start]
+    self.seconds = float(kept[-1]["seconds"]) if kept else 0.0
+    lines = "".join(json.dumps(record) + "\n" for record in kept)
+    write_text(self.folder / METRICS_FILE, lines)
+    self._steps = steps
+    self._jsonl = (self.folder / METRICS_FILE).open("a")
+    self._board = SummaryWriter(
+      str(self.folder / "tensorboard"), purge_step=start + 1 if start else None
+    )
+    console = Console()
+    self._bar = _progress_bar(console) if console.is_terminal else None
+    self._task = self._bar and self._bar.add_task("", total=steps, completed=start)
+
+  def __enter__(self) -> Report:
+    if self._bar:
+      self._bar.start()
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    if self._bar:
+      self._bar.stop()
+    self._jsonl.close()
+    self._board.close()
+
+  def say(self, text: str) -> None:
+    """Prints one line, above the progress bar where there is one."""
+    if self._bar:
+      self._bar.console.print(text, highlight=False, markup=False)
+    else:
+      print(text, flush=True)
+
+  def advance(self, step: int) -> None:
+    """Moves the progress bar."""
+    if self._bar:
+      self._bar.update(self._task, completed=step)
+
+  def log(self, step: int, metrics: Mapping[str, float]) -> None:
+    """Writes the numbers of a step: `seconds`, `steps_per_second` and any others."""
+    self._jsonl.write(json.dumps({"step": step, **metrics}) + "\n")
+    self._jsonl.flush()
+    for name, value in metrics.items():
+      self._board.add_scalar(name, value, step)
+    shown = {k: v for k, v in metrics.items() if k not in ("seconds", "data_wait")}
+    text = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+    if self._bar:
+      self._bar.update(self._task, completed=step, description=text)
+      return
+    left = (self._steps - step) / max(metrics["steps_per_second"], 1e-9)
+    hours, minutes = divmod(round(left / 60), 60)
+    self.say(f"step {step}/{self._steps}  {text}  ETA {hours}:{minutes:02d}")
+
+  def pictures(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+    """Writes uint8 images [H W 3] as `samples/<name>_<step>.png` and to TensorBoard."""
+    folder = self.folder / "samples"
+    folder.mkdir(exist_ok=True)
+    for name, image in images.items():
+      path = folder / f"{name}_{step:06d}.png"
+      temporary = path.with_suffix(".tmp")
+      Image.fromarray(image).save(temporary, format="png")
+      os.replace(temporary, path)
+      self._board.add_image(name, image, step, dataformats="HWC")
+
+
+def _progress_bar(console: Console) -> progress.Progress:
+  return progress.Progress(
+    progress.MofNCompleteColumn(),
+    progress.BarColumn(bar_width=20),
+    progress.TimeElapsedColumn(),
+    progress.TimeRemainingColumn(),
+    progress.TextColumn("{task.description}"),
+    console=console,
+  )
