@@ -14,7 +14,7 @@ Layout is channels last everywhere; other layouts exist only in `checkpoints`.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -27,6 +27,9 @@ Params = dict[str, Any]
 
 Key = jax.Array
 """A typed JAX random key (`jax.random.key`)."""
+
+Scalar = float | int | np.number | Float[AnyArray, ""]
+"""One number: of Python, of NumPy, or traced."""
 
 Video = Float[AnyArray, "b F H W 3"]
 """Pixels in [-1, 1]."""
@@ -41,6 +44,25 @@ TextMask = Bool[AnyArray, "b m"] | Int[AnyArray, "b m"]
 """True (1) for a real token, False (0) for padding."""
 
 
+class NoiseLevels(NamedTuple):
+  """Noise levels of tokens that take few values: those, and which token has which.
+
+  The network's modulation is then computed s times a clip instead of n times.
+
+  Attributes:
+    sigma: The s distinct levels of each clip, in [0, 1]; s is small.
+    index: Which of them a token has, in [0, s).
+  """
+
+  sigma: Float[AnyArray, "b s"]
+  index: Int[AnyArray, "b n"]
+
+
+Sigma = Float[AnyArray, "b"] | Float[AnyArray, "b n"] | NoiseLevels
+"""Noise levels in [0, 1]: of clips, of tokens, or of tokens by distinct level."""
+
+
+@runtime_checkable
 class VelocityFn(Protocol):
   """The network as the samplers and losses see it."""
 
@@ -50,7 +72,7 @@ class VelocityFn(Protocol):
     coords: Coords,
     text: Text,
     mask: TextMask,
-    sigma: Float[AnyArray, "b"] | Float[AnyArray, "b n"],
+    sigma: Sigma,
   ) -> Tokens:
     """Returns the velocity v = noise - x0 at noise level `sigma` in [0, 1]."""
     ...

@@ -1,0 +1,123 @@
+"""Rotary position embedding over fractional positions in time, height and width.
+
+Channels are taken in pairs, and each pair is turned by an angle that grows with the
+token's position, so that the product of a query and a key depends on how far apart they
+are. The angle of frequency k along axis a is
+
+  exponential            w_k (2 p_a - 1)    w_k = (pi / 2) theta^(k / (K - 1))       (1)
+  inverse exponential    w_k p_a            w_k = (pi / 2) theta^(-6 k / d)          (2)
+
+with k = 0 .. K - 1, K = d // 6, and p_a the position in seconds or pixels over the
+largest one of its axis. (1) is what every release uses; (2) is the control of the
+paper's ablation. Frequencies run over the full width d, before heads are split, so that
+heads see different bands. Channels are ordered frequency slowest, then axis (t, y, x),
+then the two of a pair; the d mod 6 channels that are left come first and do not turn.
+
+The angles of (1) reach 15708 rad, where neighbouring float32 numbers lie 1e-3 apart:
+how the frequencies are rounded shows in the result. They are therefore made on the
+host, by a recipe that agrees with `torch.linspace` and `torch.pow`.
+
+Source: LTX-Video (arXiv:2501.00103), section on the transformer; RoFormer
+(arXiv:2104.09864).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ltx_jax.config import TransformerConfig
+from ltx_jax.typing import Coords
+
+
+class RopeTables(NamedTuple):
+  """Cosines and sines by token and channel; b is 1 where clips share positions."""
+
+  cos: Float[Array, "b n d"]
+  sin: Float[Array, "b n d"]
+
+
+def _linspace(count: int) -> Float[np.ndarray, "count"]:
+  """`torch.linspace(0, 1, count)` in float32: it counts from both ends."""
+  step = np.float32(1 / max(count - 1, 1))
+  k = np.arange(count)
+  left = (k * np.float64(step)).astype(np.float32)
+  right = (1 - (count - 1 - k) * np.float64(step)).astype(np.float32)
+  return np.where(k < count // 2, left, right) if count > 1 else left
+
+
+def _exponential(width: int, theta: float) -> Float[np.ndarray, "k"]:
+  exponent = _linspace(width // 6).astype(np.float64)
+  return (theta**exponent).astype(np.float32) * np.float32(np.pi) / np.float32(2)
+
+
+def _inverse_exponential(width: int, theta: float) -> Float[np.ndarray, "k"]:
+  exponent = -6 * np.arange(width // 6) / width
+  return (np.pi / 2 * theta**exponent).astype(np.float32)
+
+
+_FREQUENCIES = {
+  "exponential": _exponential,
+  "inverse_exponential": _inverse_exponential,
+}
+# Only the exponential spacing is centred on the middle of the clip.
+_POSITIONS = {
+  "exponential": lambda p: 2 * p - 1,
+  "inverse_exponential": lambda p: p,
+}
+
+
+def frequencies(config: TransformerConfig) -> Float[np.ndarray, "k"]:
+  """Returns w_k in radians, d // 6 of them, float32, made on the host.
+
+  Raises:
+    ValueError: where the width is odd, so that channels do not pair up.
+  """
+  if config.width % 2:
+    raise ValueError(
+      f"The transformer's width is {config.width}; rotary embedding turns pairs of "
+      "channels, so attention heads times head width must be even."
+    )
+  make = _FREQUENCIES[config.rope_spacing]
+  return make(config.width, config.positional_embedding_theta)
+
+
+def rope_tables(coords: Coords, config: TransformerConfig) -> RopeTables:
+  """Returns the float32 tables of the tokens at `coords`.
+
+  Pass coordinates [1 n 3] where all clips share them: one table then serves the batch.
+
+  Raises:
+    ValueError: where the transformer's width is odd.
+  """
+  largest = np.asarray(config.positional_embedding_max_pos, np.float32)
+  fraction = jnp.asarray(coords, jnp.float32) / largest
+  position = _POSITIONS[config.rope_spacing](fraction)
+  angle = frequencies(config)[:, None] * position[..., None, :]  # b n k 3
+  angle = angle.reshape(*angle.shape[:2], -1)  # b n 3k
+
+  front = ((0, 0), (0, 0), (config.width % 6, 0))
+  cos = jnp.pad(jnp.repeat(jnp.cos(angle), 2, axis=-1), front, constant_values=1)
+  sin = jnp.pad(jnp.repeat(jnp.sin(angle), 2, axis=-1), front)
+  return RopeTables(cos, sin)
+
+
+def rotate(x: Float[Array, "b n d"], tables: RopeTables) -> Float[Array, "b n d"]:
+  """Turns the pairs (x_0, x_1), (x_2, x_3), ... of `x`, in the dtype of `x`.
+
+    (x_0, x_1) -> (x_0 cos - x_1 sin, x_1 cos + x_0 sin)
+
+  The pairs are swapped by a flip over an axis of two, which is its own transpose: the
+  fastest form on CPUs, forwards and backwards, and one fused pass on GPUs. TPUs pay for
+  the relayout of so short an axis; the remedy there is to store the query and key
+  projections with even channels before odd ones.
+
+  Tables of another dtype are cast first, lest they promote queries and keys.
+  """
+  cos, sin = (table.astype(x.dtype) for table in tables)
+  sign = np.resize([-1, 1], x.shape[-1]).astype(x.dtype)
+  swapped = jnp.flip(x.reshape(*x.shape[:-1], -1, 2), axis=-1).reshape(x.shape)
+  return x * cos + swapped * (sin * sign)

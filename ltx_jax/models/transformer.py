@@ -1,0 +1,254 @@
+"""The denoising transformer: noisy latent tokens and text to velocities v = noise - x0.
+
+    tokens -> patchify_proj -> l blocks -> norm, scale, shift -> proj_out -> velocity
+
+`transformer_layers` holds the block. What a block takes beside the tokens is made once:
+
+- The noise level acts only through the modulation, which is computed per distinct level
+  of a clip; tokens pick theirs.
+- The text acts only through the keys and values of the cross-attentions, which depend
+  on nothing else: `text_state` computes them for all steps of a sampling run, and
+  `Transformer.denoise` takes them.
+- Positions become rotary tables (`rope`).
+
+Source: LTX-Video (arXiv:2501.00103), section on the transformer, and the PyTorch
+original, whose parameter names are kept.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ltx_jax.config import TransformerConfig
+from ltx_jax.models.rope import RopeTables, rope_tables
+from ltx_jax.models.transformer_layers import (
+  XAVIER,
+  ZEROS,
+  AdaLNSingle,
+  Block,
+  CaptionProjection,
+  layer_norm,
+  per_token,
+  table_init,
+)
+from ltx_jax.platforms import CPU, Policy
+from ltx_jax.typing import (
+  Coords,
+  Key,
+  NoiseLevels,
+  Params,
+  Sigma,
+  Text,
+  TextMask,
+  Tokens,
+  VelocityFn,
+)
+
+MASK_BIAS = -10000.0
+"""Added to the logits of padding. Finite: text that is all padding is averaged over."""
+
+REMAT_POLICIES = {
+  "none": None,
+  "full": jax.checkpoint_policies.nothing_saveable,
+  "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+"""What a block keeps for the backward pass: everything, nothing, its projections."""
+
+_NORM_OUT_EPS = 1e-6
+
+
+class TextState(NamedTuple):
+  """What the blocks need to know of the text, for all steps of a sampling run.
+
+  Attributes:
+    keys: Keys of every block's cross-attention, normed.
+    values: Their values.
+    bias: 0 for real tokens, `MASK_BIAS` for padding.
+  """
+
+  keys: Float[Array, "l b m d"]
+  values: Float[Array, "l b m d"]
+  bias: Float[Array, "b m"]
+
+
+class Transformer(nn.Module):
+  """The transformer; `__call__` is one evaluation, made of `text_state` and `denoise`.
+
+  Attributes:
+    config: Sizes and options, with the names of a checkpoint's metadata.
+    policy: Compute dtype and attention.
+    remat: What blocks keep for the backward pass, one of `REMAT_POLICIES`.
+
+  Raises:
+    ValueError: where `cross_attention_dim` is not the width, or `remat` is unknown.
+  """
+
+  config: TransformerConfig
+  policy: Policy
+  remat: str = "none"
+
+  def setup(self):
+    config, policy = self.config, self.policy
+    _check(config, self.remat)
+    dense = functools.partial(nn.Dense, dtype=policy.dtype)
+    self.patchify_proj = dense(config.width, kernel_init=XAVIER)
+    self.adaln_single = AdaLNSingle(config, policy)
+    self.caption_projection = CaptionProjection(config, policy)
+    self.blocks = Block(config, policy)
+    self.scale_shift_table = self.param(
+      "scale_shift_table", table_init, (2, config.width)
+    )
+    self.proj_out = dense(config.out_channels, kernel_init=ZEROS)
+
+  def _scan(self, body: Callable, in_axes: int | nn.broadcast) -> Callable:
+    """Returns body(block, carry, xs) as a loop over the stacked blocks."""
+    return nn.scan(
+      body,
+      variable_axes={"params": 0},
+      split_rngs={"params": True},
+      in_axes=in_axes,
+      length=self.config.num_layers,
+    )
+
+  def text_state(self, text: Text, mask: TextMask) -> TextState:
+    """Returns keys and values of the text for every block, from T5's embeddings."""
+    text = self.caption_projection(jnp.asarray(text, self.policy.dtype))  # b m d
+
+    def body(block: Block, carry: None, text: Array) -> tuple:
+      return carry, block.text_keys_values(text)
+
+    _, (keys, values) = self._scan(body, nn.broadcast)(self.blocks, None, text)
+    bias = (1 - jnp.asarray(mask, jnp.float32)) * MASK_BIAS
+    return TextState(keys, values, bias)  # l b m d
+
+  def denoise(
+    self, tokens: Tokens, rope: RopeTables, text: TextState, sigma: Sigma
+  ) -> Tokens:
+    """Returns the float32 velocity of the tokens.
+
+    Args:
+      tokens: Noisy latents, normalised.
+      rope: `rope_tables` of their positions.
+      text: What `text_state` returned.
+      sigma: Noise levels in [0, 1], of clips or tokens; levels of tokens are cheapest
+        as `NoiseLevels`.
+    """
+    dtype = self.policy.dtype
+    levels, index = _noise_levels(sigma)  # b s
+    t = self.config.timestep_scale_multiplier * levels
+    modulation, embedding = self.adaln_single(t.reshape(-1))
+    modulation = modulation.reshape(*levels.shape, 6, -1)  # b s 6 d
+    embedding = embedding.reshape(*levels.shape, 1, -1)  # b s 1 d
+    rope = RopeTables(*(table.astype(dtype) for table in rope))
+
+    def body(block: Block, x: Array, text: tuple) -> tuple:
+      return block(x, text, bias, modulation, index, rope), None
+
+    bias = text.bias
+    policy = REMAT_POLICIES[self.remat]
+    if policy is not None:
+      body = nn.remat(body, policy=policy, prevent_cse=False)
+    x = self.patchify_proj(jnp.asarray(tokens, dtype))  # b n d
+    x, _ = self._scan(body, 0)(self.blocks, x, (text.keys, text.values))  # b n d
+
+    table = self.scale_shift_table.astype(jnp.float32)
+    shift, scale = per_token(embedding + table, index)  # b n d
+    x = (layer_norm(x, _NORM_OUT_EPS) * (1 + scale) + shift).astype(dtype)
+    return self.proj_out(x).astype(jnp.float32)  # b n c
+
+  def __call__(
+    self, tokens: Tokens, coords: Coords, text: Text, mask: TextMask, sigma: Sigma
+  ) -> Tokens:
+    """Returns the float32 velocity v = noise - x0.
+
+    Args:
+      tokens: Noisy latents, normalised.
+      coords: Positions (seconds, y pixels, x pixels); [1 n 3] where clips share them.
+      text: T5's embeddings.
+      mask: True or 1 for real text tokens, False or 0 for padding.
+      sigma: Noise levels in [0, 1], of clips or tokens.
+    """
+    rope = rope_tables(coords, self.config)
+    return self.denoise(tokens, rope, self.text_state(text, mask), sigma)
+
+
+def _check(config: TransformerConfig, remat: str) -> None:
+  if config.cross_attention_dim != config.width:
+    raise ValueError(
+      f"The transformer's config has cross_attention_dim = "
+      f"{config.cross_attention_dim}; text is projected to the width of the "
+      f"transformer, so it must be {config.width}."
+    )
+  if remat not in REMAT_POLICIES:
+    raise ValueError(
+      f"No remat policy is called {remat!r}; known are {', '.join(REMAT_POLICIES)}."
+    )
+
+
+def _noise_levels(
+  sigma: Sigma,
+) -> tuple[Float[Array, "b s"], Int[Array, "b n"] | None]:
+  """Brings noise levels to distinct ones per clip, and what token has which."""
+  if isinstance(sigma, NoiseLevels):
+    return jnp.asarray(sigma.sigma, jnp.float32), jnp.asarray(sigma.index)
+  levels = jnp.asarray(sigma, jnp.float32)
+  return levels.reshape(len(levels), -1), None
+
+
+def init(config: TransformerConfig, key: Key) -> Params:
+  """Returns float32 parameters for training from scratch, as a nested dict.
+
+  `jax.eval_shape(functools.partial(init, config), key)` gives their shapes only; under
+  `jax.jit` with `out_shardings` nothing else is computed, and no device holds them all.
+  """
+  clip = jnp.zeros((1, 1, config.in_channels)), jnp.zeros((1, 1, 3))
+  text = jnp.zeros((1, 1, config.caption_channels)), jnp.ones((1, 1), bool)
+  module = Transformer(config, CPU)
+  return module.init(key, *clip, *text, jnp.zeros(1))["params"]
+
+
+def text_state(
+  params: Params,
+  config: TransformerConfig,
+  policy: Policy,
+  text: Text,
+  mask: TextMask,
+) -> TextState:
+  """Returns what `denoise` needs of the text: every block's keys and values."""
+  module = Transformer(config, policy)
+  return module.apply({"params": params}, text, mask, method="text_state")
+
+
+def denoiser(config: TransformerConfig, policy: Policy) -> Callable:
+  """Returns velocity(params, text_state, tokens, coords, sigma), for samplers.
+
+  `coords` are positions, or their `rope_tables` where those are made once.
+  """
+  module = Transformer(config, policy)
+
+  def velocity(
+    params: Params,
+    text: TextState,
+    tokens: Tokens,
+    coords: Coords | RopeTables,
+    sigma: Sigma,
+  ) -> Tokens:
+    known = isinstance(coords, RopeTables)
+    rope = coords if known else rope_tables(coords, config)
+    return module.apply({"params": params}, tokens, rope, text, sigma, method="denoise")
+
+  return velocity
+
+
+def velocity_fn(
+  params: Params, config: TransformerConfig, policy: Policy, remat: str = "none"
+) -> VelocityFn:
+  """Returns the network with its parameters as samplers and losses see it."""
+  return functools.partial(Transformer(config, policy, remat).apply, {"params": params})

@@ -1,0 +1,228 @@
+"""The parts of the denoising transformer: its block, and what feeds all blocks.
+
+With N the RMS norm without weights and (shift, scale, gate) x 2 six vectors that depend
+on the noise level and the block, a block is
+
+    x += gate_1 SelfAttention(N(x) (1 + scale_1) + shift_1)     rotary positions
+    x += CrossAttention(x, text)                                not normed, not gated
+    x += gate_2 MLP(N(x) (1 + scale_2) + shift_2)
+
+Queries and keys are RMS-normed over the full width. The six vectors are a projection of
+the noise level that all blocks share, plus a table of the block's own (AdaLN-single).
+Norms, modulation and gates are float32; the stream and the matmuls are in the policy's
+dtype.
+
+Source: LTX-Video (arXiv:2501.00103), section on the transformer; PixArt-alpha
+(arXiv:2310.00426) for AdaLN-single; DiT (arXiv:2212.09748) for the initial values. The
+details follow the PyTorch original, whose parameter names are kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ltx_jax.config import TransformerConfig
+from ltx_jax.models.attention import attend
+from ltx_jax.models.embeddings import TimestepEmbedder
+from ltx_jax.models.rope import RopeTables, rotate
+from ltx_jax.platforms import Policy
+from ltx_jax.typing import Key
+
+_QK_NORM_EPS = 1e-5
+_MLP_RATIO = 4
+
+# Initial values for training from scratch, after DiT. What writes to the residual
+# stream without a gate starts at zero (cross-attention, the output), and so does the
+# projection of the noise level. Gates are then the tables' rows, of size 1 / sqrt(d) as
+# in the original: blocks start close to the identity.
+XAVIER = nn.initializers.xavier_uniform()
+ZEROS = nn.initializers.zeros_init()
+
+
+def table_init(key: Key, shape: tuple[int, ...], dtype: type = jnp.float32) -> Array:
+  """Draws a modulation table (rows, d) of size 1 / sqrt(d)."""
+  return jax.random.normal(key, shape, dtype) * shape[-1] ** -0.5
+
+
+def rms_norm(x: Float[Array, "b n d"], eps: float) -> Float[Array, "b n d"]:
+  """Divides by the root mean square of the channels; float32 in and out of bfloat16."""
+  x = x.astype(jnp.float32)
+  return x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + eps)
+
+
+def layer_norm(x: Float[Array, "b n d"], eps: float) -> Float[Array, "b n d"]:
+  """Normalises the channels to mean 0 and variance 1, without weights, in float32."""
+  x = x.astype(jnp.float32)
+  return rms_norm(x - x.mean(axis=-1, keepdims=True), eps)
+
+
+def per_token(
+  values: Float[Array, "b s r d"], index: Int[Array, "b n"] | None
+) -> list[Float[Array, "b _ d"]]:
+  """Returns the r rows of the tokens' noise levels, each [b n d], or [b 1 d].
+
+  Where s is 1 or n the rows broadcast or fit already, and `index` is None. Else each is
+  a chain of s - 1 selects: the compiler fuses them into the arithmetic that follows,
+  so that no [b n d] array of modulation is ever in memory, and their gradient is a sum
+  over tokens where that of a gather would be a scatter.
+  """
+  rows = [values[:, :, r] for r in range(values.shape[2])]
+  if index is None:
+    return rows
+
+  def pick(row: Float[Array, "b s d"]) -> Float[Array, "b n d"]:
+    picked = jnp.where(index[..., None] == 0, row[:, :1], row[:, -1:])
+    for level in range(1, row.shape[1] - 1):
+      picked = jnp.where(index[..., None] == level, row[:, level : level + 1], picked)
+    return picked
+
+  return [pick(row) for row in rows]
+
+
+class Attention(nn.Module):
+  """Multi-head attention whose parts are called one by one."""
+
+  config: TransformerConfig
+  policy: Policy
+  out_init: Callable = XAVIER
+
+  def setup(self):
+    project = functools.partial(
+      nn.Dense, self.config.width, dtype=self.policy.dtype, kernel_init=XAVIER
+    )
+    self.to_q = project(use_bias=self.config.attention_bias)
+    self.to_k = project(use_bias=self.config.attention_bias)
+    self.to_v = project(use_bias=self.config.attention_bias)
+    self.to_out = project(kernel_init=self.out_init)
+    if self.config.qk_norm is not None:
+      self.q_norm = nn.RMSNorm(_QK_NORM_EPS, dtype=self.policy.dtype)
+      self.k_norm = nn.RMSNorm(_QK_NORM_EPS, dtype=self.policy.dtype)
+
+  def queries(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
+    q = self.to_q(x)
+    return q if self.config.qk_norm is None else self.q_norm(q)
+
+  def keys_values(
+    self, context: Float[Array, "b m d"]
+  ) -> tuple[Float[Array, "b m d"], Float[Array, "b m d"]]:
+    k = self.to_k(context)
+    k = k if self.config.qk_norm is None else self.k_norm(k)
+    return k, self.to_v(context)
+
+  def mix(
+    self,
+    q: Float[Array, "b n d"],
+    k: Float[Array, "b m d"],
+    v: Float[Array, "b m d"],
+    bias: Float[Array, "b m"] | None,
+  ) -> Float[Array, "b n d"]:
+    heads = self.config.num_attention_heads, self.config.attention_head_dim
+    q, k, v = (a.reshape(*a.shape[:2], *heads) for a in (q, k, v))  # b n k x
+    out = attend(q, k, v, bias, self.policy.attention)
+    return self.to_out(out.reshape(*out.shape[:2], -1))  # b n d
+
+
+class FeedForward(nn.Module):
+  """Two dense layers with a tanh-approximated GELU between, four times as wide."""
+
+  config: TransformerConfig
+  policy: Policy
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
+    dense = functools.partial(nn.Dense, dtype=self.policy.dtype, kernel_init=XAVIER)
+    h = dense(_MLP_RATIO * self.config.width, name="proj_in")(x)  # b n 4d
+    return dense(self.config.width, name="proj_out")(nn.gelu(h, approximate=True))
+
+
+class Block(nn.Module):
+  """One transformer block; see the equations above."""
+
+  config: TransformerConfig
+  policy: Policy
+
+  def setup(self):
+    self.scale_shift_table = self.param(
+      "scale_shift_table", table_init, (6, self.config.width)
+    )
+    self.attn1 = Attention(self.config, self.policy)
+    self.attn2 = Attention(self.config, self.policy, out_init=ZEROS)
+    self.ff = FeedForward(self.config, self.policy)
+
+  def text_keys_values(
+    self, text: Float[Array, "b m d"]
+  ) -> tuple[Float[Array, "b m d"], Float[Array, "b m d"]]:
+    return self.attn2.keys_values(text)
+
+  def __call__(
+    self,
+    x: Float[Array, "b n d"],
+    text: tuple[Float[Array, "b m d"], Float[Array, "b m d"]],
+    bias: Float[Array, "b m"],
+    modulation: Float[Array, "b s 6 d"],
+    index: Int[Array, "b n"] | None,
+    rope: RopeTables,
+  ) -> Float[Array, "b n d"]:
+    dtype = x.dtype
+    eps = self.config.norm_eps
+    modulation = modulation + self.scale_shift_table.astype(jnp.float32)
+    shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = per_token(modulation, index)
+
+    h = (rms_norm(x, eps) * (1 + scale_1) + shift_1).astype(dtype)
+    q, (k, v) = self.attn1.queries(h), self.attn1.keys_values(h)
+    h = self.attn1.mix(rotate(q, rope), rotate(k, rope), v, None)
+    x = (x + gate_1 * h).astype(dtype)
+
+    x = x + self.attn2.mix(self.attn2.queries(x), *text, bias)
+
+    h = (rms_norm(x, eps) * (1 + scale_2) + shift_2).astype(dtype)
+    return (x + gate_2 * self.ff(h)).astype(dtype)
+
+
+class CaptionProjection(nn.Module):
+  """Text embeddings to the transformer's width."""
+
+  config: TransformerConfig
+  policy: Policy
+
+  @nn.compact
+  def __call__(self, text: Float[Array, "b m e"]) -> Float[Array, "b m d"]:
+    dense = functools.partial(
+      nn.Dense, self.config.width, dtype=self.policy.dtype, kernel_init=XAVIER
+    )
+    return dense(name="linear_2")(
+      nn.gelu(dense(name="linear_1")(text), approximate=True)
+    )
+
+
+class AdaLNSingle(nn.Module):
+  """Noise levels to their embedding and the six vectors that all blocks share."""
+
+  config: TransformerConfig
+  policy: Policy
+
+  @nn.compact
+  def __call__(
+    self, t: Float[Array, "s"]
+  ) -> tuple[Float[Array, "s 6 d"], Float[Array, "s d"]]:
+    width = self.config.width
+    float32 = dataclasses.replace(self.policy, dtype="float32")
+    embedding = TimestepEmbedder(width, float32, name="emb")(t)  # s d
+    # The large matrix is read in the compute dtype, and summed and kept in float32.
+    modulation = nn.Dense(
+      6 * width,
+      dtype=self.policy.dtype,
+      kernel_init=ZEROS,
+      dot_general=functools.partial(
+        jax.lax.dot_general, preferred_element_type=jnp.float32
+      ),
+      name="linear",
+    )(nn.silu(embedding))
+    return modulation.reshape(-1, 6, width), embedding
