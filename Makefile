@@ -47,6 +47,6 @@ $(VENV)/installed: requirements.txt constraints.txt
 	fi; \
 	echo "Installing into $(VENV) with $$("$$python" --version)"; \
 	"$$python" -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check \
 	  -r requirements.txt -c constraints.txt
 	@$(VENV)/bin/python -m pip freeze >$@
