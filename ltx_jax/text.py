@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -18,6 +18,7 @@ from jaxtyping import Bool, Int
 MAX_TOKENS = 256
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
   """What this module needs of a tokenizer from `transformers`."""
 
@@ -27,7 +28,7 @@ class Tokenizer(Protocol):
 
   def __call__(
     self, text: list[str], *, truncation: bool, verbose: bool
-  ) -> dict[str, Any]: ...
+  ) -> Mapping[str, Any]: ...
 
   def __len__(self) -> int: ...
 
