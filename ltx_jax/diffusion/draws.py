@@ -1,0 +1,87 @@
+"""Random draws by name, each clip of a batch from its own key.
+
+Clip i of a batch draws from fold_in(key(seed), i), and every draw folds in its own name
+and, where there are several, a number: `initial`, `posterior/0`, `step/7`, `decode`. So
+a clip's noise depends neither on its neighbours nor on what else was drawn, and a test
+can replace any draw by numbers recorded elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from ltx_jax.typing import AnyArray, Key, Scalar
+
+Draws = Callable[[str, tuple[int, ...]], Any]
+"""Replaces a draw: (name, shape) -> standard normal numbers of that shape."""
+
+
+def clip_keys(seed: int, clips: int) -> Key:
+  """Returns the keys [b] of the clips of a batch."""
+  fold = jax.vmap(jax.random.fold_in, (None, 0))
+  return fold(jax.random.key(seed), jnp.arange(clips))
+
+
+def normal(
+  keys: Key,
+  name: str,
+  index: Scalar | Int[AnyArray, ""] | None,
+  shape: tuple[int, ...],
+) -> Float[jax.Array, "..."]:
+  """Draws standard normal numbers [b *shape] from the clips' keys [b]; jit-compatible.
+
+  Args:
+    keys: Keys of the clips.
+    name: Name of the draw.
+    index: Its number, where there are several of that name.
+    shape: Shape of one clip's numbers.
+  """
+
+  def one(key: Key) -> jax.Array:
+    key = jax.random.fold_in(key, zlib.crc32(name.encode()))
+    key = key if index is None else jax.random.fold_in(key, index)
+    return jax.random.normal(key, shape, jnp.float32)
+
+  return jax.vmap(one)(keys)
+
+
+_jitted_normal = jax.jit(normal, static_argnames=("name", "index", "shape"))
+
+
+def draw(
+  keys: Key,
+  name: str,
+  shape: tuple[int, ...],
+  index: int | None = None,
+  draws: Draws | None = None,
+) -> Float[jax.Array, "..."]:
+  """Draws standard normal numbers, or takes them from `draws`.
+
+  Args:
+    keys: Keys of the clips [b].
+    name: Name of the draw.
+    shape: Shape of the result, clips first.
+    index: Its number, where there are several of that name.
+    draws: Replaces the draw where given; called with "name" or "name/index", and free
+      to return any shape with as many numbers.
+
+  Raises:
+    ValueError: where `draws` returns another number of values.
+  """
+  if draws is None:
+    return _jitted_normal(keys, name, index, shape[1:])
+  label = name if index is None else f"{name}/{index}"
+  noise = jnp.asarray(draws(label, shape), jnp.float32)
+  if noise.size != math.prod(shape):
+    raise ValueError(
+      f"draws({label!r}, {shape}) returned shape {noise.shape}, which does not hold "
+      f"{math.prod(shape)} numbers."
+    )
+  return noise.reshape(shape)

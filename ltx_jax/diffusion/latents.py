@@ -1,0 +1,99 @@
+"""Latents as tokens: order, positions, statistics, and the decoder's noise.
+
+A clip's latents [b f h w c] become a sequence of n = f h w tokens, frames outermost.
+Token (f, h, w) stands for a block of pixels and is placed at the block's first corner,
+in seconds and pixels:
+
+  (seconds, y, x) = (T(f) / fps, spatial_factor h, spatial_factor w)
+  T(f) = temporal_factor f, or with the causal fix max(0, temporal_factor (f - 1) + 1)
+
+The causal VAE's first latent frame stands for one frame, the others for
+temporal_factor each, so frame numbers start at 0, 1, 9, 17, ...; releases before 0.9.5
+were trained with 0, 8, 16, ... (`causal_temporal_positioning` in the checkpoint says
+which).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Float32
+
+from ltx_jax.typing import AnyArray, Latents, Scalar, Tokens
+
+
+def patchify(latents: Latents) -> Tokens:
+  """Turns latents [b f h w c] into tokens [b n c], one a latent position."""
+  b, f, h, w, c = latents.shape
+  return latents.reshape(b, f * h * w, c)
+
+
+def unpatchify(tokens: Tokens, grid: tuple[int, int, int]) -> Latents:
+  """The inverse of `patchify` for a grid (f, h, w)."""
+  b, _, c = tokens.shape
+  return tokens.reshape(b, *grid, c)
+
+
+def coordinates(
+  grid: tuple[int, int, int],
+  fps: Scalar,
+  *,
+  temporal_factor: int,
+  spatial_factor: int,
+  causal: bool,
+  start_frame: int = 0,
+) -> Float32[np.ndarray, "n 3"]:
+  """Returns the position of every token as (seconds, y in pixels, x in pixels).
+
+  Args:
+    grid: (f, h, w) of the latents.
+    fps: Frames a second.
+    temporal_factor: Frames of one latent position after the first.
+    spatial_factor: Pixels a side of one latent position.
+    causal: Whether latent frame 0 stands for a single frame.
+    start_frame: Frame of the clip at which the first of these tokens sits; conditions
+      that are not at frame 0 use it.
+
+  Raises:
+    ValueError: where `fps` is not positive.
+  """
+  if fps <= 0:
+    raise ValueError(f"fps is {fps}; it must be above 0.")
+  f, h, w = grid
+  first = 1 - temporal_factor if causal else 0
+  frames = np.maximum(np.arange(f) * temporal_factor + first, 0) + start_frame
+  # One rounding for 1 / fps, one for the product: the original's float32 steps.
+  seconds = frames.astype(np.float32) * np.float32(1.0 / fps)
+  y = (np.arange(h) * spatial_factor).astype(np.float32)
+  x = (np.arange(w) * spatial_factor).astype(np.float32)
+  axes = np.meshgrid(seconds, y, x, indexing="ij")
+  return np.stack([axis.reshape(-1) for axis in axes], axis=-1)
+
+
+def normalize(
+  latents: Latents, mean: Float[AnyArray, " c"], std: Float[AnyArray, " c"]
+) -> Latents:
+  """Turns the encoder's latents into the transformer's, per channel."""
+  return (latents - mean) / std
+
+
+def denormalize(
+  latents: Latents, mean: Float[AnyArray, " c"], std: Float[AnyArray, " c"]
+) -> Latents:
+  """The inverse of `normalize`."""
+  return latents * std + mean
+
+
+def add_decode_noise(
+  latents: Latents,
+  noise: Float[AnyArray, "b f h w c"],
+  scale: Scalar | Float[AnyArray, " b"],
+) -> Float[jax.Array, "b f h w c"]:
+  """Returns (1 - scale) latents + scale noise, on normalised latents.
+
+  A decoder trained as the last denoising step expects its input slightly noisy.
+  """
+  scale = jnp.asarray(scale, jnp.float32)
+  scale = scale.reshape(scale.shape + (1,) * (jnp.ndim(latents) - scale.ndim))
+  return (1 - scale) * latents + scale * noise

@@ -1,0 +1,259 @@
+"""The sampler: Euler steps along the learned velocity, one compiled program a step.
+
+A step at level sigma goes to the next level sigma' of the schedule,
+
+  x <- x - (sigma - sigma') v(x, sigma),
+
+for all tokens, or with conditions for those that move, each from its own level
+(`diffusion.conditioning`). The last step goes to 0.
+
+`make_step` compiles that step once for a shape. Everything that changes from step to
+step or from call to call is an argument of the program: both levels, the guidance
+scale, the mask, the text. What changes the program is only whether there is guidance
+and whether there are conditions, four variants, picked on the host by passing None. A
+Python loop dispatches the steps ahead of the device and reads nothing back, so that
+another number of steps compiles nothing, and callers may watch or stop between steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ltx_jax.config import SchedulerConfig
+from ltx_jax.diffusion import schedules
+from ltx_jax.diffusion.conditioning import Conditioned, moves, renoise, token_sigma
+from ltx_jax.diffusion.draws import Draws, draw, normal
+from ltx_jax.diffusion.flow import expand
+from ltx_jax.diffusion.guidance import classifier_free, needs_unconditional
+from ltx_jax.typing import AnyArray, Coords, Key, Params, Scalar, Tokens
+
+OnStep = Callable[[int, int, Tokens], Any]
+"""Called after a step is dispatched with (index, number of steps, tokens)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+  """How a video is sampled; the only place where options grow.
+
+  Attributes:
+    steps: Denoising steps; None means 40, or one for each of `sigmas`.
+    guidance: Scale of classifier-free guidance; at 1 and below there is none.
+    schedule: Scheduler that spaces the noise levels; None takes the checkpoint's.
+    sigmas: Explicit noise levels, falling, in (0, 1]; they replace the schedule.
+    condition_noise: Strength of the noise on given tokens, relative to sigma^2.
+    decode_sigma: Noise level that the VAE's decoder is told.
+    decode_noise: Share of noise mixed into the latents before decoding.
+  """
+
+  steps: int | None = None
+  guidance: float = 3.0
+  schedule: SchedulerConfig | None = None
+  sigmas: tuple[float, ...] | None = None
+  condition_noise: float = 0.15
+  decode_sigma: float = 0.05
+  decode_noise: float = 0.025
+
+  def __post_init__(self):
+    if self.steps is not None and self.steps < 1:
+      raise ValueError(f"The number of steps is {self.steps}; it must be at least 1.")
+    if self.sigmas is not None and self.steps not in (None, len(self.sigmas)):
+      raise ValueError(
+        f"{self.steps} steps are asked for and {len(self.sigmas)} noise levels are "
+        "given; leave one of them out."
+      )
+    for name in ("guidance", "condition_noise"):
+      if not 0 <= getattr(self, name) < float("inf"):
+        raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0.")
+    for name in ("decode_sigma", "decode_noise"):
+      if not 0 <= getattr(self, name) <= 1:
+        raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")
+
+  def levels(self, scheduler: SchedulerConfig, tokens: int) -> schedules.Levels:
+    """Returns the noise levels for a clip of `tokens` video tokens.
+
+    Args:
+      scheduler: The checkpoint's scheduler, used where `schedule` is None.
+      tokens: Video tokens, f h w.
+
+    Raises:
+      ValueError: where the levels, or the scheduler, are not usable.
+    """
+    if self.sigmas is not None:
+      return schedules.explicit(self.sigmas)
+    return schedules.schedule(self.schedule or scheduler, self.steps or 40, tokens)
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+  """The network as the sampler calls it, its text already turned into a state."""
+
+  def __call__(
+    self,
+    params: Params,
+    text: Any,
+    tokens: Tokens,
+    coords: Coords,
+    sigma: Float[AnyArray, "b"] | Float[AnyArray, "b n"],
+  ) -> Tokens:
+    """Returns the velocity at noise level `sigma`, per clip or per token."""
+    ...
+
+
+class Context(NamedTuple):
+  """What is the same in every step of a call.
+
+  Attributes:
+    params: Parameters of the network.
+    text: Text state; with guidance of 2b clips, the unconditional ones first.
+    coords: Positions of the tokens.
+  """
+
+  params: Params
+  text: Any
+  coords: Coords
+
+
+class Control(NamedTuple):
+  """What a step does.
+
+  Attributes:
+    sigma: Where it starts.
+    sigma_next: Where it ends.
+    guidance: Scale of classifier-free guidance, or None for none.
+  """
+
+  sigma: Scalar
+  sigma_next: Scalar
+  guidance: Scalar | None
+
+
+class Given(NamedTuple):
+  """What a step needs where there are conditions; a pytree, all of it traced.
+
+  Attributes:
+    initial: The tokens before the first step.
+    mask: The strength with which each token is given.
+    scale: `Sampling.condition_noise`.
+    keys: Keys of the clips [b], from which the step draws its noise.
+    index: The number of the step.
+    noise: The noise instead, where a run is replayed; else None.
+  """
+
+  initial: Tokens
+  mask: Float[AnyArray, "b n"]
+  scale: Scalar
+  keys: Key
+  index: Scalar
+  noise: Tokens | None = None
+
+
+def denoising_step(
+  denoiser: Denoiser,
+  context: Context,
+  tokens: Tokens,
+  control: Control,
+  given: Given | None,
+) -> Tokens:
+  """Returns the tokens one Euler step further down.
+
+  Args:
+    denoiser: The network.
+    context: Its parameters, its text, the positions of the tokens.
+    tokens: The tokens at level `control.sigma`.
+    control: Levels and guidance of the step.
+    given: The conditions, or None for none.
+  """
+  sigma, sigma_next, guidance = control
+  params, text, coords = context
+  if given is None:
+    level = jnp.full(len(tokens), sigma)
+  else:
+    noise = given.noise
+    if noise is None:
+      noise = normal(given.keys, "step", given.index, tokens.shape[1:])
+    tokens = renoise(tokens, given.initial, given.mask, noise, sigma, given.scale)
+    level = token_sigma(sigma, given.mask)
+
+  if guidance is None:
+    velocity = denoiser(params, text, tokens, coords, level)
+  else:
+    twice = (jnp.concatenate([x, x]) for x in (tokens, coords, level))
+    both = denoiser(params, text, *twice)
+    unconditional, conditional = jnp.split(both, 2)
+    velocity = classifier_free(conditional, unconditional, guidance)
+
+  change = expand(level - sigma_next, tokens.ndim) * velocity.astype(jnp.float32)
+  if given is None:
+    return tokens - change
+  return jnp.where(moves(sigma, given.mask)[..., None], tokens - change, tokens)
+
+
+Step = Callable[..., Tokens]
+"""`denoising_step` for one network, compiled; see `make_step`."""
+
+
+def make_step(denoiser: Denoiser, *, donate: bool = True) -> Step:
+  """Returns `denoising_step` of one network as a compiled program a shape and variant.
+
+  Args:
+    denoiser: The network; a pure function.
+    donate: Whether a step takes over the buffer of the tokens it is given.
+  """
+  step = functools.partial(denoising_step, denoiser)
+  return jax.jit(step, donate_argnums=(1,) if donate else ())
+
+
+def sample(
+  step: Step,
+  params: Params,
+  text: Any,
+  start: Conditioned,
+  sampling: Sampling,
+  levels: schedules.Levels,
+  *,
+  keys: Key,
+  draws: Draws | None = None,
+  on_step: OnStep | None = None,
+) -> Tokens:
+  """Denoises from the first level to 0, without waiting for the device.
+
+  Args:
+    step: The compiled step of `make_step`.
+    params: Parameters of the network.
+    text: Text state; of 2b clips where `sampling.guidance` is above 1, the
+      unconditional ones first.
+    start: Initial noise and conditions.
+    sampling: Guidance and noise on conditions.
+    levels: Noise levels, `Sampling.levels`.
+    keys: Keys of the clips [b].
+    draws: Replaces random draws by name.
+    on_step: Called after each dispatch with (index, steps, tokens); the tokens live
+      until it returns.
+
+  Returns:
+    The clip's tokens in float32, those of extra conditions dropped.
+  """
+  guided = needs_unconditional(sampling.guidance)
+  guidance = np.float32(sampling.guidance) if guided else None
+  context = Context(params, text, start.coords)
+  # The first step donates its tokens, and later ones need the initial ones.
+  tokens = jnp.array(start.tokens, jnp.float32, copy=True)
+  ends = schedules.next_levels(levels)
+  for i, (sigma, sigma_next) in enumerate(zip(levels, ends, strict=True)):
+    given = None
+    if start.mask is not None:
+      scale = np.float32(sampling.condition_noise)
+      noise = draw(keys, "step", tokens.shape, i, draws) if draws else None
+      given = Given(start.tokens, start.mask, scale, keys, np.int32(i), noise)
+    tokens = step(context, tokens, Control(sigma, sigma_next, guidance), given)
+    if on_step is not None:
+      on_step(i, len(levels), tokens[:, start.extra :])
+  return tokens[:, start.extra :]

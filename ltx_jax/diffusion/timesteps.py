@@ -1,0 +1,138 @@
+"""Noise levels for training: a shifted log-normal law with its tails filled in.
+
+More tokens share more of the picture, so the same sigma destroys less of it; the law
+moves towards noise as a clip grows:
+
+  mu(n) = 0.95 + (n - 1024) (2.05 - 0.95) / (4096 - 1024)                        (1)
+  sigma = sigmoid(z + mu),  z ~ N(0, 1),  with density p                         (2)
+
+p vanishes at both ends, and a sampler does visit them. So the density in use is
+
+  f(t) = p(clip(t, q_lo, q_hi)) / Z                                              (3)
+
+with q_lo, q_hi the percentiles `quantiles` of (2), z_lo, z_hi those of N(0, 1). It has
+three pieces, whose masses times Z are
+
+  A_lo = q_lo p(q_lo) = phi(z_lo) / (1 - q_lo)    flat on [0, q_lo]
+  A    = hi - lo                                  (2) itself
+  A_hi = (1 - q_hi) p(q_hi) = phi(z_hi) / q_hi    flat on [q_hi, 1]
+
+because p(t) = phi(logit t - mu) / (t (1 - t)). Each piece has a closed-form inverse, so
+one uniform number gives one noise level.
+
+Source: the LTX-Video paper's section on timestep scheduling; (1) as in the original.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from ltx_jax.typing import AnyArray, Key, Scalar
+
+QUANTILES = (0.005, 0.999)
+"""The percentiles beyond which the density is constant."""
+
+_NORMAL = statistics.NormalDist()
+_SLOPE = (2.05 - 0.95) / (4096 - 1024)
+
+
+def token_shift(tokens: int) -> float:
+  """Returns mu of equation (1), a straight line that is not clamped."""
+  return _SLOPE * tokens + (0.95 - _SLOPE * 1024)
+
+
+def _check(quantiles: tuple[float, float]) -> None:
+  low, high = quantiles
+  if not 0 < low < high < 1:
+    raise ValueError(
+      f"The quantiles of the noise levels are {quantiles}; they must satisfy "
+      "0 < low < high < 1."
+    )
+
+
+def _pieces(
+  mu: jax.Array, quantiles: tuple[float, float]
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+  """Returns (q_lo, 1 - q_hi, A_lo, A_hi); the complement keeps its digits near 1."""
+  z_low, z_high = (_NORMAL.inv_cdf(q) for q in quantiles)
+  low = jax.nn.sigmoid(mu + z_low)
+  above = jax.nn.sigmoid(-(mu + z_high))
+  # 1 - low and q_hi, again without the cancellation.
+  mass_low = _NORMAL.pdf(z_low) / jax.nn.sigmoid(-(mu + z_low))
+  mass_high = _NORMAL.pdf(z_high) / jax.nn.sigmoid(mu + z_high)
+  return low, above, mass_low, mass_high
+
+
+def inverse_cdf(
+  uniform: Float[AnyArray, "*shape"],
+  mu: Scalar | Float[AnyArray, "..."],
+  quantiles: tuple[float, float] = QUANTILES,
+) -> Float[jax.Array, "*shape"]:
+  """Turns uniform numbers in [0, 1] into noise levels with the density (3).
+
+  Args:
+    uniform: Uniform numbers in [0, 1].
+    mu: The shift, `token_shift` of the clip's tokens; broadcasts against `uniform`.
+    quantiles: The percentiles of (2) beyond which the density is constant.
+
+  Returns:
+    Noise levels in [0, 1], increasing in `uniform`.
+
+  Raises:
+    ValueError: unless 0 < low < high < 1.
+  """
+  _check(quantiles)
+  mu = jnp.asarray(mu, jnp.float32)
+  low, above, mass_low, mass_high = _pieces(mu, quantiles)
+  middle = quantiles[1] - quantiles[0]
+  mass = jnp.asarray(uniform, jnp.float32) * (mass_low + middle + mass_high)
+  left = low * mass / mass_low
+  # Each branch is evaluated everywhere, so the normal's quantile is kept in its piece.
+  rank = jnp.clip(quantiles[0] + mass - mass_low, *quantiles)
+  center = jax.nn.sigmoid(mu + jax.scipy.special.ndtri(rank))
+  right = 1 - above * (mass_low + middle + mass_high - mass) / mass_high
+  levels = jnp.where(mass < mass_low + middle, center, right)
+  return jnp.clip(jnp.where(mass < mass_low, left, levels), 0, 1)
+
+
+def density(
+  sigma: Float[AnyArray, "*shape"],
+  mu: Scalar,
+  quantiles: tuple[float, float] = QUANTILES,
+) -> Float[jax.Array, "*shape"]:
+  """Returns f of equation (3) at noise levels in [0, 1].
+
+  Raises:
+    ValueError: unless 0 < low < high < 1.
+  """
+  _check(quantiles)
+  low, above, mass_low, mass_high = _pieces(jnp.asarray(mu, jnp.float32), quantiles)
+  t = jnp.clip(jnp.asarray(sigma, jnp.float32), low, 1 - above)
+  z = jnp.log(t) - jnp.log1p(-t) - mu
+  p = jnp.exp(-0.5 * z**2) / (math.sqrt(2 * math.pi) * t * (1 - t))
+  return p / (mass_low + quantiles[1] - quantiles[0] + mass_high)
+
+
+def sample(
+  key: Key,
+  shape: tuple[int, ...],
+  mu: Scalar | Float[AnyArray, "..."],
+  quantiles: tuple[float, float] = QUANTILES,
+) -> Float[jax.Array, "..."]:
+  """Draws noise levels for training.
+
+  Args:
+    key: A random key.
+    shape: Shape of the result, usually (b,): one level a clip.
+    mu: The shift, `token_shift` of the clip's tokens; broadcasts against `shape`.
+    quantiles: The percentiles beyond which the density is constant.
+
+  Raises:
+    ValueError: unless 0 < low < high < 1.
+  """
+  return inverse_cdf(jax.random.uniform(key, shape), mu, quantiles)

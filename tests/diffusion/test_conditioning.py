@@ -1,0 +1,92 @@
+"""Masks, levels and re-noising of given tokens."""
+
+import numpy as np
+import pytest
+
+from ltx_jax.diffusion import conditioning as c
+
+
+@pytest.fixture
+def clip():
+  rng = np.random.default_rng(0)
+  noise = rng.normal(size=(2, 3, 2, 2, 4)).astype(np.float32)
+  coords = rng.normal(size=(2, 12, 3)).astype(np.float32)
+  image = rng.normal(size=(1, 1, 2, 2, 4)).astype(np.float32)
+  return noise, coords, image
+
+
+def test_without_conditions_there_is_no_mask(clip):
+  noise, coords, _ = clip
+  start = c.condition(noise, coords, ())
+  assert start.mask is None and start.extra == 0
+  np.testing.assert_array_equal(start.tokens, noise.reshape(2, 12, 4))
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 0.6, 1.0])
+def test_first_frame_is_mixed_by_its_strength(clip, strength):
+  noise, coords, image = clip
+  start = c.condition(noise, coords, [c.EncodedCondition(image, 0, strength)])
+  tokens = start.tokens.reshape(noise.shape)
+  np.testing.assert_array_equal(tokens[:, 1:], noise[:, 1:])
+  expected = (1 - strength) * noise[:, :1] + strength * image
+  np.testing.assert_allclose(tokens[:, :1], expected, atol=1e-6)
+  if strength == 1:
+    np.testing.assert_array_equal(tokens[1, :1], image[0])
+  np.testing.assert_array_equal(
+    start.mask[:, :4], np.full((2, 4), np.float32(strength))
+  )
+  np.testing.assert_array_equal(start.mask[:, 4:], np.zeros((2, 8)))
+
+
+def test_later_conditions_overwrite_earlier_ones(clip):
+  noise, coords, image = clip
+  two = np.concatenate([image, image + 1], axis=1)
+  items = [c.EncodedCondition(two, 0, 1.0), c.EncodedCondition(image - 1, 0, 0.5)]
+  start = c.condition(noise, coords, items)
+  tokens = start.tokens.reshape(noise.shape)
+  np.testing.assert_allclose(tokens[0, 0], (two[0, 0] + image[0, 0] - 1) / 2, rtol=1e-5)
+  np.testing.assert_array_equal(tokens[0, 1], two[0, 1])
+  assert start.mask[0, 0] == 0.5 and start.mask[0, 4] == 1
+
+
+def test_conditions_that_do_not_fit_are_refused(clip):
+  noise, coords, image = clip
+  long = np.repeat(image, 4, axis=1)
+  for latents in (long, image[:, :, :1]):
+    with pytest.raises(ValueError, match="do not fit"):
+      c.condition(noise, coords, [c.EncodedCondition(latents, 0, 1.0)])
+
+
+def test_lerp_is_exact_at_both_ends():
+  start, end = np.float32([1e8]), np.float32([1.25])
+  assert c.lerp(start, end, 0.0) == start
+  assert c.lerp(start, end, 1.0) == end
+
+
+def test_tokens_are_at_the_lower_of_both_levels():
+  mask = np.array([[0, 0.4, 1]], np.float32)
+  np.testing.assert_allclose(c.token_sigma(np.float32(0.9), mask), [[0.9, 0.6, 0]])
+  np.testing.assert_allclose(c.token_sigma(np.float32(0.3), mask), [[0.3, 0.3, 0]])
+  np.testing.assert_array_equal(c.moves(np.float32(0.9), mask), [[True, False, False]])
+  np.testing.assert_array_equal(c.moves(np.float32(0.3), mask), [[True, True, False]])
+
+
+def test_only_tokens_given_outright_are_renoised():
+  mask = np.array([[0, 0.9, 1]], np.float32)
+  tokens, initial, noise = (np.full((1, 3, 1), v, np.float32) for v in (2, 3, 4))
+  out = c.renoise(tokens, initial, mask, noise, np.float32(0.5), 0.15)
+  np.testing.assert_allclose(out[0, :, 0], [2, 2, 3 + 0.15 * 4 * 0.25])
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    ({"strength": 1.5}, r"strength of a condition is 1.5; it must lie in \[0, 1\]"),
+    ({"strength": float("nan")}, "nan"),
+    ({"frame": -1}, "frames count from 0"),
+    ({"frame": 8}, "only frame 0"),
+  ],
+)
+def test_unusable_conditions_are_refused(arguments, message):
+  with pytest.raises(ValueError, match=message):
+    c.Condition("image.png", **arguments)

@@ -1,0 +1,61 @@
+"""Order and positions of tokens, statistics, decode noise."""
+
+import numpy as np
+import pytest
+
+from ltx_jax.diffusion import latents
+
+
+def test_tokens_are_frames_then_rows_then_columns():
+  x = np.random.default_rng(0).normal(size=(2, 3, 4, 5, 6)).astype(np.float32)
+  tokens = latents.patchify(x)
+  np.testing.assert_array_equal(tokens[:, (1 * 4 + 2) * 5 + 3], x[:, 1, 2, 3])
+  np.testing.assert_array_equal(latents.unpatchify(tokens, (3, 4, 5)), x)
+
+
+@pytest.mark.parametrize(
+  ("causal", "start", "frames"),
+  [
+    (True, 0, [0, 1, 9, 17]),
+    (False, 0, [0, 8, 16, 24]),
+    (True, 40, [40, 41, 49, 57]),
+  ],
+)
+def test_positions_are_seconds_and_pixels(causal, start, frames):
+  coords = latents.coordinates(
+    (4, 2, 3),
+    25,
+    temporal_factor=8,
+    spatial_factor=32,
+    causal=causal,
+    start_frame=start,
+  )
+  coords = coords.reshape(4, 2, 3, 3)
+  expected = np.array(frames, np.float32) * np.float32(1 / 25)
+  np.testing.assert_array_equal(coords[:, 1, 2, 0], expected)
+  np.testing.assert_array_equal(coords[0, :, 2, 1], [0, 32])
+  np.testing.assert_array_equal(coords[3, 1, :, 2], [0, 32, 64])
+  assert coords.dtype == np.float32
+
+
+def test_frame_rate_must_be_positive():
+  with pytest.raises(ValueError, match="fps is 0"):
+    latents.coordinates((1, 1, 1), 0, temporal_factor=8, spatial_factor=32, causal=True)
+
+
+def test_statistics_round_trip():
+  rng = np.random.default_rng(1)
+  x = rng.normal(size=(2, 3, 2, 2, 4)).astype(np.float32)
+  mean, std = rng.normal(size=4).astype(np.float32), np.array([1, 2, 3, 4], np.float32)
+  normal = latents.normalize(x, mean, std)
+  np.testing.assert_allclose(normal[..., 2], (x[..., 2] - mean[2]) / 3, rtol=1e-6)
+  np.testing.assert_allclose(latents.denormalize(normal, mean, std), x, atol=1e-6)
+
+
+def test_decode_noise_is_a_share_of_the_latents():
+  x = np.ones((2, 1, 1, 1, 3), np.float32)
+  noise = np.full_like(x, 5)
+  np.testing.assert_allclose(latents.add_decode_noise(x, noise, 0.25), 2.0)
+  mixed = latents.add_decode_noise(x, noise, np.array([0.0, 1.0], np.float32))
+  np.testing.assert_array_equal(mixed[0], x[0])
+  np.testing.assert_array_equal(mixed[1], noise[1])

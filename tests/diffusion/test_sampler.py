@@ -1,0 +1,202 @@
+"""The Euler sampler on velocities that are known, and what it compiles."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ltx_jax.config import SchedulerConfig
+from ltx_jax.diffusion import sampler, schedules
+from ltx_jax.diffusion.conditioning import Conditioned, EncodedCondition, condition
+from ltx_jax.diffusion.draws import clip_keys
+from ltx_jax.diffusion.sampler import Sampling
+
+SCALE = np.float32(1.5)
+PARAMS = {"scale": SCALE}
+
+
+def straight(params, text, tokens, coords, sigma):
+  """The velocity of the path that ends at `text`: v = (x - x0) / sigma."""
+  sigma = sigma.reshape(sigma.shape + (1,) * (3 - sigma.ndim))
+  return params["scale"] * (tokens - text) / jnp.maximum(sigma, 1e-6)
+
+
+def affine(params, text, tokens, coords, sigma):
+  """A velocity that shows which level and text every token was given."""
+  sigma = sigma.reshape(sigma.shape + (1,) * (3 - sigma.ndim))
+  return params["scale"] * (text + sigma + 0.1 * tokens)
+
+
+@pytest.fixture
+def start():
+  rng = np.random.default_rng(0)
+  noise = rng.normal(size=(2, 3, 1, 2, 4)).astype(np.float32)
+  return noise, np.zeros((2, 6, 3), np.float32)
+
+
+def run(denoiser, start, sampling, text, levels=None, **kwargs):
+  levels = schedules.uniform(5) if levels is None else levels
+  step = kwargs.pop("step", None) or sampler.make_step(denoiser)
+  keys = clip_keys(kwargs.pop("seed", 0), 2)
+  return sampler.sample(
+    step, PARAMS, text, start, sampling, levels, keys=keys, **kwargs
+  )
+
+
+def test_straight_paths_are_followed_exactly(start):
+  noise, coords = start
+  x0 = np.random.default_rng(1).normal(size=(2, 6, 4)).astype(np.float32)
+
+  def unit(params, text, tokens, coords, sigma):
+    return straight({"scale": 1.0}, text, tokens, coords, sigma)
+
+  plain = Sampling(guidance=1.0)
+  out = run(unit, Conditioned(noise.reshape(2, 6, 4), coords, None), plain, x0)
+  np.testing.assert_allclose(out, x0, atol=1e-5)
+
+
+def reference(begin, text, levels, guidance, condition_noise, draws):
+  """The original's loop in NumPy: its own search for the next lower level included."""
+  x = initial = np.asarray(begin.tokens)
+  mask = np.asarray(begin.mask)
+  ends = np.append(levels, 0).astype(np.float32)
+  for i, t in enumerate(levels):
+    level = np.minimum(t, 1 - mask)
+    hard = (mask > 1 - 1e-6)[..., None]
+    x = np.where(hard, initial + condition_noise * draws(i) * t**2, x)
+    velocities = [SCALE * (c + level[..., None] + 0.1 * x) for c in text]
+    v = velocities[-1]
+    if guidance > 1:
+      v = velocities[0] + guidance * (v - velocities[0])
+    below = np.where(ends < level[..., None] - 1e-6, ends, 0).max(-1)
+    moved = x - (level - below)[..., None] * v
+    x = np.where((t - 1e-6 < 1 - mask)[..., None], moved, x)
+  return x
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+@pytest.mark.parametrize("strength", [1.0, 0.35, 0.0])
+def test_conditions_and_guidance_follow_the_original_rule(start, guidance, strength):
+  noise, coords = start
+  rng = np.random.default_rng(2)
+  image = rng.normal(size=(1, 1, 1, 2, 4)).astype(np.float32)
+  begin = condition(noise, coords, [EncodedCondition(image, 0, strength)])
+  text = rng.normal(size=(2, 2, 6, 4)).astype(np.float32)
+  recorded = rng.normal(size=(5, 2, 6, 4)).astype(np.float32)
+  state = text.reshape(4, 6, 4) if guidance > 1 else text[1]
+  out = run(
+    affine,
+    begin,
+    Sampling(guidance=guidance),
+    state,
+    draws=lambda name, shape: recorded[int(name.removeprefix("step/"))],
+  )
+  levels = schedules.uniform(5)
+  expected = reference(begin, text, levels, guidance, 0.15, lambda i: recorded[i])
+  np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_given_tokens_keep_only_the_noise_of_the_last_step(start):
+  noise, coords = start
+  begin = condition(noise, coords, [EncodedCondition(noise[:1, :1] * 0, 0, 1.0)])
+  out = run(affine, begin, Sampling(guidance=1.0), noise.reshape(2, 6, 4))
+  kept = np.asarray(out[:, :2])
+  assert 0 < np.abs(kept).max() < 0.15 * 0.2**2 * 5
+  still = run(
+    affine, begin, Sampling(guidance=1.0, condition_noise=0.0), noise.reshape(2, 6, 4)
+  )
+  np.testing.assert_array_equal(still[:, :2], begin.tokens[:, :2])
+
+
+def test_another_call_compiles_nothing(start, compilations):
+  noise, coords = start
+  step = sampler.make_step(affine)
+  text = noise.reshape(2, 6, 4)
+
+  def call(guidance, strength, seed, levels, text):
+    begin = condition(noise, coords, [EncodedCondition(noise[:1, :1], 0, strength)])
+    for given in (begin, Conditioned(begin.tokens, coords, None)):
+      for scale in (guidance, 1.0):
+        state = np.concatenate([text, text]) if scale > 1 else text
+        run(
+          affine, given, Sampling(guidance=scale), state, levels, step=step, seed=seed
+        )
+
+  with compilations() as count:
+    call(3.0, 1.0, 0, schedules.uniform(5), text)
+  assert len(count) >= 4
+  assert step._cache_size() == 4
+  with compilations() as count:
+    call(7.5, 0.4, 1, schedules.linear_quadratic(3), text + 1)
+  assert count == []
+  assert step._cache_size() == 4
+
+
+def test_progress_is_reported_and_a_caller_may_stop(start):
+  noise, coords = start
+  begin = Conditioned(noise.reshape(2, 6, 4), coords, None)
+  seen = []
+
+  def watch(i, steps, tokens):
+    seen.append((i, steps, tokens.shape))
+    if i == 2:
+      raise KeyboardInterrupt
+
+  with pytest.raises(KeyboardInterrupt):
+    run(affine, begin, Sampling(guidance=1.0), begin.tokens, on_step=watch)
+  assert seen == [(i, 5, (2, 6, 4)) for i in range(3)]
+
+
+def test_extra_tokens_in_front_are_dropped(start):
+  noise, coords = start
+  begin = Conditioned(noise.reshape(2, 6, 4), coords, None, extra=2)
+  out = run(affine, begin, Sampling(guidance=1.0), begin.tokens)
+  assert out.shape == (2, 4, 4)
+
+
+def test_levels_come_from_sigmas_then_schedule_then_checkpoint():
+  checkpoint = SchedulerConfig(sampler="LinearQuadratic")
+  assert len(Sampling().levels(checkpoint, 64)) == 40
+  np.testing.assert_array_equal(
+    Sampling(steps=3, schedule=SchedulerConfig()).levels(checkpoint, 64),
+    schedules.uniform(3),
+  )
+  np.testing.assert_array_equal(
+    Sampling(steps=3).levels(checkpoint, 64), schedules.linear_quadratic(3)
+  )
+  levels = Sampling(sigmas=(0.9, 0.5)).levels(checkpoint, 64)
+  np.testing.assert_array_equal(levels, np.float32([0.9, 0.5]))
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"steps": 0}, "at least 1"),
+    ({"steps": 3, "sigmas": (1.0, 0.5)}, "3 steps are asked for and 2"),
+    ({"guidance": -1.0}, "guidance is -1.0"),
+    ({"guidance": float("nan")}, "guidance is nan"),
+    ({"decode_sigma": 1.5}, r"decode_sigma is 1.5; it must lie in \[0, 1\]"),
+  ],
+)
+def test_unusable_options_are_refused(options, message):
+  with pytest.raises(ValueError, match=message):
+    Sampling(**options)
+
+
+def test_first_clip_does_not_depend_on_its_neighbours(start):
+  noise, coords = start
+  begin = condition(noise, coords, [EncodedCondition(noise[:1, :1], 0, 1.0)])
+  both = run(affine, begin, Sampling(guidance=1.0), begin.tokens)
+  alone = jax.tree.map(lambda x: x[:1], begin._replace(extra=None))
+  alone = alone._replace(extra=0)
+  step = sampler.make_step(affine)
+  out = sampler.sample(
+    step,
+    PARAMS,
+    alone.tokens,
+    alone,
+    Sampling(guidance=1.0),
+    schedules.uniform(5),
+    keys=clip_keys(0, 1),
+  )
+  np.testing.assert_allclose(out[0], both[0], rtol=1e-6)
