@@ -32,7 +32,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     A mesh over the first devices where both sizes are given and need fewer than all.
 
   Raises:
-    ValueError: where the sizes need more devices than there are, or -1 leaves some over.
+    ValueError: where there are fewer devices, or -1 does not come out even.
   """
   devices = jax.devices() if devices is None else devices
   sizes = [config.data, config.fsdp]

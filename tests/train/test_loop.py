@@ -1,6 +1,7 @@
-"""The loop on a toy problem: resumes bit for bit, stops in words, shards as it should."""
+"""The loop on a toy problem: resumes bit for bit, stops in words, runs sharded."""
 
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -10,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from ltx_jax import optim
-from ltx_jax.run_config import MeshConfig, OptimizerConfig, OutputConfig
 from PIL import Image
 
+from ltx_jax import optim
+from ltx_jax.run_config import MeshConfig, OptimizerConfig, OutputConfig
 from train import loop, reporting
 
 OPTIMIZER = OptimizerConfig(learning_rate=1e-2, warmup_steps=2, ema_decay=0.9)
@@ -29,37 +30,39 @@ class Toy:
   mesh: MeshConfig = MeshConfig(1, 1)
   steps: int = 12
   seed: int = 0
-  vae: tuple[tuple[str, int], ...] = ()
+  vae: int = 8
 
 
 class Rows:
-  """Batches of 8 or 16 rows in turn, numbered so that their order shows."""
+  """Batches of 8 rows, or of 8 and 16 in turn, numbered so that their order shows."""
 
   fingerprint = "rows-1"
 
-  def __init__(self, bad_step: int | None = None, at_step=lambda step: None):
+  def __init__(self, bad_step=None, at_step=lambda step: None, sizes=(8,)):
     self.bad_step = bad_step
     self.at_step = at_step
+    self.sizes = sizes
 
   def iterate(self, start, stop):
     for step in range(start, stop):
       self.at_step(step)
       rng = np.random.default_rng(step)
-      x = rng.standard_normal((16 if step % 2 else 8, 8), np.float32)
+      rows = self.sizes[step % len(self.sizes)]
+      x = rng.standard_normal((rows, 8), np.float32)
       if step == self.bad_step:
         x[0, 0] = np.nan
       yield {"x": x, "number": np.full(len(x), step, np.int32)}
 
 
-def run_in(folder, mesh=MeshConfig(1, 1), **options):
-  every = {"log_every": 2, "sample_every": 6, "save_every": 4}
-  output = OutputConfig(folder=str(folder), **(every | options.pop("output", {})))
-  return Toy(output=output, mesh=mesh, **options)
+def run_in(folder, data=1, fsdp=1, log_every=2, **options):
+  output = OutputConfig(str(folder), log_every, sample_every=6, save_every=4)
+  return Toy(output=output, mesh=MeshConfig(data, fsdp), **options)
 
 
-def programs(run):
+@functools.cache  # The same functions compile once for all tests.
+def programs(config, steps):
   """init, update and pictures of a two-layer network with noise in its inputs."""
-  optimizer = optim.make_optimizer(run.optimizer, run.steps)
+  optimizer = optim.make_optimizer(config, steps)
 
   def init(key):
     a, b = jax.random.split(key)
@@ -80,11 +83,11 @@ def programs(run):
     return jnp.mean(error**2)
 
   def update(state, batch):
-    key = jax.random.fold_in(jax.random.key(run.seed), state.step)
+    key = jax.random.fold_in(jax.random.key(1), state.step)
     loss, grads = jax.value_and_grad(loss_fn)(state.params, batch, key)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    ema = optim.update_ema(state.ema, params, run.optimizer.ema_decay, state.step)
+    ema = optim.update_ema(state.ema, params, config.ema_decay, state.step)
     # A fingerprint of which batches came, in which order.
     order = {"order": state.extra["order"] * 31 + batch["number"][0]}
     metrics = {"loss": loss, "grad_norm": optim.global_norm(grads)}
@@ -98,7 +101,8 @@ def programs(run):
 
 
 def train(run, loader=None):
-  return loop.fit(run, loader=loader or Rows(), rules=RULES, **programs(run))
+  functions = programs(run.optimizer, run.steps)
+  return loop.fit(run, loader=loader or Rows(), rules=RULES, **functions)
 
 
 def assert_equal(a, b):
@@ -115,21 +119,27 @@ def interrupt_at(step, number=signal.SIGTERM):
   return at_step
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+  """An uninterrupted run: its folder and last state."""
+  folder = tmp_path_factory.mktemp("whole")
+  return folder, train(run_in(folder))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_resumed_run_equals_uninterrupted(tmp_path, number):
-  whole = train(run_in(tmp_path / "whole"))
+def test_resumed_run_equals_uninterrupted(tmp_path, whole, number):
   run = run_in(tmp_path / "parts")
   with pytest.raises(loop.Stopped, match=r"after step 6 of 12.*goes on from there"):
     train(run, Rows(at_step=interrupt_at(5, number)))
-  assert_equal(train(run), whole)
-  first, second = (reporting.read_metrics(tmp_path / n) for n in ("whole", "parts"))
+  assert_equal(train(run), whole[1])
+  first, second = (reporting.read_metrics(n) for n in (whole[0], tmp_path / "parts"))
   assert [r["step"] for r in first] == [2, 4, 6, 8, 10, 12]
   for name in ("step", "loss", "grad_norm", "learning_rate"):
     assert [r[name] for r in first] == [r[name] for r in second]
   assert second[-1]["seconds"] > second[0]["seconds"]
 
 
-def test_resumes_from_last_save_and_drops_later_metrics(tmp_path):
+def test_resumes_from_last_save_and_drops_later_metrics(tmp_path, whole):
   class Crash(Exception):
     pass
 
@@ -137,7 +147,6 @@ def test_resumes_from_last_save_and_drops_later_metrics(tmp_path):
     if step == 7:
       raise Crash
 
-  whole = train(run_in(tmp_path / "whole"))
   run = run_in(tmp_path / "parts")
   with pytest.raises(Crash):
     train(run, Rows(at_step=crash))
@@ -147,79 +156,73 @@ def test_resumes_from_last_save_and_drops_later_metrics(tmp_path):
   starts = []
   resumed = train(run, Rows(at_step=starts.append))
   assert starts[0] == 4
-  assert_equal(resumed, whole)
+  assert_equal(resumed, whole[1])
   steps = [r["step"] for r in reporting.read_metrics(run.output.folder)]
   assert steps == [2, 4, 6, 8, 10, 12]
 
 
-def test_finished_run_returns_its_state(tmp_path):
-  run = run_in(tmp_path)
-  state = train(run)
+def test_finished_run_returns_its_state(whole):
   pulled = []
-  assert_equal(train(run, Rows(at_step=pulled.append)), state)
+  run = run_in(whole[0])
+  assert_equal(train(run, Rows(at_step=pulled.append)), whole[1])
   assert pulled == []
 
 
-def test_sharded_equals_single_device(tmp_path):
-  single = train(run_in(tmp_path / "one"))
-  for data, fsdp in ((8, 1), (2, 4), (1, 8)):
-    run = run_in(tmp_path / f"{data}x{fsdp}", MeshConfig(data, fsdp))
-    state = train(run)
-    kernel = state.params["first"]["kernel"]
-    assert kernel.sharding.shard_shape(kernel.shape) == (8 // fsdp, 16)
-    mu = state.opt_state[1][0].mu["first"]["kernel"]
-    assert mu.sharding == kernel.sharding
-    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(single), strict=True):
-      np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=2e-5, atol=1e-6)
+def assert_close(a, b):
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    np.testing.assert_allclose(np.asarray(x), np.asarray(y), rtol=2e-5, atol=1e-6)
 
 
-def test_resumes_on_another_mesh(tmp_path):
-  whole = train(run_in(tmp_path / "whole"))
-  run = run_in(tmp_path / "parts", MeshConfig(2, 4))
+@pytest.mark.parametrize("data, fsdp", [(8, 1), (2, 4)])
+def test_sharded_equals_single_device(tmp_path, whole, data, fsdp):
+  state = train(run_in(tmp_path, data, fsdp))
+  kernel = state.params["first"]["kernel"]
+  assert kernel.sharding.shard_shape(kernel.shape) == (8 // fsdp, 16)
+  mu = state.opt_state[1][0].mu["first"]["kernel"]
+  assert mu.sharding == kernel.sharding == state.ema["first"]["kernel"].sharding
+  assert_close(state, whole[1])
+
+
+def test_resumes_on_another_mesh(tmp_path, whole):
   with pytest.raises(loop.Stopped):
-    train(run, Rows(at_step=interrupt_at(5)))
-  state = train(run_in(tmp_path / "parts"))
-  for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(whole), strict=True):
-    np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=2e-5, atol=1e-6)
+    train(run_in(tmp_path, 2, 4), Rows(at_step=interrupt_at(5)))
+  assert_close(train(run_in(tmp_path)), whole[1])
 
 
-def test_nan_stops_and_leaves_good_checkpoints(tmp_path):
+def test_nan_stops_and_leaves_good_checkpoints(tmp_path, whole):
   run = run_in(tmp_path)
   with pytest.raises(loop.NotFinite, match="loss is nan.* at step 7;.*from step 4"):
     train(run, Rows(bad_step=6))
   assert [p.name for p in (tmp_path / "not_finite").iterdir() if p.is_dir()] == ["8"]
   steps = {p.name for p in (tmp_path / "checkpoints").iterdir() if p.is_dir()}
   assert steps == {"4"}
-  assert_equal(train(run), train(run_in(tmp_path / "whole")))
+  assert_equal(train(run), whole[1])
 
 
 def test_nan_before_a_save_is_seen_although_no_step_was_logged(tmp_path):
-  run = run_in(tmp_path, output={"log_every": 100})
+  run = run_in(tmp_path, log_every=100)
   with pytest.raises(loop.NotFinite, match="at step 3;.*from the beginning"):
     train(run, Rows(bad_step=2))
   assert not (tmp_path / "checkpoints" / "4").exists()
 
 
-def test_refuses_other_data(tmp_path):
-  train(run_in(tmp_path))
+def test_refuses_other_data(whole):
   other = Rows()
   other.fingerprint = "rows-2"
   with pytest.raises(ValueError, match="another order of data.*rows-1.*rows-2"):
-    train(run_in(tmp_path, steps=13), other)
+    train(run_in(whole[0]), other)
 
 
-def test_refuses_another_network_and_another_optimizer(tmp_path):
-  train(run_in(tmp_path, vae=(("latent_channels", 8),)))
-  with pytest.raises(ValueError, match="another network: vae is"):
-    train(run_in(tmp_path, vae=(("latent_channels", 16),)))
+def test_refuses_another_network_and_another_optimizer(whole):
+  with pytest.raises(ValueError, match="another network: vae is 8 there and 16 here"):
+    train(run_in(whole[0], vae=16))
   muon = dataclasses.replace(OPTIMIZER, name="muon")
   with pytest.raises(ValueError, match="optimizer.name is adamw there and muon here"):
-    train(run_in(tmp_path, vae=(("latent_channels", 8),), optimizer=muon))
+    train(run_in(whole[0], optimizer=muon))
 
 
 def test_writes_config_pictures_and_curves(tmp_path, capsys):
-  run = run_in(tmp_path)
-  train(run)
+  train(run_in(tmp_path), Rows(sizes=(8, 16)))
   config = json.loads((tmp_path / "config.json").read_text())
   assert config["optimizer"]["learning_rate"] == 1e-2
   names = sorted(p.name for p in (tmp_path / "samples").iterdir())
