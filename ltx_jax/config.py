@@ -40,21 +40,21 @@ BLOCK_NAMES = (
 )
 
 
-def _freeze(value: Any) -> Any:
+def freeze(value: Any) -> Any:
   """Turns JSON values into hashable ones: lists to tuples, dicts to item tuples."""
   if isinstance(value, Mapping):
-    return ("__dict__", tuple((k, _freeze(v)) for k, v in value.items()))
+    return ("__dict__", tuple((k, freeze(v)) for k, v in value.items()))
   if isinstance(value, list | tuple):
-    return tuple(_freeze(v) for v in value)
+    return tuple(freeze(v) for v in value)
   return value
 
 
-def _thaw(value: Any) -> Any:
-  """The inverse of `_freeze`, with lists for tuples."""
+def thaw(value: Any) -> Any:
+  """The inverse of `freeze`, with lists for tuples."""
   if isinstance(value, tuple):
     if len(value) == 2 and value[0] == "__dict__":
-      return {k: _thaw(v) for k, v in value[1]}
-    return [_thaw(v) for v in value]
+      return {k: thaw(v) for k, v in value[1]}
+    return [thaw(v) for v in value]
   return value
 
 
@@ -82,8 +82,8 @@ class _Metadata:
         released checkpoint selects.
     """
     types = {f.name: str(f.type) for f in dataclasses.fields(cls) if f.name != "extra"}
-    known = {k: _freeze(v) for k, v in metadata.items() if k in types}
-    extra = tuple((k, _freeze(v)) for k, v in metadata.items() if k not in types)
+    known = {k: freeze(v) for k, v in metadata.items() if k in types}
+    extra = tuple((k, freeze(v)) for k, v in metadata.items() if k not in types)
     for key, value in known.items():
       if types[key].startswith("float") and type(value) is int:
         known[key] = float(value)  # JSON files write 1000 for 1000.0.
@@ -91,9 +91,9 @@ class _Metadata:
 
   def to_metadata(self) -> dict[str, Any]:
     """Returns the JSON object, keys that this code does not use included."""
-    fields = {f.name: _thaw(getattr(self, f.name)) for f in dataclasses.fields(self)}
+    fields = {f.name: thaw(getattr(self, f.name)) for f in dataclasses.fields(self)}
     fields.pop("extra")
-    return fields | {k: _thaw(v) for k, v in self.extra}
+    return fields | {k: thaw(v) for k, v in self.extra}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,21 +154,6 @@ class TransformerConfig(_Metadata):
     _require(name, "positional_embedding_type", positional, ("rope",))
     spacings = ("exponential", "inverse_exponential")
     _require(name, "rope_spacing", self.rope_spacing, spacings)
-
-  @classmethod
-  def from_metadata(cls, metadata: Mapping[str, Any]) -> TransformerConfig:
-    """Builds the config from the `transformer` object of a checkpoint's metadata.
-
-    Raises:
-      ValueError: naming key and value, where an option is not known.
-    """
-    absent_if_null = ("out_channels", "timestep_scale_multiplier")
-    metadata = {
-      k: v for k, v in metadata.items() if v is not None or k not in absent_if_null
-    }
-    if "in_channels" in metadata:
-      metadata = {"out_channels": metadata["in_channels"]} | metadata
-    return super().from_metadata(metadata)
 
   @property
   def width(self) -> int:
@@ -332,7 +317,7 @@ class VAEConfig(_Metadata):
       ValueError: where the class is another one, or an option is not known.
     """
     metadata = dict(metadata)
-    class_name = metadata.get("_class_name", "CausalVideoAutoencoder")
+    class_name = metadata.pop("_class_name", "CausalVideoAutoencoder")
     if class_name != "CausalVideoAutoencoder":
       raise ValueError(
         f"The VAE's config has _class_name = {class_name!r}; this code runs "

@@ -25,11 +25,29 @@ from jaxtyping import Shaped
 
 from ltx_jax.config import Block, TransformerConfig, VAEConfig
 
-Path = tuple[str, ...]
 Shape = tuple[int, ...]
 NpArray = Shaped[np.ndarray, "..."]
 
 PREFIXES = {"transformer": "model.diffusion_model.", "vae": "vae."}
+# What keys start with in a file that holds one network alone, without its prefix.
+MODULES = {
+  "transformer": (
+    "transformer_blocks",
+    "patchify_proj",
+    "proj_out",
+    "adaln_single",
+    "caption_projection",
+    "scale_shift_table",
+  ),
+  "vae": (
+    "encoder",
+    "decoder",
+    "quant_conv",
+    "post_quant_conv",
+    "latent_norm_out",
+    "per_channel_statistics",
+  ),
+}
 TIMESTEP_CHANNELS = 256  # Of the sinusoid; the original fixes them.
 
 STATISTICS = "per_channel_statistics."
@@ -42,7 +60,12 @@ IGNORED = (
 )
 MEAN_OF_MEANS = f"{STATISTICS}mean-of-means"  # Zeros where a file lacks it.
 # Measured, not trained; float32 in memory and in files whatever the weights are.
-FLOAT32 = ("per_channel_statistics", "latent_norm_out")
+MEASURED = ("per_channel_statistics/", "latent_norm_out/")
+_RENAMED = {
+  ".resnets.": ".res_blocks.",
+  "downsamplers.0": "downsample",
+  "upsamplers.0": "upsample",
+}
 
 _DOWN_VOLUMES = {"compress_time_res": 2, "compress_space_res": 4, "compress_all_res": 8}
 _UP_VOLUMES = {"compress_time": 2, "compress_space": 4, "compress_all": 8}
@@ -89,7 +112,7 @@ class Entry:
 
   Attributes:
     key: Its official name, without the network's prefix.
-    path: The path of its array in our tree.
+    path: The path of its array in our tree, with slashes.
     shape: Its official shape.
     layout: Its axes in our tree.
     layer: Its index in the stack; None where the array is no stack.
@@ -97,7 +120,7 @@ class Entry:
   """
 
   key: str
-  path: Path
+  path: str
   shape: Shape
   layout: Layout = SAME
   layer: int | None = None
@@ -113,60 +136,82 @@ class Entry:
 Entries = Iterator[Entry]
 
 
-def by_path(entries: Iterable[Entry]) -> dict[Path, list[Entry]]:
+def by_path(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
   """Groups entries by the array they make up, layers in order."""
-  groups: dict[Path, list[Entry]] = {}
+  groups: dict[str, list[Entry]] = {}
   for entry in entries:
     groups.setdefault(entry.path, []).append(entry)
   return groups
 
 
-def tree_shapes(entries: Iterable[Entry]) -> dict[Path, Shape]:
+def tree_shapes(entries: Iterable[Entry]) -> dict[str, Shape]:
   """Returns the path and shape of every array of the tree that `entries` describe."""
   return {path: group[0].our_shape for path, group in by_path(entries).items()}
 
 
-def _under(entries: Iterable[Entry], key: str, *path: str) -> Entries:
+def vae_key(key: str) -> str:
+  """Returns today's name of a VAE's tensor that an older file may call otherwise."""
+  for old, new in _RENAMED.items():
+    key = key.replace(old, new)
+  return key
+
+
+def stray_norms(found: Iterable[str], entries: Iterable[Entry]) -> set[str]:
+  """Returns the keys that the original drops: of norms that its VAE does not have.
+
+  Such a key contains "norm", and the module it belongs to does not exist. Norms without
+  parameters exist, so a key of theirs is not dropped.
+  """
+  modules = set()
+  for entry in entries:
+    parts = entry.key.split(".")
+    modules |= {".".join(parts[:n]) for n in range(1, len(parts))}
+    if entry.key.endswith(".conv1.conv.weight"):
+      block = entry.key.removesuffix(".conv1.conv.weight")
+      modules |= {f"{block}.norm{n}" for n in (1, 2, 3)}
+  modules |= {"encoder.conv_norm_out", "decoder.conv_norm_out", "latent_norm_out"}
+  return {k for k in found if "norm" in k and k.rpartition(".")[0] not in modules}
+
+
+def _under(entries: Iterable[Entry], key: str, path: str) -> Entries:
   """Puts entries below the module `key` of the file and the node `path` of the tree."""
   for entry in entries:
     yield dataclasses.replace(
-      entry, key=f"{key}.{entry.key}", path=(*path, *entry.path)
+      entry, key=f"{key}.{entry.key}", path=f"{path}/{entry.path}"
     )
 
 
-def _stacked(entries: Iterable[Entry], layers: int, key: str, *path: str) -> Entries:
+def _stacked(entries: Iterable[Entry], layers: int, key: str, path: str) -> Entries:
   """Repeats one layer's entries as `key`.0, `key`.1, ..., stacked below `path`."""
   layer_entries = list(entries)
   for layer in range(layers):
-    placed = _under(layer_entries, f"{key}.{layer}", *path)
-    for entry in placed:
+    for entry in _under(layer_entries, f"{key}.{layer}", path):
       yield dataclasses.replace(entry, layer=layer, layers=layers)
 
 
 def _dense(key: str, name: str, n_in: int, n_out: int, bias: bool = True) -> Entries:
-  yield Entry(f"{key}.weight", (name, "kernel"), (n_out, n_in), DENSE)
+  yield Entry(f"{key}.weight", f"{name}/kernel", (n_out, n_in), DENSE)
   if bias:
-    yield Entry(f"{key}.bias", (name, "bias"), (n_out,))
+    yield Entry(f"{key}.bias", f"{name}/bias", (n_out,))
 
 
 def _conv(key: str, name: str, n_in: int, n_out: int, size: int = 3) -> Entries:
   shape = (n_out, n_in, size, size, size)
-  yield Entry(f"{key}.weight", (name, "kernel"), shape, CONV)
-  yield Entry(f"{key}.bias", (name, "bias"), (n_out,))
+  yield Entry(f"{key}.weight", f"{name}/kernel", shape, CONV)
+  yield Entry(f"{key}.bias", f"{name}/bias", (n_out,))
 
 
-def _two_dense(key: str, name: str, n_in: int, n_out: int) -> Entries:
+def _two_dense(name: str, n_in: int, n_out: int) -> Entries:
   """linear_1 and linear_2 of a timestep embedder or a caption projection."""
   layers = [
     *_dense("linear_1", "linear_1", n_in, n_out),
     *_dense("linear_2", "linear_2", n_out, n_out),
   ]
-  return _under(layers, key, *name.split("."))
+  return _under(layers, name, name.replace(".", "/"))
 
 
 def _time_embedder(name: str, width: int) -> Entries:
-  name = f"{name}.timestep_embedder"
-  return _two_dense(name, name, TIMESTEP_CHANNELS, width)
+  return _two_dense(f"{name}.timestep_embedder", TIMESTEP_CHANNELS, width)
 
 
 def _attention(d: int, context: int, bias: bool, qk_norm: bool) -> Entries:
@@ -175,7 +220,7 @@ def _attention(d: int, context: int, bias: bool, qk_norm: bool) -> Entries:
   yield from _dense("to_out.0", "to_out", d, d)
   if qk_norm:
     for name in ("q_norm", "k_norm"):
-      yield Entry(f"{name}.weight", (name, "scale"), (d,))
+      yield Entry(f"{name}.weight", f"{name}/scale", (d,))
 
 
 def transformer_entries(config: TransformerConfig) -> list[Entry]:
@@ -185,14 +230,13 @@ def transformer_entries(config: TransformerConfig) -> list[Entry]:
 
 def _transformer(config: TransformerConfig) -> Entries:
   d = config.width
-  yield Entry("scale_shift_table", ("scale_shift_table",), (2, d))
+  yield Entry("scale_shift_table", "scale_shift_table", (2, d))
   yield from _dense("patchify_proj", "patchify_proj", config.in_channels, d)
   yield from _dense("proj_out", "proj_out", d, config.out_channels)
   embedder = _time_embedder("emb", d)
   modulation = _dense("linear", "linear", d, 6 * d)
   yield from _under([*embedder, *modulation], "adaln_single", "adaln_single")
-  projection = "caption_projection"
-  yield from _two_dense(projection, projection, config.caption_channels, d)
+  yield from _two_dense("caption_projection", config.caption_channels, d)
   block = _transformer_block(config)
   yield from _stacked(block, config.num_layers, "transformer_blocks", "blocks")
 
@@ -200,7 +244,7 @@ def _transformer(config: TransformerConfig) -> Entries:
 def _transformer_block(config: TransformerConfig) -> Entries:
   d = config.width
   bias, qk_norm = config.attention_bias, config.qk_norm is not None
-  yield Entry("scale_shift_table", ("scale_shift_table",), (6, d))
+  yield Entry("scale_shift_table", "scale_shift_table", (6, d))
   yield from _under(_attention(d, d, bias, qk_norm), "attn1", "attn1")
   cross = _attention(d, config.cross_attention_dim, bias, qk_norm)
   yield from _under(cross, "attn2", "attn2")
@@ -222,18 +266,18 @@ def _vae(config: VAEConfig) -> Entries:
     yield from _conv("post_quant_conv", "post_quant_conv", c, c, size=1)
   if config.normalize_latent_channels:
     for name in ("mean", "var"):
-      yield Entry(f"latent_norm_out.running_{name}", ("latent_norm_out", name), (c,))
+      yield Entry(f"latent_norm_out.running_{name}", f"latent_norm_out/{name}", (c,))
   statistics = "per_channel_statistics"
-  yield Entry(MEAN_OF_MEANS, (statistics, "mean"), (c,))
-  yield Entry(f"{STATISTICS}std-of-means", (statistics, "std"), (c,))
+  yield Entry(MEAN_OF_MEANS, f"{statistics}/mean", (c,))
+  yield Entry(f"{STATISTICS}std-of-means", f"{statistics}/std", (c,))
 
 
 def _norm(name: str, channels: int, kind: str) -> Entries:
   if kind == "pixel_norm":
     return
   key = f"{name}.norm" if kind == "layer_norm" else name
-  yield Entry(f"{key}.weight", (name, "scale"), (channels,))
-  yield Entry(f"{key}.bias", (name, "bias"), (channels,))
+  yield Entry(f"{key}.weight", f"{name}/scale", (channels,))
+  yield Entry(f"{key}.bias", f"{name}/bias", (channels,))
 
 
 def _resnet(
@@ -245,12 +289,12 @@ def _resnet(
   yield from _conv("conv2.conv", "conv2", out, out)
   if noise:
     for name in ("per_channel_scale1", "per_channel_scale2"):
-      yield Entry(name, (name,), (c, 1, 1), COLUMN)
+      yield Entry(name, name, (c, 1, 1), COLUMN)
   if c != out:
     yield from _conv("conv_shortcut", "conv_shortcut", c, out, size=1)
     yield from _norm("norm3", c, "layer_norm")
   if conditioned:
-    yield Entry("scale_shift_table", ("scale_shift_table",), (4, c))
+    yield Entry("scale_shift_table", "scale_shift_table", (4, c))
 
 
 def _stage(config: VAEConfig, block: Block, c: int, conditioned: bool) -> Entries:
@@ -261,8 +305,8 @@ def _stage(config: VAEConfig, block: Block, c: int, conditioned: bool) -> Entrie
   yield from _stacked(resnet, block.num_layers, "res_blocks", "res_blocks")
   if block.attention_head_dim is not None:
     attention = _attention(c, c, bias=True, qk_norm=True)
-    name = "attention_blocks"
-    yield from _stacked(attention, block.num_layers, name, name)
+    path = "res_blocks/attention"  # Scanned with the residual block it follows.
+    yield from _stacked(attention, block.num_layers, "attention_blocks", path)
 
 
 def _encoder(config: VAEConfig) -> Entries:
@@ -301,8 +345,8 @@ def _decoder(config: VAEConfig) -> Entries:
   yield from _norm("conv_norm_out", c, config.norm_layer)
   yield from _conv("conv_out.conv", "conv_out", c, config.out_channels * _area(config))
   if config.timestep_conditioning:
-    yield Entry("timestep_scale_multiplier", ("timestep_scale_multiplier",), ())
-    yield Entry("last_scale_shift_table", ("last_scale_shift_table",), (2, c))
+    yield Entry("timestep_scale_multiplier", "timestep_scale_multiplier", ())
+    yield Entry("last_scale_shift_table", "last_scale_shift_table", (2, c))
     yield from _time_embedder("last_time_embedder", 2 * c)
 
 

@@ -48,6 +48,7 @@ DTYPES: dict[str, np.dtype] = {
 }
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 _ORDER = {code: index for index, code in enumerate(DTYPES)}
+_ROWS = 16
 _MAX_HEADER = 100_000_000  # The library's own limit: a longer one is not a header.
 
 
@@ -121,7 +122,7 @@ class Reader(contextlib.AbstractContextManager):
     if out.flags.c_contiguous and out.dtype == entry.dtype:
       self._fill(name, out)
     else:
-      out[...] = self.read(name)
+      copy_into(out, self.read(name))
 
   def _entry(self, name: str) -> Entry:
     if name not in self._entries:
@@ -141,6 +142,23 @@ class Reader(contextlib.AbstractContextManager):
           "was read; it changed since it was opened."
         )
       done += count
+
+
+def copy_into(out: NpArray, array: NpArray) -> None:
+  """Copies `array` into `out`, of the same shape, casting it to the dtype of `out`.
+
+  Where one of them is a transposed view, a copy in one go jumps through memory at every
+  number; in runs of a few rows it stays in the cache and takes a fifth of the time.
+  """
+  if out.dtype == array.dtype:  # NumPy is slow to copy bfloat16 as such.
+    bits = np.dtype(f"u{out.dtype.itemsize}")
+    out, array = out.view(bits), array.view(bits)
+  if out.ndim < 2:
+    out[...] = array
+    return
+  for start in range(0, len(out), _ROWS):
+    rows = slice(start, start + _ROWS)
+    out[rows] = array[rows].astype(out.dtype, copy=False)
 
 
 def open_safetensors(path: str | os.PathLike[str]) -> Reader:

@@ -190,7 +190,13 @@ class Decoder(nn.Module):
       c = c // (block.multiplier or 2)
       resnet = ResnetBlock(c, *shared, inject_noise=block.inject_noise, name=name)
       return resnet(x, None, key), c
-    c = c // (block.multiplier or 1)
+    if block.name == "compress_all":
+      c = c // (block.multiplier or 1)
+    elif block.residual:
+      raise ValueError(
+        f"The decoder's block {block.name!r} has residual = True; the PyTorch original "
+        "ignores it but in 'compress_all' and would decode other videos."
+      )
     strides = _STRIDES[block.name.split("_")[1]]
     up = DepthToSpaceUpsample(c, *shared, strides, block.residual, name=name)
     return up(x), c
@@ -199,7 +205,9 @@ class Decoder(nn.Module):
     if scaled_sigma is None:
       return x
     c = x.shape[-1]
-    table = self.param("last_scale_shift_table", nn.initializers.normal(c**-0.5), (2, c))
+    table = self.param(
+      "last_scale_shift_table", nn.initializers.normal(c**-0.5), (2, c)
+    )
     embedder = TimestepEmbedder(2 * c, self.policy, name="last_time_embedder")
     ada = table + embedder(scaled_sigma).astype(jnp.float32).reshape(-1, 2, c)
     shift, scale = jnp.split(ada.astype(x.dtype)[:, :, None, None, None], 2, axis=1)

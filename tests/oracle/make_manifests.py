@@ -132,8 +132,8 @@ VAE_OPTIONS_LAYER = VAE_OPTIONS_GROUP | {
     ["res_x", 1],
     ["compress_all_res", {}],
     ["compress_space_res", {"multiplier": 4}],
-    ["compress_all_x_y", {}],
     ["compress_time_res", {"multiplier": 1}],
+    ["compress_all_x_y", {}],
   ],
 }
 TRANSFORMER_PLAIN = OURS_TRANSFORMER_CONFIG | {

@@ -1,0 +1,371 @@
+"""The official single file: transformer, VAE, statistics, and the config of them all.
+
+Under the metadata key `config` such a file holds a JSON object with `transformer`,
+`vae`, `scheduler` and, for distilled models, `allowed_inference_steps`. It is read
+first, and says which tensors there must be; a file without it is recognised by the
+shapes of its tensors. Each tensor is then read straight into its place in a stacked
+array, transposed and cast on the way, and each array leaves host memory as soon as it
+is placed, so that host memory holds at most the model and one stack.
+
+It is our release format too: the PyTorch original reads what is written here. Source:
+`Transformer3DModel.from_pretrained` and `CausalVideoAutoencoder.from_pretrained` there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Shaped
+
+from ltx_jax.checkpoints import keys, recognize
+from ltx_jax.checkpoints.keys import Entry, Shape
+from ltx_jax.checkpoints.safetensors_io import (
+  Reader,
+  TensorToWrite,
+  copy_into,
+  open_safetensors,
+  write_safetensors,
+)
+from ltx_jax.checkpoints.trees import flatten, nest
+from ltx_jax.config import (
+  ModelConfig,
+  SchedulerConfig,
+  TransformerConfig,
+  VAEConfig,
+  freeze,
+  thaw,
+)
+from ltx_jax.typing import AnyArray, Params
+
+PARTS = ("transformer", "vae")
+_CONFIGS = {"transformer": TransformerConfig, "vae": VAEConfig}
+_ENTRIES = {"transformer": keys.transformer_entries, "vae": keys.vae_entries}
+_KNOWN = {*PARTS, "scheduler", "name", "allowed_inference_steps"}
+_MAX_LISTED = 10
+
+Place = Callable[[str, Shaped[np.ndarray, "..."]], AnyArray]
+"""Takes an array's path (`vae/encoder/conv_in/kernel`) and value, returns it placed."""
+
+Names = dict[str, dict[str, str]]
+"""For every part in a file: the names in the file by official key."""
+
+
+def load_checkpoint(
+  path: str | os.PathLike[str],
+  dtype: str | None = None,
+  place: Place | None = None,
+  parts: Sequence[str] | None = None,
+) -> tuple[ModelConfig, Params]:
+  """Reads a checkpoint.
+
+  Args:
+    path: The official file, or one with a transformer or a VAE alone.
+    dtype: What weights are cast to while they are read; None keeps the file's. The
+      statistics, per channel and of a latent norm, are float32 whatever it says.
+    place: Where each array goes as soon as it is complete, such as its shards on a
+      mesh; None: the default device.
+    parts: "transformer", "vae" or both; None: what the file has.
+
+  Returns:
+    The configs, and {"transformer": ..., "vae": ...}; both hold the asked parts only.
+
+  Raises:
+    ValueError: in one sentence that names the file and what was found, where it is
+      truncated, lacks a part asked for, has tensors that are missing, unknown or of
+      another shape than its config asks for, or has networks that do not go together.
+  """
+  put = place or _to_default_device
+  with open_safetensors(path) as reader:
+    names = _split(reader)
+    config = _only(_config(reader, names), _asked(reader, names, parts))
+    flat = {}
+    for part in PARTS:
+      if getattr(config, part) is None:
+        continue
+      entries = _fitting_entries(reader, names[part], part, getattr(config, part))
+      for name, group in keys.by_path(entries).items():
+        array_path = f"{part}/{name}"
+        flat[array_path] = put(array_path, _read(reader, names[part], group, dtype))
+  return config, nest(flat)
+
+
+def read_config(path: str | os.PathLike[str]) -> ModelConfig:
+  """Reads the configs of all parts that a checkpoint has, and no tensor.
+
+  Raises:
+    ValueError: as `load_checkpoint`.
+  """
+  with open_safetensors(path) as reader:
+    return _config(reader, _split(reader))
+
+
+def save_checkpoint(
+  path: str | os.PathLike[str],
+  config: ModelConfig,
+  params: Params,
+  dtype: str | None = None,
+) -> None:
+  """Writes a checkpoint that the PyTorch original reads.
+
+  The same configs and numbers give the same bytes.
+
+  Args:
+    path: The file; it appears only once it is complete.
+    config: Parts that are None are not written.
+    params: {"transformer": ..., "vae": ...}; a text encoder beside them is left to
+      `t5.save_t5`.
+    dtype: What weights are cast to; None keeps theirs. Statistics are written as
+      float32.
+
+  Raises:
+    ValueError: where `params` are not the arrays that `config` asks for.
+  """
+  check_same_latents(config.transformer, config.vae)
+  parts = [part for part in PARTS if getattr(config, part) is not None]
+  if not parts:
+    raise ValueError(f"Cannot write {path}: the config has neither of {PARTS}.")
+  tensors = []
+  for part in parts:
+    if part not in params:
+      raise ValueError(f"Cannot write {path}: the parameters lack {part!r}.")
+    entries = _ENTRIES[part](getattr(config, part))
+    flat = flatten(params[part])
+    what = recognize.describe(getattr(config, part))
+    shapes = {name: tuple(array.shape) for name, array in flat.items()}
+    _check(f"The parameters of {path}", what, keys.tree_shapes(entries), shapes)
+    tensors += [_to_write(part, entry, flat[entry.path], dtype) for entry in entries]
+  write_safetensors(path, tensors, {"config": json.dumps(_metadata(config))})
+
+
+def check_same_latents(
+  transformer: TransformerConfig | None, vae: VAEConfig | None
+) -> None:
+  """Refuses a transformer and a VAE that differ in their latent channels.
+
+  Raises:
+    ValueError: naming both.
+  """
+  if transformer is None or vae is None:
+    return
+  if transformer.in_channels != vae.latent_channels:
+    raise ValueError(
+      f"The networks do not go together: {recognize.describe(transformer)} has "
+      f"in_channels = {transformer.in_channels}, {recognize.describe(vae)} has "
+      f"latent_channels = {vae.latent_channels}; take both from one release."
+    )
+
+
+def _to_default_device(_: str, array: np.ndarray) -> jax.Array:
+  # Waiting frees the host's copy before the next array is read.
+  return jax.block_until_ready(jnp.asarray(array))
+
+
+def _split(reader: Reader) -> Names:
+  """Sorts the names in a file by part.
+
+  Where any name has a part's prefix, that part is the names that have it; else it is
+  the names that start like its modules.
+  """
+  names: Names = {}
+  unknown = dict.fromkeys(reader.names)
+  prefixes = tuple(keys.PREFIXES.values())
+  for part, prefix in keys.PREFIXES.items():
+    of_part = {n: n.replace(prefix, "") for n in reader.names if n.startswith(prefix)}
+    if not of_part:
+      bare = [n for n in reader.names if not n.startswith(prefixes)]
+      of_part = {n: n for n in bare if n.split(".")[0] in keys.MODULES[part]}
+    if part == "vae":
+      of_part = {name: keys.vae_key(key) for name, key in of_part.items()}
+    if of_part:
+      names[part] = {key: name for name, key in of_part.items()}
+    twice = sorted(set(of_part) - set(names.get(part, {}).values()))
+    if twice:
+      raise ValueError(
+        f"{reader.path} has tensors of the same meaning: {_list(twice)}."
+      )
+    for name in of_part:
+      del unknown[name]
+  if unknown:
+    listed = _list([f"{name} {reader.shape(name)}" for name in unknown])
+    raise ValueError(
+      f"{reader.path} has tensors that belong to no transformer and no VAE: {listed}."
+    )
+  return names
+
+
+def _asked(
+  reader: Reader, names: Names, parts: Sequence[str] | None
+) -> tuple[str, ...]:
+  if not names:
+    raise ValueError(f"{reader.path} has no tensors.")
+  asked = tuple(names) if parts is None else tuple(parts)
+  for part in asked:
+    if part not in PARTS:
+      raise ValueError(f"No part is called {part!r}; there are {', '.join(PARTS)}.")
+    if part not in names:
+      raise ValueError(f"{reader.path} has no {part}; it has {', '.join(names)}.")
+  return asked
+
+
+def _only(config: ModelConfig, parts: Sequence[str]) -> ModelConfig:
+  others = {part: None for part in PARTS if part not in parts}
+  return dataclasses.replace(config, **others)
+
+
+def _config(reader: Reader, names: Names) -> ModelConfig:
+  """Reads the config inside the file; recognises the parts that it is silent about."""
+  try:
+    metadata = _read_metadata(reader)
+    silent = [part for part in names if part not in metadata]
+    shapes = {p: {k: reader.shape(n) for k, n in names[p].items()} for p in silent}
+    guess = recognize.recognize(shapes.get("transformer"), shapes.get("vae"))
+    networks = {
+      part: _CONFIGS[part].from_metadata(metadata[part])
+      if part in metadata
+      else getattr(guess, part)
+      for part in names
+    }
+    scheduler = guess.scheduler
+    if metadata:
+      scheduler = SchedulerConfig.from_metadata(metadata.get("scheduler", {}))
+    steps = metadata.get("allowed_inference_steps")
+    config = ModelConfig(
+      transformer=networks.get("transformer"),
+      vae=networks.get("vae"),
+      scheduler=scheduler,
+      name=metadata.get("name"),
+      allowed_inference_steps=None if steps is None else tuple(map(float, steps)),
+      extra=tuple((k, freeze(v)) for k, v in metadata.items() if k not in _KNOWN),
+    )
+    check_same_latents(config.transformer, config.vae)
+  except ValueError as error:
+    raise ValueError(f"{reader.path} cannot be read. {error}") from None
+  return config
+
+
+def _read_metadata(reader: Reader) -> dict[str, Any]:
+  """The JSON object under `config`, empty where there is none."""
+  try:
+    metadata = json.loads(reader.metadata.get("config", "{}"))
+  except json.JSONDecodeError as error:
+    raise ValueError(f"Its metadata config is no JSON ({error}).") from None
+  nested = (*PARTS, "scheduler")
+  if not isinstance(metadata, dict) or not all(
+    isinstance(metadata.get(key, {}), dict) for key in nested
+  ):
+    raise ValueError(f"Its metadata config is no JSON object of {', '.join(nested)}.")
+  return metadata
+
+
+def _metadata(config: ModelConfig) -> dict[str, Any]:
+  """The JSON object that `_config` reads."""
+  networks = (*PARTS, "scheduler")
+  metadata = {
+    name: getattr(config, name).to_metadata()
+    for name in networks
+    if getattr(config, name) is not None
+  }
+  if config.allowed_inference_steps is not None:
+    metadata["allowed_inference_steps"] = list(config.allowed_inference_steps)
+  if config.name is not None:
+    metadata["name"] = config.name
+  return metadata | {key: thaw(value) for key, value in config.extra}
+
+
+def _fitting_entries(
+  reader: Reader, names: Mapping[str, str], part: str, config: Any
+) -> list[Entry]:
+  """Returns the entries to read, once the tensors in the file are exactly those."""
+  entries = _ENTRIES[part](config)
+  ignored = set(keys.IGNORED)
+  if part == "vae":
+    ignored |= keys.stray_norms(names, entries)
+  found = {key: reader.shape(n) for key, n in names.items() if key not in ignored}
+  expected = {entry.key: entry.shape for entry in entries}
+  if keys.MEAN_OF_MEANS not in found:
+    expected.pop(keys.MEAN_OF_MEANS, None)
+  _check(str(reader.path), recognize.describe(config), expected, found)
+  for key, name in names.items():
+    if key in expected and not jnp.issubdtype(reader.dtype(name), jnp.floating):
+      raise ValueError(
+        f"{reader.path} has {name} as {reader.dtype(name)}; weights are floating-point "
+        "numbers."
+      )
+  return entries
+
+
+def _check(
+  where: str, what: str, expected: Mapping[str, Shape], found: Mapping[str, Shape]
+) -> None:
+  """Refuses anything but the expected names with the expected shapes."""
+  problems = [
+    f"{name} (expected {expected.get(name, 'nothing')}, "
+    f"found {found.get(name, 'nothing')})"
+    for name in (*expected, *(name for name in found if name not in expected))
+    if expected.get(name) != found.get(name)
+  ]
+  if problems:
+    raise ValueError(
+      f"{where} should hold {what} by its config and differs in {len(problems)} "
+      f"tensors: {_list(problems)}."
+    )
+
+
+def _list(items: Sequence[str]) -> str:
+  rest = len(items) - _MAX_LISTED
+  return ", ".join(items[:_MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _read(
+  reader: Reader, names: Mapping[str, str], group: list[Entry], dtype: str | None
+) -> np.ndarray:
+  """Reads one array of our tree, layer by layer where it is a stack."""
+  first = group[0]
+  if first.key not in names:  # `mean-of-means`, which alone may be missing.
+    return np.zeros(first.our_shape, np.float32)
+  if first.path.startswith(keys.MEASURED):
+    dtype = "float32"
+  stored = jnp.result_type(*{reader.dtype(names[entry.key]) for entry in group})
+  array = np.empty(first.our_shape, dtype or stored)
+  for entry in group:
+    target = array if entry.layer is None else array[entry.layer]
+    reader.read_into(names[entry.key], entry.layout.official_view(target))
+  return array
+
+
+def _to_write(
+  part: str, entry: Entry, array: AnyArray, dtype: str | None
+) -> TensorToWrite:
+  measured = entry.path.startswith(keys.MEASURED)
+  to = np.dtype("float32" if measured else dtype or array.dtype)
+
+  def produce() -> np.ndarray:
+    view = entry.layout.official_view(_on_host(array, entry.layer))
+    if view.flags.c_contiguous and view.dtype == to:
+      return view
+    tensor = np.empty(entry.shape, to)
+    copy_into(tensor, view)
+    return tensor
+
+  return keys.PREFIXES[part] + entry.key, entry.shape, to, produce
+
+
+def _on_host(array: AnyArray, layer: int | None) -> np.ndarray:
+  """Returns one layer of an array, or all of it, in host memory."""
+  if isinstance(array, np.ndarray) or _is_in_host_memory(array):
+    whole = np.asarray(array)
+    return whole if layer is None else whole[layer]
+  # Sliced before it is fetched: JAX keeps the host's copy of what is fetched whole.
+  return np.asarray(array if layer is None else array[layer])
+
+
+def _is_in_host_memory(array: jax.Array) -> bool:
+  devices = array.devices()
+  return len(devices) == 1 and all(device.platform == "cpu" for device in devices)
