@@ -10,28 +10,30 @@ given: its decoder and output head are passed over.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Shaped
 
+from ltx_jax.checkpoints.keys import DENSE, Entry, by_path, tree_shapes
 from ltx_jax.checkpoints.safetensors_io import (
   Reader,
   TensorToWrite,
   atomic_file,
+  copy_into,
   open_safetensors,
   write_safetensors,
 )
+from ltx_jax.checkpoints.trees import flatten, nest
 from ltx_jax.config import TextEncoderConfig
-from ltx_jax.models import text_encoder
-from ltx_jax.platforms import CPU
 from ltx_jax.typing import AnyArray, Params
 
 CONFIG_FILE = "config.json"
@@ -39,95 +41,43 @@ SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 
 Place = Callable[[str, Shaped[np.ndarray, "..."]], AnyArray]
-"""Takes a parameter's path ("blocks/q/kernel") and value, gives where it will live."""
+"""Takes an array's path (`blocks/q/kernel`) and value, returns it placed."""
 
-_KEYS = {
-  "shared/embedding": "shared.weight",
-  "relative_attention_bias/embedding": (
-    "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-  ),
-  "final_norm/scale": "encoder.final_layer_norm.weight",
-}
-_BLOCK_KEYS = {
-  "attention_norm/scale": "layer.0.layer_norm.weight",
-  "q/kernel": "layer.0.SelfAttention.q.weight",
-  "k/kernel": "layer.0.SelfAttention.k.weight",
-  "v/kernel": "layer.0.SelfAttention.v.weight",
-  "o/kernel": "layer.0.SelfAttention.o.weight",
-  "ff_norm/scale": "layer.1.layer_norm.weight",
-  "wi_0/kernel": "layer.1.DenseReluDense.wi_0.weight",
-  "wi_1/kernel": "layer.1.DenseReluDense.wi_1.weight",
-  "wo/kernel": "layer.1.DenseReluDense.wo.weight",
-}
 # Copies of `shared.weight`, and the half of T5 that no text encoder has.
-_IGNORED = re.compile(
-  r"encoder\.embed_tokens\.weight|decoder\..*|lm_head\.weight", re.DOTALL
-)
+_IGNORED = re.compile(r"encoder\.embed_tokens\.weight|decoder\..*|lm_head\.weight")
 _MAX_LISTED = 10
 
 
-class _Leaf(NamedTuple):
-  """One array of the parameter tree, and the tensors that it is made of.
-
-  Attributes:
-    shape: Of the array, with the leading layer axis where it is stacked.
-    names: One tensor for each layer where the array is stacked, else one.
-  """
-
-  shape: tuple[int, ...]
-  names: tuple[str, ...]
-  stacked: bool
-  transposed: bool
-
-  @property
-  def tensor_shape(self) -> tuple[int, ...]:
-    """The shape of each tensor in the file."""
-    shape = self.shape[1:] if self.stacked else self.shape
-    return shape[::-1] if self.transposed else shape
-
-  def part(self, array: Any, index: int) -> Any:
-    """Tensor `index` of `array`, which has this leaf's shape, as the file has it.
-
-    Of a NumPy array it is a view, so that the tensor can be read into it.
-    """
-    part = array[index] if self.stacked else array
-    return part.T if self.transposed else part
-
-
-def _leaves(config: TextEncoderConfig) -> dict[str, _Leaf]:
-  """The parameter tree of `config` by path, from the model itself."""
-  shapes = jax.eval_shape(
-    lambda: text_encoder.init_params(config, CPU, jax.random.key(0))
-  )
-  leaves = {}
-  for path, leaf in _flatten(shapes).items():
-    stacked = path.startswith("blocks/")
-    if stacked:
-      key = _BLOCK_KEYS[path.removeprefix("blocks/")]
-      names = tuple(f"encoder.block.{i}.{key}" for i in range(config.num_layers))
-    else:
-      names = (_KEYS[path],)
-    leaves[path] = _Leaf(leaf.shape, names, stacked, path.endswith("kernel"))
-  return leaves
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  flat = {}
-  for name, value in tree.items():
-    nested = isinstance(value, Mapping)
-    flat |= _flatten(value, f"{prefix}{name}/") if nested else {prefix + name: value}
-  return flat
-
-
-def _nest(flat: Mapping[str, Any]) -> Params:
-  tree: Params = {}
-  for path, value in flat.items():
-    *parents, name = path.split("/")
-    node = tree
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[name] = value
-  return tree
+def t5_entries(config: TextEncoderConfig) -> Iterator[Entry]:
+  """Yields the tensors of an encoder, as `transformers` names them."""
+  e, inner, ff = config.d_model, config.num_heads * config.d_kv, config.d_ff
+  heads, buckets = config.num_heads, config.relative_attention_num_buckets
+  attention, gated = "layer.0.SelfAttention", "layer.1.DenseReluDense"
+  bias = f"encoder.block.0.{attention}.relative_attention_bias.weight"
+  yield Entry("shared.weight", "shared/embedding", (config.vocab_size, e))
+  yield Entry(bias, "relative_attention_bias/embedding", (buckets, heads))
+  block = [
+    Entry("layer.0.layer_norm.weight", "attention_norm/scale", (e,)),
+    *(
+      Entry(f"{attention}.{name}.weight", f"{name}/kernel", (inner, e), DENSE)
+      for name in "qkv"
+    ),
+    Entry(f"{attention}.o.weight", "o/kernel", (e, inner), DENSE),
+    Entry("layer.1.layer_norm.weight", "ff_norm/scale", (e,)),
+    Entry(f"{gated}.wi_0.weight", "wi_0/kernel", (ff, e), DENSE),
+    Entry(f"{gated}.wi_1.weight", "wi_1/kernel", (ff, e), DENSE),
+    Entry(f"{gated}.wo.weight", "wo/kernel", (e, ff), DENSE),
+  ]
+  for layer in range(config.num_layers):
+    for entry in block:
+      yield dataclasses.replace(
+        entry,
+        key=f"encoder.block.{layer}.{entry.key}",
+        path=f"blocks/{entry.path}",
+        layer=layer,
+        layers=config.num_layers,
+      )
+  yield Entry("encoder.final_layer_norm.weight", "final_norm/scale", (e,))
 
 
 def load_config(folder: str | os.PathLike[str]) -> TextEncoderConfig:
@@ -149,13 +99,14 @@ def load_t5(
   folder: str | os.PathLike[str],
   dtype: str | None = None,
   place: Place | None = None,
-) -> tuple[Params, TextEncoderConfig]:
+) -> tuple[TextEncoderConfig, Params]:
   """Reads a T5 encoder.
 
   Args:
     folder: In the Hugging Face layout, such as `text_encoder` of a diffusers folder.
     dtype: What the parameters are cast to while they are read; None keeps the file's.
-    place: Where each array goes as soon as it is complete; None: the default device.
+    place: Where each array goes as soon as it is complete, such as its shards on a
+      mesh; None: the default device.
 
   Raises:
     ValueError: where a file is missing, truncated or malformed, or the tensors are not
@@ -163,15 +114,21 @@ def load_t5(
   """
   folder = pathlib.Path(folder)
   config = load_config(folder)
-  leaves = _leaves(config)
-  put = place or (lambda _, array: jnp.asarray(array))
+  entries = list(t5_entries(config))
+  put = place or _to_default_device
   with contextlib.ExitStack() as stack:
     tensors = _open_tensors(folder, stack)
-    _check(folder, leaves, tensors)
+    _check_tensors(folder, entries, tensors)
     flat = {
-      path: put(path, _read_leaf(leaf, tensors, dtype)) for path, leaf in leaves.items()
+      path: put(path, _read(group, tensors, dtype))
+      for path, group in by_path(entries).items()
     }
-  return _nest(flat), config
+  return config, nest(flat)
+
+
+def _to_default_device(_: str, array: np.ndarray) -> jax.Array:
+  # Waiting frees the host's copy before the next array is read.
+  return jax.block_until_ready(jnp.asarray(array))
 
 
 def _read_json(path: pathlib.Path, why: str) -> dict[str, Any]:
@@ -224,26 +181,25 @@ def _open_tensors(
   return tensors
 
 
-def _check(
-  folder: pathlib.Path, leaves: Mapping[str, _Leaf], tensors: Mapping[str, Reader]
+def _check_tensors(
+  folder: pathlib.Path, entries: Sequence[Entry], tensors: Mapping[str, Reader]
 ) -> None:
   """Refuses tensors that are missing, extra, misshaped, or not of floating point."""
-  expected = {
-    name: leaf.tensor_shape for leaf in leaves.values() for name in leaf.names
-  }
+  expected = {entry.key: entry.shape for entry in entries}
   there = {name: r for name, r in tensors.items() if not _IGNORED.fullmatch(name)}
+  both = {name: r for name, r in there.items() if name in expected}
   problems = {
     "missing": [f"{n} {expected[n]}" for n in expected if n not in there],
     "unknown": [f"{n} {r.shape(n)}" for n, r in there.items() if n not in expected],
     "misshaped": [
       f"{n} (expected {expected[n]}, found {r.shape(n)})"
-      for n, r in there.items()
-      if n in expected and r.shape(n) != expected[n]
+      for n, r in both.items()
+      if r.shape(n) != expected[n]
     ],
     "not of floating point": [
       f"{n} ({r.dtype(n)})"
-      for n, r in there.items()
-      if n in expected and not jnp.issubdtype(r.dtype(n), jnp.floating)
+      for n, r in both.items()
+      if not jnp.issubdtype(r.dtype(n), jnp.floating)
     ],
   }
   found = "; ".join(f"{what}: {_list(bad)}" for what, bad in problems.items() if bad)
@@ -256,64 +212,65 @@ def _list(names: list[str]) -> str:
   return ", ".join(names[:_MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _read_leaf(
-  leaf: _Leaf, tensors: Mapping[str, Reader], dtype: str | None
-) -> Shaped[np.ndarray, "..."]:
-  stored = jnp.result_type(*{tensors[name].dtype(name) for name in leaf.names})
-  array = np.empty(leaf.shape, dtype or stored)
-  for index, name in enumerate(leaf.names):
-    tensors[name].read_into(name, leaf.part(array, index))
+def _read(
+  group: Sequence[Entry], tensors: Mapping[str, Reader], dtype: str | None
+) -> np.ndarray:
+  """Reads one array of our tree, layer by layer where it is a stack."""
+  stored = jnp.result_type(*{tensors[entry.key].dtype(entry.key) for entry in group})
+  array = np.empty(group[0].our_shape, dtype or stored)
+  for entry in group:
+    target = array if entry.layer is None else array[entry.layer]
+    tensors[entry.key].read_into(entry.key, entry.layout.official_view(target))
   return array
 
 
 def save_t5(
-  params: Params,
-  config: TextEncoderConfig,
   folder: str | os.PathLike[str],
+  config: TextEncoderConfig,
+  params: Params,
   dtype: str | None = None,
 ) -> None:
   """Writes `config.json` and `model.safetensors`, as `transformers` reads them.
 
   Args:
-    params: The encoder's parameters.
     folder: Is made if it is not there; each file appears only once it is complete.
+    params: The encoder's parameters.
     dtype: What the parameters are cast to; None keeps theirs.
 
   Raises:
     ValueError: where `params` is not the tree that `config` asks for.
   """
-  leaves, flat = _leaves(config), _flatten(params)
-  expected = {path: leaf.shape for path, leaf in leaves.items()}
-  found = {path: array.shape for path, array in flat.items()}
+  entries, flat = list(t5_entries(config)), flatten(params)
+  expected = tree_shapes(entries)
+  found = {path: tuple(array.shape) for path, array in flat.items()}
   if found != expected:
-    wrong = sorted(dict(expected.items() ^ found.items()))
+    wrong = [
+      f"{path} (expected {expected.get(path, 'nothing')}, "
+      f"found {found.get(path, 'nothing')})"
+      for path in sorted(expected.keys() | found.keys())
+      if expected.get(path) != found.get(path)
+    ]
     raise ValueError(
-      f"The parameters do not fit the text encoder's config: {_list(wrong)}."
+      f"The text encoder's parameters do not fit its config: {_list(wrong)}."
     )
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  tensors = [
-    tensor
-    for path, leaf in leaves.items()
-    for tensor in _tensors_to_write(leaf, flat[path], dtype)
-  ]
+  tensors = [_to_write(entry, flat[entry.path], dtype) for entry in entries]
   write_safetensors(folder / SINGLE_FILE, tensors, {"format": "pt"})
   with atomic_file(folder / CONFIG_FILE) as file:
     file.write(json.dumps(_metadata(config), indent=2).encode() + b"\n")
 
 
-def _tensors_to_write(
-  leaf: _Leaf, array: AnyArray, dtype: str | None
-) -> list[TensorToWrite]:
-  out_dtype = np.dtype(dtype or array.dtype)
+def _to_write(entry: Entry, array: AnyArray, dtype: str | None) -> TensorToWrite:
+  to = np.dtype(dtype or array.dtype)
 
-  def producer(index: int) -> Callable[[], np.ndarray]:
-    return lambda: np.asarray(leaf.part(array, index)).astype(out_dtype, copy=False)
+  def produce() -> np.ndarray:
+    layer = array if entry.layer is None else array[entry.layer]
+    tensor = np.empty(entry.shape, to)
+    copy_into(tensor, entry.layout.official_view(np.asarray(layer)))
+    return tensor
 
-  return [
-    (name, leaf.tensor_shape, out_dtype, producer(index))
-    for index, name in enumerate(leaf.names)
-  ]
+  return entry.key, entry.shape, to, produce
 
 
 def _metadata(config: TextEncoderConfig) -> dict[str, Any]:

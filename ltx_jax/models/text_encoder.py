@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ltx_jax.config import TextEncoderConfig
-from ltx_jax.platforms import Policy
+from ltx_jax.platforms import CPU, Policy
 from ltx_jax.typing import AnyArray, Key, Params, Text, TextMask
 
 TextTokens = Int[AnyArray, "b m"]
@@ -177,7 +177,7 @@ def encode(
   """Encodes prompts' tokens (`ltx_jax.text.tokenize`); to be called inside `jit`.
 
   Args:
-    params: The encoder's parameters (`init_params`, `checkpoints.t5.load`).
+    params: The encoder's parameters (`init`, `checkpoints.t5.load_t5`).
     tokens: Indices into the vocabulary; one outside it gives NaN.
     mask: True for real tokens, the end-of-sequence token included.
 
@@ -187,11 +187,11 @@ def encode(
   return TextEncoder(config, policy).apply({"params": params}, tokens, mask)
 
 
-def init_params(config: TextEncoderConfig, policy: Policy, key: Key) -> Params:
-  """Draws parameters for training from scratch, as T5 v1.1 was initialised.
+def init(config: TextEncoderConfig, key: Key) -> Params:
+  """Draws float32 parameters for training from scratch, as T5 v1.1 was initialised.
 
   Embeddings are drawn from N(0, 1), kernels from N(0, 1 / fan in) and the kernel of the
   queries from N(0, 1 / (fan in d_kv)), which stands in for the missing 1 / sqrt(d_kv).
   """
   tokens = jnp.zeros((1, 2), jnp.int32)
-  return TextEncoder(config, policy).init(key, tokens, tokens)["params"]
+  return TextEncoder(config, CPU).init(key, tokens, tokens)["params"]

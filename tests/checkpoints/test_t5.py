@@ -7,9 +7,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from ltx_jax.checkpoints.keys import tree_shapes
 from ltx_jax.checkpoints.safetensors_io import open_safetensors, write_safetensors
-from ltx_jax.checkpoints.t5 import load_config, load_t5, save_t5
+from ltx_jax.checkpoints.t5 import load_config, load_t5, save_t5, t5_entries
+from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import TextEncoderConfig
+from ltx_jax.models import text_encoder
 from tests.models.t5_case import CONFIG, random_params
 
 QUERY = "encoder.block.1.layer.0.SelfAttention.q.weight"
@@ -30,7 +33,7 @@ def _arrays(folder):
 @pytest.fixture
 def saved(tmp_path):
   folder = tmp_path / "saved"
-  save_t5(random_params(), CONFIG, folder)
+  save_t5(folder, CONFIG, random_params())
   return folder
 
 
@@ -50,11 +53,28 @@ def _assert_equal(found, expected):
 
 def test_file_has_the_official_names_and_layout(saved):
   params, arrays = random_params(), _arrays(saved)
+  blocks = params["blocks"]
+  attention, ff = "encoder.block.1.layer.0.", "encoder.block.1.layer.1."
+  expected = {
+    "shared.weight": params["shared"]["embedding"],
+    "encoder.final_layer_norm.weight": params["final_norm"]["scale"],
+    "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight": (
+      params["relative_attention_bias"]["embedding"]
+    ),
+    attention + "layer_norm.weight": blocks["attention_norm"]["scale"][1],
+    **{
+      f"{attention}SelfAttention.{name}.weight": blocks[name]["kernel"][1].T
+      for name in "qkvo"
+    },
+    ff + "layer_norm.weight": blocks["ff_norm"]["scale"][1],
+    **{
+      f"{ff}DenseReluDense.{name}.weight": blocks[name]["kernel"][1].T
+      for name in ("wi_0", "wi_1", "wo")
+    },
+  }
   assert len(arrays) == 3 + 9 * CONFIG.num_layers
-  q = params["blocks"]["q"]["kernel"]
-  np.testing.assert_array_equal(arrays[QUERY], q[1].T)
-  np.testing.assert_array_equal(arrays["shared.weight"], params["shared"]["embedding"])
-  assert arrays["encoder.block.0.layer.1.DenseReluDense.wo.weight"].shape == (24, 40)
+  for name, array in expected.items():
+    np.testing.assert_array_equal(arrays[name], array, err_msg=name)
   with open_safetensors(saved / "model.safetensors") as reader:
     assert reader.metadata == {"format": "pt"}
   config = json.loads((saved / "config.json").read_text())
@@ -63,10 +83,10 @@ def test_file_has_the_official_names_and_layout(saved):
 
 
 def test_save_load_save_is_bit_identical(saved, tmp_path):
-  params, config = load_t5(saved)
+  config, params = load_t5(saved)
   assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(params))
   _assert_equal(params, random_params())
-  save_t5(params, config, tmp_path / "again")
+  save_t5(tmp_path / "again", config, params)
   for name in ("model.safetensors", "config.json"):
     assert (tmp_path / "again" / name).read_bytes() == (saved / name).read_bytes()
   assert sorted(path.name for path in (tmp_path / "again").iterdir()) == [
@@ -76,23 +96,23 @@ def test_save_load_save_is_bit_identical(saved, tmp_path):
 
 
 def test_dtype_is_cast_on_reading_and_on_writing(saved, tmp_path):
-  params, config = load_t5(saved, dtype="bfloat16")
+  config, params = load_t5(saved, dtype="bfloat16")
   expected = jax.tree.map(lambda a: a.astype(ml_dtypes.bfloat16), random_params())
   assert {str(leaf.dtype) for leaf in jax.tree.leaves(params)} == {"bfloat16"}
   _assert_equal(params, expected)
-  save_t5(params, config, tmp_path / "half")
-  save_t5(random_params(), config, tmp_path / "cast", dtype="bfloat16")
+  save_t5(tmp_path / "half", config, params)
+  save_t5(tmp_path / "cast", config, random_params(), dtype="bfloat16")
   half, cast = (tmp_path / name / "model.safetensors" for name in ("half", "cast"))
   assert half.read_bytes() == cast.read_bytes()
-  _assert_equal(load_t5(tmp_path / "half")[0], expected)
+  _assert_equal(load_t5(tmp_path / "half")[1], expected)
 
 
 def test_keys_of_the_config_are_kept(saved, tmp_path):
   path = saved / "config.json"
   known = json.loads(path.read_text())
   path.write_text(json.dumps(known | {"dropout_rate": 0.1, "torch_dtype": "float16"}))
-  params, config = load_t5(saved)
-  save_t5(params, config, tmp_path / "again")
+  config, params = load_t5(saved)
+  save_t5(tmp_path / "again", config, params)
   again = json.loads((tmp_path / "again" / "config.json").read_text())
   assert again == known | {"dropout_rate": 0.1}  # The dtype is the tensors' own.
 
@@ -104,7 +124,7 @@ def test_shards_and_the_other_half_of_t5(saved):
   arrays["lm_head.weight"] = np.ones((50, 24), np.float32)
   names = sorted(arrays)
   _shard(saved, {f"part-{i}": {n: arrays[n] for n in names[i::3]} for i in range(3)})
-  _assert_equal(load_t5(saved)[0], random_params())
+  _assert_equal(load_t5(saved)[1], random_params())
 
 
 def test_arrays_are_placed_as_they_are_read(saved):
@@ -114,7 +134,7 @@ def test_arrays_are_placed_as_they_are_read(saved):
     placed.append(path)
     return array * 2
 
-  params, _ = load_t5(saved, place=place)
+  _, params = load_t5(saved, place=place)
   _assert_equal(params, jax.tree.map(lambda a: a * 2, random_params()))
   assert len(placed) == 12 and "blocks/q/kernel" in placed
 
@@ -122,7 +142,7 @@ def test_arrays_are_placed_as_they_are_read(saved):
 def test_memory_is_one_stack(tmp_path):
   config = dataclasses.replace(CONFIG, d_model=256, d_ff=512, num_layers=12)
   params = random_params(config)
-  save_t5(params, config, tmp_path)
+  save_t5(tmp_path, config, params)
   tracemalloc.start()
   load_t5(tmp_path, place=lambda path, array: array[:1].copy())
   peak = tracemalloc.get_traced_memory()[1]
@@ -216,8 +236,8 @@ def test_other_models_are_refused(tmp_path):
 def test_parameters_of_another_config_are_not_written(tmp_path):
   params = random_params()
   params["blocks"]["q"]["kernel"] = params["blocks"]["q"]["kernel"][:2]
-  with pytest.raises(ValueError, match="do not fit .*: blocks/q/kernel"):
-    save_t5(params, CONFIG, tmp_path / "none")
+  with pytest.raises(ValueError, match=r"blocks/q/kernel \(expected \(3,.*found \(2,"):
+    save_t5(tmp_path / "none", CONFIG, params)
   assert not (tmp_path / "none").exists()
 
 
@@ -226,3 +246,10 @@ def test_released_config_reads_as_the_default(tmp_path):
   (tmp_path / "config.json").write_text(json.dumps(metadata | {"model_type": "t5"}))
   config = load_config(tmp_path)
   assert dataclasses.replace(config, extra=()) == TextEncoderConfig()
+
+
+@pytest.mark.parametrize("config", [CONFIG, TextEncoderConfig()])
+def test_entries_are_the_parameters_of_the_model(config):
+  tree = jax.eval_shape(lambda: text_encoder.init(config, jax.random.key(0)))
+  shapes = {path: leaf.shape for path, leaf in flatten(tree).items()}
+  assert tree_shapes(t5_entries(config)) == shapes

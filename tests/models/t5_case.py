@@ -7,7 +7,6 @@ import numpy as np
 
 from ltx_jax.config import TextEncoderConfig
 from ltx_jax.models import text_encoder
-from ltx_jax.platforms import CPU
 
 # Few buckets, so that short texts reach the last one; heads * d_kv is not d_model.
 CONFIG = TextEncoderConfig(
@@ -36,9 +35,7 @@ def random_params(config=CONFIG):
       noise = noise * leaf.shape[-2] ** -0.5
     return noise.astype(np.float32)
 
-  shapes = jax.eval_shape(
-    lambda: text_encoder.init_params(config, CPU, jax.random.key(0))
-  )
+  shapes = jax.eval_shape(lambda: text_encoder.init(config, jax.random.key(0)))
   return jax.tree_util.tree_map_with_path(draw, shapes)
 
 

@@ -114,7 +114,8 @@ def test_initialisation_keeps_the_scale():
   config = TextEncoderConfig(
     vocab_size=97, d_model=128, d_kv=32, d_ff=256, num_layers=2, num_heads=4
   )
-  params = text_encoder.init_params(config, CPU, jax.random.key(0))
+  init = jax.jit(lambda key: text_encoder.init(config, key))
+  params = init(jax.random.key(0))
   std = {
     "q": (128 * 32) ** -0.5,
     "k": 128**-0.5,
@@ -137,9 +138,7 @@ def test_initialisation_keeps_the_scale():
 
 def test_parameters_of_the_released_model():
   config = TextEncoderConfig()
-  tree = jax.eval_shape(
-    lambda: text_encoder.init_params(config, CPU, jax.random.key(0))
-  )
+  tree = jax.eval_shape(lambda: text_encoder.init(config, jax.random.key(0)))
   found = {
     jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)

@@ -30,7 +30,7 @@ def run_reference(folder):
 
 def main():
   with tempfile.TemporaryDirectory() as folder:
-    save_t5(random_params(), CONFIG, folder)
+    save_t5(folder, CONFIG, random_params())
     text, model = run_reference(folder)
   blocks = [block.layer for block in model.encoder.block]
   bias = blocks[0][0].SelfAttention.relative_attention_bias.weight

@@ -40,7 +40,7 @@ def _reference(model, tokens, mask):
 
 def test_what_we_save_runs_there(tmp_path):
   params = random_params()
-  save_t5(params, CONFIG, tmp_path)
+  save_t5(tmp_path, CONFIG, params)
   reference, model = run_reference(tmp_path)
   tokens, mask, weights = inputs()
 
@@ -54,7 +54,7 @@ def test_what_we_save_runs_there(tmp_path):
 
   torch_gradients = {name: p.grad.numpy() for name, p in model.named_parameters()}
   folder = tmp_path / "gradients"
-  save_t5(gradients, CONFIG, folder)  # Gradients have the tree of the parameters.
+  save_t5(folder, CONFIG, gradients)  # Gradients have the tree of the parameters.
   ours = T5EncoderModel.from_pretrained(folder)
   errors = {
     name: relative_error(p.detach().numpy(), torch_gradients[name])
@@ -73,7 +73,7 @@ def test_what_transformers_saves_runs_here(tmp_path, length):
   model = T5EncoderModel(_torch_config(config)).eval()
   model.save_pretrained(tmp_path, max_shard_size="10KB")
   assert (tmp_path / "model.safetensors.index.json").is_file()
-  params, loaded = load_t5(tmp_path)
+  loaded, params = load_t5(tmp_path)
   assert dataclasses.replace(loaded, extra=()) == config
   rng = np.random.default_rng(0)
   tokens = rng.integers(0, config.vocab_size, (2, length)).astype(np.int32)
@@ -88,7 +88,7 @@ def test_whole_t5_gives_its_encoder(tmp_path):
   torch.manual_seed(0)
   whole = T5ForConditionalGeneration(_torch_config(CONFIG)).eval()
   whole.save_pretrained(tmp_path)
-  params, config = load_t5(tmp_path)
+  config, params = load_t5(tmp_path)
   tokens, mask, _ = inputs()
   text = text_encoder.encode(params, config, CPU, tokens, mask)
   assert relative_error(text, _reference(whole.encoder, tokens, mask)) < 1e-5
@@ -109,7 +109,7 @@ def test_parameter_count_of_the_released_model():
     model = T5EncoderModel(_torch_config(TextEncoderConfig()))
   count = sum(parameter.numel() for parameter in model.parameters())
   shapes = jax.eval_shape(
-    lambda: text_encoder.init_params(TextEncoderConfig(), CPU, jax.random.key(0))
+    lambda: text_encoder.init(TextEncoderConfig(), jax.random.key(0))
   )
   ours = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
   assert ours == count == 4_762_310_656
