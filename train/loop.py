@@ -33,6 +33,7 @@ from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import make_mesh, put_batch
 from ltx_jax.run_config import MeshConfig, OptimizerConfig, OutputConfig
 from ltx_jax.typing import Key, Params
+from train.command_line import Ended
 from train.reporting import Report, write_text
 
 # Steps given to the device ahead of time. Enough to keep it busy, few enough that
@@ -86,11 +87,15 @@ Metrics = dict[str, jax.Array]
 Pictures = Callable[[TrainState, int], dict[str, np.ndarray]]
 
 
-class Stopped(Exception):
+class Stopped(Ended):
   """A signal ended the run, after its state was saved."""
 
+  def __init__(self, message: str, number: int):
+    super().__init__(message)
+    self.exit_code = 128 + number  # As shells report a program that a signal ended.
 
-class NotFinite(ArithmeticError):
+
+class NotFinite(Ended):
   """A metric became NaN or infinite; the run cannot go on."""
 
 
@@ -125,8 +130,10 @@ def fit(
     NotFinite: where a metric is NaN or infinite, once the state is saved in
       `not_finite/`; the checkpoints stay those from before.
     Stopped: at SIGINT or SIGTERM, once the state is saved.
-    ValueError: where the folder's checkpoint is of another network or other data.
+    ValueError: where the folder's checkpoint is of another network or other data, the
+      mesh does not fit the devices, or an interval is not positive.
   """
+  _check_output(run.output)
   folder = Path(run.output.folder)
   folder.mkdir(parents=True, exist_ok=True)
   mesh = make_mesh(run.mesh)
@@ -154,6 +161,15 @@ def compile_update(
   shardings = jax.tree.map(lambda leaf: leaf.sharding, target)
   scalar = NamedSharding(mesh, PartitionSpec())
   return jax.jit(update, donate_argnums=0, out_shardings=(shardings, scalar))
+
+
+def _check_output(output: OutputConfig) -> None:
+  for name in ("log_every", "sample_every", "save_every"):
+    if getattr(output, name) < 1:
+      raise ValueError(
+        f"output.{name} is {getattr(output, name)}; it counts steps, at least 1. For "
+        "never, take a number beyond the run's steps."
+      )
 
 
 def config_json(run: Any) -> dict[str, Any]:
@@ -187,16 +203,16 @@ def _greeting(run: Run, params: Params, mesh: Mesh, start: int) -> str:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[list[str]]:
-  """Collects the names of SIGINT and SIGTERM; a second one acts as without us."""
-  caught: list[str] = []
+def _signals() -> Iterator[list[signal.Signals]]:
+  """Collects SIGINT and SIGTERM; a second one acts as without us."""
+  caught: list[signal.Signals] = []
   if threading.current_thread() is not threading.main_thread():
     yield caught  # Python lets only the main thread handle signals.
     return
   before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
 
   def handle(number: int, _: object) -> None:
-    caught.append(signal.Signals(number).name)
+    caught.append(signal.Signals(number))
     signal.signal(number, before[signal.Signals(number)])
 
   for number in before:
@@ -218,7 +234,7 @@ class _Loop:
   pictures: Pictures | None
   checkpoints: TrainingCheckpoints
   report: Report
-  caught: list[str]
+  caught: list[signal.Signals]
 
   def __post_init__(self):
     self.pending: dict[int, Metrics] = {}  # Metrics by step, still on the device.
@@ -335,7 +351,9 @@ class _Loop:
     """Saves, and ends the run in words."""
     self.save(state, step)
     self.checkpoints.wait()
+    number = self.caught[0]
     raise Stopped(
-      f"Stopped by {self.caught[0]} after step {step} of {self.run.steps}; the state "
-      f"is in {self.checkpoints.folder}. The same command goes on from there."
+      f"Stopped by {number.name} after step {step} of {self.run.steps}; the state is "
+      f"in {self.checkpoints.folder}. The same command goes on from there.",
+      number,
     )

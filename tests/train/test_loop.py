@@ -129,8 +129,10 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_resumed_run_equals_uninterrupted(tmp_path, whole, number):
   run = run_in(tmp_path / "parts")
-  with pytest.raises(loop.Stopped, match=r"after step 6 of 12.*goes on from there"):
+  message = rf"by {number.name} after step 6 of 12.*goes on from there"
+  with pytest.raises(loop.Stopped, match=message) as stopped:
     train(run, Rows(at_step=interrupt_at(5, number)))
+  assert stopped.value.exit_code == 128 + number
   assert_equal(train(run), whole[1])
   first, second = (reporting.read_metrics(n) for n in (whole[0], tmp_path / "parts"))
   assert [r["step"] for r in first] == [2, 4, 6, 8, 10, 12]
@@ -219,6 +221,11 @@ def test_refuses_another_network_and_another_optimizer(whole):
   muon = dataclasses.replace(OPTIMIZER, name="muon")
   with pytest.raises(ValueError, match="optimizer.name is adamw there and muon here"):
     train(run_in(whole[0], optimizer=muon))
+
+
+def test_refuses_an_interval_of_nothing(tmp_path):
+  with pytest.raises(ValueError, match=r"output.log_every is 0; it counts steps"):
+    train(run_in(tmp_path, log_every=0))
 
 
 def test_writes_config_pictures_and_curves(tmp_path, capsys):
