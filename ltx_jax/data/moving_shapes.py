@@ -201,6 +201,22 @@ def _triangle(y: np.ndarray, x: np.ndarray, r: np.float32) -> np.ndarray:
 _SIGNED_DISTANCE = {"circle": _circle, "square": _square, "triangle": _triangle}
 
 
+def coverage(
+  shape: str, y: Float[np.ndarray, "*_"], x: Float[np.ndarray, "*_"], r: float
+) -> Float[np.ndarray, "*_"]:
+  """Returns how far pixels are covered, in [0, 1].
+
+  Args:
+    shape: One of `SHAPES`.
+    y: Pixels below the shape's centre; broadcast against x.
+    x: Pixels to the right of it.
+    r: In pixels.
+  """
+  y, x = np.asarray(y, np.float32), np.asarray(x, np.float32)
+  distance = _SIGNED_DISTANCE[shape](y, x, np.float32(r))
+  return np.clip(distance + np.float32(0.5), 0, 1)
+
+
 def clip(
   caption: str, seed: int, frames: int, height: int, width: int
 ) -> UInt8[np.ndarray, "F H W 3"]:
@@ -229,11 +245,9 @@ def clip(
   rows, columns = min(rows, height), min(columns, width)
   top = np.floor(yx[:, 0] - up - 1).clip(0, height - rows).astype(int)
   left = np.floor(yx[:, 1] - side - 1).clip(0, width - columns).astype(int)
-  y = (top[:, None] + np.arange(rows) + 0.5 - yx[:, :1]).astype(np.float32)
-  x = (left[:, None] + np.arange(columns) + 0.5 - yx[:, 1:]).astype(np.float32)
-
-  distance = _SIGNED_DISTANCE[words.shape](y[:, :, None], x[:, None], np.float32(r))
-  covered = np.clip(distance + np.float32(0.5), 0, 1)[..., None]
+  y = top[:, None] + np.arange(rows) + 0.5 - yx[:, :1]
+  x = left[:, None] + np.arange(columns) + 0.5 - yx[:, 1:]
+  covered = coverage(words.shape, y[:, :, None], x[:, None], r)[..., None]
   background = np.asarray(BACKGROUNDS[words.background], np.float32)
   color = np.asarray(COLORS[words.color], np.float32)
   boxes = (background + covered * (color - background) + 0.5).astype(np.uint8)

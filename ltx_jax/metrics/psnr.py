@@ -1,0 +1,61 @@
+"""Peak signal-to-noise ratio: 10 log10(peak^2 / mean squared error), in decibels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from ltx_jax.typing import AnyArray
+
+
+def _decibels(squared_error: float, peak: float) -> float:
+  return 10 * math.log10(peak**2 / squared_error) if squared_error else math.inf
+
+
+def _difference(video: AnyArray, reference: AnyArray) -> Float[np.ndarray, "..."]:
+  return np.asarray(video, np.float32) - np.asarray(reference, np.float32)
+
+
+def psnr(
+  video: Shaped[AnyArray, "F H W 3"],
+  reference: Shaped[AnyArray, "F H W 3"],
+  peak: float,
+) -> float:
+  """Compares a clip with its reference, the error pooled over all pixels and frames.
+
+  Args:
+    video: Pixels.
+    reference: Of the same shape and range.
+    peak: The width of that range: 255 for uint8, 2 for [-1, 1].
+
+  Returns:
+    Decibels; infinite where both are equal.
+  """
+  difference = _difference(video, reference)
+  return _decibels(float(np.mean(difference**2, dtype=np.float64)), peak)
+
+
+def psnr_inside(
+  video: Shaped[AnyArray, "F H W 3"],
+  reference: Shaped[AnyArray, "F H W 3"],
+  boxes: Sequence[tuple[slice, slice]],
+  peak: float,
+) -> float:
+  """`psnr` over the pixels of one box in each frame.
+
+  Args:
+    video: Pixels.
+    reference: Of the same shape and range.
+    boxes: For every frame (rows, columns), as of `moving_shapes.bounding_boxes`.
+    peak: The width of the range.
+
+  Returns:
+    Decibels; infinite where both are equal.
+  """
+  frames = zip(_difference(video, reference), boxes, strict=True)
+  inside = [frame[box] for frame, box in frames]
+  pixels = sum(box.size for box in inside)
+  return _decibels(sum(float(np.sum(box**2)) for box in inside) / pixels, peak)
