@@ -29,6 +29,7 @@ from ltx_jax.checkpoints.keys import Entry, Shape
 from ltx_jax.checkpoints.safetensors_io import (
   Reader,
   TensorToWrite,
+  aligned_empty,
   copy_into,
   open_safetensors,
   write_safetensors,
@@ -163,8 +164,8 @@ def check_same_latents(
 
 
 def _to_default_device(_: str, array: np.ndarray) -> jax.Array:
-  # Waiting frees the host's copy before the next array is read.
-  return jax.block_until_ready(jnp.asarray(array))
+  # Waiting frees the host's copy, where there is one, before the next array is read.
+  return jax.block_until_ready(jax.device_put(array))
 
 
 def _split(reader: Reader) -> Names:
@@ -333,7 +334,7 @@ def _read(
   if first.path.startswith(keys.MEASURED):
     dtype = "float32"
   stored = jnp.result_type(*{reader.dtype(names[entry.key]) for entry in group})
-  array = np.empty(first.our_shape, dtype or stored)
+  array = aligned_empty(first.our_shape, dtype or stored)
   for entry in group:
     target = array if entry.layer is None else array[entry.layer]
     reader.read_into(names[entry.key], entry.layout.official_view(target))

@@ -49,6 +49,8 @@ DTYPES: dict[str, np.dtype] = {
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 _ORDER = {code: index for index, code in enumerate(DTYPES)}
 _ROWS = 16
+_BUFFER = 2**20  # Bytes; what is copied next should still be in the cache.
+_ALIGNMENT = 64
 _MAX_HEADER = 100_000_000  # The library's own limit: a longer one is not a header.
 
 
@@ -107,8 +109,8 @@ class Reader(contextlib.AbstractContextManager):
   def read_into(self, name: str, out: NpArray) -> None:
     """Reads one tensor into `out`, an array or a view of the same shape.
 
-    A contiguous `out` of the file's dtype is filled by the read itself; for any other
-    the tensor is read beside it and cast while it is copied.
+    A contiguous `out` of the file's dtype is filled by the read itself; into any other
+    the tensor is copied and cast a few rows at a time.
 
     Raises:
       ValueError: where the shapes differ, or the file ended early.
@@ -121,18 +123,31 @@ class Reader(contextlib.AbstractContextManager):
       )
     if out.flags.c_contiguous and out.dtype == entry.dtype:
       self._fill(name, out)
+    elif out.ndim < 2:
+      out[...] = self.read(name)
     else:
-      copy_into(out, self.read(name))
+      self._read_rows(name, out)
+
+  def _read_rows(self, name: str, out: np.ndarray) -> None:
+    entry = self._entries[name]
+    row_bytes = math.prod(entry.shape[1:]) * entry.dtype.itemsize
+    count = max(_ROWS, _BUFFER // max(row_bytes, 1))
+    buffer = np.empty((min(count, len(out)), *entry.shape[1:]), entry.dtype)
+    for start in range(0, len(out), count):
+      target = out[start : start + count]
+      rows = buffer[: len(target)]
+      self._fill(name, rows, start * row_bytes)
+      copy_into(target, rows)
 
   def _entry(self, name: str) -> Entry:
     if name not in self._entries:
       raise ValueError(f"{self.path} has no tensor named {name!r}.")
     return self._entries[name]
 
-  def _fill(self, name: str, out: np.ndarray) -> None:
-    entry = self._entries[name]
+  def _fill(self, name: str, out: np.ndarray, offset: int = 0) -> None:
+    """Reads the bytes of a contiguous `out`, from `offset` bytes into the tensor on."""
     target = memoryview(out.reshape(-1).view(np.uint8))
-    self._file.seek(entry.start)
+    self._file.seek(self._entries[name].start + offset)
     done = 0
     while done < len(target):  # One read returns at most 2 GiB on Linux.
       count = self._file.readinto(target[done:])
@@ -142,6 +157,15 @@ class Reader(contextlib.AbstractContextManager):
           "was read; it changed since it was opened."
         )
       done += count
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: Any) -> NpArray:
+  """Returns an array that `jax.device_put` takes over on a CPU without copying it."""
+  dtype = np.dtype(dtype)
+  size = math.prod(shape) * dtype.itemsize
+  raw = np.empty(size + _ALIGNMENT, np.uint8)
+  start = -raw.ctypes.data % _ALIGNMENT
+  return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def copy_into(out: NpArray, array: NpArray) -> None:

@@ -75,6 +75,7 @@ class ResStage(nn.Module):
       split_rngs={"params": True},
       in_axes=(nn.broadcast, 0),
       length=self.block.num_layers,
+      unroll=self.block.num_layers if self.policy.unroll else 1,
     )
     resnet = ResnetBlock(
       self.features,
@@ -216,7 +217,7 @@ class Decoder(nn.Module):
 
 def expand_moments(
   moments: Float[Array, "b f h w k"], config: VAEConfig
-) -> Float[Array, "b f h w 2*c"]:
+) -> Float[Array, "b f h w o"]:
   """Gives every channel a log-variance (paper: uniform log-variance).
 
   `uniform` repeats the one predicted; `constant` drops it for -30; `none` has no

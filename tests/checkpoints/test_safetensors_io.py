@@ -3,6 +3,7 @@ import resource
 import struct
 import weakref
 
+import jax
 import ml_dtypes
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import safetensors.numpy
 
 from ltx_jax.checkpoints.safetensors_io import (
   DTYPES,
+  aligned_empty,
   open_safetensors,
   write_safetensors,
 )
@@ -102,6 +104,31 @@ def test_read_into_slices_strides_and_other_dtypes(tmp_path):
       reader.read_into("a", turned)
     with pytest.raises(ValueError, match="no tensor named 'b'"):
       reader.read("b")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
+def test_tensors_of_many_rows_are_read_into_transposed_stacks(tmp_path, dtype):
+  path = tmp_path / "x.safetensors"
+  rng = np.random.default_rng(0)
+  arrays = {
+    "dense": rng.standard_normal((1025, 700)).astype(np.float32),
+    "conv": rng.standard_normal((37, 20, 3, 3, 3)).astype(np.float32),
+    "empty": np.zeros((3, 0), np.float32),
+  }
+  _write(path, arrays)
+  with open_safetensors(path) as reader:
+    for name, array in arrays.items():
+      stack = aligned_empty((2, *array.T.shape), dtype)
+      reader.read_into(name, stack[1].T)
+      np.testing.assert_array_equal(stack[1].T, array.astype(dtype))
+
+
+def test_jax_takes_aligned_arrays_over_without_copying():
+  array = aligned_empty((3, 500), ml_dtypes.bfloat16)
+  array[...] = 2
+  placed = jax.device_put(array, jax.devices("cpu")[0])
+  assert placed.unsafe_buffer_pointer() == array.ctypes.data
+  assert aligned_empty((), np.float32).shape == ()
 
 
 def test_a_tensor_is_read_without_a_second_copy(tmp_path):
