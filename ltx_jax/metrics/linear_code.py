@@ -109,7 +109,7 @@ class _Counted:
     self._single: collections.Counter[tuple[int, ...]] = collections.Counter()
 
   def add(self, blocks: UInt8[np.ndarray, "n d"]) -> None:
-    pixels = blocks.reshape(len(blocks), -1, 3)
+    pixels = blocks.reshape(len(blocks), blocks.shape[1] // 3, 3)
     plain = (pixels == pixels[:, :1]).all((1, 2))
     self._several.append(blocks[~plain])
     self._single.update(map(tuple, pixels[plain, 0].tolist()))
