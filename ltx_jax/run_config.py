@@ -91,7 +91,6 @@ class VAELossConfig:
       steps of `wavelet_ramp`.
     kl: Weight of the KL divergence, per latent element.
     max_sigma: The decoder sees latents at noise levels U[0, max_sigma].
-    clean_probability: Share of the clips decoded at sigma = 0.
     statistics_decay: Decay of the running mean and std of the encoder's means.
   """
 
@@ -100,7 +99,6 @@ class VAELossConfig:
   wavelet_ramp: tuple[int, int] = (0, 1)
   kl: float = 1e-4
   max_sigma: float = 0.2
-  clean_probability: float = 0.0
   statistics_decay: float = 0.99
 
 
@@ -145,7 +143,9 @@ class TransformerRun:
   """Everything `train/transformer.py` needs.
 
   Attributes:
+    name: Written into the checkpoint; a preset of that name gives the recipe.
     vae: Checkpoint of the VAE that makes the latents.
+    text_folder: Holds `tokenizer/` and, where it is frozen, `text_encoder/`.
     text_encoder: `trained` jointly with the transformer, or `frozen`.
     variants: Renderings of each caption and bucket that are encoded once and kept.
   """
@@ -153,8 +153,9 @@ class TransformerRun:
   transformer: TransformerConfig
   text: TextEncoderConfig
   scheduler: SchedulerConfig
+  name: str
   vae: str
-  tokenizer: str
+  text_folder: str
   stages: tuple[Stage, ...]
   text_encoder: Literal["frozen", "trained"] = "frozen"
   flow: FlowConfig = FlowConfig()

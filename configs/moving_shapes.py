@@ -1,0 +1,124 @@
+"""The small model "moving-shapes": the released architecture at a small width.
+
+    python -m train.tokenizer
+    python -m train.vae moving_shapes
+    python -m train.transformer moving_shapes
+
+Two CPU cores. The figures that came out are in the model card beside the weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ltx_jax.config import (
+  Block,
+  SchedulerConfig,
+  TextEncoderConfig,
+  TransformerConfig,
+  VAEConfig,
+)
+from ltx_jax.run_config import (
+  Bucket,
+  FlowConfig,
+  OptimizerConfig,
+  OutputConfig,
+  Stage,
+  TransformerRun,
+  VAELossConfig,
+  VAERun,
+)
+
+# Every level is narrow where it is large: on a CPU the first and the last convolution,
+# at an eighth of the frame's size, cost as much as all the rest.
+VAE = VAEConfig(
+  patch_size=8,
+  encoder_base_channels=40,
+  encoder_blocks=(
+    Block("compress_all_res", multiplier=2),
+    Block("res_x", 2),
+    Block("compress_time_res", multiplier=1),
+    Block("res_x", 1),
+    Block("compress_all_res", multiplier=2),
+    Block("res_x", 1),
+  ),
+  decoder_base_channels=40,
+  decoder_blocks=(
+    Block("compress_all", multiplier=2, residual=True),
+    Block("res_x", 2),
+    Block("compress_time"),
+    Block("res_x", 2),
+    Block("compress_all", multiplier=2, residual=True),
+    Block("res_x", 2),
+  ),
+)
+
+# Positions are fractions of what the small world holds: 4 s, 256 x 256 pixels.
+TRANSFORMER = TransformerConfig(
+  num_attention_heads=4,
+  attention_head_dim=64,
+  num_layers=6,
+  cross_attention_dim=256,
+  caption_channels=192,
+  positional_embedding_max_pos=(4, 256, 256),
+  causal_temporal_positioning=True,
+)
+TEXT = TextEncoderConfig(
+  vocab_size=97, d_model=192, d_kv=48, d_ff=512, num_layers=4, num_heads=4
+)
+
+IMAGE = Bucket(1, 64, 64)
+LARGE_IMAGE = Bucket(1, 128, 128)
+SHORT = Bucket(9, 64, 64)
+LONG = Bucket(25, 128, 128)
+
+
+def vae() -> VAERun:
+  """Single images first, then short clips, then the full size: cheap stages first."""
+  return VAERun(
+    vae=VAE,
+    stages=(
+      Stage(400, (IMAGE, LARGE_IMAGE), tokens=512),
+      Stage(300, (SHORT,), tokens=192),
+      Stage(300, (LONG, dataclasses.replace(LARGE_IMAGE, weight=0.15)), tokens=256),
+    ),
+    loss=VAELossConfig(wavelet=0.02, wavelet_ramp=(600, 800), kl=5e-4),
+    optimizer=OptimizerConfig(
+      name="muon",
+      learning_rate=1.5e-3,
+      muon_learning_rate=2e-2,
+      warmup_steps=20,
+      weight_decay=1e-3,
+    ),
+    output=OutputConfig(folder="runs/vae"),
+  )
+
+
+def transformer() -> TransformerRun:
+  """All attributes from short clips and images at first, then mostly the full size."""
+  return TransformerRun(
+    transformer=TRANSFORMER,
+    text=TEXT,
+    scheduler=SchedulerConfig(sampler="Uniform", shifting="SD3"),
+    name="moving-shapes",
+    vae="runs/vae/vae.safetensors",
+    text_folder="ltx_jax/assets/moving_shapes",
+    text_encoder="trained",
+    stages=(
+      Stage(
+        2000,
+        (
+          LONG,
+          dataclasses.replace(SHORT, weight=0.2),
+          dataclasses.replace(LARGE_IMAGE, weight=0.1),
+        ),
+        tokens=4096,
+      ),
+    ),
+    flow=FlowConfig(first_frame_probability=0.15),
+    optimizer=OptimizerConfig(
+      learning_rate=1e-3, warmup_steps=100, ema_decay=0.995, weight_decay=0.01
+    ),
+    variants=4,
+    output=OutputConfig(folder="runs/transformer", log_every=10),
+  )

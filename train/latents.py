@@ -1,0 +1,111 @@
+"""Clips of the small world, encoded once and kept: what the transformer trains on.
+
+Encoding a clip costs more than a training step on its latents, so each caption is
+rendered a few times for every size, encoded by the frozen VAE to the mode of its
+posterior, normalised, and reused in every epoch. The arrays lie in the run's folder
+under a name that says which VAE made them; a resumed run reads them back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from rich.progress import track
+
+from ltx_jax.checkpoints.safetensors_io import atomic_file
+from ltx_jax.config import VAEConfig
+from ltx_jax.data import moving_shapes
+from ltx_jax.models import vae as vae_lib
+from ltx_jax.platforms import Policy
+from ltx_jax.run_config import Bucket
+from ltx_jax.typing import Params
+
+_CLIPS_AT_ONCE = 8
+
+Latents = Float[np.ndarray, "captions variants f h w c"]
+Size = tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenVAE:
+  """A VAE that is used and not trained."""
+
+  config: VAEConfig
+  params: Params
+  policy: Policy
+
+  def fingerprint(self) -> str:
+    """Hash of the config and the weights."""
+    digest = hashlib.sha256(repr(self.config).encode())
+    for path, leaf in jax.tree.leaves_with_path(self.params):
+      digest.update(jax.tree_util.keystr(path).encode())
+      digest.update(np.asarray(leaf, np.float32).tobytes())
+    return digest.hexdigest()[:16]
+
+  def encoder(self) -> Callable[[Array], Array]:
+    """Returns a compiled function from uint8 clips to normalised latents."""
+
+    def encode(video: Array) -> Array:
+      pixels = video.astype(jnp.float32) / 127.5 - 1
+      mean, _ = vae_lib.encode_moments(self.params, self.config, self.policy, pixels)
+      return vae_lib.normalize(self.params, mean)
+
+    return jax.jit(encode)
+
+
+def bucket_size(bucket: Bucket) -> Size:
+  """(frames, height, width)."""
+  return bucket.frames, bucket.height, bucket.width
+
+
+def _encode(
+  vae: FrozenVAE, size: Size, captions: Sequence[str], variants: int
+) -> Latents:
+  """Renders and encodes every caption `variants` times, each time with its own seed."""
+  clips = [(caption, i) for i, caption in enumerate(np.repeat(captions, variants))]
+  encode = vae.encoder()
+  batches = range(0, len(clips), _CLIPS_AT_ONCE)
+  name = f"Encoding {len(clips)} clips of {size[0]}x{size[1]}x{size[2]}"
+  out = []
+  for start in track(batches, description=name):
+    part = clips[start : start + _CLIPS_AT_ONCE]
+    # The last batch is filled up, so that there is one shape and one program.
+    filled = part + part[:1] * (_CLIPS_AT_ONCE - len(part))
+    video = np.stack([moving_shapes.clip(str(c), seed, *size) for c, seed in filled])
+    out.append(np.asarray(encode(video))[: len(part)])
+  latents = np.concatenate(out)
+  return latents.reshape(len(captions), variants, *latents.shape[1:])
+
+
+def load_or_encode(
+  vae: FrozenVAE,
+  buckets: Sequence[Bucket],
+  captions: Sequence[str],
+  variants: int,
+  folder: Path,
+) -> dict[Size, Latents]:
+  """Returns the latents of every bucket, from the folder where they are there already.
+
+  Args:
+    variants: Renderings of each caption.
+    folder: Files are written there, one a bucket.
+  """
+  what = json.dumps([vae.fingerprint(), list(captions), variants])
+  digest = hashlib.sha256(what.encode()).hexdigest()[:16]
+  folder.mkdir(parents=True, exist_ok=True)
+  result = {}
+  for size in sorted({bucket_size(bucket) for bucket in buckets}):
+    path = folder / f"latents-{'x'.join(map(str, size))}-{digest}.npy"
+    if not path.is_file():
+      with atomic_file(path) as file:
+        np.save(file, _encode(vae, size, captions, variants), allow_pickle=False)
+    result[size] = np.load(path, allow_pickle=False)
+  return result

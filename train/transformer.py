@@ -1,0 +1,321 @@
+"""Trains the transformer by rectified flow on the latents of a frozen VAE.
+
+    xt   = (1 - sigma) x0 + sigma noise         sigma: shifted log-normal, tails filled
+    loss = |v(xt, text, sigma) - (noise - x0)|^2      mean over tokens, then over clips
+
+Text-to-video and image-to-video are one model: of some clips the first latent frame is
+given, its tokens at a low noise level of their own, and does not count in the loss. Of
+some clips the caption is replaced by "", which is what guidance leads away from. A
+small model trains its T5 encoder as well; the released ones keep theirs frozen.
+
+    python -m train.transformer moving_shapes --vae runs/vae/vae.safetensors
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from ltx_jax import optim
+from ltx_jax.checkpoints import lightricks, t5
+from ltx_jax.config import ModelConfig
+from ltx_jax.data import moving_shapes
+from ltx_jax.data.loader import Loader
+from ltx_jax.diffusion import flow, timesteps
+from ltx_jax.diffusion.latents import coordinates, patchify
+from ltx_jax.model import LTXVideo
+from ltx_jax.models import text_encoder, transformer
+from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES
+from ltx_jax.platforms import Policy, policy_for
+from ltx_jax.run_config import Bucket, FlowConfig, TransformerRun
+from ltx_jax.text import load_tokenizer, tokenize
+from ltx_jax.typing import Key, NoiseLevels, Params, Text, TextMask
+from train import command_line, latents, loop
+from train.loop import Metrics, TrainState
+
+Batch = dict[str, Array]
+TextFn = Callable[[Params, Batch], tuple[Text, TextMask]]
+"""(parameters, batch) -> what the transformer is told."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Captions:
+  """Every caption's text, row by row; the last row is that of "".
+
+  Attributes:
+    rows: Tokens of the prompts where the encoder is trained; else their embeddings.
+    mask: True for real tokens.
+  """
+
+  rows: np.ndarray
+  mask: np.ndarray
+
+
+def init_state(run: TransformerRun, key: Key) -> TrainState:
+  """The state before the first step."""
+  key_transformer, key_text = jax.random.split(key)
+  params = {"transformer": transformer.init(run.transformer, key_transformer)}
+  if run.text_encoder == "trained":
+    params["text_encoder"] = text_encoder.init(run.text, key_text)
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    opt_state=optim.make_optimizer(run.optimizer, run.steps).init(params),
+    ema=jax.tree.map(jnp.copy, params) if run.optimizer.ema_decay else {},
+    extra={},
+  )
+
+
+def token_coordinates(
+  run: TransformerRun, vae: latents.FrozenVAE, grid: tuple[int, int, int]
+) -> Float[np.ndarray, "1 n 3"]:
+  """Positions of a clip's tokens, which all clips of a batch share."""
+  return coordinates(
+    grid,
+    run.fps,
+    temporal_factor=vae.config.temporal_factor,
+    spatial_factor=vae.config.spatial_factor,
+    causal=run.transformer.causal_temporal_positioning,
+  )[None]
+
+
+def noise_levels(
+  key: Key, clips: int, grid: tuple[int, int, int], config: FlowConfig
+) -> tuple[NoiseLevels, Bool[Array, "b n"]]:
+  """Draws each clip's noise level, and that of its first frame where it is given.
+
+  Returns:
+    The levels [b 2] with each token's choice [b n], and which tokens are given. An
+    image, being nothing but a first frame, is never given.
+  """
+  key_sigma, key_given, key_first = jax.random.split(key, 3)
+  tokens, first = int(np.prod(grid)), grid[1] * grid[2]
+  mu = timesteps.token_shift(tokens)
+  sigma = timesteps.sample(key_sigma, (clips,), mu, config.quantiles)
+  probability = config.first_frame_probability if grid[0] > 1 else 0.0
+  given = jax.random.bernoulli(key_given, probability, (clips,))
+  low = config.first_frame_max_sigma * jax.random.uniform(key_first, (clips,))
+  given = given[:, None] & (jnp.arange(tokens) < first)  # b n
+  levels = jnp.stack([sigma, jnp.minimum(low, sigma)], axis=1)  # b 2
+  return NoiseLevels(levels, given.astype(jnp.int32)), given
+
+
+def drop_captions(key: Key, batch: Batch, empty: Captions, probability: float) -> Batch:
+  """Replaces some captions by "", so that guidance has something to lead away from."""
+  drop = jax.random.bernoulli(key, probability, (len(batch["text"]),))
+
+  def choose(rows: Array, row: np.ndarray) -> Array:
+    return jnp.where(drop.reshape(-1, *[1] * (rows.ndim - 1)), row, rows)
+
+  return batch | {
+    "text": choose(batch["text"], empty.rows[-1]),
+    "mask": choose(batch["mask"], empty.mask[-1]),
+  }
+
+
+def loss_fn(
+  params: Params,
+  batch: Batch,
+  key: Key,
+  coords: Float[np.ndarray, "1 n 3"],
+  text_fn: TextFn,
+  network: transformer.Transformer,
+  config: FlowConfig,
+) -> tuple[Float[Array, ""], Metrics]:
+  """The rectified-flow loss of a batch."""
+  key_levels, key_noise = jax.random.split(key)
+  clips, *grid = batch["latents"].shape[:4]
+  x0 = patchify(batch["latents"])  # b n c
+  levels, given = noise_levels(key_levels, clips, tuple(grid), config)
+  sigma = jnp.take_along_axis(levels.sigma, levels.index, axis=1)  # b n
+  noise = jax.random.normal(key_noise, x0.shape)
+  xt = flow.interpolate(x0, noise, sigma)
+  text, mask = text_fn(params, batch)
+  variables = {"params": params["transformer"]}
+  v = network.apply(variables, xt, coords, text, mask, levels)
+  loss = flow.loss(v, flow.velocity(x0, noise), ~given)
+  return loss, {"loss": loss}
+
+
+def make_update(
+  run: TransformerRun, policy: Policy, vae: latents.FrozenVAE, captions: Captions
+) -> Callable:
+  """Returns `update(state, batch) -> (state, metrics)`, a pure function."""
+  optimizer = optim.make_optimizer(run.optimizer, run.steps)
+  network = transformer.Transformer(run.transformer, policy)
+  text_fn = _TEXT[run.text_encoder](run, policy)
+
+  def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    key = jax.random.fold_in(jax.random.key(run.seed), state.step)
+    coords = token_coordinates(run, vae, batch["latents"].shape[1:4])
+
+    def gradients(params: Params, micro: Batch) -> tuple[Params, Metrics]:
+      key_drop, key_loss = jax.random.split(jax.random.fold_in(key, micro["seed"][0]))
+      micro = drop_captions(key_drop, micro, captions, run.flow.caption_dropout)
+      value = jax.grad(loss_fn, has_aux=True)
+      return value(params, micro, key_loss, coords, text_fn, network, run.flow)
+
+    count = run.optimizer.accumulate
+    grads, metrics = optim.accumulate(gradients, state.params, batch, count)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = jax.tree.map(jnp.add, state.params, updates)
+    ema = state.ema
+    if run.optimizer.ema_decay:
+      ema = optim.update_ema(ema, params, run.optimizer.ema_decay, state.step)
+    metrics |= {"grad_norm": optim.global_norm(grads)}
+    return TrainState(state.step + 1, params, opt_state, ema, state.extra), metrics
+
+  return update
+
+
+def _trained_text(run: TransformerRun, policy: Policy) -> TextFn:
+  def encode(params: Params, batch: Batch) -> tuple[Text, TextMask]:
+    tokens, mask = batch["text"], batch["mask"]
+    text = text_encoder.encode(params["text_encoder"], run.text, policy, tokens, mask)
+    return text, mask
+
+  return encode
+
+
+def _frozen_text(run: TransformerRun, policy: Policy) -> TextFn:
+  return lambda params, batch: (batch["text"], batch["mask"])
+
+
+_TEXT = {"trained": _trained_text, "frozen": _frozen_text}
+
+
+def load_captions(run: TransformerRun, policy: Policy) -> Captions:
+  """Tokenises the captions; encodes them too, once, where the encoder is frozen.
+
+  The rows are cut to the longest: attention is masked, so padding changes nothing.
+  """
+  tokenizer = load_tokenizer(Path(run.text_folder) / "tokenizer")
+  prompts = [*moving_shapes.train_captions(), ""]
+  tokens, mask = tokenize(tokenizer, prompts)
+  longest = int(mask.sum(axis=1).max())
+  tokens, mask = tokens[:, :longest], mask[:, :longest]
+  if run.text_encoder == "trained":
+    return Captions(tokens, mask)
+  params, config = t5.load_t5(Path(run.text_folder) / "text_encoder")
+  encode = jax.jit(
+    lambda tokens, mask: text_encoder.encode(params, config, policy, tokens, mask)
+  )
+  rows = [
+    encode(tokens[i : i + 1], mask[i : i + 1])[0].astype(jnp.float32)
+    for i in range(len(prompts))
+  ]
+  return Captions(np.stack(rows), mask)
+
+
+def make_loader(
+  run: TransformerRun, cached: dict[latents.Size, latents.Latents], captions: Captions
+) -> Loader:
+  """Batches of latents and text, a pure function of the step."""
+
+  def read(bucket: Bucket, ids: np.ndarray, seeds: np.ndarray) -> dict[str, np.ndarray]:
+    rows = cached[latents.bucket_size(bucket)]
+    return {
+      "latents": rows[ids, seeds % run.variants],
+      "text": captions.rows[ids],
+      "mask": captions.mask[ids],
+      "seed": seeds,
+    }
+
+  def tokens(bucket: Bucket) -> int:
+    return int(np.prod(cached[latents.bucket_size(bucket)].shape[2:5]))
+
+  names = moving_shapes.train_captions()
+  return Loader(names, run.stages, run.seed, tokens, read)
+
+
+def model_of(
+  run: TransformerRun, state: TrainState, vae: latents.FrozenVAE, policy: Policy
+) -> LTXVideo:
+  """The averaged parameters, if kept, as a model that generates."""
+  params = dict(state.ema or state.params) | {"vae": vae.params}
+  config = ModelConfig(
+    transformer=run.transformer,
+    vae=vae.config,
+    scheduler=run.scheduler,
+    text_encoder=run.text,
+    name=run.name,
+  )
+  folder = Path(run.text_folder)
+  if run.text_encoder == "frozen":
+    params["text_encoder"] = t5.load_t5(folder / "text_encoder")[1]
+  return LTXVideo(config, params, policy, load_tokenizer(folder / "tokenizer"))
+
+
+def make_pictures(
+  run: TransformerRun, vae: latents.FrozenVAE, policy: Policy
+) -> loop.Pictures:
+  """Returns a function that generates captions never trained on, a row each."""
+  prompts = moving_shapes.held_out_captions()[:: max(1, 77 // 6)][:6]
+  bucket = run.stages[-1].buckets[0]
+
+  def pictures(state: TrainState, step: int) -> dict[str, np.ndarray]:
+    videos = model_of(run, state, vae, policy).generate(
+      prompts,
+      width=bucket.width,
+      height=bucket.height,
+      frames=bucket.frames,
+      fps=run.fps,
+    )
+    shown = np.linspace(0, videos.shape[1] - 1, min(5, videos.shape[1])).astype(int)
+    rows = [np.concatenate(list(video[shown]), axis=1) for video in videos]
+    return {"samples": np.concatenate(rows, axis=0)}
+
+  return pictures
+
+
+def export(run: TransformerRun, model: LTXVideo) -> Path:
+  """Writes the model as it is released: one file, text encoder and tokenizer beside."""
+  folder = Path(run.output.folder) / "model"
+  folder.mkdir(parents=True, exist_ok=True)
+  params = jax.device_get(model.params)
+  path = folder / "model.safetensors"
+  lightricks.save_checkpoint(path, model.config, params, dtype="bfloat16")
+  text = params["text_encoder"]
+  t5.save_t5(folder / "text_encoder", model.config.text_encoder, text, "bfloat16")
+  tokenizer = Path(run.text_folder) / "tokenizer"
+  shutil.copytree(tokenizer, folder / "tokenizer", dirs_exist_ok=True)
+  return folder
+
+
+def main() -> None:
+  """Trains, or goes on training, and writes the model."""
+  run = command_line.parse(TransformerRun, "transformer", __doc__)
+  policy = policy_for(jax.default_backend())
+  policy = dataclasses.replace(policy, dtype=run.dtype)
+  with command_line.errors_in_words():
+    config, params = lightricks.load_checkpoint(run.vae, "float32", parts=("vae",))
+    vae = latents.FrozenVAE(config.vae, params["vae"], policy)
+    captions = load_captions(run, policy)
+    cached = latents.load_or_encode(
+      vae,
+      [bucket for stage in run.stages for bucket in stage.buckets],
+      moving_shapes.train_captions(),
+      run.variants,
+      Path(run.output.folder) / "latents",
+    )
+    state = loop.fit(
+      run,
+      init=functools.partial(init_state, run),
+      update=make_update(run, policy, vae, captions),
+      loader=make_loader(run, cached, captions),
+      rules=(*TRANSFORMER_RULES, *TEXT_RULES),
+      pictures=make_pictures(run, vae, policy),
+    )
+    print(f"Wrote {export(run, model_of(run, state, vae, policy))}")
+
+
+if __name__ == "__main__":
+  main()
