@@ -4,15 +4,16 @@ A condition at frame 0 replaces the first latent frames z of the noise by
 
   lerp(noise, z, strength)                                                       (1)
 
-and writes `strength` into a mask with one entry a token. While denoising, a token is
-at its own noise level, the network is told that level, and the token moves only once
-the sampler has come down to it:
+and its strength becomes theirs. While denoising, a token is at its own noise level,
+the network is told that level, and the token moves only once the sampler has come down
+to it:
 
-  sigma_n = min(sigma, 1 - mask_n)                                               (2)
-  moves_n = sigma - 1e-6 < 1 - mask_n                                            (3)
+  sigma_n = min(sigma, 1 - strength_n)                                           (2)
+  moves_n = sigma - 1e-6 < 1 - strength_n                                        (3)
 
-So mask 1 is a given token that never moves, mask 0 a free one, and a strength between
-waits at level 1 - strength. Tokens with mask 1 are re-noised before every step,
+So a token of strength 1 is given and never moves, one of strength 0 is free, and one
+between waits at level 1 - strength. Tokens of strength 1 are re-noised before every
+step,
 
   x_n = initial_n + scale noise_n sigma^2                                        (4)
 
@@ -33,13 +34,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float
+import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from ltx_jax.diffusion.latents import patchify
-from ltx_jax.typing import AnyArray, Coords, Latents, Scalar, Tokens
+from ltx_jax.typing import AnyArray, Latents, NoiseLevels, Scalar, Tokens
 
 HARD = 1 - 1e-6
-"""Tokens whose mask is above this are given outright, and re-noised."""
+"""Tokens of a strength above this are given outright, and re-noised."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,20 +83,36 @@ class EncodedCondition(NamedTuple):
   strength: float
 
 
+class Strengths(NamedTuple):
+  """How firmly each token is given, by the few distinct strengths there are.
+
+  Attributes:
+    values: The distinct strengths in [0, 1]; the first is 0, that of free tokens.
+    index: Which of them a token has.
+  """
+
+  values: Float[AnyArray, "s"]
+  index: Int[AnyArray, "n"]
+
+  def per_token(self) -> Float[jax.Array, "n"]:
+    """Returns the strength of every token."""
+    return jnp.asarray(self.values)[self.index]
+
+
 class Conditioned(NamedTuple):
   """What the sampler starts from.
 
   Attributes:
     tokens: Noise with the conditions mixed in; the first `extra` tokens are conditions
       alone.
-    coords: Their positions.
-    mask: The strength with which each token is given; None where nothing is.
+    coords: Their positions, which all clips of a batch share.
+    strengths: How firmly each token is given; None where nothing is.
     extra: How many tokens in front are not part of the clip.
   """
 
   tokens: Tokens
-  coords: Coords
-  mask: Float[AnyArray, "b n"] | None
+  coords: Float[AnyArray, "1 n 3"]
+  strengths: Strengths | None
   extra: int = 0
 
 
@@ -110,7 +128,9 @@ def lerp(
 
 
 def condition(
-  noise: Latents, coords: Coords, items: Sequence[EncodedCondition]
+  noise: Latents,
+  coords: Float[AnyArray, "1 n 3"],
+  items: Sequence[EncodedCondition],
 ) -> Conditioned:
   """Mixes conditions into the initial noise, in their order (equation 1).
 
@@ -124,8 +144,8 @@ def condition(
   """
   if not items:
     return Conditioned(patchify(noise), coords, None)
-  latents, mask = jnp.asarray(noise), jnp.zeros(noise.shape[:-1], jnp.float32)
-  for item in items:
+  latents, index = jnp.asarray(noise), np.zeros(noise.shape[1:-1], np.int32)
+  for number, item in enumerate(items, 1):
     frames = item.latents.shape[1]
     if frames > noise.shape[1] or item.latents.shape[2:] != noise.shape[2:]:
       raise ValueError(
@@ -133,32 +153,39 @@ def condition(
         f"channels), which do not fit into the clip's {noise.shape[1:]}."
       )
     z = jnp.broadcast_to(item.latents, (len(noise), *item.latents.shape[1:]))
-    mixed = lerp(latents[:, :frames], z, jnp.float32(item.strength))
+    mixed = lerp(latents[:, :frames], z, np.float32(item.strength))
     latents = latents.at[:, :frames].set(mixed)
-    mask = mask.at[:, :frames].set(jnp.float32(item.strength))
-  return Conditioned(patchify(latents), coords, mask.reshape(len(noise), -1))
+    index[:frames] = number
+  values = np.array([0.0, *(item.strength for item in items)], np.float32)
+  strengths = Strengths(values, index.reshape(-1))
+  return Conditioned(patchify(latents), coords, strengths)
 
 
-def token_sigma(sigma: Scalar, mask: Float[AnyArray, "b n"]) -> Float[jax.Array, "b n"]:
-  """Returns each token's noise level, equation (2)."""
-  return jnp.minimum(sigma, 1 - mask)
+def noise_levels(sigma: Scalar, strengths: Strengths, clips: int) -> NoiseLevels:
+  """Returns every token's noise level (equation 2), for a batch of `clips`."""
+  levels = jnp.minimum(sigma, 1 - jnp.asarray(strengths.values))
+  index = jnp.asarray(strengths.index)
+  return NoiseLevels(
+    jnp.broadcast_to(levels, (clips, len(levels))),
+    jnp.broadcast_to(index, (clips, len(index))),
+  )
 
 
 def moves(
-  sigma: Scalar, mask: Float[AnyArray, "b n"], epsilon: float = 1e-6
-) -> Bool[jax.Array, "b n"]:
+  sigma: Scalar, strengths: Strengths, epsilon: float = 1e-6
+) -> Bool[jax.Array, "n"]:
   """Returns whether the step at `sigma` moves each token, equation (3)."""
-  return jnp.less(sigma - epsilon, 1 - mask)
+  return jnp.less(sigma - epsilon, 1 - strengths.per_token())
 
 
 def renoise(
   tokens: Tokens,
   initial: Tokens,
-  mask: Float[AnyArray, "b n"],
+  strengths: Strengths,
   noise: Tokens,
   sigma: Scalar,
   scale: Scalar,
 ) -> Tokens:
   """Returns tokens whose given ones carry fresh noise, equation (4)."""
   fresh = initial + scale * noise * sigma**2
-  return jnp.where((mask > HARD)[..., None], fresh, tokens)
+  return jnp.where((strengths.per_token() > HARD)[:, None], fresh, tokens)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -23,10 +23,24 @@ Draws = Callable[[str, tuple[int, ...]], Any]
 """Replaces a draw: (name, shape) -> standard normal numbers of that shape."""
 
 
-def clip_keys(seed: int, clips: int) -> Key:
-  """Returns the keys [b] of the clips of a batch."""
-  fold = jax.vmap(jax.random.fold_in, (None, 0))
-  return fold(jax.random.key(seed), jnp.arange(clips))
+def clip_keys(seed: int | Sequence[int], clips: int) -> Key:
+  """Returns the keys [b] of the clips of a batch.
+
+  Args:
+    seed: One seed, from which clip i takes fold_in(key(seed), i), or one for each clip,
+      which then takes fold_in(key(its seed), 0), as if it were alone.
+    clips: Number of clips.
+
+  Raises:
+    ValueError: where there are several seeds, and not one for each clip.
+  """
+  if isinstance(seed, Sequence) and len(seed) != clips:
+    raise ValueError(f"{len(seed)} seeds for {clips} clips; give one, or one each.")
+  several = isinstance(seed, Sequence)
+  seeds = list(seed) if several else [seed] * clips
+  folds = [0] * clips if several else range(clips)
+  keys = [jax.random.key(number) for number in seeds]
+  return _fold(jnp.stack(keys), jnp.array(folds, jnp.uint32))
 
 
 def normal(
@@ -52,6 +66,7 @@ def normal(
   return jax.vmap(one)(keys)
 
 
+_fold = jax.vmap(jax.random.fold_in)
 _jitted_normal = jax.jit(normal, static_argnames=("name", "index", "shape"))
 
 

@@ -1,4 +1,4 @@
-"""Latents as tokens: order, positions, statistics, and the decoder's noise.
+"""Latents as tokens: order and positions; and the noise they are decoded with.
 
 A clip's latents [b f h w c] become a sequence of n = f h w tokens, frames outermost.
 Token (f, h, w) stands for a block of pixels and is placed at the block's first corner,
@@ -69,20 +69,6 @@ def coordinates(
   x = (np.arange(w) * spatial_factor).astype(np.float32)
   axes = np.meshgrid(seconds, y, x, indexing="ij")
   return np.stack([axis.reshape(-1) for axis in axes], axis=-1)
-
-
-def normalize(
-  latents: Latents, mean: Float[AnyArray, " c"], std: Float[AnyArray, " c"]
-) -> Latents:
-  """Turns the encoder's latents into the transformer's, per channel."""
-  return (latents - mean) / std
-
-
-def denormalize(
-  latents: Latents, mean: Float[AnyArray, " c"], std: Float[AnyArray, " c"]
-) -> Latents:
-  """The inverse of `normalize`."""
-  return latents * std + mean
 
 
 def add_decode_noise(

@@ -9,10 +9,11 @@ for all tokens, or with conditions for those that move, each from its own level
 
 `make_step` compiles that step once for a shape. Everything that changes from step to
 step or from call to call is an argument of the program: both levels, the guidance
-scale, the mask, the text. What changes the program is only whether there is guidance
-and whether there are conditions, four variants, picked on the host by passing None. A
-Python loop dispatches the steps ahead of the device and reads nothing back, so that
-another number of steps compiles nothing, and callers may watch or stop between steps.
+scale, the strengths, the text. What changes the program is only whether there is
+guidance and whether there are conditions, four variants, picked on the host by passing
+None. A Python loop dispatches the steps ahead of the device and reads nothing back, so
+that another number of steps compiles nothing, and callers may watch or stop between
+steps.
 """
 
 from __future__ import annotations
@@ -29,11 +30,18 @@ from jaxtyping import Float
 
 from ltx_jax.config import SchedulerConfig
 from ltx_jax.diffusion import schedules
-from ltx_jax.diffusion.conditioning import Conditioned, moves, renoise, token_sigma
+from ltx_jax.diffusion.conditioning import (
+  Conditioned,
+  Strengths,
+  moves,
+  noise_levels,
+  renoise,
+)
 from ltx_jax.diffusion.draws import Draws, draw, normal
-from ltx_jax.diffusion.flow import expand
 from ltx_jax.diffusion.guidance import classifier_free, needs_unconditional
-from ltx_jax.typing import AnyArray, Coords, Key, Params, Scalar, Tokens
+from ltx_jax.typing import AnyArray, Key, Params, Scalar, Sigma, Tokens
+
+Positions = Float[AnyArray, "1 n 3"]
 
 OnStep = Callable[[int, int, Tokens], Any]
 """Called after a step is dispatched with (index, number of steps, tokens)."""
@@ -54,7 +62,7 @@ class Sampling:
   """
 
   steps: int | None = None
-  guidance: float = 3.0
+  guidance: Scalar = 3.0
   schedule: SchedulerConfig | None = None
   sigmas: tuple[float, ...] | None = None
   condition_noise: float = 0.15
@@ -75,6 +83,12 @@ class Sampling:
     for name in ("decode_sigma", "decode_noise"):
       if not 0 <= getattr(self, name) <= 1:
         raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")
+
+  def override(self, steps: int | None, guidance: Scalar | None) -> Sampling:
+    """Returns these options with `steps` and `guidance` where they are not None."""
+    given = {"steps": steps, "guidance": guidance}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(self, **changes)
 
   def levels(self, scheduler: SchedulerConfig, tokens: int) -> schedules.Levels:
     """Returns the noise levels for a clip of `tokens` video tokens.
@@ -100,10 +114,10 @@ class Denoiser(Protocol):
     params: Params,
     text: Any,
     tokens: Tokens,
-    coords: Coords,
-    sigma: Float[AnyArray, "b"] | Float[AnyArray, "b n"],
+    coords: Positions,
+    sigma: Sigma,
   ) -> Tokens:
-    """Returns the velocity at noise level `sigma`, per clip or per token."""
+    """Returns the velocity of tokens [b n c], whose positions are [1 n 3]."""
     ...
 
 
@@ -113,12 +127,12 @@ class Context(NamedTuple):
   Attributes:
     params: Parameters of the network.
     text: Text state; with guidance of 2b clips, the unconditional ones first.
-    coords: Positions of the tokens.
+    coords: Positions of the tokens, the same for all clips.
   """
 
   params: Params
   text: Any
-  coords: Coords
+  coords: Positions
 
 
 class Control(NamedTuple):
@@ -140,7 +154,7 @@ class Given(NamedTuple):
 
   Attributes:
     initial: The tokens before the first step.
-    mask: The strength with which each token is given.
+    strengths: How firmly each token is given.
     scale: `Sampling.condition_noise`.
     keys: Keys of the clips [b], from which the step draws its noise.
     index: The number of the step.
@@ -148,7 +162,7 @@ class Given(NamedTuple):
   """
 
   initial: Tokens
-  mask: Float[AnyArray, "b n"]
+  strengths: Strengths
   scale: Scalar
   keys: Key
   index: Scalar
@@ -173,27 +187,31 @@ def denoising_step(
   """
   sigma, sigma_next, guidance = control
   params, text, coords = context
+  clips = len(tokens) if guidance is None else 2 * len(tokens)
   if given is None:
-    level = jnp.full(len(tokens), sigma)
+    levels = jnp.full(clips, sigma)
   else:
     noise = given.noise
     if noise is None:
       noise = normal(given.keys, "step", given.index, tokens.shape[1:])
-    tokens = renoise(tokens, given.initial, given.mask, noise, sigma, given.scale)
-    level = token_sigma(sigma, given.mask)
+    strengths = given.strengths
+    tokens = renoise(tokens, given.initial, strengths, noise, sigma, given.scale)
+    levels = noise_levels(sigma, strengths, clips)
 
   if guidance is None:
-    velocity = denoiser(params, text, tokens, coords, level)
+    velocity = denoiser(params, text, tokens, coords, levels)
   else:
-    twice = (jnp.concatenate([x, x]) for x in (tokens, coords, level))
-    both = denoiser(params, text, *twice)
+    twice = jnp.concatenate([tokens, tokens])
+    both = denoiser(params, text, twice, coords, levels)
     unconditional, conditional = jnp.split(both, 2)
     velocity = classifier_free(conditional, unconditional, guidance)
 
-  change = expand(level - sigma_next, tokens.ndim) * velocity.astype(jnp.float32)
+  velocity = velocity.astype(jnp.float32)
   if given is None:
-    return tokens - change
-  return jnp.where(moves(sigma, given.mask)[..., None], tokens - change, tokens)
+    return tokens - (sigma - sigma_next) * velocity
+  level = jnp.minimum(sigma, 1 - strengths.per_token())[:, None]
+  moved = tokens - (level - sigma_next) * velocity
+  return jnp.where(moves(sigma, strengths)[:, None], moved, tokens)
 
 
 Step = Callable[..., Tokens]
@@ -249,10 +267,10 @@ def sample(
   ends = schedules.next_levels(levels)
   for i, (sigma, sigma_next) in enumerate(zip(levels, ends, strict=True)):
     given = None
-    if start.mask is not None:
+    if start.strengths is not None:
       scale = np.float32(sampling.condition_noise)
       noise = draw(keys, "step", tokens.shape, i, draws) if draws else None
-      given = Given(start.tokens, start.mask, scale, keys, np.int32(i), noise)
+      given = Given(start.tokens, start.strengths, scale, keys, np.int32(i), noise)
     tokens = step(context, tokens, Control(sigma, sigma_next, guidance), given)
     if on_step is not None:
       on_step(i, len(levels), tokens[:, start.extra :])

@@ -5,7 +5,7 @@ import pytest
 
 from ltx_jax.config import SchedulerConfig
 from ltx_jax.diffusion import latents, schedules
-from ltx_jax.diffusion.conditioning import moves, token_sigma
+from ltx_jax.diffusion.conditioning import Strengths, moves, noise_levels
 
 torch = pytest.importorskip("torch")
 rf = pytest.importorskip("ltx_video.schedulers.rf")
@@ -68,6 +68,7 @@ def test_token_steps_are_the_originals(strength):
   levels = schedules.linear_quadratic(9)
   mask = np.zeros((1, 8), np.float32)
   mask[:, :4] = strength
+  strengths = Strengths(np.float32([0, strength]), np.repeat([1, 0], 4))
   for t, end in zip(levels, schedules.next_levels(levels), strict=True):
     x, v = rng.normal(size=(2, 1, 8, 4)).astype(np.float32)
     per_token = torch.minimum(torch.tensor(t), 1 - torch.from_numpy(mask))
@@ -76,6 +77,8 @@ def test_token_steps_are_the_originals(strength):
     )[0]
     moving = (torch.tensor(t) - 1e-6 < 1 - torch.from_numpy(mask))[..., None]
     expected = torch.where(moving, stepped, torch.from_numpy(x)).numpy()
-    level = np.asarray(token_sigma(t, mask))
-    ours = np.where(moves(t, mask)[..., None], x - (level - end)[..., None] * v, x)
+    noise = noise_levels(t, strengths, 1)
+    level = np.take_along_axis(np.asarray(noise.sigma), noise.index, axis=1)
+    moved = x - (level - end)[..., None] * v
+    ours = np.where(moves(t, strengths)[:, None], moved, x)
     np.testing.assert_allclose(ours, expected, atol=1e-6)

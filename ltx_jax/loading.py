@@ -1,0 +1,118 @@
+"""Models from files and to files."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+
+from ltx_jax import sources
+from ltx_jax.checkpoints import lightricks, t5
+from ltx_jax.config import ModelConfig
+from ltx_jax.model import LTXVideo
+from ltx_jax.parallel import sharding
+from ltx_jax.platforms import Policy, policy_for
+from ltx_jax.text import load_tokenizer
+
+_DTYPES = ("float32", "bfloat16", "float16")
+_RULES = {
+  "transformer": sharding.TRANSFORMER_RULES,
+  "vae": sharding.VAE_RULES,
+  "text_encoder": sharding.TEXT_RULES,
+}
+
+
+def load(
+  source: sources.PathLike,
+  *,
+  dtype: str | None = None,
+  text_encoder: sources.TextEncoderSource = None,
+  mesh: Mesh | None = None,
+) -> LTXVideo:
+  """Loads a model.
+
+  Args:
+    source: A preset's name, a single-file checkpoint, a folder with one, or a file on
+      the hub as "organisation/repository/file".
+    dtype: What weights are cast to and networks compute in; None: float32 on a CPU,
+      bfloat16 on GPU and TPU.
+    text_encoder: The folder of a T5 v1.1 encoder and its tokenizer; None looks beside
+      the checkpoint, False takes none.
+    mesh: Devices (`parallel.mesh`) over which every tensor is split as it is read.
+
+  Raises:
+    ValueError: in one sentence that says what was found and what to do.
+  """
+  files = sources.resolve(source, text_encoder)
+  policy = _policy(dtype, mesh)
+  place = None if mesh is None else _placer(mesh)
+  config, params = lightricks.load_checkpoint(files.checkpoint, policy.dtype, place)
+  if files.text_encoder is None:
+    return LTXVideo(config, params, policy)
+  put = None if place is None else lambda path, x: place(f"text_encoder/{path}", x)
+  params["text_encoder"], text_config = t5.load_t5(
+    files.text_encoder, policy.dtype, put
+  )
+  config = dataclasses.replace(config, text_encoder=text_config)
+  _check_same_text(config, files)
+  return LTXVideo(config, params, policy, load_tokenizer(files.tokenizer))
+
+
+def save(
+  model: LTXVideo,
+  path: str | os.PathLike[str],
+  layout: Literal["lightricks", "diffusers"] = "lightricks",
+) -> None:
+  """Writes transformer, VAE and their configs as one file.
+
+  The text encoder is not part of it (`checkpoints.t5.save_t5` writes one).
+
+  Args:
+    model: What is written, in the dtypes that its parameters have.
+    path: A `.safetensors` file; it appears only once it is complete.
+    layout: "lightricks", the official single file.
+
+  Raises:
+    ValueError: for another layout.
+  """
+  if layout != "lightricks":
+    raise ValueError(
+      f"layout is {layout!r}; so far models are written as 'lightricks', the official "
+      "single file."
+    )
+  lightricks.save_checkpoint(path, model.config, model.params)
+
+
+def _policy(dtype: str | None, mesh: Mesh | None) -> Policy:
+  if dtype is not None and dtype not in _DTYPES:
+    raise ValueError(f"dtype is {dtype!r}; it may be {', '.join(_DTYPES)}, or None.")
+  platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
+  policy = policy_for(platform)
+  return policy if dtype is None else dataclasses.replace(policy, dtype=dtype)
+
+
+def _placer(mesh: Mesh) -> Callable[[str, np.ndarray], jax.Array]:
+  """Puts each array straight onto its shards."""
+
+  def place(path: str, array: np.ndarray) -> jax.Array:
+    rules = _RULES[path.split("/")[0]]
+    spec = sharding.spec_for(path, array.shape, mesh, rules)
+    return jax.block_until_ready(jax.device_put(array, NamedSharding(mesh, spec)))
+
+  return place
+
+
+def _check_same_text(config: ModelConfig, files: sources.Files) -> None:
+  """Refuses a text encoder of another width than the transformer takes."""
+  transformer, text = config.transformer, config.text_encoder
+  if transformer is not None and transformer.caption_channels != text.d_model:
+    raise ValueError(
+      f"The text encoder in {files.text_encoder} has d_model = {text.d_model}, the "
+      f"transformer in {files.checkpoint} takes caption_channels = "
+      f"{transformer.caption_channels}; take both from one release."
+    )

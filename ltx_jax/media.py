@@ -1,0 +1,123 @@
+"""Conditions' media, whatever they come as, to frames in [-1, 1] of the right size."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from ltx_jax.diffusion.conditioning import Condition
+from ltx_jax.sizes import Canvas
+
+_LOG = logging.getLogger("ltx_jax")
+
+FloatFrames = Float32[np.ndarray, "F H W 3"]
+
+_TOLERANCE = 1e-3
+
+
+def load_frames(
+  media: Any, *, height: int, width: int, frames: int | None = None
+) -> FloatFrames:
+  """Reads media, scales them to cover a frame and crops what stands out, centred.
+
+  Args:
+    media: A path, a PIL image, uint8 [F H W 3] or [H W 3], or float of those shapes in
+      [-1, 1].
+    height: Of the frame, in pixels.
+    width: Of the frame, in pixels.
+    frames: Takes at most so many, from the first one.
+
+  Returns:
+    Frames in [-1, 1].
+
+  Raises:
+    ValueError: naming what was found, where it is none of these or cannot be read.
+  """
+  array = _frames(media, frames)
+  if array.dtype == np.uint8:
+    from ltx_jax.data import video  # PyAV, which `import ltx_jax` does not load.
+
+    return video.cover(array, height, width).astype(np.float32) / 127.5 - 1
+  return _cover_floats(_checked(array), height, width)
+
+
+def fit(item: Condition, canvas: Canvas) -> Condition:
+  """Returns a condition as frames of the size that is generated.
+
+  They cover the size that is asked for; what is cropped away again repeats their edges.
+
+  Raises:
+    ValueError: as `load_frames`.
+  """
+  frames, height, width = canvas.asked
+  media = load_frames(item.media, height=height, width=width, frames=frames)
+  return dataclasses.replace(item, media=canvas.pad(media))
+
+
+def whole_positions(media: FloatFrames, temporal_factor: int) -> FloatFrames:
+  """Returns the first 8k + 1 frames, the longest clip that a VAE encodes."""
+  kept = (len(media) - 1) // temporal_factor * temporal_factor + 1
+  if kept < len(media):
+    _LOG.warning(
+      f"A condition has {len(media)} frames; its first {kept} are used, since clips "
+      f"come as {temporal_factor}k + 1."
+    )
+  return media[:kept]
+
+
+def _frames(media: Any, frames: int | None) -> np.ndarray:
+  """The media as [F H W 3], uint8 or floating point."""
+  if isinstance(media, str | os.PathLike):
+    from ltx_jax.data import video
+
+    return video.read(media, frames)[0]
+  if hasattr(media, "convert"):  # A PIL image.
+    media = media.convert("RGB")
+  array = np.asarray(media)
+  shape = array.shape
+  array = array[None] if array.ndim == 3 else array
+  number = array.dtype == np.uint8 or np.issubdtype(array.dtype, np.floating)
+  if array.dtype.name == "bfloat16":
+    array, number = array.astype(np.float32), True
+  if not number or array.ndim != 4 or array.shape[-1] != 3 or not array.size:
+    raise ValueError(
+      f"A condition's media is {type(media).__name__} of shape {shape} and type "
+      f"{array.dtype}; give a path, a PIL image, or frames [F H W 3] as uint8 or as "
+      "float in [-1, 1]."
+    )
+  return array[:frames]
+
+
+def _checked(array: np.ndarray) -> FloatFrames:
+  low, high = float(array.min()), float(array.max())
+  if not (-1 - _TOLERANCE <= low and high <= 1 + _TOLERANCE):
+    raise ValueError(
+      f"A condition's media has values from {low:g} to {high:g}; floating-point frames "
+      "must lie in [-1, 1], and frames of 0 to 255 must be uint8."
+    )
+  return array.astype(np.float32)
+
+
+def _cover_floats(array: FloatFrames, height: int, width: int) -> FloatFrames:
+  """`data.video.cover` for floats: the same crop and filter, channel by channel."""
+  rows, columns = array.shape[1:3]
+  if (rows, columns) == (height, width):
+    return array
+  from PIL import Image
+
+  scale = min(rows / height, columns / width)
+  top, left = (rows - scale * height) / 2, (columns - scale * width) / 2
+  box = (left, top, left + scale * width, top + scale * height)
+
+  def resize(plane: np.ndarray) -> np.ndarray:
+    image = Image.fromarray(np.ascontiguousarray(plane))  # float32: mode F
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box))
+
+  planes = [[resize(frame[..., c]) for c in range(3)] for frame in array]
+  # Bicubic weights overshoot beside sharp edges.
+  return np.clip(np.moveaxis(np.array(planes), 1, -1), -1, 1)

@@ -1,0 +1,441 @@
+"""LTXVideo: configs and parameters together, and what can be done with them.
+
+    encode_text   prompts -> text                 T5, once and apart from the rest
+    denoise       text, conditions -> latents     one compiled program a step
+    decode        latents -> video                the VAE's decoder, the last step
+    generate      prompts -> uint8 video          all three
+
+Every random number has a name (`diffusion.draws`): "initial"; "posterior/i", the sample
+of what is encoded of condition i; "step/i", the noise on conditions; "decode".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from ltx_jax import programs
+from ltx_jax.config import ModelConfig, VAEConfig
+from ltx_jax.diffusion.conditioning import Condition, EncodedCondition, condition
+from ltx_jax.diffusion.draws import Draws, clip_keys, draw
+from ltx_jax.diffusion.guidance import needs_unconditional
+from ltx_jax.diffusion.latents import coordinates, unpatchify
+from ltx_jax.diffusion.sampler import Sampling, sample
+from ltx_jax.diffusion.schedules import Levels
+from ltx_jax.media import fit, load_frames, whole_positions
+from ltx_jax.platforms import Policy
+from ltx_jax.presets import Recipe, recipe_for
+from ltx_jax.sizes import Canvas, stage
+from ltx_jax.text import Tokenizer, tokenize, truncation_note
+from ltx_jax.typing import (
+  AnyArray,
+  Coords,
+  Key,
+  Latents,
+  Params,
+  Scalar,
+  Sigma,
+  Text,
+  TextMask,
+  Tokens,
+  Video,
+)
+
+EncodedText = tuple[Text, TextMask]
+NegativeText = tuple[
+  Float[AnyArray, "u v e"], Bool[AnyArray, "u v"] | Int[AnyArray, "u v"]
+]
+"""Of another number of rows and of tokens than the text that it goes with."""
+
+OnStep = Callable[[int, int, Latents], Any]
+Seed = int | Sequence[int]
+
+_LOG = logging.getLogger("ltx_jax")
+_MOST_CACHED_PROMPTS = 256
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LTXVideo:
+  """A model: what `ltx_jax.load` returns.
+
+  Attributes:
+    config: Configs of all networks; None for those that are not there.
+    params: {"transformer", "vae", "text_encoder"}: nested dicts of arrays.
+    policy: Compute dtype and kernels.
+    tokenizer: Belongs to the text encoder.
+  """
+
+  config: ModelConfig
+  params: Params = dataclasses.field(repr=False)
+  policy: Policy
+  tokenizer: Tokenizer | None = dataclasses.field(default=None, repr=False)
+  _texts: dict[str, EncodedText] = dataclasses.field(
+    default_factory=dict, init=False, repr=False
+  )
+
+  @property
+  def recipe(self) -> Recipe:
+    """What `generate` takes where an argument is None."""
+    return recipe_for(self.config)
+
+  def encode(self, video: Video, key: Key | None = None) -> Latents:
+    """Turns videos into normalised latents [b f h w c] in float32.
+
+    Args:
+      video: In [-1, 1]; 8k + 1 frames, width and height multiples of 32.
+      key: Samples the posterior; None takes its mode.
+
+    Raises:
+      ValueError: where the size cannot be encoded, or the model has no VAE.
+    """
+    vae = self._config("vae")
+    noise = None
+    if key is not None:
+      shape = (len(video), *vae.latent_shape(*video.shape[1:4]), vae.latent_channels)
+      noise = jax.random.normal(key, shape)
+    program = programs.encode(vae, self.policy)
+    return program(self.params["vae"], jnp.asarray(video, jnp.float32), noise)
+
+  def decode(
+    self,
+    latents: Latents,
+    sigma: Scalar = 0.05,
+    noise_scale: Scalar = 0.025,
+    key: Key | None = None,
+    draws: Draws | None = None,
+  ) -> Video:
+    """Turns normalised latents into videos in [-1, 1], float32.
+
+    Args:
+      latents: What `encode` or `denoise` returned.
+      sigma: Noise level that the decoder is told.
+      noise_scale: Share of noise that is mixed into the latents.
+      key: Draws that noise, and what the decoder injects; None draws nothing and uses
+        the latents as they are.
+      draws: Replaces the draw "decode".
+
+    A VAE without timestep conditioning ignores `sigma`, `noise_scale` and the noise.
+
+    Raises:
+      ValueError: where the model has no VAE.
+    """
+    noise = inject = None
+    if key is not None:
+      noise_key, inject = jax.random.split(key)
+      noise = jax.random.normal(noise_key, latents.shape)
+    if draws is not None:
+      noise = jnp.asarray(draws("decode", latents.shape)).reshape(latents.shape)
+    return self._decode(latents, sigma, noise, noise_scale, inject)
+
+  def encode_text(self, prompts: Sequence[str]) -> EncodedText:
+    """Turns prompts into text [b m e] and its mask [b m], each on its own and kept.
+
+    Raises:
+      ValueError: where there is no prompt, or the model has no text encoder.
+    """
+    config = self._config("text_encoder")
+    if isinstance(prompts, str):
+      raise ValueError(f"encode_text takes a list of prompts, not {prompts!r} alone.")
+    note = truncation_note(self.tokenizer, prompts)
+    if note:
+      _LOG.warning(note)
+    program = programs.encode_text(config, self.policy)
+    if len(self._texts) + len(prompts) > _MOST_CACHED_PROMPTS:
+      self._texts.clear()
+    for prompt in prompts:
+      if prompt not in self._texts:
+        tokens, mask = tokenize(self.tokenizer, [prompt])
+        text = program(self.params["text_encoder"], tokens, mask)
+        self._texts[prompt] = text, jnp.asarray(mask)
+    texts, masks = zip(*(self._texts[prompt] for prompt in prompts), strict=True)
+    return jnp.concatenate(texts), jnp.concatenate(masks)
+
+  def velocity(
+    self,
+    tokens: Tokens,
+    coords: Coords,
+    text: Text,
+    mask: TextMask,
+    sigma: Sigma,
+  ) -> Tokens:
+    """Returns the transformer's velocity v = noise - x0, float32.
+
+    Args:
+      tokens: Noisy normalised latents as tokens.
+      coords: Their positions (seconds, y pixels, x pixels).
+      text: T5's embeddings.
+      mask: True or 1 for real text tokens.
+      sigma: Noise levels in [0, 1], of clips or of tokens.
+
+    Raises:
+      ValueError: where the model has no transformer.
+    """
+    program = programs.velocity(self._config("transformer"), self.policy)
+    return program(self.params["transformer"], tokens, coords, text, mask, sigma)
+
+  def denoise(
+    self,
+    text: EncodedText,
+    *,
+    width: int,
+    height: int,
+    frames: int,
+    fps: Scalar,
+    sampling: Sampling,
+    conditions: Sequence[Condition] = (),
+    negative: NegativeText | None = None,
+    seed: Seed = 0,
+    draws: Draws | None = None,
+    on_step: OnStep | None = None,
+  ) -> Latents:
+    """Samples normalised latents [b f h w c], float32, one clip a row of `text`.
+
+    Args:
+      text: What `encode_text` returned.
+      width: In pixels; sizes between those that the VAE makes are rounded up.
+      height: In pixels.
+      frames: Of the clip.
+      fps: Frames a second.
+      sampling: Noise levels, guidance and noise on conditions.
+      conditions: Images and clips that are given.
+      negative: Text that guidance leads away from, of one row or b; None: that of "".
+      seed: Clip i draws from fold_in(key(seed), i); or one seed for each clip.
+      draws: Replaces random draws by name.
+      on_step: Called after each step is dispatched with (index, steps, latents).
+
+    Raises:
+      ValueError: where the model lacks a network, or an argument does not fit.
+    """
+    config = self._config("transformer")
+    vae = self.config.vae or VAEConfig()  # Of a transformer alone: the released sizes.
+    canvas = Canvas.of(vae, frames, height, width)
+    grid = vae.latent_shape(*canvas.used)
+    clips, tokens = len(text[0]), int(np.prod(grid))
+    levels = self._levels(sampling, tokens)
+    if needs_unconditional(sampling.guidance):
+      text = _stack(negative or self._unconditional(), text)
+    with stage("denoising", clips, canvas):
+      state = programs.text_state(config, self.policy)(
+        self.params["transformer"], *text
+      )
+      keys = clip_keys(seed, clips)
+      noise = draw(keys, "initial", (clips, tokens, config.in_channels), None, draws)
+      items = self._encode_conditions(conditions, canvas, keys, draws)
+      places = coordinates(
+        grid,
+        fps,
+        temporal_factor=vae.temporal_factor,
+        spatial_factor=vae.spatial_factor,
+        causal=config.causal_temporal_positioning,
+      )
+      start = condition(unpatchify(noise, grid), places[None], items)
+      watch = None
+      if on_step is not None:
+        watch = lambda i, steps, x: on_step(i, steps, unpatchify(x, grid))  # noqa: E731
+      out = sample(
+        programs.step(config, self.policy),
+        self.params["transformer"],
+        state,
+        start,
+        sampling,
+        levels,
+        keys=keys,
+        draws=draws,
+        on_step=watch,
+      )
+      return unpatchify(out, grid)
+
+  def generate(
+    self,
+    prompt: str | Sequence[str] | EncodedText,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    frames: int | None = None,
+    fps: Scalar | None = None,
+    steps: int | None = None,
+    guidance: Scalar | None = None,
+    negative_prompt: str | None = None,
+    conditions: Sequence[Condition] = (),
+    seed: Seed = 0,
+    sampling: Sampling | None = None,
+    on_step: OnStep | None = None,
+  ) -> UInt8[np.ndarray, "b F H W 3"]:
+    """Turns prompts into videos; None takes the recipe's (`presets`).
+
+    Args:
+      prompt: A prompt, several, or what `encode_text` returned.
+      width: In pixels; any, though multiples of 32 waste nothing.
+      height: In pixels.
+      frames: Of each video; any, though 8k + 1 wastes nothing.
+      fps: Frames a second.
+      steps: Denoising steps.
+      guidance: Scale of classifier-free guidance; 1 turns it off.
+      negative_prompt: What guidance leads away from.
+      conditions: Images and clips that are given.
+      seed: Video i draws from fold_in(key(seed), i); or one seed for each video.
+      sampling: All other options; `steps` and `guidance` come before its own.
+      on_step: Called after each step is dispatched with (index, steps, latents).
+
+    Raises:
+      ValueError: in one sentence, where an argument does not fit.
+    """
+    recipe = self.recipe
+    sampling = (sampling or recipe.sampling).override(steps, guidance)
+    canvas = Canvas.of(
+      self._config("vae"),
+      recipe.frames if frames is None else frames,
+      recipe.height if height is None else height,
+      recipe.width if width is None else width,
+    )
+    if canvas.note:
+      _LOG.warning(canvas.note)
+    conditions = [fit(item, canvas) for item in conditions]
+
+    text, negative = self._encode_prompts(
+      prompt,
+      recipe.negative_prompt if negative_prompt is None else negative_prompt,
+      sampling,
+    )
+    frames, height, width = canvas.used
+    latents = self.denoise(
+      text,
+      width=width,
+      height=height,
+      frames=frames,
+      fps=recipe.fps if fps is None else fps,
+      sampling=sampling,
+      conditions=conditions,
+      negative=negative,
+      seed=seed,
+      on_step=on_step,
+    )
+    return self.to_pixels(latents, sampling, canvas=canvas, seed=seed)
+
+  def to_pixels(
+    self, latents: Latents, sampling: Sampling, *, canvas: Canvas, seed: Seed = 0
+  ) -> UInt8[np.ndarray, "b F H W 3"]:
+    """Decodes latents as `generate` does: noise by name, cropped, uint8 on the host."""
+    with stage("decoding", len(latents), canvas):
+      keys = clip_keys(seed, len(latents))
+      noise = draw(keys, "decode", latents.shape)
+      inject = jax.random.fold_in(keys[0], zlib.crc32(b"inject"))
+      sigma, scale = sampling.decode_sigma, sampling.decode_noise
+      video = self._decode(latents, sigma, noise, scale, inject)
+      return np.asarray(programs.to_uint8(canvas.crop(video)))
+
+  def _config(self, part: str) -> Any:
+    config = getattr(self.config, part)
+    if config is None:
+      what = part.replace("_", " ")
+      remedy = (
+        "load it with text_encoder=FOLDER, or pass text that is encoded already"
+        if part == "text_encoder"
+        else "load a checkpoint that has one"
+      )
+      raise ValueError(f"This model has no {what}; {remedy}.")
+    return config
+
+  def _decode(
+    self,
+    latents: Latents,
+    sigma: Scalar,
+    noise: Latents | None,
+    noise_scale: Scalar,
+    inject: Key | None,
+  ) -> Video:
+    vae = self._config("vae")
+    noise = noise if vae.timestep_conditioning else None
+    program = programs.decode(vae, self.policy)
+    level, scale = np.float32(sigma), np.float32(noise_scale)
+    latents = jnp.asarray(latents, jnp.float32)
+    return program(self.params["vae"], latents, level, noise, scale, inject)
+
+  def _unconditional(self) -> EncodedText:
+    if self.config.text_encoder is None:
+      raise ValueError(
+        'Guidance needs the encoding of "" and this model has no text encoder; pass '
+        "negative=, or a guidance of 1."
+      )
+    return self.encode_text([""])
+
+  def _encode_prompts(
+    self,
+    prompt: str | Sequence[str] | EncodedText,
+    negative_prompt: str,
+    sampling: Sampling,
+  ) -> tuple[EncodedText, EncodedText | None]:
+    if isinstance(prompt, str):
+      prompt = [prompt]
+    encoded = len(prompt) == 2 and not isinstance(prompt[0], str)
+    text = tuple(prompt) if encoded else self.encode_text(prompt)
+    if not needs_unconditional(sampling.guidance):
+      return text, None
+    return text, self.encode_text([negative_prompt])
+
+  def _levels(self, sampling: Sampling, tokens: int) -> Levels:
+    levels = sampling.levels(self.config.scheduler, tokens)
+    allowed = self.config.allowed_inference_steps
+    if allowed is not None:
+      known = {round(level, 4) for level in allowed}
+      wrong = [float(x) for x in levels if round(float(x), 4) not in known]
+      if wrong:
+        raise ValueError(
+          f"This distilled model was not trained for the noise levels {wrong[:4]}; "
+          f"choose among {sorted(known, reverse=True)}, for example with "
+          "Sampling(sigmas=...)."
+        )
+    return levels
+
+  def _encode_conditions(
+    self,
+    conditions: Sequence[Condition],
+    canvas: Canvas,
+    keys: Key,
+    draws: Draws | None,
+  ) -> list[EncodedCondition]:
+    """Encodes conditions at frame 0; each clip has its own sample of the posterior."""
+    if not conditions:
+      return []
+    vae = self._config("vae")
+    frames, height, width = canvas.used
+    program, items = programs.encode(vae, self.policy), []
+    for i, item in enumerate(conditions):
+      media = load_frames(item.media, height=height, width=width, frames=frames)
+      media = whole_positions(media, vae.temporal_factor)
+      grid = vae.latent_shape(*media.shape[:3])
+      shape = (len(keys), *grid, vae.latent_channels)
+      noise = draw(keys, "posterior", shape, i, draws)
+      latents = program(self.params["vae"], media[None], noise)
+      items.append(EncodedCondition(latents, item.frame, item.strength))
+    return items
+
+
+def _stack(negative: NegativeText, text: EncodedText) -> tuple[AnyArray, AnyArray]:
+  """The unconditional texts in front of the conditional ones, of equal length."""
+  (negative, negative_mask), (text, mask) = negative, text
+  length = max(negative.shape[1], text.shape[1])
+  rows = [_pad(negative, length), _pad(text, length)]
+  masks = [_pad(negative_mask.astype(bool), length), _pad(mask.astype(bool), length)]
+  if len(negative) not in (1, len(text)):
+    raise ValueError(
+      f"{len(negative)} negative texts are given for {len(text)} clips; give one, or "
+      "one for each."
+    )
+  rows[0], masks[0] = (
+    jnp.broadcast_to(x, (len(text), *x.shape[1:])) for x in (rows[0], masks[0])
+  )
+  return jnp.concatenate(rows), jnp.concatenate(masks)
+
+
+def _pad(x: AnyArray, length: int) -> jax.Array:
+  spare = [(0, 0), (0, length - x.shape[1]), *[(0, 0)] * (x.ndim - 2)]
+  return jnp.pad(x, spare)

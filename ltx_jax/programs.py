@@ -1,0 +1,98 @@
+"""The compiled programs of a model, one for each network config and policy.
+
+Two models of the same architecture share them, parameters being arguments. Each is
+compiled for a shape when it is first called with it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, UInt8
+
+from ltx_jax.config import TextEncoderConfig, TransformerConfig, VAEConfig
+from ltx_jax.diffusion import sampler
+from ltx_jax.diffusion.latents import add_decode_noise
+from ltx_jax.models import text_encoder, transformer, vae
+from ltx_jax.platforms import Policy
+from ltx_jax.typing import Key, Latents, Params, Scalar, Text, TextMask, Video
+
+
+@functools.cache
+def encode_text(config: TextEncoderConfig, policy: Policy) -> Callable:
+  """Returns (params, tokens [b m], mask [b m]) -> text [b m e]."""
+
+  def program(params: Params, tokens: jax.Array, mask: TextMask) -> Text:
+    return text_encoder.encode(params, config, policy, tokens, mask)
+
+  return jax.jit(program)
+
+
+@functools.cache
+def text_state(config: TransformerConfig, policy: Policy) -> Callable:
+  """Returns (params, text, mask) -> keys and values of the text for every step."""
+
+  def program(params: Params, text: Text, mask: TextMask) -> transformer.TextState:
+    return transformer.text_state(params, config, policy, text, mask)
+
+  return jax.jit(program)
+
+
+@functools.cache
+def step(config: TransformerConfig, policy: Policy) -> sampler.Step:
+  """Returns one denoising step (`diffusion.sampler.denoising_step`)."""
+  denoiser = transformer.denoiser(config, policy)
+  return sampler.make_step(denoiser, donate=policy.donate)
+
+
+@functools.cache
+def velocity(config: TransformerConfig, policy: Policy) -> Callable:
+  """Returns (params, tokens, coords, text, mask, sigma) -> velocity."""
+  module = transformer.Transformer(config, policy)
+  return jax.jit(lambda params, *inputs: module.apply({"params": params}, *inputs))
+
+
+@functools.cache
+def encode(config: VAEConfig, policy: Policy) -> Callable:
+  """Returns (params, video, noise) -> normalised latents; noise None gives the mode."""
+
+  def program(params: Params, video: Video, noise: Latents | None) -> Latents:
+    mean, logvar = vae.encode_moments(params, config, policy, video)
+    latents = mean if noise is None else mean + jnp.exp(0.5 * logvar) * noise
+    return vae.normalize(params, latents)
+
+  return jax.jit(program)
+
+
+@functools.cache
+def decode(config: VAEConfig, policy: Policy) -> Callable:
+  """Returns (params, latents, sigma, noise, noise_scale, key) -> video in [-1, 1].
+
+  The latents are normalised; noise None adds none to them, key None injects none.
+  """
+
+  def program(
+    params: Params,
+    latents: Latents,
+    sigma: Scalar,
+    noise: Latents | None,
+    noise_scale: Scalar,
+    key: Key | None,
+  ) -> Video:
+    if noise is not None:
+      latents = add_decode_noise(latents, noise, noise_scale)
+    latents = vae.unnormalize(params, latents)
+    sigmas = jnp.full(len(latents), sigma, jnp.float32)
+    video = vae.decode(params, config, policy, latents, sigmas, key)
+    return jnp.clip(video, -1, 1)
+
+  return jax.jit(program)
+
+
+@jax.jit
+def to_uint8(video: Float[jax.Array, "..."]) -> UInt8[jax.Array, "..."]:
+  """Turns pixels in [-1, 1] into 0 to 255, rounded."""
+  return jnp.round(127.5 * (video + 1)).astype(jnp.uint8)

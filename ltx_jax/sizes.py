@@ -1,0 +1,94 @@
+"""Sizes that were asked for, and the sizes that a VAE can make.
+
+A VAE makes whole latent positions: width and height in multiples of 32, and 8k + 1
+frames. Any other size is made a little larger and cropped about its centre; frames are
+cut at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from ltx_jax.config import VAEConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Canvas:
+  """What is asked for, and what is generated to crop it from: (frames, height, width).
+
+  `Canvas.of` makes one for a VAE.
+  """
+
+  asked: tuple[int, int, int]
+  used: tuple[int, int, int]
+  factors: tuple[int, int]
+
+  @classmethod
+  def of(cls, config: VAEConfig, frames: int, height: int, width: int) -> Canvas:
+    """Returns the canvas of a VAE for a size.
+
+    Raises:
+      ValueError: where a size is below 1.
+    """
+    asked = (frames, height, width)
+    for name, size in zip(("frames", "height", "width"), asked, strict=True):
+      if size < 1:
+        raise ValueError(f"{name} is {size}; it must be at least 1.")
+    t, s = config.temporal_factor, config.spatial_factor
+    f, h, w = config.latent_shape(*asked)
+    return cls(asked, ((f - 1) * t + 1, h * s, w * s), (t, s))
+
+  @property
+  def note(self) -> str | None:
+    """One sentence that says what is generated instead, or None where nothing is."""
+    if self.asked == self.used:
+      return None
+    t, s = self.factors
+    frames, height, width = self.asked
+    used_frames, used_height, used_width = self.used
+    return (
+      f"{width}x{height} with {frames} frames is asked for; {used_width}x{used_height} "
+      f"with {used_frames} frames is generated and cropped, since width and height "
+      f"come in multiples of {s} and frames as {t}k + 1."
+    )
+
+  def _margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(before, after) of rows and of columns."""
+    spare = [used - asked for used, asked in zip(self.used, self.asked, strict=True)]
+    return tuple((n // 2, n - n // 2) for n in spare[1:])
+
+  def crop(self, video: Any) -> Any:
+    """Cuts a generated video [b F H W 3] to what is asked for."""
+    frames, height, width = self.asked
+    (top, _), (left, _) = self._margins()
+    return video[:, :frames, top : top + height, left : left + width]
+
+  def pad(self, video: Float[np.ndarray, "F H W 3"]) -> Float[np.ndarray, "F _ _ 3"]:
+    """Grows frames of the size asked for, by repeating their edges."""
+    return np.pad(video, [(0, 0), *self._margins(), (0, 0)], mode="edge")
+
+
+@contextlib.contextmanager
+def stage(name: str, clips: int, canvas: Canvas) -> Iterator[None]:
+  """Names the stage and the shapes in the error, where memory runs out inside.
+
+  Raises:
+    ValueError: in one sentence, in place of the device's own error.
+  """
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    frames, height, width = canvas.used
+    raise ValueError(
+      f"There was not enough memory for {name} {clips} clip(s) of {frames} frames of "
+      f"{width}x{height}; ask for fewer frames, a smaller size or fewer clips."
+    ) from error

@@ -1,0 +1,129 @@
+"""From what a user calls a model to the files on this machine.
+
+A source is the name of a preset, a single-file checkpoint, a folder with
+`model.safetensors` in it, or a file on the hub as `organisation/repository/file`. The
+text encoder is never part of a checkpoint; it lies beside it as the folders
+`text_encoder` and `tokenizer`, or wherever one says.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Literal, NamedTuple
+
+from ltx_jax.presets import PRESETS, suggestion
+
+CHECKPOINT = "model.safetensors"
+_TOKENIZER_FILES = ("spiece.model", "tokenizer.json")
+
+PathLike = str | os.PathLike[str]
+TextEncoderSource = PathLike | Literal[False] | None
+
+
+class Files(NamedTuple):
+  """Where a model is; None where it has no text encoder."""
+
+  checkpoint: pathlib.Path
+  text_encoder: pathlib.Path | None
+  tokenizer: pathlib.Path | None
+
+
+def resolve(source: PathLike, text_encoder: TextEncoderSource = None) -> Files:
+  """Finds the files of a model.
+
+  Args:
+    source: A preset's name, a checkpoint, a folder, or a file on the hub.
+    text_encoder: A folder; None looks beside the checkpoint, False takes none.
+
+  Raises:
+    ValueError: in one sentence that says what was found and what to do.
+  """
+  checkpoint = _checkpoint(source)
+  if text_encoder is False:
+    return Files(checkpoint, None, None)
+  if text_encoder is None:
+    beside = checkpoint.parent
+    found = (beside / "text_encoder" / "config.json").is_file()
+    return (
+      _with_text_encoder(checkpoint, beside) if found else Files(checkpoint, None, None)
+    )
+  return _with_text_encoder(checkpoint, pathlib.Path(text_encoder))
+
+
+def _checkpoint(source: PathLike) -> pathlib.Path:
+  name, path = os.fspath(source), pathlib.Path(source)
+  if name in PRESETS:
+    checkpoint = PRESETS[name].folder / CHECKPOINT
+    if not checkpoint.is_file():
+      raise ValueError(
+        f"The preset {name!r} should be at {checkpoint}, and is not there; install "
+        "ltx-jax again, or give the path of a checkpoint."
+      )
+    return checkpoint
+  if path.is_file():
+    return path
+  if (path / CHECKPOINT).is_file():
+    return path / CHECKPOINT
+  if path.is_dir():
+    raise _folder_refused(path)
+  if path.suffix == ".safetensors" and name.count("/") == 2 and path.parts[0] != "/":
+    return _from_hub(name)
+  if path.suffix or path.is_absolute() or name.startswith("."):
+    raise ValueError(
+      f"There is no file {name}; give a preset ({', '.join(PRESETS)}), a checkpoint "
+      "(*.safetensors), or a file on the hub as organisation/repository/file."
+    )
+  if name.count("/") == 1:
+    raise ValueError(
+      f"{name!r} names a repository on the hub, which may hold several checkpoints; "
+      f"name the file as well, as {name}/FILE.safetensors, or download it and give its "
+      "path."
+    )
+  raise ValueError(f"There is no preset or file called {name!r}; {suggestion(name)}")
+
+
+def _folder_refused(path: pathlib.Path) -> ValueError:
+  if (path / "model_index.json").is_file() or (path / "transformer").is_dir():
+    return ValueError(
+      f"{path} is a diffusers folder, which this version cannot read yet; give the "
+      "single-file checkpoint (*.safetensors) of the same release."
+    )
+  single = sorted(path.glob("*.safetensors"))
+  hint = f"; give one of its files, such as {single[0]}" if single else ""
+  return ValueError(f"{path} is a folder without {CHECKPOINT}{hint}.")
+
+
+def _from_hub(name: str) -> pathlib.Path:
+  """Downloads a file, or finds it in the hub's cache."""
+  organisation, repository, file = name.split("/")
+  repo = f"{organisation}/{repository}"
+  from huggingface_hub import hf_hub_download
+
+  try:
+    return pathlib.Path(hf_hub_download(repo, file))
+  except Exception as error:  # Network, permission or name: the remedy is the same.
+    raise ValueError(
+      f"{file} could not be fetched from the hub ({type(error).__name__}); download "
+      f"https://huggingface.co/{repo}/resolve/main/{file} on a machine with a network, "
+      "put it anywhere here, and give its path instead of the hub's name."
+    ) from None
+
+
+def _with_text_encoder(checkpoint: pathlib.Path, folder: pathlib.Path) -> Files:
+  """Finds encoder and tokenizer in a folder, or in the two folders inside it."""
+  nested = (folder / "text_encoder" / "config.json").is_file()
+  encoder = folder / "text_encoder" if nested else folder
+  if not (encoder / "config.json").is_file():
+    raise ValueError(
+      f"{folder} holds no text encoder: neither config.json nor text_encoder/ is "
+      "there; give the folder of a T5 v1.1 encoder in the Hugging Face layout, such as "
+      "a download of PixArt-alpha/PixArt-XL-2-1024-MS, or False for none."
+    )
+  for tokenizer in (folder / "tokenizer", encoder, encoder.parent / "tokenizer"):
+    if any((tokenizer / name).is_file() for name in _TOKENIZER_FILES):
+      return Files(checkpoint, encoder, tokenizer)
+  raise ValueError(
+    f"{folder} holds a text encoder and no tokenizer; put its spiece.model into "
+    f"{folder / 'tokenizer'}."
+  )

@@ -1,0 +1,147 @@
+"""A small random model and whole sampling runs, as data for several tests.
+
+Every random draw of a run is replaced by numbers made here from its name and shape, in
+the original as in ours, so that runs can be compared from end to end.
+"""
+
+import dataclasses
+import functools
+import zlib
+
+import jax
+import numpy as np
+
+from ltx_jax.config import (
+  Block,
+  ModelConfig,
+  SchedulerConfig,
+  TransformerConfig,
+  VAEConfig,
+)
+from ltx_jax.diffusion.conditioning import Condition
+from ltx_jax.diffusion.sampler import Sampling
+from ltx_jax.models import transformer, vae
+
+TRANSFORMER = TransformerConfig(
+  num_attention_heads=2,
+  attention_head_dim=12,
+  num_layers=2,
+  in_channels=6,
+  out_channels=6,
+  cross_attention_dim=24,
+  caption_channels=10,
+  positional_embedding_max_pos=(2, 60, 60),
+  causal_temporal_positioning=True,
+)
+VAE = VAEConfig(
+  latent_channels=6,
+  encoder_base_channels=8,
+  decoder_base_channels=8,
+  encoder_blocks=(
+    Block("res_x", 1),
+    Block("compress_all_res", multiplier=2),
+    Block("res_x", 1),
+  ),
+  decoder_blocks=(
+    Block("res_x", 1),
+    Block("compress_all", multiplier=2, residual=True),
+    Block("res_x", 1),
+  ),
+)
+SCHEDULERS = {
+  "linear_quadratic": SchedulerConfig(sampler="LinearQuadratic"),
+  "shifted": SchedulerConfig(shifting="SD3", target_shift_terminal=0.1),
+}
+WIDTH, HEIGHT, FRAMES, FPS = 40, 32, 5, 25.0
+CLIPS, TEXT_LENGTH = 2, 7
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One sampling run."""
+
+  scheduler: str
+  sampling: Sampling
+  strength: float | None = None
+
+
+RUNS = {
+  "text_to_video": Run("shifted", Sampling(steps=6, guidance=3.0)),
+  "unguided": Run("linear_quadratic", Sampling(steps=4, guidance=1.0)),
+  "image_to_video": Run(
+    "linear_quadratic", Sampling(steps=6, guidance=3.0, condition_noise=0.15), 1.0
+  ),
+  "soft_image": Run("shifted", Sampling(steps=7, guidance=2.5), 0.3),
+}
+
+
+def config(scheduler="linear_quadratic"):
+  return ModelConfig(TRANSFORMER, VAE, SCHEDULERS[scheduler], name="random")
+
+
+def _draw(path, leaf):
+  """Random everywhere, so that no zero-initialised parameter hides a mistake."""
+  name = jax.tree_util.keystr(path, simple=True, separator="/")
+  noise = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(leaf.shape)
+  if name.endswith("timestep_scale_multiplier"):
+    noise = np.full(leaf.shape, 1000.0)
+  elif name.endswith("kernel"):
+    noise *= np.prod(leaf.shape[-4:-1] if leaf.ndim >= 5 else leaf.shape[-2:-1]) ** -0.5
+  elif name.endswith(("_norm/scale", "per_channel_statistics/std")):
+    noise = np.exp(0.3 * noise)
+  else:
+    noise *= 0.3
+  if "decoder/conv_out" in name:
+    noise *= 0.3  # Or most pixels would lie outside [-1, 1] and be clipped.
+  return noise.astype(np.float32)
+
+
+@functools.cache
+def params():
+  key = jax.random.key(0)
+  inits = {
+    "transformer": lambda: transformer.init(TRANSFORMER, key),
+    "vae": lambda: vae.init_vae(key, VAE),
+  }
+  return {
+    part: jax.tree_util.tree_map_with_path(_draw, jax.eval_shape(init))
+    for part, init in inits.items()
+  }
+
+
+def texts():
+  """((text, mask) of the prompts, the same of one negative prompt)."""
+  rng = np.random.default_rng(3)
+  shape = (CLIPS + 1, TEXT_LENGTH, TRANSFORMER.caption_channels)
+  text = rng.standard_normal(shape).astype(np.float32)
+  mask = np.arange(TEXT_LENGTH) < np.array([[5], [7], [2]])
+  return (text[:CLIPS], mask[:CLIPS]), (text[CLIPS:], mask[CLIPS:])
+
+
+def image():
+  """One frame [1 H W 3] in [-1, 1]."""
+  rng = np.random.default_rng(4)
+  return rng.uniform(-1, 1, (1, HEIGHT, WIDTH, 3)).astype(np.float32)
+
+
+def draws(name, shape):
+  """Standard normal numbers that depend on name and shape alone."""
+  rng = np.random.default_rng(zlib.crc32(name.encode()))
+  return rng.standard_normal(shape).astype(np.float32)
+
+
+def denoise(model, run, **changes):
+  """Runs one of `RUNS` on our side, up to the latents."""
+  text, negative = texts()
+  given = () if run.strength is None else (Condition(image(), 0, run.strength),)
+  options = {
+    "width": WIDTH,
+    "height": HEIGHT,
+    "frames": FRAMES,
+    "fps": FPS,
+    "sampling": run.sampling,
+    "conditions": given,
+    "negative": negative,
+    "draws": draws,
+  }
+  return model.denoise(text, **(options | changes))
