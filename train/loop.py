@@ -130,13 +130,13 @@ def fit(
     NotFinite: where a metric is NaN or infinite, once the state is saved in
       `not_finite/`; the checkpoints stay those from before.
     Stopped: at SIGINT or SIGTERM, once the state is saved.
-    ValueError: where the folder's checkpoint is of another network or other data, the
-      mesh does not fit the devices, or an interval is not positive.
+    ValueError: where the folder's checkpoint is of another network or other data, or
+      of a longer run; the mesh does not fit the devices; an interval is not positive.
   """
   _check_output(run.output)
+  mesh = make_mesh(run.mesh)
   folder = Path(run.output.folder)
   folder.mkdir(parents=True, exist_ok=True)
-  mesh = make_mesh(run.mesh)
   with jax.set_mesh(mesh), _checkpoints(run, loader, "checkpoints") as checkpoints:
     key = jax.random.key(run.seed)
     target = sharding.abstract(jax.eval_shape(init, key), mesh, rules)
@@ -145,6 +145,11 @@ def fit(
       shardings = jax.tree.map(lambda leaf: leaf.sharding, target)
       state = jax.jit(init, out_shardings=shardings)(key)
     start = int(jax.device_get(state.step))
+    if start > run.steps:
+      raise ValueError(
+        f"The checkpoint in {checkpoints.folder} is at step {start}, beyond this run's "
+        f"{run.steps} steps. Take more --steps, or another --output.folder."
+      )
     write_text(folder / "config.json", json.dumps(config_json(run), indent=2) + "\n")
     with Report(folder, start=start, steps=run.steps) as report, _signals() as caught:
       report.say(_greeting(run, state.params, mesh, start))

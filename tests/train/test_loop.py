@@ -223,6 +223,11 @@ def test_refuses_another_network_and_another_optimizer(whole):
     train(run_in(whole[0], optimizer=muon))
 
 
+def test_refuses_a_checkpoint_of_a_longer_run(whole):
+  with pytest.raises(ValueError, match="is at step 12, beyond this run's 4 steps"):
+    train(run_in(whole[0], steps=4))
+
+
 def test_refuses_an_interval_of_nothing(tmp_path):
   with pytest.raises(ValueError, match=r"output.log_every is 0; it counts steps"):
     train(run_in(tmp_path, log_every=0))
