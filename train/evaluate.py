@@ -1,0 +1,430 @@
+"""Measures a model on the moving shapes; captions that were never trained on.
+
+    python -m train.evaluate reconstruction --model moving-shapes
+    python -m train.evaluate generation --model moving-shapes
+    python -m train.evaluate judge --blur 2 --noise 20
+
+`reconstruction` sends clips through the VAE (the posterior's mode, decoded at noise
+level 0) and, for comparison, through the best linear code of the same size.
+`generation` makes videos from captions, and from captions with a rendered first frame,
+and has the judge read the five words back from the pixels. `judge` puts the judge
+itself to the proof, on rendered clips with or without blur and noise.
+
+Each prints a table and writes NAME.json; the first two also draw contact sheets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import ltx_jax
+from ltx_jax.data import moving_shapes
+from ltx_jax.data.contact_sheet import contact_sheet
+from ltx_jax.metrics.linear_code import LinearCode, fit_linear_code
+from ltx_jax.metrics.psnr import psnr, psnr_inside
+from ltx_jax.metrics.shapes_judge import Judgement, judge
+from train.command_line import errors_in_words
+from train.reporting import write_text
+
+WORDS = ("color", "shape", "direction", "size", "background")
+SHOWN = 24  # Clips on a contact sheet at most.
+UNSEEN_SEED = 10**9  # Loaders draw 32-bit seeds; the captions differ in any case.
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What all three have in common.
+
+  Attributes:
+    frames: Of a clip, 8k + 1.
+    height: In pixels.
+    width: In pixels.
+    output: A folder; it is made where it does not exist.
+  """
+
+  frames: int = 25
+  height: int = 128
+  width: int = 128
+  output: Path = Path("runs/evaluation")
+
+  @property
+  def size(self) -> tuple[int, int, int]:
+    """(F, H, W)."""
+    return self.frames, self.height, self.width
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconstruction(Options):
+  """How well the VAE gives back clips that it never saw.
+
+  Attributes:
+    model: A preset, or a checkpoint's path.
+    clips: Of held-out captions.
+    fitted: Clips of trained captions that the linear code is fitted to; 0 for none.
+    batch: Clips that are encoded and decoded together.
+  """
+
+  model: str = "moving-shapes"
+  clips: int = 64
+  fitted: int = 256
+  batch: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation(Options):
+  """How often generated clips show what their captions say.
+
+  Attributes:
+    model: A preset, or a checkpoint's path.
+    prompts: Captions; none for a choice of the held-out ones.
+    seeds: Each prompt is generated with each of them; none for one seed a prompt.
+    clips: How many of the held-out captions are chosen.
+    conditioned: So many of the prompts are also generated from a rendered first frame.
+    steps: Denoising steps; None is the model's recipe.
+    guidance: Scale of classifier-free guidance; None is the model's recipe.
+    batch: Clips that are generated together.
+  """
+
+  model: str = "moving-shapes"
+  prompts: tuple[str, ...] = ()
+  seeds: tuple[int, ...] = ()
+  clips: int = 64
+  conditioned: int = 64
+  steps: int | None = None
+  guidance: float | None = None
+  batch: int = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge(Options):
+  """How often the judge is right about rendered clips.
+
+  Attributes:
+    clips: How many of the 768 captions are taken.
+    blur: Standard deviation of a Gaussian, in pixels.
+    noise: Standard deviation of noise that is added afterwards, of 255.
+  """
+
+  clips: int = 768
+  blur: float = 0.0
+  noise: float = 0.0
+
+
+def spread(captions: Sequence[str], count: int) -> list[str]:
+  """Returns `count` captions evenly spread over a list, from the start again if short.
+
+  Raises:
+    ValueError: where none is asked for.
+  """
+  if count < 1:
+    raise ValueError(f"At least 1 clip is needed, found {count}.")
+  stride = max(1.0, len(captions) / count)
+  return [captions[int(i * stride) % len(captions)] for i in range(count)]
+
+
+def decibels(figures: Sequence[float]) -> dict[str, float]:
+  """Sums up the PSNR of clips: their mean, that of their mean error, the lowest."""
+  with np.errstate(divide="ignore"):  # Clips without any error are infinitely good.
+    pooled = -10 * np.log10(np.mean(10 ** (-np.asarray(figures) / 10)))
+  return {"mean": np.mean(figures), "pooled": pooled, "lowest": np.min(figures)}
+
+
+def shares(agreements: Sequence[dict[str, bool]]) -> dict[str, float]:
+  """The share of clips in which each word is right, and in which all are."""
+  figures = {word: np.mean([a[word] for a in agreements]) for word in WORDS}
+  return figures | {"all five": np.mean([all(a.values()) for a in agreements])}
+
+
+def told_wrong(judgement: Judgement, caption: str) -> str:
+  """Says which words the judge read otherwise; "" where it agrees."""
+  agreement = judgement.agreement(caption)
+  words = [w for w in WORDS if not agreement[w]]
+  return ", ".join(f"{word} {getattr(judgement, word) or 'unclear'}" for word in words)
+
+
+# --- Reconstruction -------------------------------------------------------------------
+
+
+def reconstruct(model: Any, videos: np.ndarray) -> np.ndarray:
+  """uint8 [b F H W 3] through the VAE and back: float32 in [0, 255], not rounded."""
+  latents = model.encode(videos.astype(np.float32) / 127.5 - 1)
+  out = np.asarray(model.decode(latents, sigma=0.0, noise_scale=0.0), np.float32)
+  return np.clip(127.5 * (out + 1), 0, 255)
+
+
+def linear_code(model: Any, options: Reconstruction) -> LinearCode:
+  """The best linear code with the VAE's blocks and channels."""
+  vae = model.config.vae
+  captions = spread(moving_shapes.train_captions(), options.fitted)
+  clips = (
+    moving_shapes.clip(caption, i, *options.size)
+    for i, caption in enumerate(track(captions, "Fitting the linear code"))
+  )
+  factors = vae.latent_channels, vae.temporal_factor, vae.spatial_factor
+  return fit_linear_code(clips, *factors)
+
+
+def compare(
+  video: np.ndarray, results: dict[str, np.ndarray], caption: str, seed: int
+) -> dict[str, Any]:
+  """Measures reconstructions of one clip, by name."""
+  boxes = moving_shapes.bounding_boxes(caption, seed, *video.shape[:3])
+  record: dict[str, Any] = {"caption": caption, "seed": seed}
+  for name, result in results.items():
+    record[name] = {
+      "psnr": psnr(result, video, 255.0),
+      "inside": psnr_inside(result, video, boxes, 255.0),
+      "right": judge(result.round().astype(np.uint8)).agreement(caption),
+    }
+  return record
+
+
+def evaluate_reconstruction(model: Any, options: Reconstruction) -> dict[str, Any]:
+  """Returns the figures; writes the contact sheet.
+
+  PSNR is in decibels, over whole frames and inside the shape's bounding box.
+  """
+  captions = spread(moving_shapes.held_out_captions(), options.clips)
+  code = linear_code(model, options) if options.fitted else None
+  pairs = [(caption, UNSEEN_SEED + i) for i, caption in enumerate(captions)]
+  records, shown, labels = [], [], []
+  starts = range(0, len(captions), options.batch)
+  for start in track(starts, "Reconstructing", total=len(starts)):
+    chosen = pairs[start : start + options.batch]
+    videos = np.stack([moving_shapes.clip(c, s, *options.size) for c, s in chosen])
+    outputs = reconstruct(model, videos)
+    for (caption, seed), video, output in zip(chosen, videos, outputs, strict=True):
+      sides = {"VAE": output}
+      if code is not None:
+        sides["linear code"] = code.reconstruct(video)
+      record = compare(video, sides, caption, seed)
+      records.append(record)
+      shown += [video, *(side.round().astype(np.uint8) for side in sides.values())]
+      labels += [caption, *(f"{name}, {record[name]['psnr']:.1f} dB" for name in sides)]
+      del shown[SHOWN:], labels[SHOWN:]
+  path = options.output / "reconstruction.png"
+  contact_sheet(path, shown, labels, columns=len(sides) + 1, height=64)
+  results = {
+    name: {
+      "psnr": decibels([r[name]["psnr"] for r in records]),
+      "psnr inside the box": decibels([r[name]["inside"] for r in records]),
+      "judged right": shares([r[name]["right"] for r in records]),
+    }
+    for name in sides
+  }
+  return {"results": results, "clips": records}
+
+
+# --- Generation -----------------------------------------------------------------------
+
+
+def prompts_and_seeds(options: Generation) -> list[tuple[str, int]]:
+  """The clips to make.
+
+  Raises:
+    ValueError: where a prompt is not of the grammar, for it could not be judged.
+  """
+  held_out = moving_shapes.held_out_captions()
+  prompts = options.prompts or spread(held_out, options.clips)
+  captions = [str(moving_shapes.parse(prompt)) for prompt in prompts]
+  if options.seeds:
+    return [(caption, seed) for caption in captions for seed in options.seeds]
+  return [(caption, seed) for seed, caption in enumerate(captions)]
+
+
+def generate(
+  model: Any, pairs: Sequence[tuple[str, int]], options: Generation
+) -> Iterator[np.ndarray]:
+  """Yields a video for each prompt and seed."""
+  for start in range(0, len(pairs), options.batch):
+    prompts, seeds = zip(*pairs[start : start + options.batch], strict=True)
+    yield from model.generate(
+      list(prompts), seed=list(seeds), **_generate_options(options)
+    )
+
+
+def animate(
+  model: Any, pairs: Sequence[tuple[str, int]], options: Generation
+) -> Iterator[np.ndarray]:
+  """Yields a video for each prompt, from the first frame of the clip it describes."""
+  for caption, seed in pairs:
+    first = moving_shapes.clip(caption, seed, *options.size)[:1]
+    condition = ltx_jax.Condition(first, frame=0, strength=1.0)
+    yield model.generate(
+      caption, seed=seed, conditions=(condition,), **_generate_options(options)
+    )[0]
+
+
+def _generate_options(options: Generation) -> dict[str, Any]:
+  names = ("width", "height", "frames", "steps", "guidance")
+  return {name: getattr(options, name) for name in names}
+
+
+def _judged(
+  name: str, pairs: Sequence[tuple[str, int]], videos: Iterator[np.ndarray], out: Path
+) -> list[tuple[dict[str, Any], np.ndarray]]:
+  """Judges videos as they come, and writes their contact sheet."""
+  judged = []
+  for (caption, seed), video in zip(
+    pairs, track(videos, f"Generating, {name}", total=len(pairs)), strict=True
+  ):
+    judgement = judge(video)
+    record = {
+      "caption": caption,
+      "seed": seed,
+      "right": judgement.agreement(caption),
+      "wrong": told_wrong(judgement, caption),
+    }
+    judged.append((record, video))
+  wrong = [record["wrong"] for record, _ in judged[:SHOWN]]
+  contact_sheet(
+    out,
+    [video for _, video in judged[:SHOWN]],
+    [
+      f"{caption}{f' [{words}]' if words else ''}"
+      for (caption, _), words in zip(pairs, wrong, strict=False)
+    ],
+    marked=[bool(words) for words in wrong],
+    height=64,
+  )
+  return judged
+
+
+def evaluate_generation(model: Any, options: Generation) -> dict[str, Any]:
+  """Returns the share of clips with each word right, and the PSNR of given frames."""
+  pairs = prompts_and_seeds(options)
+  start = time.monotonic()
+  videos = generate(model, pairs, options)
+  judged = _judged("from text", pairs, videos, options.output / "generation.png")
+  records = [record for record, _ in judged]
+  results: dict[str, Any] = {
+    "from text": {
+      "judged right": shares([r["right"] for r in records]),
+      "seconds a clip": (time.monotonic() - start) / len(pairs),
+    }
+  }
+  out = {"results": results, "clips": records}
+  pairs = pairs[: options.conditioned]
+  if pairs:
+    name, path = "from a first frame", options.output / "first_frame.png"
+    given = _judged(name, pairs, animate(model, pairs, options), path)
+    for record, video in given:
+      clip = record["caption"], record["seed"], *options.size
+      reference = moving_shapes.clip(*clip)
+      record["first frame"] = psnr(video[:1], reference[:1], 255.0)
+      record["all frames"] = psnr(video, reference, 255.0)
+    records = [record for record, _ in given]
+    results[name] = {
+      "judged right": shares([r["right"] for r in records]),
+      "psnr of the first frame": decibels([r["first frame"] for r in records]),
+      "psnr of all frames": decibels([r["all frames"] for r in records]),
+    }
+    out["clips from a first frame"] = records
+  return out
+
+
+# --- The judge ------------------------------------------------------------------------
+
+
+def blurred(video: np.ndarray, sigma: float) -> np.ndarray:
+  """Convolves each frame of [F H W 3] with a Gaussian; edges are repeated."""
+  reach = int(3 * sigma + 1)
+  kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+  kernel = (kernel / kernel.sum()).astype(np.float32)
+  for axis in (1, 2):
+    padding = [(reach if a == axis else 0,) * 2 for a in range(4)]
+    padded = np.moveaxis(np.pad(video, padding, "edge"), axis, 0)
+    size = video.shape[axis]
+    rows = sum(w * padded[i : i + size] for i, w in enumerate(kernel))
+    video = np.moveaxis(rows, 0, axis)
+  return video
+
+
+def evaluate_judge(options: Judge) -> dict[str, Any]:
+  """Returns the share of rendered clips that the judge reads right."""
+  captions = spread(moving_shapes.captions(), options.clips)
+  agreements, figures, records = [], [], []
+  for seed, caption in enumerate(track(captions, "Judging rendered clips")):
+    clip = video = moving_shapes.clip(caption, seed, *options.size)
+    soft = blurred(clip.astype(np.float32), options.blur) if options.blur else clip
+    if options.blur or options.noise:
+      draws = np.random.default_rng(seed).standard_normal(clip.shape, np.float32)
+      video = np.clip(soft + options.noise * draws, 0, 255).round().astype(np.uint8)
+      figures.append(psnr(video, clip, 255.0))
+    judgement = judge(video)
+    agreements.append(judgement.agreement(caption))
+    words = told_wrong(judgement, caption)
+    if words:
+      records.append({"caption": caption, "seed": seed, "wrong": words})
+  results = {"judged right": shares(agreements)}
+  if figures:
+    results["psnr"] = decibels(figures)
+  return {"results": {"rendered clips": results}, "wrong": records}
+
+
+# --- The program ----------------------------------------------------------------------
+
+
+def rows_of(side: dict[str, Any]) -> dict[str, float]:
+  """Flattens {"psnr": {"mean": 30.0}} to {"psnr, mean": 30.0}."""
+  rows = {}
+  for name, value in side.items():
+    values = value if isinstance(value, dict) else {"": value}
+    rows |= {f"{name}, {key}" if key else name: x for key, x in values.items()}
+  return rows
+
+
+def table(results: dict[str, dict[str, Any]]) -> Table:
+  """Lays figures out, one a row and what they are of in the columns."""
+  sides = {name: rows_of(side) for name, side in results.items()}
+  out = Table("", *sides)
+  for row in dict.fromkeys(row for side in sides.values() for row in side):
+    style = "{:.1%}" if row.startswith("judged right") else "{:.2f}"
+    cells = [style.format(side[row]) if row in side else "" for side in sides.values()]
+    out.add_row(row, *cells)
+  return out
+
+
+_PROGRAMS = {
+  Reconstruction: lambda options: evaluate_reconstruction(
+    ltx_jax.load(options.model, text_encoder=False), options
+  ),
+  Generation: lambda options: evaluate_generation(ltx_jax.load(options.model), options),
+  Judge: evaluate_judge,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Runs what the command line says, prints a table and writes the files."""
+  options = tyro.cli(
+    Reconstruction | Generation | Judge,
+    args=argv,
+    prog="python -m train.evaluate",
+    description=__doc__,
+  )
+  name = type(options).__name__.lower()
+  with errors_in_words():
+    options.output.mkdir(parents=True, exist_ok=True)
+    outcome = _PROGRAMS[type(options)](options)
+    settings = dataclasses.asdict(options) | {"output": str(options.output)}
+    content = {"program": name, "settings": settings, **outcome}
+    path = options.output / f"{name}.json"
+    write_text(path, json.dumps(content, indent=2, default=float) + "\n")
+  console = Console()
+  console.print(table(outcome["results"]))
+  console.print(f"{path} has the figures of every clip.", highlight=False)
+
+
+if __name__ == "__main__":
+  main()
