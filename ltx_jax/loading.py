@@ -55,9 +55,8 @@ def load(
   if files.text_encoder is None:
     return LTXVideo(config, params, policy)
   put = None if place is None else lambda path, x: place(f"text_encoder/{path}", x)
-  params["text_encoder"], text_config = t5.load_t5(
-    files.text_encoder, policy.dtype, put
-  )
+  text_config, text_params = t5.load_t5(files.text_encoder, policy.dtype, put)
+  params["text_encoder"] = text_params
   config = dataclasses.replace(config, text_encoder=text_config)
   _check_same_text(config, files)
   return LTXVideo(config, params, policy, load_tokenizer(files.tokenizer))

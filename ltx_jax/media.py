@@ -59,7 +59,9 @@ def fit(item: Condition, canvas: Canvas) -> Condition:
   return dataclasses.replace(item, media=canvas.pad(media))
 
 
-def whole_positions(media: FloatFrames, temporal_factor: int) -> FloatFrames:
+def whole_positions(
+  media: FloatFrames, temporal_factor: int
+) -> Float32[np.ndarray, "_ H W 3"]:
   """Returns the first 8k + 1 frames, the longest clip that a VAE encodes."""
   kept = (len(media) - 1) // temporal_factor * temporal_factor + 1
   if kept < len(media):
@@ -103,7 +105,9 @@ def _checked(array: np.ndarray) -> FloatFrames:
   return array.astype(np.float32)
 
 
-def _cover_floats(array: FloatFrames, height: int, width: int) -> FloatFrames:
+def _cover_floats(
+  array: FloatFrames, height: int, width: int
+) -> Float32[np.ndarray, "F _ _ 3"]:
   """`data.video.cover` for floats: the same crop and filter, channel by channel."""
   rows, columns = array.shape[1:3]
   if (rows, columns) == (height, width):

@@ -263,7 +263,7 @@ class LTXVideo:
     fps: Scalar | None = None,
     steps: int | None = None,
     guidance: Scalar | None = None,
-    negative_prompt: str | None = None,
+    negative_prompt: str | NegativeText | None = None,
     conditions: Sequence[Condition] = (),
     seed: Seed = 0,
     sampling: Sampling | None = None,
@@ -279,7 +279,7 @@ class LTXVideo:
       fps: Frames a second.
       steps: Denoising steps.
       guidance: Scale of classifier-free guidance; 1 turns it off.
-      negative_prompt: What guidance leads away from.
+      negative_prompt: What guidance leads away from, or its encoded text.
       conditions: Images and clips that are given.
       seed: Video i draws from fold_in(key(seed), i); or one seed for each video.
       sampling: All other options; `steps` and `guidance` come before its own.
@@ -370,16 +370,18 @@ class LTXVideo:
   def _encode_prompts(
     self,
     prompt: str | Sequence[str] | EncodedText,
-    negative_prompt: str,
+    negative_prompt: str | NegativeText,
     sampling: Sampling,
-  ) -> tuple[EncodedText, EncodedText | None]:
+  ) -> tuple[EncodedText, NegativeText | None]:
     if isinstance(prompt, str):
       prompt = [prompt]
     encoded = len(prompt) == 2 and not isinstance(prompt[0], str)
     text = tuple(prompt) if encoded else self.encode_text(prompt)
     if not needs_unconditional(sampling.guidance):
       return text, None
-    return text, self.encode_text([negative_prompt])
+    if isinstance(negative_prompt, str):
+      negative_prompt = self.encode_text([negative_prompt])
+    return text, negative_prompt
 
   def _levels(self, sampling: Sampling, tokens: int) -> Levels:
     levels = sampling.levels(self.config.scheduler, tokens)

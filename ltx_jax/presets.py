@@ -76,4 +76,4 @@ def recipe_for(config: ModelConfig) -> Recipe:
   if config.allowed_inference_steps:
     sigmas = tuple(sorted(config.allowed_inference_steps, reverse=True))
     return Recipe(sampling=Sampling(sigmas=sigmas, guidance=1.0))
-  return Recipe(sampling=Sampling(steps=40, guidance=3.0))
+  return Recipe()

@@ -18,7 +18,7 @@ from ltx_jax.diffusion import sampler
 from ltx_jax.diffusion.latents import add_decode_noise
 from ltx_jax.models import text_encoder, transformer, vae
 from ltx_jax.platforms import Policy
-from ltx_jax.typing import Key, Latents, Params, Scalar, Text, TextMask, Video
+from ltx_jax.typing import AnyArray, Key, Latents, Params, Scalar, Text, TextMask, Video
 
 
 @functools.cache
@@ -57,9 +57,15 @@ def velocity(config: TransformerConfig, policy: Policy) -> Callable:
 
 @functools.cache
 def encode(config: VAEConfig, policy: Policy) -> Callable:
-  """Returns (params, video, noise) -> normalised latents; noise None gives the mode."""
+  """Returns (params, video, noise) -> normalised latents.
 
-  def program(params: Params, video: Video, noise: Latents | None) -> Latents:
+  The noise gives a sample of the posterior, None its mode. It may have more rows than
+  the video, which then gives as many samples.
+  """
+
+  def program(
+    params: Params, video: Video, noise: Float[AnyArray, "u f h w c"] | None
+  ) -> Float[AnyArray, "_ f h w c"]:
     mean, logvar = vae.encode_moments(params, config, policy, video)
     latents = mean if noise is None else mean + jnp.exp(0.5 * logvar) * noise
     return vae.normalize(params, latents)
