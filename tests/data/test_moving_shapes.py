@@ -127,13 +127,14 @@ def _distance(shape, y, x, r):
 def test_coverage_is_the_signed_distance(shape, size):
   caption = f"a {size} white {shape} moving left on a black background"
   words = moving_shapes.parse(caption)
-  (center,) = moving_shapes.centers(words, 5, 1, 48, 40)
-  y, x = np.mgrid[:48, :40] + 0.5
-  r = moving_shapes.radius(size, 48, 40)
-  distance = _distance(shape, y - center[0], x - center[1], r)
-  expected = 10 + 230 * np.clip(distance + 0.5, 0, 1)
-  video = moving_shapes.clip(caption, 5, 1, 48, 40)
-  np.testing.assert_allclose(video[0, :, :, 1], expected, atol=0.7)
+  y, x = np.mgrid[:48, :43] + 0.5
+  r = moving_shapes.radius(size, 48, 43)
+  for seed in (5, 6, 7):  # So that corners fall between pixels in several ways.
+    (center,) = moving_shapes.centers(words, seed, 1, 48, 43)
+    distance = _distance(shape, y - center[0], x - center[1], r)
+    expected = 10 + 230 * np.clip(distance + 0.5, 0, 1)
+    video = moving_shapes.clip(caption, seed, 1, 48, 43)
+    np.testing.assert_allclose(video[0, :, :, 1], expected, atol=0.7)
 
 
 def test_colors_and_background():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ltx_jax.data import moving_shapes
+from ltx_jax.metrics import shapes_judge
 from ltx_jax.metrics.shapes_judge import Judgement, judge
 
 CAPTION = "a small purple triangle moving up on a brown background"
@@ -103,6 +104,18 @@ def test_every_other_caption_is_told_apart():
     other = dataclasses.asdict(moving_shapes.parse(caption))
     expected = {name: words[name] == other[name] for name in words}
     assert judgement.agreement(caption) == expected
+
+
+@pytest.mark.parametrize("shape", moving_shapes.SHAPES)
+def test_a_shape_fits_its_own_outline_by_far_the_best(shape):
+  caption = f"a large white {shape} moving up on a black background"
+  cover = (moving_shapes.clip(caption, 0, 1, 128, 128)[0, ..., 0] - 10.0) / 230
+  mask = cover > 0.5
+  rows, columns = np.nonzero(mask)
+  centroid = float(rows.mean() + 0.5), float(columns.mean() + 0.5)
+  misfits = shapes_judge._misfits(cover, float(mask.sum()), *centroid)
+  own = misfits.pop(shape)
+  assert own < 0.02 and min(misfits.values()) > 8 * own
 
 
 def test_words_of_a_judgement():
