@@ -1,0 +1,98 @@
+"""Draws the curves of training runs as one picture.
+
+    python -m train.curves runs/vae runs/transformer --output docs/images/curves.png
+
+Every run is a row, every metric a panel: faint the logged values, strong their running
+mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import matplotlib
+import numpy as np
+import tyro
+from jaxtyping import Float
+
+from train.command_line import errors_in_words
+
+_SHOWN = ("loss", "psnr", "wavelet", "kl", "latent_std_max", "grad_norm")
+_SMOOTHED_OVER = 9
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What is drawn.
+
+  Attributes:
+    runs: Folders of runs, each with a metrics.jsonl.
+    output: A .png file.
+  """
+
+  runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+  output: Path = Path("curves.png")
+
+
+def read_metrics(run: Path) -> list[dict[str, float]]:
+  """Reads the logged rows of a run.
+
+  Raises:
+    ValueError: where the folder has none.
+  """
+  path = run / "metrics.jsonl"
+  if not path.is_file():
+    raise ValueError(f"{run} is not the folder of a run: it has no metrics.jsonl.")
+  return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def running_mean(values: Float[np.ndarray, "s"]) -> Float[np.ndarray, "s"]:
+  """Averages each value with its neighbours, with fewer of them near the ends."""
+  kernel = np.ones(min(_SMOOTHED_OVER, len(values)))
+  total = np.convolve(values, kernel, mode="same")
+  return total / np.convolve(np.ones(len(values)), kernel, mode="same")
+
+
+def draw(runs: Sequence[Path], output: Path) -> None:
+  """Writes the picture."""
+  matplotlib.use("Agg")
+  from matplotlib import pyplot
+
+  rows = [read_metrics(run) for run in runs]
+  shown = [[name for name in _SHOWN if name in logged[-1]] for logged in rows]
+  columns = max(map(len, shown))
+  figure, axes = pyplot.subplots(
+    len(rows), columns, figsize=(3.2 * columns, 2.6 * len(rows)), squeeze=False
+  )
+  for run, logged, names, line in zip(runs, rows, shown, axes, strict=True):
+    for axis, name in zip(line, names, strict=False):
+      points = [(row["step"], row[name]) for row in logged if name in row]
+      steps, values = np.array(points).T
+      axis.plot(steps, values, color="tab:blue", alpha=0.25)
+      axis.plot(steps, running_mean(values), color="tab:blue")
+      if name in ("loss", "wavelet", "grad_norm"):
+        axis.set_yscale("log")
+      axis.set_title(f"{run.name}: {name}", fontsize=9)
+      axis.tick_params(labelsize=7)
+      axis.grid(alpha=0.3)
+    for axis in line[len(names) :]:
+      axis.axis("off")
+  figure.tight_layout()
+  output.parent.mkdir(parents=True, exist_ok=True)
+  figure.savefig(output, dpi=90)
+
+
+def main() -> None:
+  """Draws what the command line asks for."""
+  options = tyro.cli(Options, description=__doc__, prog="python -m train.curves")
+  with errors_in_words():
+    draw(options.runs, options.output)
+    print(f"Wrote {options.output}")
+
+
+if __name__ == "__main__":
+  main()
