@@ -104,7 +104,11 @@ class VAELossConfig:
 
 @dataclasses.dataclass(frozen=True)
 class VAERun:
-  """Everything `train/vae.py` needs."""
+  """Everything `train/vae.py` needs.
+
+  Attributes:
+    init_from: A checkpoint whose VAE the run starts from; empty for random parameters.
+  """
 
   vae: VAEConfig
   stages: tuple[Stage, ...]
@@ -112,6 +116,7 @@ class VAERun:
   optimizer: OptimizerConfig = OptimizerConfig()
   mesh: MeshConfig = MeshConfig()
   output: OutputConfig = OutputConfig()
+  init_from: str = ""
   dtype: Literal["float32", "bfloat16"] = "float32"
   seed: int = 0
 
@@ -148,6 +153,8 @@ class TransformerRun:
     text_folder: Holds `tokenizer/` and, where it is frozen, `text_encoder/`.
     text_encoder: `trained` jointly with the transformer, or `frozen`.
     variants: Renderings of each caption and bucket that are encoded once and kept.
+    init_from: A model's folder to start from (`model.safetensors`, and `text_encoder/`
+      where that is trained); empty for random parameters.
   """
 
   transformer: TransformerConfig
@@ -163,6 +170,7 @@ class TransformerRun:
   mesh: MeshConfig = MeshConfig()
   output: OutputConfig = OutputConfig()
   variants: int = 8
+  init_from: str = ""
   fps: float = 24.0
   dtype: Literal["float32", "bfloat16"] = "float32"
   seed: int = 0

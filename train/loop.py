@@ -107,6 +107,7 @@ def fit(
   loader: Loader,
   rules: sharding.Rules,
   pictures: Pictures | None = None,
+  warm_start: Callable[[TrainState], TrainState] | None = None,
 ) -> TrainState:
   """Trains to `run.steps`, from the newest complete checkpoint if there is one.
 
@@ -122,6 +123,8 @@ def fit(
     rules: Sharding table for parameters, average and optimiser state.
     pictures: Makes uint8 images [H W 3] by name, every `sample_every` steps and at the
       end.
+    warm_start: Replaces what it likes of the first state, e.g. the parameters by those
+      of a checkpoint; not called where the run resumes.
 
   Returns:
     The state after the last step.
@@ -144,6 +147,9 @@ def fit(
     if state is None:
       shardings = jax.tree.map(lambda leaf: leaf.sharding, target)
       state = jax.jit(init, out_shardings=shardings)(key)
+      if warm_start is not None:
+        # A warm start may bring host arrays; they go where the first ones were.
+        state = jax.tree.map(jax.device_put, warm_start(state), shardings)
     start = int(jax.device_get(state.step))
     if start > run.steps:
       raise ValueError(
@@ -155,6 +161,24 @@ def fit(
       report.say(_greeting(run, state.params, mesh, start))
       loop = _Loop(run, loader, mesh, pictures, checkpoints, report, caught)
       return loop.run_from(state, start, compile_update(update, target, mesh))
+
+
+def check_same_network(part: str, found: Any, asked: Any, source: str) -> None:
+  """Refuses to start a run from a checkpoint of another network, naming what differs.
+
+  Configs are compared without the keys that this code does not use.
+
+  Raises:
+    ValueError: with the first fields that differ.
+  """
+  a, b = dataclasses.asdict(found), dataclasses.asdict(asked)
+  differing = [k for k in a if k != "extra" and a[k] != b[k]]
+  if differing:
+    words = "; ".join(f"{k} is {a[k]} there and {b[k]} here" for k in differing[:3])
+    raise ValueError(
+      f"The {part} in {source} is another network than this run's: {words}. Name a "
+      "checkpoint of the same config, or leave --init-from empty."
+    )
 
 
 def compile_update(

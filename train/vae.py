@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ltx_jax import optim
-from ltx_jax.checkpoints.lightricks import save_checkpoint
+from ltx_jax.checkpoints.lightricks import load_checkpoint, save_checkpoint
 from ltx_jax.config import ModelConfig, SchedulerConfig
 from ltx_jax.data.loader import moving_shapes_loader
 from ltx_jax.losses.reconstruction import kl_divergence, mse, psnr
@@ -34,7 +34,7 @@ from ltx_jax.platforms import Policy, policy_for
 from ltx_jax.run_config import Bucket, VAELossConfig, VAERun
 from ltx_jax.typing import Key, Params
 from train import command_line, loop
-from train.loop import Metrics, TrainState
+from train.loop import Metrics, TrainState, check_same_network
 
 STD_RANGE = (0.3, 3.0)
 """Where the latents' standard deviations should stay; a drift is said in the log."""
@@ -212,6 +212,30 @@ def make_pictures(run: VAERun, policy: Policy) -> loop.Pictures:
   return pictures
 
 
+def warm_start(run: VAERun) -> Callable[[TrainState], TrainState] | None:
+  """Returns what puts the VAE of `run.init_from` into a first state, if one is named.
+
+  Raises:
+    ValueError: where that checkpoint's VAE is another network.
+  """
+  if not run.init_from:
+    return None
+  config, params = load_checkpoint(run.init_from, "float32", parts=("vae",))
+  check_same_network("vae", config.vae, run.vae, run.init_from)
+  weights = params["vae"]
+  stats = weights.pop("per_channel_statistics")
+  mean_square = jnp.square(stats["mean"]) + jnp.square(stats["std"])
+
+  def start(state: TrainState) -> TrainState:
+    return state._replace(
+      params=weights,
+      ema=jax.tree.map(jnp.copy, weights) if state.ema else {},
+      extra={"mean": stats["mean"], "mean_square": mean_square},
+    )
+
+  return start
+
+
 def export(run: VAERun, state: TrainState) -> Path:
   """Writes the VAE in the released single-file layout and returns its path."""
   path = Path(run.output.folder) / "vae.safetensors"
@@ -224,7 +248,7 @@ def export(run: VAERun, state: TrainState) -> Path:
 def main() -> None:
   """Trains, or goes on training, and writes the checkpoint."""
   run = command_line.parse(VAERun, "vae", __doc__)
-  policy = policy_for(jax.default_backend())
+  policy = policy_for(jax.default_backend()).in_dtype(run.dtype)
   with command_line.errors_in_words():
     state = loop.fit(
       run,
@@ -233,6 +257,7 @@ def main() -> None:
       loader=moving_shapes_loader(run.stages, run.seed, tokens_of(run)),
       rules=VAE_RULES,
       pictures=make_pictures(run, policy),
+      warm_start=warm_start(run),
     )
     print(f"Wrote {export(run, state)}")
 
