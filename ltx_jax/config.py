@@ -200,6 +200,11 @@ class Block:
 
   def __post_init__(self):
     _require("A VAE block", "name", self.name, BLOCK_NAMES)
+    if (self.name == "attn_res_x") != (self.attention_head_dim is not None):
+      raise ValueError(
+        f"VAE block {self.name!r} has attention_head_dim = {self.attention_head_dim}; "
+        "'attn_res_x' blocks, and no others, take one."
+      )
 
   @classmethod
   def from_metadata(cls, entry: Any) -> Block:

@@ -15,7 +15,9 @@ then the two of a pair; the d mod 6 channels that are left come first and do not
 
 The angles of (1) reach 15708 rad, where neighbouring float32 numbers lie 1e-3 apart:
 how the frequencies are rounded shows in the result. They are therefore made on the
-host, by a recipe that agrees with `torch.linspace` and `torch.pow`.
+host, from the very exponents of `torch.linspace`, by a power rounded once. The
+original's own power rounds about one in a hundred the other way, differently from one
+kind of processor to the next: there its tables and ours lie up to 2e-4 apart.
 
 Source: LTX-Video (arXiv:2501.00103), section on the transformer; RoFormer
 (arXiv:2104.09864).
@@ -25,12 +27,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ltx_jax.config import TransformerConfig
-from ltx_jax.typing import Coords
+from ltx_jax.typing import AnyArray
+
+Positions = Float[AnyArray, "#b n 3"]
+"""`Coords`, or [1 n 3] where all clips share them."""
 
 
 class RopeTables(NamedTuple):
@@ -85,7 +91,7 @@ def frequencies(config: TransformerConfig) -> Float[np.ndarray, "k"]:
   return make(config.width, config.positional_embedding_theta)
 
 
-def rope_tables(coords: Coords, config: TransformerConfig) -> RopeTables:
+def rope_tables(coords: Positions, config: TransformerConfig) -> RopeTables:
   """Returns the float32 tables of the tokens at `coords`.
 
   Pass coordinates [1 n 3] where all clips share them: one table then serves the batch.
@@ -93,8 +99,13 @@ def rope_tables(coords: Coords, config: TransformerConfig) -> RopeTables:
   Raises:
     ValueError: where the transformer's width is odd.
   """
-  largest = np.asarray(config.positional_embedding_max_pos, np.float32)
-  fraction = jnp.asarray(coords, jnp.float32) / largest
+  coords = jnp.asarray(coords, jnp.float32)
+  largest = jnp.asarray(config.positional_embedding_max_pos, jnp.float32)
+  # Behind a barrier, or the compiler sees that a few numbers divide all coordinates and
+  # multiplies by their rounded inverse instead: errors of 1e-3 in the tables.
+  fraction = coords / jax.lax.optimization_barrier(
+    jnp.broadcast_to(largest, coords.shape)
+  )
   position = _POSITIONS[config.rope_spacing](fraction)
   angle = frequencies(config)[:, None] * position[..., None, :]  # b n k 3
   angle = angle.reshape(*angle.shape[:2], -1)  # b n 3k

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ltx_jax.config import TransformerConfig
-from ltx_jax.models.rope import RopeTables, rope_tables
+from ltx_jax.models.rope import Positions, RopeTables, rope_tables
 from ltx_jax.models.transformer_layers import (
   XAVIER,
   ZEROS,
@@ -40,7 +40,6 @@ from ltx_jax.models.transformer_layers import (
 )
 from ltx_jax.platforms import CPU, Policy
 from ltx_jax.typing import (
-  Coords,
   Key,
   NoiseLevels,
   Params,
@@ -50,6 +49,9 @@ from ltx_jax.typing import (
   Tokens,
   VelocityFn,
 )
+
+Velocity = Float[Array, "b n channels"]
+"""Of `config.out_channels` channels, in every release as many as the tokens have."""
 
 MASK_BIAS = -10000.0
 """Added to the logits of padding. Finite: text that is all padding is averaged over."""
@@ -115,6 +117,7 @@ class Transformer(nn.Module):
       split_rngs={"params": True},
       in_axes=in_axes,
       length=self.config.num_layers,
+      unroll=self.config.num_layers if self.policy.unroll else 1,
     )
 
   def text_state(self, text: Text, mask: TextMask) -> TextState:
@@ -130,7 +133,7 @@ class Transformer(nn.Module):
 
   def denoise(
     self, tokens: Tokens, rope: RopeTables, text: TextState, sigma: Sigma
-  ) -> Tokens:
+  ) -> Velocity:
     """Returns the float32 velocity of the tokens.
 
     Args:
@@ -164,8 +167,8 @@ class Transformer(nn.Module):
     return self.proj_out(x).astype(jnp.float32)  # b n c
 
   def __call__(
-    self, tokens: Tokens, coords: Coords, text: Text, mask: TextMask, sigma: Sigma
-  ) -> Tokens:
+    self, tokens: Tokens, coords: Positions, text: Text, mask: TextMask, sigma: Sigma
+  ) -> Velocity:
     """Returns the float32 velocity v = noise - x0.
 
     Args:
@@ -237,9 +240,9 @@ def denoiser(config: TransformerConfig, policy: Policy) -> Callable:
     params: Params,
     text: TextState,
     tokens: Tokens,
-    coords: Coords | RopeTables,
+    coords: Positions | RopeTables,
     sigma: Sigma,
-  ) -> Tokens:
+  ) -> Velocity:
     known = isinstance(coords, RopeTables)
     rope = coords if known else rope_tables(coords, config)
     return module.apply({"params": params}, tokens, rope, text, sigma, method="denoise")

@@ -3,9 +3,10 @@
     encoder   pixels -> patches -> [blocks] -> (mean, log-variance)
     decoder   latents, sigma -> [blocks] -> patches -> pixels
 
-The encoder is causal: latent frame 0 sees pixel frame 0 alone, latent frame k the frames
-up to 8k. An image is a video of one frame. The decoder also takes the last denoising
-step: it is told the noise level sigma of its latents and returns clean pixels,
+The encoder is causal: latent frame 0 sees pixel frame 0 alone, latent frame k the
+frames up to 8k. An image is a video of one frame. The decoder also takes the last
+denoising step: it is told the noise level sigma of its latents and returns clean
+pixels,
 
     x0 = D((1 - sigma) z + sigma noise, sigma).
 
@@ -14,6 +15,8 @@ paper, section on the Video-VAE; the PyTorch original's `causal_video_autoencode
 """
 
 from __future__ import annotations
+
+import dataclasses
 
 import flax.linen as nn
 import jax
@@ -33,14 +36,12 @@ from ltx_jax.models.vae_layers import (
   unpatchify,
 )
 from ltx_jax.platforms import CPU, Policy
-from ltx_jax.typing import Key, Params
+from ltx_jax.typing import AnyArray, Key, Latents, Params, Video
 
 _STRIDES = {"time": (2, 1, 1), "space": (1, 2, 2), "all": (2, 2, 2)}
 _MIN_LOGVAR, _MAX_LOGVAR = -30.0, 20.0
 _BATCH_NORM_EPS = 1e-5
 _TIMESTEP_SCALE = 1000.0
-
-Embedding = Float[Array, "b e"]
 
 
 class ResStage(nn.Module):
@@ -90,11 +91,15 @@ class ResStage(nn.Module):
     return layers(resnet, x, embedding, keys)[0]
 
 
-def _downsample(block: Block, c: int, config: VAEConfig, policy: Policy, name: str):
+def _downsample(
+  block: Block, c: int, config: VAEConfig, policy: Policy, name: str
+) -> tuple[nn.Module, int]:
   """The encoder's module for one entry of the block list, and its channels."""
   grown = c * (block.multiplier or 2)
   if block.name == "res_x":
-    return ResStage(block, c, config, policy, True, name=name), c
+    # Noise is the decoder's alone, also where both share one list.
+    plain = dataclasses.replace(block, inject_noise=False)
+    return ResStage(plain, c, config, policy, True, name=name), c
   if block.name == "res_x_y":
     return ResnetBlock(grown, config, policy, True, name=name), grown
   if block.name == "attn_res_x":
@@ -109,7 +114,12 @@ def _downsample(block: Block, c: int, config: VAEConfig, policy: Policy, name: s
 
 
 class Encoder(nn.Module):
-  """Pixels to moments: `config.moment_channels` channels, before expansion."""
+  """Pixels in [-1, 1] to moments: `config.moment_channels`, before expansion.
+
+  Raises:
+    ValueError: naming a block that an encoder does not have, or whose channels do not
+      fit.
+  """
 
   config: VAEConfig
   policy: Policy
@@ -139,7 +149,12 @@ def _top_channels(config: VAEConfig) -> int:
 
 
 class Decoder(nn.Module):
-  """Latents at noise level sigma to pixels."""
+  """Latents at noise level sigma to pixels, about [-1, 1].
+
+  Raises:
+    ValueError: naming a block that a decoder does not have, whose channels do not fit,
+      or that the PyTorch original runs otherwise than its options say.
+  """
 
   config: VAEConfig
   policy: Policy
@@ -187,17 +202,13 @@ class Decoder(nn.Module):
       conditioned = config.timestep_conditioning
       stage = ResStage(block, c, *shared, conditioned, name=name)
       return stage(x, scaled_sigma, key), c
+    _check_decoder_block(block)
     if block.name == "res_x_y":
       c = c // (block.multiplier or 2)
       resnet = ResnetBlock(c, *shared, inject_noise=block.inject_noise, name=name)
       return resnet(x, None, key), c
     if block.name == "compress_all":
       c = c // (block.multiplier or 1)
-    elif block.residual:
-      raise ValueError(
-        f"The decoder's block {block.name!r} has residual = True; the PyTorch original "
-        "ignores it but in 'compress_all' and would decode other videos."
-      )
     strides = _STRIDES[block.name.split("_")[1]]
     up = DepthToSpaceUpsample(c, *shared, strides, block.residual, name=name)
     return up(x), c
@@ -213,6 +224,25 @@ class Decoder(nn.Module):
     ada = table + embedder(scaled_sigma).astype(jnp.float32).reshape(-1, 2, c)
     shift, scale = jnp.split(ada.astype(x.dtype)[:, :, None, None, None], 2, axis=1)
     return x * (1 + scale[:, 0]) + shift[:, 0]
+
+
+def _check_decoder_block(block: Block) -> None:
+  if block.name not in ("res_x_y", "compress_time", "compress_space", "compress_all"):
+    raise ValueError(
+      f"A decoder has no {block.name!r} blocks; use 'compress_time', 'compress_space' "
+      "or 'compress_all'."
+    )
+  if block.residual and block.name != "compress_all":
+    raise ValueError(
+      f"The decoder's block {block.name!r} has residual = True; the PyTorch original "
+      "ignores it but in 'compress_all' and would decode other videos."
+    )
+  if block.name == "res_x_y" and block.inject_noise and block.multiplier != 1:
+    raise ValueError(
+      f"The decoder's block 'res_x_y' has inject_noise = True and multiplier = "
+      f"{block.multiplier or 2}; the PyTorch original fails there. Noise needs "
+      "multiplier = 1."
+    )
 
 
 def expand_moments(
@@ -235,7 +265,11 @@ def expand_moments(
 
 
 def init_vae(key: Key, config: VAEConfig) -> Params:
-  """Draws the parameters of a VAE for training, with mean 0 and std 1 as statistics."""
+  """Draws the parameters of a VAE for training, with mean 0 and std 1 as statistics.
+
+  Raises:
+    ValueError: where a block does not fit where it stands, as `Encoder` and `Decoder`.
+  """
   key_encoder, key_decoder, key_quant = jax.random.split(key, 3)
   size, p = config.spatial_factor, config.temporal_factor
   c = config.latent_channels
@@ -265,18 +299,20 @@ def _pointwise(x: Array, params: Params) -> Array:
 
 
 def encode_moments(
-  params: Params, config: VAEConfig, policy: Policy, video: Float[Array, "b F H W 3"]
+  params: Params, config: VAEConfig, policy: Policy, video: Video
 ) -> tuple[Float[Array, "b f h w c"], Float[Array, "b f h w c"]]:
   """Returns mean and log-variance of the posterior, un-normalised, in float32.
 
   Args:
-    video: In [-1, 1]; 8k + 1 frames, height and width multiples of 32.
+    video: In [-1, 1]; 8k + 1 frames, height and width multiples of 32, or what the
+      config's block list makes of these.
 
   Raises:
     ValueError: naming the size, where it is none of these.
   """
   _check_video(video.shape, config)
-  moments = Encoder(config, policy).apply({"params": params["encoder"]}, video)
+  variables = {"params": params["encoder"]}
+  moments = Encoder(config, policy).apply(variables, jnp.asarray(video))
   moments = expand_moments(moments.astype(jnp.float32), config)
   if config.use_quant_conv:
     moments = _pointwise(moments, params["quant_conv"])
@@ -297,17 +333,13 @@ def _check_video(shape: tuple[int, ...], config: VAEConfig) -> None:
     )
 
 
-def normalize(
-  params: Params, latents: Float[Array, "b f h w c"]
-) -> Float[Array, "b f h w c"]:
+def normalize(params: Params, latents: Latents) -> Float[Array, "b f h w c"]:
   """(z - mean) / std with the checkpoint's per-channel statistics."""
   statistics = params["per_channel_statistics"]
   return (latents - statistics["mean"]) / statistics["std"]
 
 
-def unnormalize(
-  params: Params, latents: Float[Array, "b f h w c"]
-) -> Float[Array, "b f h w c"]:
+def unnormalize(params: Params, latents: Latents) -> Float[Array, "b f h w c"]:
   """The inverse of `normalize`."""
   statistics = params["per_channel_statistics"]
   return latents * statistics["std"] + statistics["mean"]
@@ -317,8 +349,8 @@ def decode(
   params: Params,
   config: VAEConfig,
   policy: Policy,
-  latents: Float[Array, "b f h w c"],
-  sigma: Float[Array, "b"],
+  latents: Latents,
+  sigma: Float[AnyArray, "b"],
   key: Key | None = None,
 ) -> Float[Array, "b F H W 3"]:
   """Decodes un-normalised latents to pixels, about [-1, 1], in float32.
@@ -327,13 +359,21 @@ def decode(
     latents: At noise level `sigma`.
     sigma: In [0, 1]; ignored by a VAE without timestep conditioning.
     key: For injected noise; None injects none.
+
+  Raises:
+    ValueError: where the latents' channels are not the config's.
   """
+  if latents.shape[-1] != config.latent_channels:
+    raise ValueError(
+      f"Latents of {latents.shape[-1]} channels cannot be decoded; this VAE has "
+      f"{config.latent_channels}."
+    )
   if config.normalize_latent_channels:
     norm = params["latent_norm_out"]
     latents = latents * jnp.sqrt(norm["var"] + _BATCH_NORM_EPS) + norm["mean"]
   if config.use_quant_conv:
     latents = _pointwise(latents, params["post_quant_conv"])
-  decoder = Decoder(config, policy)
+  latents = jnp.asarray(latents, policy.dtype)
   variables = {"params": params["decoder"]}
-  video = decoder.apply(variables, latents.astype(policy.dtype), sigma, key)
+  video = Decoder(config, policy).apply(variables, latents, jnp.asarray(sigma), key)
   return video.astype(jnp.float32)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import flax.linen as nn
-import jax
 from jaxtyping import Array, Float
 
+from ltx_jax.models.attention import attend
 from ltx_jax.platforms import Policy
 
 _QK_NORM_EPS = 1e-5
@@ -36,9 +36,10 @@ class AttentionBlock(nn.Module):
     def heads(t: Array) -> Array:
       return t.reshape(b, f * h * w, c // self.head_dim, self.head_dim)
 
-    norm = dict(epsilon=_QK_NORM_EPS, dtype=self.policy.dtype)
+    norm = {"epsilon": _QK_NORM_EPS, "dtype": self.policy.dtype}
     q = heads(nn.RMSNorm(**norm, name="q_norm")(project("to_q")))
     k = heads(nn.RMSNorm(**norm, name="k_norm")(project("to_k")))
-    out = jax.nn.dot_product_attention(q, k, heads(project("to_v")))
+    v = heads(project("to_v"))
+    out = attend(q, k, v, None, self.policy.attention)
     out = nn.Dense(c, dtype=self.policy.dtype, name="to_out")(out.reshape(b, -1, c))
     return x + out.reshape(x.shape)

@@ -4,7 +4,8 @@ Residual blocks with pixel norm, conditioned on the noise level by adaptive scal
 shift and roughened by injected noise; down-sampling by moving space and time into
 channels; up-sampling by moving them back. Shapes are b f h w c.
 
-Source: paper, section on the Video-VAE; the PyTorch original's `causal_video_autoencoder`.
+Source: paper, section on the Video-VAE; the PyTorch original's
+`causal_video_autoencoder`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _kernel_init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal
 
 
 class CausalConv(nn.Module):
-  """A convolution of size 3 (see `models.convolution`)."""
+  """A convolution of size 3 with padding and bias (see `models.convolution`)."""
 
   features: int
   config: VAEConfig
@@ -77,13 +78,21 @@ class LayerNorm(nn.Module):
 
 
 class GroupNorm(nn.Module):
-  """Normalises over time, space and a 32nd of the channels, with scale and bias."""
+  """Normalises over time, space and a 32nd of the channels, with scale and bias.
+
+  Raises:
+    ValueError: where the channels are no multiple of 32.
+  """
 
   policy: Policy
 
   @nn.compact
   def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h w c"]:
     b, f, h, w, c = x.shape
+    if c % _GROUPS:
+      raise ValueError(
+        f"'group_norm' meets {c} channels; they must be a multiple of {_GROUPS}."
+      )
     scale = self.param("scale", nn.initializers.ones, (c,))
     bias = self.param("bias", nn.initializers.zeros, (c,))
     g = x.astype(jnp.float32).reshape(b, f * h * w, _GROUPS, c // _GROUPS)
@@ -160,7 +169,8 @@ class ResnetBlock(nn.Module):
       name=name,
     )
 
-  def _modulation(self, c: int, embedding: Array | None) -> tuple:
+  def _modulation(self, c: int, embedding: Array | None) -> tuple[Array | float, ...]:
+    """shift and scale of the first and of the second norm, each b 1 1 1 c."""
     if not self.conditioned:
       return 0.0, 0.0, 0.0, 0.0
     init = nn.initializers.normal(1 / math.sqrt(c))
@@ -191,8 +201,8 @@ class ResnetBlock(nn.Module):
 def patchify(video: Float[Array, "b F H W c"], p: int) -> Float[Array, "b F h w k"]:
   """Moves p x p pixels into channels ordered (c, x offset, y offset).
 
-  The x offset varies slower than the y offset, the other way round than usual; so it
-  is in the original.
+  H and W are multiples of p. The x offset varies slower than the y offset, the other
+  way round than usual; so it is in the original.
   """
   b, f, height, width, c = video.shape
   x = video.reshape(b, f, height // p, p, width // p, p, c)
@@ -211,7 +221,10 @@ def unpatchify(x: Float[Array, "b F h w k"], p: int) -> Float[Array, "b F H W c"
 def space_to_depth(
   x: Float[Array, "b F H W c"], strides: Strides
 ) -> Float[Array, "b f h w k"]:
-  """Moves blocks of time and space into channels ordered (c, t, y, x)."""
+  """Moves blocks of time and space into channels ordered (c, t, y, x).
+
+  F, H and W are multiples of the strides.
+  """
   b, f, h, w, c = x.shape
   p, q, r = strides
   x = x.reshape(b, f // p, p, h // q, q, w // r, r, c)
@@ -249,7 +262,12 @@ class Downsample(nn.Module):
 
 
 class SpaceToDepthDownsample(nn.Module):
-  """Convolution and space-to-depth, plus the group means of the input's own."""
+  """Convolution and space-to-depth, plus the group means of the input's own.
+
+  Raises:
+    ValueError: where `features` cannot be cut into the blocks' positions, or the
+      input's own channels not into groups.
+  """
 
   features: int
   config: VAEConfig
@@ -259,17 +277,30 @@ class SpaceToDepthDownsample(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "b F H W c"]) -> Float[Array, "b f h w o"]:
+    volume = math.prod(self.strides)
+    if self.features % volume or x.shape[-1] * volume % self.features:
+      raise ValueError(
+        f"A residual compress block from {x.shape[-1]} to {self.features} channels "
+        f"over {volume} positions does not work out; {self.features} must be a "
+        f"multiple of {volume} and divide {x.shape[-1] * volume}."
+      )
     if self.strides[0] == 2:  # 8k + 1 frames become 8k + 2: the first counts twice.
       x = jnp.concatenate([x[:, :1], x], axis=1)
     skip = space_to_depth(x, self.strides)
     groups = skip.reshape(*skip.shape[:-1], self.features, -1)
-    features = self.features // math.prod(self.strides)
-    conv = CausalConv(features, self.config, self.policy, self.causal, name="conv")
+    conv = CausalConv(
+      self.features // volume, self.config, self.policy, self.causal, name="conv"
+    )
     return space_to_depth(conv(x), self.strides) + jnp.mean(groups, axis=-1)
 
 
 class DepthToSpaceUpsample(nn.Module):
-  """Convolution and depth-to-space, optionally plus the input's own, tiled."""
+  """Convolution and depth-to-space, optionally plus the input's own, tiled.
+
+  Raises:
+    ValueError: where the input's own channels cannot be cut into the blocks' positions
+      and tiled to `features`.
+  """
 
   features: int
   config: VAEConfig
@@ -285,6 +316,12 @@ class DepthToSpaceUpsample(nn.Module):
     conv = CausalConv(features, self.config, self.policy, self.causal, name="conv")
     y = depth_to_space(conv(x), self.strides)
     if self.residual:
+      if x.shape[-1] % volume or features % x.shape[-1]:
+        raise ValueError(
+          f"A residual compress block from {x.shape[-1]} to {self.features} channels "
+          f"over {volume} positions does not work out; {x.shape[-1]} must be a "
+          f"multiple of {volume} and divide {features}."
+        )
       skip = depth_to_space(x, self.strides)
       y = y + jnp.tile(skip, self.features // skip.shape[-1])
     # The first of the doubled frames stands for nothing: f frames become 2f - 1.

@@ -1,0 +1,123 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ltx_jax.models.attention import attend, attend_in_chunks
+
+B, N, M, K, X = 2, 23, 9, 3, 4
+
+
+def operands():
+  rng = np.random.default_rng(0)
+  shapes = ((B, N, K, X), (B, M, K, X), (B, M, K, X), (B, M))
+  q, k, v, bias = (rng.standard_normal(s).astype(np.float32) for s in shapes)
+  bias[:, -3:] = -10000
+  return tuple(map(jnp.asarray, (q, k, v, bias)))
+
+
+def reference(q, k, v, bias):
+  """Attention in float64, one query and head at a time."""
+  q, k, v, bias = (np.asarray(a, np.float64) for a in (q, k, v, bias))
+  out = np.empty(q.shape)
+  for b, n, h in np.ndindex(*q.shape[:3]):
+    logits = k[b, :, h] @ q[b, n, h] / np.sqrt(X) + bias[b]
+    p = np.exp(logits - logits.max())
+    out[b, n, h] = p @ v[b, :, h] / p.sum()
+  return out
+
+
+def largest_array(fn, *args):
+  """The most elements of any array that the program makes, in loops too."""
+
+  def sizes(jaxpr):
+    for equation in jaxpr.eqns:
+      yield from (v.aval.size for v in equation.outvars)
+      for inner in equation.params.values():
+        if hasattr(inner, "eqns"):  # A jaxpr, closed or not.
+          yield from sizes(inner)
+
+  return max(sizes(jax.make_jaxpr(fn)(*args).jaxpr))
+
+
+# All 23 queries at once; 7 and 5 of them, which leaves a part of a chunk; one by one.
+@pytest.mark.parametrize("queries", [100, 7, 5, 1])
+def test_matches_plain_attention(queries):
+  arrays = operands()
+  out = attend_in_chunks(*arrays, logits_bytes=4 * B * K * M * queries)
+  np.testing.assert_allclose(out, reference(*arrays), atol=2e-6)
+
+
+def test_without_bias():
+  q, k, v, bias = operands()
+  out = attend(q, k, v, None, "xla")
+  np.testing.assert_allclose(out, reference(q, k, v, 0 * bias), atol=2e-6)
+
+
+def test_gradients_do_not_depend_on_chunks():
+  q, k, v, bias = operands()
+  weights = np.random.default_rng(1).standard_normal(q.shape)
+
+  def loss(arrays, size):
+    return (attend_in_chunks(*arrays, logits_bytes=size) * weights).sum()
+
+  whole = jax.grad(loss)((q, k, v, bias), 2**20)
+  chunked = jax.grad(loss)((q, k, v, bias), 4 * B * K * M * 5)
+  for a, b in zip(whole, chunked, strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_all_logits_are_never_in_memory():
+  q = jnp.ones((1, 128, 2, 4))
+  bound = 4 * 2 * 128 * 16  # Sixteen queries of 128.
+
+  def chunked(q):
+    return attend_in_chunks(q, q, q, None, logits_bytes=bound).sum()
+
+  def whole(q):
+    return attend_in_chunks(q, q, q, None).sum()
+
+  assert largest_array(whole, q) == 2 * 128 * 128
+  assert largest_array(chunked, q) == bound // 4
+  assert largest_array(jax.grad(chunked), q) == bound // 4
+
+
+def test_padding_only_is_averaged():
+  q, k, v, _ = operands()
+  out = attend(q, k, v, jnp.full((B, M), -10000.0), "xla")
+  assert np.isfinite(out).all()
+  np.testing.assert_allclose(out, reference(q, k, v, np.zeros((B, M))), atol=3e-3)
+
+
+def test_huge_logits_do_not_overflow():
+  q, k, v, bias = operands()
+  out = attend(100 * q, 100 * k, v, bias, "xla")
+  np.testing.assert_allclose(out, reference(100 * q, 100 * k, v, bias), atol=1e-2)
+
+
+def test_bfloat16_sums_in_float32():
+  q, k, v, bias = (jnp.asarray(a, jnp.bfloat16) for a in operands())
+  out = attend(q, k, v, bias, "xla")
+  assert out.dtype == jnp.bfloat16
+  np.testing.assert_allclose(out, reference(q, k, v, bias), atol=2e-2)
+
+
+def test_cudnn_refuses_float32():
+  with pytest.raises(ValueError, match="'cudnn' got float32 queries"):
+    attend(*operands(), "cudnn")
+
+
+def test_cudnn_gets_what_it_asks_for(monkeypatch):
+  # No GPU here: the wrapper's operands go to the same function's other implementation.
+  function = jax.nn.dot_product_attention
+
+  def stand_in(q, k, v, *, bias, implementation):
+    assert implementation == "cudnn"
+    assert bias is None or bias.shape == (B, 1, N, M) and bias.dtype == q.dtype
+    return function(q, k, v, bias=bias, implementation="xla")
+
+  monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
+  q, k, v, bias = (a.astype(jnp.bfloat16) for a in operands())
+  for b in (bias, None):
+    ours, theirs = (attend(q, k, v, b, name) for name in ("xla", "cudnn"))
+    np.testing.assert_allclose(theirs, ours, atol=2e-2)

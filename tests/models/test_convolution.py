@@ -1,0 +1,140 @@
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ltx_jax.models import convolution
+from ltx_jax.models.convolution import causal_conv, pad_space, pad_time
+from ltx_jax.platforms import CPU
+from tests.models.vae_case import relative_error, weights
+
+DIRECT = dataclasses.replace(CPU, convolution="direct")
+FORMS = {
+  "direct": convolution._direct,
+  "frames": convolution._frames,
+  "patches": convolution._patches,
+}
+MODES = {"zeros": "constant", "replicate": "edge", "reflect": "reflect"}
+C, OUT = 5, 4
+
+
+def operands(frames, height=6, width=4, c=C, out=OUT):
+  rng = np.random.default_rng(0)
+  shapes = (2, frames, height, width, c), (3, 3, 3, c, out), (out,)
+  return [jnp.asarray(rng.standard_normal(s), jnp.float32) for s in shapes]
+
+
+def reference(x, kernel, bias, strides, causal, padding):
+  """The convolution in float64, one tap of the kernel at a time."""
+  x, kernel, bias = (np.asarray(a, np.float64) for a in (x, kernel, bias))
+  first, last = x[:, :1], x[:, -1:]
+  x = np.concatenate([first, first, x] if causal else [first, x, last], axis=1)
+  x = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), mode=MODES[padding])
+  t, y, z = strides
+  sizes = [(n - 3) // s + 1 for n, s in zip(x.shape[1:4], strides, strict=True)]
+  out = np.zeros((len(x), *sizes, len(bias))) + bias
+  for i, j, k in itertools.product(range(3), repeat=3):
+    tap = x[:, i::t, j::y, k::z][:, : sizes[0], : sizes[1], : sizes[2]]
+    out += tap @ kernel[i, j, k]
+  return out
+
+
+def convolve(arrays, strides=(1, 1, 1), causal=True, padding="zeros", policy=DIRECT):
+  return causal_conv(
+    *arrays, strides=strides, causal=causal, padding=padding, policy=policy
+  )
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("strides", [(1, 1, 1), (2, 1, 1), (1, 2, 2), (2, 2, 2)])
+@pytest.mark.parametrize("frames", [1, 5])
+def test_every_form_is_the_sum_over_taps(form, strides, frames, monkeypatch):
+  monkeypatch.setitem(convolution._FORMS, "direct", FORMS[form])
+  arrays = operands(frames)
+  out = convolve(arrays, strides)
+  assert relative_error(out, reference(*arrays, strides, True, "zeros")) < 1e-6
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("padding", MODES)
+def test_padding(padding, causal):
+  for frames in (1, 4):
+    arrays = operands(frames)
+    out = convolve(arrays, causal=causal, padding=padding)
+    expected = reference(*arrays, (1, 1, 1), causal, padding)
+    assert relative_error(out, expected) < 1e-6
+
+
+def test_forms_have_the_same_gradients(monkeypatch):
+  arrays = operands(5)
+
+  def loss(arrays):
+    out = convolve(arrays, (2, 2, 2), padding="replicate")
+    return (out * weights(out.shape)).sum()
+
+  gradients = []
+  for form in FORMS.values():
+    monkeypatch.setitem(convolution._FORMS, "direct", form)
+    gradients.append(jax.grad(loss)(arrays))
+  for others in gradients[1:]:
+    for ours, other in zip(gradients[0], others, strict=True):
+      assert relative_error(other, ours) < 1e-6
+
+
+# Frame of 2 x 2, widening channels, and neither.
+@pytest.mark.parametrize(
+  "shape, convolutions",
+  [
+    ({"height": 2, "width": 2}, 0),
+    ({"c": 3, "out": 6}, 0),
+    ({}, 3),
+  ],
+)
+def test_measured_picks_a_form_and_keeps_the_numbers(shape, convolutions):
+  arrays = operands(5, **shape)
+  program = str(jax.make_jaxpr(lambda a: convolve(a, policy=CPU))(arrays))
+  assert program.count("conv_general_dilated[") == convolutions
+  expected = reference(*arrays, (1, 1, 1), True, "zeros")
+  assert relative_error(convolve(arrays, policy=CPU), expected) < 1e-6
+
+
+def test_one_frame_costs_one_frame():
+  # The kernel's three time steps add up: a third of the work of padded frames.
+  arrays = operands(1)
+  program = str(jax.make_jaxpr(lambda a: convolve(a, policy=CPU))(arrays))
+  assert program.count("conv_general_dilated[") == 1
+
+
+def test_no_frame_sees_a_later_one():
+  x, kernel, bias = operands(6)
+  changed = x.at[:, 4].add(1.0)
+  for strides, seen in (((1, 1, 1), 4), ((2, 1, 1), 2)):
+    before = convolve((x, kernel, bias), strides)
+    after = convolve((changed, kernel, bias), strides)
+    np.testing.assert_array_equal(after[:, :seen], before[:, :seen])
+    assert np.abs(after[:, seen] - before[:, seen]).max() > 1e-2
+  around = convolve((changed, kernel, bias), causal=False)
+  plain = convolve((x, kernel, bias), causal=False)
+  np.testing.assert_array_equal(around[:, :3], plain[:, :3])
+  assert np.abs(around[:, 3] - plain[:, 3]).max() > 1e-2
+
+
+def test_padding_repeats_frames_and_adds_a_pixel():
+  x = operands(3)[0]
+  np.testing.assert_array_equal(pad_time(x, 3, True), x[:, jnp.array([0, 0, 0, 1, 2])])
+  np.testing.assert_array_equal(pad_time(x, 3, False), x[:, jnp.array([0, 0, 1, 2, 2])])
+  padded = pad_space(x, "zeros")
+  assert padded.shape == (2, 3, 8, 6, C)
+  assert not padded[:, :, 0].any() and not padded[:, :, :, -1].any()
+  np.testing.assert_array_equal(padded[:, :, 1:-1, 1:-1], x)
+
+
+def test_it_computes_in_the_policys_dtype():
+  x, kernel, bias = operands(5)
+  policy = dataclasses.replace(DIRECT, dtype="bfloat16")
+  out = convolve((x.astype(jnp.bfloat16), kernel, bias), policy=policy)
+  assert out.dtype == jnp.bfloat16
+  assert relative_error(out, convolve((x, kernel, bias))) < 1e-2

@@ -1,0 +1,287 @@
+import dataclasses
+import functools
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ltx_jax.config import TRANSFORMER_2B, TRANSFORMER_13B
+from ltx_jax.models import transformer
+from ltx_jax.models.rope import rope_tables
+from ltx_jax.platforms import CPU
+from ltx_jax.typing import NoiseLevels
+from tests.models.transformer_case import (
+  CONFIG,
+  CONFIGS,
+  SIGMA,
+  SIGMAS,
+  TOKEN_SIGMA,
+  B,
+  N,
+  inputs,
+  random_params,
+  relative_error,
+  shapes,
+  weights,
+)
+
+GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "transformer.npz"
+BF16 = dataclasses.replace(CPU, dtype="bfloat16")
+
+# What checkpoints, sharding rules and optimisers rely on.
+TREE = {
+  "adaln_single/emb/timestep_embedder/linear_1/bias": (32,),
+  "adaln_single/emb/timestep_embedder/linear_1/kernel": (256, 32),
+  "adaln_single/emb/timestep_embedder/linear_2/bias": (32,),
+  "adaln_single/emb/timestep_embedder/linear_2/kernel": (32, 32),
+  "adaln_single/linear/bias": (192,),
+  "adaln_single/linear/kernel": (32, 192),
+  "blocks/attn1/k_norm/scale": (3, 32),
+  "blocks/attn1/q_norm/scale": (3, 32),
+  "blocks/attn1/to_k/bias": (3, 32),
+  "blocks/attn1/to_k/kernel": (3, 32, 32),
+  "blocks/attn1/to_out/bias": (3, 32),
+  "blocks/attn1/to_out/kernel": (3, 32, 32),
+  "blocks/attn1/to_q/bias": (3, 32),
+  "blocks/attn1/to_q/kernel": (3, 32, 32),
+  "blocks/attn1/to_v/bias": (3, 32),
+  "blocks/attn1/to_v/kernel": (3, 32, 32),
+  "blocks/attn2/k_norm/scale": (3, 32),
+  "blocks/attn2/q_norm/scale": (3, 32),
+  "blocks/attn2/to_k/bias": (3, 32),
+  "blocks/attn2/to_k/kernel": (3, 32, 32),
+  "blocks/attn2/to_out/bias": (3, 32),
+  "blocks/attn2/to_out/kernel": (3, 32, 32),
+  "blocks/attn2/to_q/bias": (3, 32),
+  "blocks/attn2/to_q/kernel": (3, 32, 32),
+  "blocks/attn2/to_v/bias": (3, 32),
+  "blocks/attn2/to_v/kernel": (3, 32, 32),
+  "blocks/ff/proj_in/bias": (3, 128),
+  "blocks/ff/proj_in/kernel": (3, 32, 128),
+  "blocks/ff/proj_out/bias": (3, 32),
+  "blocks/ff/proj_out/kernel": (3, 128, 32),
+  "blocks/scale_shift_table": (3, 6, 32),
+  "caption_projection/linear_1/bias": (32,),
+  "caption_projection/linear_1/kernel": (10, 32),
+  "caption_projection/linear_2/bias": (32,),
+  "caption_projection/linear_2/kernel": (32, 32),
+  "patchify_proj/bias": (32,),
+  "patchify_proj/kernel": (6, 32),
+  "proj_out/bias": (6,),
+  "proj_out/kernel": (32, 6),
+  "scale_shift_table": (2, 32),
+}
+
+
+def leaves(tree):
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
+@pytest.fixture(scope="module")
+def params():
+  return random_params()
+
+
+@pytest.fixture(scope="module")
+def golden():
+  with np.load(GOLDEN) as arrays:
+    return dict(arrays)
+
+
+def velocity(params, sigma, config=CONFIG, policy=CPU):
+  def run(params, sigma):
+    return transformer.velocity_fn(params, config, policy)(*inputs(config), sigma)
+
+  return jax.jit(run)(params, sigma)
+
+
+@pytest.mark.parametrize(
+  "name, form", [("released", "per_clip"), *((name, "per_token") for name in CONFIGS)]
+)
+def test_velocity_matches_the_original(name, form, golden):
+  config = CONFIGS[name]
+  out = velocity(random_params(config), SIGMAS[form], config)
+  assert out.dtype == jnp.float32
+  assert relative_error(out, golden[f"{name}/{form}"]) < 1e-4
+
+
+@pytest.mark.parametrize("remat", transformer.REMAT_POLICIES)
+def test_gradients_match_the_original(remat, params, golden):
+  tokens, *rest = inputs()
+
+  def loss(params, tokens):
+    run = transformer.velocity_fn(params, CONFIG, CPU, remat)
+    return (run(tokens, *rest, TOKEN_SIGMA) * weights()).sum()
+
+  gradients, to_tokens = jax.jit(jax.grad(loss, argnums=(0, 1)))(params, tokens)
+  assert relative_error(to_tokens, golden["gradient/tokens"]) < 1e-3
+  patchify = gradients["patchify_proj"]["kernel"]
+  assert relative_error(patchify, golden["gradient/patchify_proj"]) < 1e-3
+  to_k = gradients["blocks"]["attn2"]["to_k"]["kernel"]
+  assert relative_error(to_k, golden["gradient/to_k"]) < 1e-3
+
+
+def test_remat_keeps_less():
+  # Eight layers of 64 tokens, so that what is kept a layer outweighs the rest.
+  config = dataclasses.replace(CONFIG, num_layers=8)
+  params = random_params(config)
+  arrays = inputs(config, n=64)
+
+  def kept(remat):
+    def loss(params):
+      return transformer.velocity_fn(params, config, CPU, remat)(*arrays, SIGMA).sum()
+
+    compiled = jax.jit(jax.grad(loss)).lower(params).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  assert kept("full") < kept("dots") < kept("none")
+
+
+def test_levels_of_tokens_are_levels_per_token(params):
+  distinct = np.array([[0.0, 0.4, 0.9], [0.2, 0.1, 1.0], [0.5, 0.0, 0.3]], np.float32)
+  index = np.random.default_rng(0).integers(0, 3, (B, N))
+  index[:, :3] = np.arange(3)
+  levels = NoiseLevels(distinct, index.astype(np.int32))
+  each = velocity(params, np.take_along_axis(distinct, index, axis=1))
+  assert relative_error(velocity(params, levels), each) < 1e-6
+  one = NoiseLevels(SIGMA[:, None], np.zeros((B, N), np.int32))
+  assert relative_error(velocity(params, one), velocity(params, SIGMA)) < 1e-6
+
+
+@pytest.mark.parametrize("s", [1, 2])
+def test_modulation_is_computed_once_a_level(params, s):
+  sigma = NoiseLevels(np.zeros((B, s), np.float32), np.zeros((B, N), np.int32))
+  program = str(
+    jax.make_jaxpr(transformer.velocity_fn(params, CONFIG, CPU))(*inputs(), sigma)
+  )
+  assert f"f32[{B * s},{6 * 32}]" in program
+  assert f"f32[{B * N},{6 * 32}]" not in program and f"f32[{B},{N},6,32]" not in program
+
+
+def test_steps_from_the_text_state(params):
+  tokens, coords, text, mask = inputs()
+  state = transformer.text_state(params, CONFIG, CPU, text, mask)
+  assert state.keys.shape == state.values.shape == (3, B, 5, 32)
+  run = jax.jit(transformer.denoiser(CONFIG, CPU))
+  whole = velocity(params, TOKEN_SIGMA)
+  out = run(params, state, tokens, coords, TOKEN_SIGMA)
+  assert relative_error(out, whole) < 1e-6
+  tables = rope_tables(coords, CONFIG)
+  assert relative_error(run(params, state, tokens, tables, TOKEN_SIGMA), whole) < 1e-6
+
+
+def test_clips_share_positions(params):
+  tokens, coords, text, mask = inputs()
+  run = jax.jit(transformer.velocity_fn(params, CONFIG, CPU))
+  shared = run(tokens, coords[:1], text, mask, SIGMA)
+  each = run(tokens, np.repeat(coords[:1], B, axis=0), text, mask, SIGMA)
+  assert relative_error(shared, each) < 1e-6
+
+
+def test_padding_of_the_text_is_not_seen(params):
+  tokens, coords, text, mask = inputs()
+  run = jax.jit(transformer.velocity_fn(params, CONFIG, CPU))
+  out = run(tokens, coords, text, mask, SIGMA)
+  text = np.where(mask[..., None], text, text + 3).astype(np.float32)
+  changed = run(tokens, coords, text, mask.astype(np.int32), SIGMA)
+  np.testing.assert_array_equal(changed[:2], out[:2])
+  # The last clip's text is all padding, and averaged over.
+  assert relative_error(changed[2], out[2]) > 1e-3
+
+
+def test_one_token(params):
+  tokens, coords, text, mask = inputs(n=1)
+  run = jax.jit(transformer.velocity_fn(params, CONFIG, CPU))
+  out = run(tokens, coords, text, mask, SIGMA)
+  twice = run(tokens.repeat(2, 1), coords.repeat(2, 1), text, mask, SIGMA)
+  assert relative_error(out.repeat(2, axis=1), twice) < 1e-6
+
+
+def test_bfloat16(params):
+  half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
+  out = velocity(half, TOKEN_SIGMA, policy=BF16)
+  assert out.dtype == jnp.float32
+  assert relative_error(out, velocity(params, TOKEN_SIGMA)) < 0.05
+  program = str(
+    jax.make_jaxpr(transformer.velocity_fn(half, CONFIG, BF16))(*inputs(), SIGMA)
+  )
+  # The modulation is summed and kept in float32; no float32 copy of its weights.
+  assert f"f32[{B},{6 * 32}]" in program and f"f32[32,{6 * 32}]" not in program
+
+
+def test_tree_is_golden():
+  tree = shapes(CONFIG)
+  assert type(tree) is dict and type(tree["blocks"]) is dict
+  assert {path: leaf.shape for path, leaf in leaves(tree).items()} == TREE
+  assert {leaf.dtype for leaf in jax.tree.leaves(tree)} == {jnp.dtype("float32")}
+
+
+def test_options_without_parameters_have_none():
+  plain = leaves(shapes(CONFIGS["no_qk_norm"]))
+  assert TREE.keys() - plain.keys() == {path for path in TREE if "_norm" in path}
+  unbiased = leaves(shapes(CONFIGS["no_attention_bias"]))
+  missing = TREE.keys() - unbiased.keys()
+  assert len(missing) == 6 and all("/to_" in path for path in missing)
+  assert not any("to_out" in path for path in missing)
+
+
+@pytest.mark.parametrize(
+  "config, count", [(TRANSFORMER_2B, 1_923_385_472), (TRANSFORMER_13B, 13_042_569_344)]
+)
+def test_parameter_counts_of_the_releases(config, count):
+  assert sum(leaf.size for leaf in jax.tree.leaves(shapes(config))) == count
+
+
+def test_initial_values():
+  config = dataclasses.replace(CONFIG, num_layers=2)
+  init = jax.jit(functools.partial(transformer.init, config))
+  params = init(jax.random.key(0))
+  np.testing.assert_array_equal(velocity(params, SIGMA, config), 0)
+  first, second = params["blocks"]["attn1"]["to_q"]["kernel"]
+  assert relative_error(first, second) > 1
+  assert np.std(first) == pytest.approx(np.sqrt(2 / (32 + 32)), rel=0.1)
+  table = params["blocks"]["scale_shift_table"]
+  assert np.std(table) == pytest.approx(32**-0.5, rel=0.15)
+  again = init(jax.random.key(0))
+  jax.tree.map(np.testing.assert_array_equal, again, params)
+
+
+def test_every_parameter_learns():
+  # From the initial values, three steps of gradient descent move everything.
+  config = dataclasses.replace(CONFIG, num_layers=2)
+  init = jax.jit(functools.partial(transformer.init, config))
+  start = params = init(jax.random.key(0))
+
+  @jax.jit
+  def step(params):
+    def loss(params):
+      out = transformer.velocity_fn(params, config, CPU)(*inputs(config), TOKEN_SIGMA)
+      return ((out - weights(config)) ** 2).mean()
+
+    return jax.tree.map(lambda p, g: p - g, params, jax.grad(loss)(params))
+
+  for _ in range(3):
+    params = step(params)
+  moved = {
+    path: float(jnp.abs(leaf - leaves(start)[path]).max())
+    for path, leaf in leaves(params).items()
+  }
+  # A bias of all keys shifts a query's logits alike, unless keys are normed after it.
+  assert min(moved.values()) > 0, moved
+
+
+def test_text_of_another_width_is_refused():
+  config = dataclasses.replace(CONFIG, cross_attention_dim=48)
+  with pytest.raises(ValueError, match="cross_attention_dim = 48; .* must be 32"):
+    shapes(config)
+
+
+def test_unknown_remat_is_refused(params):
+  run = transformer.velocity_fn(params, CONFIG, CPU, "some")
+  with pytest.raises(ValueError, match="'some'; known are none, full, dots"):
+    run(*inputs(), SIGMA)
