@@ -261,16 +261,18 @@ def sample(
   """
   guided = needs_unconditional(sampling.guidance)
   guidance = np.float32(sampling.guidance) if guided else None
-  context = Context(params, text, start.coords)
-  # The first step donates its tokens, and later ones need the initial ones.
-  tokens = jnp.array(start.tokens, jnp.float32, copy=True)
+  # What every step reads is copied to the device once.
+  strengths = jax.tree.map(jnp.asarray, start.strengths)
+  context = Context(params, text, jnp.asarray(start.coords))
+  initial = jnp.asarray(start.tokens, jnp.float32)
+  tokens = jnp.array(initial, copy=True)  # For the first step to donate.
   ends = schedules.next_levels(levels)
   for i, (sigma, sigma_next) in enumerate(zip(levels, ends, strict=True)):
     given = None
-    if start.strengths is not None:
+    if strengths is not None:
       scale = np.float32(sampling.condition_noise)
       noise = draw(keys, "step", tokens.shape, i, draws) if draws else None
-      given = Given(start.tokens, start.strengths, scale, keys, np.int32(i), noise)
+      given = Given(initial, strengths, scale, keys, np.int32(i), noise)
     tokens = step(context, tokens, Control(sigma, sigma_next, guidance), given)
     if on_step is not None:
       on_step(i, len(levels), tokens[:, start.extra :])

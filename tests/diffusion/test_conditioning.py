@@ -10,15 +10,19 @@ from ltx_jax.diffusion import conditioning as c
 def clip():
   rng = np.random.default_rng(0)
   noise = rng.normal(size=(2, 3, 2, 2, 4)).astype(np.float32)
-  coords = rng.normal(size=(2, 12, 3)).astype(np.float32)
+  coords = rng.normal(size=(1, 12, 3)).astype(np.float32)
   image = rng.normal(size=(1, 1, 2, 2, 4)).astype(np.float32)
   return noise, coords, image
 
 
-def test_without_conditions_there_is_no_mask(clip):
+def strengths(*values):
+  return c.Strengths(np.float32([0, *values]), np.arange(len(values) + 1))
+
+
+def test_without_conditions_nothing_is_given(clip):
   noise, coords, _ = clip
   start = c.condition(noise, coords, ())
-  assert start.mask is None and start.extra == 0
+  assert start.strengths is None and start.extra == 0
   np.testing.assert_array_equal(start.tokens, noise.reshape(2, 12, 4))
 
 
@@ -32,10 +36,8 @@ def test_first_frame_is_mixed_by_its_strength(clip, strength):
   np.testing.assert_allclose(tokens[:, :1], expected, atol=1e-6)
   if strength == 1:
     np.testing.assert_array_equal(tokens[1, :1], image[0])
-  np.testing.assert_array_equal(
-    start.mask[:, :4], np.full((2, 4), np.float32(strength))
-  )
-  np.testing.assert_array_equal(start.mask[:, 4:], np.zeros((2, 8)))
+  given = np.float32([strength] * 4 + [0] * 8)
+  np.testing.assert_array_equal(start.strengths.per_token(), given)
 
 
 def test_later_conditions_overwrite_earlier_ones(clip):
@@ -46,7 +48,8 @@ def test_later_conditions_overwrite_earlier_ones(clip):
   tokens = start.tokens.reshape(noise.shape)
   np.testing.assert_allclose(tokens[0, 0], (two[0, 0] + image[0, 0] - 1) / 2, rtol=1e-5)
   np.testing.assert_array_equal(tokens[0, 1], two[0, 1])
-  assert start.mask[0, 0] == 0.5 and start.mask[0, 4] == 1
+  given = [0.5] * 4 + [1] * 4 + [0] * 4
+  np.testing.assert_array_equal(start.strengths.per_token(), given)
 
 
 def test_conditions_that_do_not_fit_are_refused(clip):
@@ -64,17 +67,20 @@ def test_lerp_is_exact_at_both_ends():
 
 
 def test_tokens_are_at_the_lower_of_both_levels():
-  mask = np.array([[0, 0.4, 1]], np.float32)
-  np.testing.assert_allclose(c.token_sigma(np.float32(0.9), mask), [[0.9, 0.6, 0]])
-  np.testing.assert_allclose(c.token_sigma(np.float32(0.3), mask), [[0.3, 0.3, 0]])
-  np.testing.assert_array_equal(c.moves(np.float32(0.9), mask), [[True, False, False]])
-  np.testing.assert_array_equal(c.moves(np.float32(0.3), mask), [[True, True, False]])
+  given = strengths(0.4, 1)
+  for sigma, levels, moving in (
+    (0.9, [0.9, 0.6, 0], [True, False, False]),
+    (0.3, [0.3, 0.3, 0], [True, True, False]),
+  ):
+    noise = c.noise_levels(np.float32(sigma), given, 2)
+    per_token = np.take_along_axis(np.asarray(noise.sigma), noise.index, axis=1)
+    np.testing.assert_allclose(per_token, [levels, levels], rtol=1e-6)
+    np.testing.assert_array_equal(c.moves(np.float32(sigma), given), moving)
 
 
 def test_only_tokens_given_outright_are_renoised():
-  mask = np.array([[0, 0.9, 1]], np.float32)
   tokens, initial, noise = (np.full((1, 3, 1), v, np.float32) for v in (2, 3, 4))
-  out = c.renoise(tokens, initial, mask, noise, np.float32(0.5), 0.15)
+  out = c.renoise(tokens, initial, strengths(0.9, 1), noise, np.float32(0.5), 0.15)
   np.testing.assert_allclose(out[0, :, 0], [2, 2, 3 + 0.15 * 4 * 0.25])
 
 

@@ -21,6 +21,14 @@ def test_first_clip_folds_zero_into_the_seed():
     np.testing.assert_array_equal(data[i], jax.random.key_data(expected))
 
 
+def test_a_seed_for_each_clip_gives_what_it_gives_alone():
+  batch = draw(clip_keys((7, 3), 2), "initial", (2, 4))
+  for row, seed in zip(batch, (7, 3), strict=True):
+    np.testing.assert_array_equal(row, draw(clip_keys(seed, 1), "initial", (1, 4))[0])
+  with pytest.raises(ValueError, match="2 seeds for 3 clips"):
+    clip_keys((7, 3), 3)
+
+
 def test_names_and_numbers_give_different_noise():
   keys = clip_keys(0, 1)
   draws = [draw(keys, "step", (1, 8), i) for i in range(3)]

@@ -1,0 +1,236 @@
+"""The public methods of a model, on a small random one."""
+
+import dataclasses
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+import ltx_jax
+from ltx_jax import Condition, Sampling
+from ltx_jax.config import TextEncoderConfig
+from ltx_jax.models import text_encoder, transformer
+from ltx_jax.platforms import CPU
+from ltx_jax.presets import ASSETS
+from ltx_jax.text import load_tokenizer
+from tests import pipeline_case as case
+from tests.models.transformer_case import relative_error
+
+GOLDEN = pathlib.Path(__file__).parent / "golden" / "pipeline.npz"
+SIZE = {"width": 40, "height": 32, "frames": 5, "fps": 25}
+PROMPT = "a large red circle moving right on a navy background"
+OTHER = "a small blue square moving up on a gray background"
+
+
+def make(scheduler="linear_quadratic"):
+  return ltx_jax.LTXVideo(case.config(scheduler), case.params(), CPU)
+
+
+@pytest.fixture(scope="module")
+def model():
+  """With a random T5 encoder and the tokenizer of the moving shapes."""
+  tokenizer = load_tokenizer(ASSETS / "moving_shapes" / "tokenizer")
+  config = TextEncoderConfig(
+    vocab_size=len(tokenizer), d_model=10, d_kv=4, d_ff=12, num_layers=1, num_heads=2
+  )
+  params = case.params() | {
+    "text_encoder": text_encoder.init(config, jax.random.key(1))
+  }
+  whole = dataclasses.replace(case.config(), text_encoder=config)
+  return ltx_jax.LTXVideo(whole, params, CPU, tokenizer)
+
+
+@pytest.mark.parametrize("name", case.RUNS)
+def test_whole_runs_are_the_originals(name):
+  golden, run = np.load(GOLDEN), case.RUNS[name]
+  model = make(run.scheduler)
+  latents = case.denoise(model, run)
+  assert latents.dtype == np.float32
+  assert relative_error(latents, golden[f"{name}/latents"]) < 1e-4
+  options = run.sampling.decode_sigma, run.sampling.decode_noise
+  video = model.decode(latents, *options, draws=case.draws)
+  some = (video[:, ::2, ::4, ::4] + 1) / 2
+  assert relative_error(some, golden[f"{name}/video"]) < 1e-3
+
+
+def test_another_call_compiles_nothing(model, compilations):
+  image = case.image()
+
+  def call(prompt, strength, **options):
+    given = (Condition(image, 0, strength),)
+    model.generate(prompt, **SIZE, **options)
+    return model.generate(prompt, conditions=given, **SIZE, **options)
+
+  first = call(PROMPT, 1.0, steps=3, guidance=3.0, seed=0)
+  with compilations() as programs:
+    second = call(OTHER, 0.4, steps=5, guidance=7.5, seed=11)
+  assert programs == []
+  assert first.shape == second.shape == (1, 5, 32, 40, 3)
+  assert first.dtype == np.uint8
+  assert not np.array_equal(first, second)
+
+
+def test_first_clip_of_a_batch_is_that_prompt_alone(model):
+  options = SIZE | {
+    "steps": 2,
+    "guidance": 2.0,
+    "conditions": [Condition(case.image())],
+  }
+  alone = model.generate(PROMPT, seed=5, **options)
+  batch = model.generate([PROMPT, PROMPT], seed=5, **options)
+  np.testing.assert_allclose(batch[0].astype(int), alone[0].astype(int), atol=1)
+  assert not np.array_equal(batch[0], batch[1])
+  seeds = model.generate([PROMPT, PROMPT], seed=(9, 5), **options)
+  np.testing.assert_allclose(seeds[1].astype(int), alone[0].astype(int), atol=1)
+
+
+def test_prompts_may_be_encoded_before(model):
+  options = SIZE | {"steps": 2, "guidance": 2.0}
+  text, mask = model.encode_text([PROMPT])
+  assert text.shape == (1, mask.shape[1], 10)
+  assert 0 < mask.sum() < mask.shape[1]
+  expected = model.generate(PROMPT, **options)
+  np.testing.assert_array_equal(model.generate((text, mask), **options), expected)
+
+
+def test_negative_prompts_and_none_mean_what_they_say(model):
+  options = SIZE | {"steps": 2}
+  plain = model.generate(PROMPT, guidance=3.0, **options)
+  empty = model.generate(PROMPT, guidance=3.0, negative_prompt="", **options)
+  other = model.generate(PROMPT, guidance=3.0, negative_prompt=OTHER, **options)
+  np.testing.assert_array_equal(plain, empty)
+  assert not np.array_equal(plain, other)
+  sampling = Sampling(steps=2, guidance=3.0)
+  again = model.generate(PROMPT, sampling=sampling, **options | {"steps": None})
+  np.testing.assert_array_equal(plain, again)
+
+
+def test_other_sizes_are_cropped_from_larger_ones_and_said(model, caplog):
+  options = {"fps": 25, "steps": 2, "guidance": 1.0}
+  video = model.generate(PROMPT, width=37, height=30, frames=4, **options)
+  assert video.shape == (1, 4, 30, 37, 3)
+  assert "40x32 with 5 frames is generated and cropped" in caplog.text
+  whole = model.generate(PROMPT, width=40, height=32, frames=5, **options)
+  np.testing.assert_array_equal(video, whole[:, :4, 1:31, 1:38])
+
+
+def test_given_image_is_seen_where_the_size_is_cropped(model):
+  """The same picture, whether its edges were repeated by us or by the caller."""
+  image = case.image()[:, 1:31, 1:38]
+  padded = np.pad(image, [(0, 0), (1, 1), (1, 2), (0, 0)], mode="edge")
+  options = {"fps": 25, "steps": 2, "guidance": 1.0}
+  ours = model.generate(
+    PROMPT, width=37, height=30, frames=5, conditions=[Condition(image)], **options
+  )
+  whole = model.generate(
+    PROMPT, width=40, height=32, frames=5, conditions=[Condition(padded)], **options
+  )
+  np.testing.assert_array_equal(ours, whole[:, :, 1:31, 1:38])
+
+
+def test_one_frame_is_an_image(model):
+  image = model.generate(PROMPT, **SIZE | {"frames": 1}, steps=2, guidance=1.0)
+  assert image.shape == (1, 1, 32, 40, 3)
+
+
+def test_progress_shows_latents(model):
+  seen = []
+  text = model.encode_text([PROMPT])
+  latents = model.denoise(
+    text,
+    **SIZE,
+    sampling=Sampling(steps=3, guidance=1.0),
+    on_step=lambda i, steps, x: seen.append((i, steps, np.asarray(x))),
+  )
+  assert [(i, steps) for i, steps, _ in seen] == [(0, 3), (1, 3), (2, 3)]
+  np.testing.assert_array_equal(seen[-1][2], latents)
+  assert latents.shape == (1, 3, 4, 5, 6)
+  assert not np.array_equal(seen[0][2], latents)
+
+
+def test_encode_takes_the_mode_or_a_sample_and_decode_draws_only_with_a_key(model):
+  video = np.tanh(np.random.default_rng(0).normal(size=(2, 3, 16, 8, 3)))
+  mode = model.encode(video.astype(np.float32))
+  assert mode.shape == (2, 2, 2, 1, 6)
+  sample = model.encode(video.astype(np.float32), jax.random.key(0))
+  assert 0 < np.abs(sample - mode).max()
+  plain = model.decode(mode)
+  assert plain.shape == (2, 3, 16, 8, 3)
+  assert np.abs(plain).max() <= 1
+  np.testing.assert_array_equal(plain, model.decode(mode, noise_scale=0.9))
+  noisy = model.decode(mode, noise_scale=0.9, key=jax.random.key(0))
+  assert not np.array_equal(plain, noisy)
+  assert not np.array_equal(plain, model.decode(mode, sigma=0.9))
+
+
+def test_velocity_is_the_transformers(model):
+  rng = np.random.default_rng(0)
+  tokens, coords = rng.normal(size=(2, 6, 6)), rng.uniform(size=(2, 6, 3))
+  inputs = [x.astype(np.float32) for x in (tokens, coords)]
+  (text, mask), _ = case.texts()
+  sigma = np.float32([0.3, 0.8])
+  expected = transformer.velocity_fn(
+    case.params()["transformer"], case.TRANSFORMER, CPU
+  )
+  np.testing.assert_allclose(
+    model.velocity(*inputs, text, mask, sigma),
+    expected(*inputs, text, mask, sigma),
+    rtol=1e-4,
+    atol=1e-5,
+  )
+
+
+def test_shorter_negative_text_is_padded():
+  model, run = make(), case.RUNS["unguided"]
+  (text, mask), (negative, negative_mask) = case.texts()
+  sampling = Sampling(steps=2, guidance=2.0)
+  both = []
+  for length in (7, 3):  # Only the first two tokens are real.
+    short = negative[:, :length], negative_mask[:, :length].astype(np.int32)
+    both.append(case.denoise(model, run, sampling=sampling, negative=short))
+  np.testing.assert_allclose(*both, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"width": 0}, "width is 0; it must be at least 1"),
+    ({"frames": 0}, "frames is 0"),
+    ({"fps": 0}, "fps is 0"),
+    ({"steps": 0}, "steps is 0; it must be at least 1"),
+    ({"guidance": -1.0}, "guidance is -1.0"),
+    ({"seed": (1, 2)}, "2 seeds for 1 clips"),
+    ({"conditions": [Condition("nowhere.png")]}, "nowhere.png does not exist"),
+  ],
+)
+def test_unusable_arguments_are_refused(model, options, message):
+  with pytest.raises(ValueError, match=message):
+    model.generate(PROMPT, **SIZE | {"steps": 2} | options)
+
+
+def test_what_is_missing_is_named():
+  model = make()
+  text, _ = case.texts()
+  with pytest.raises(ValueError, match="no text encoder; load it with text_encoder="):
+    model.encode_text([PROMPT])
+  with pytest.raises(ValueError, match='Guidance needs the encoding of ""'):
+    model.denoise(text, **SIZE, sampling=Sampling(steps=2, guidance=3.0))
+  config = dataclasses.replace(case.config(), vae=None)
+  alone = ltx_jax.LTXVideo(config, case.params(), CPU)
+  with pytest.raises(ValueError, match="no vae"):
+    alone.decode(np.zeros((1, 1, 1, 1, 6), np.float32))
+
+
+def test_a_lone_string_is_no_list_of_prompts(model):
+  with pytest.raises(ValueError, match="takes a list of prompts"):
+    model.encode_text(PROMPT)
+
+
+def test_distilled_models_refuse_other_levels():
+  config = dataclasses.replace(case.config(), allowed_inference_steps=(1.0, 0.725))
+  model = ltx_jax.LTXVideo(config, case.params(), CPU)
+  assert model.recipe.sampling == Sampling(sigmas=(1.0, 0.725), guidance=1.0)
+  text, _ = case.texts()
+  with pytest.raises(ValueError, match=r"not trained for the noise levels \[0.5\]"):
+    model.denoise(text, **SIZE, sampling=Sampling(sigmas=(1.0, 0.5), guidance=1.0))

@@ -1,0 +1,46 @@
+"""Sizes between those that a VAE makes, and memory that runs out."""
+
+import jax
+import numpy as np
+import pytest
+
+from ltx_jax.config import VAEConfig
+from ltx_jax.sizes import Canvas, stage
+
+
+def test_whole_sizes_are_used_as_they_are():
+  canvas = Canvas.of(VAEConfig(), 121, 512, 768)
+  assert canvas.used == canvas.asked == (121, 512, 768)
+  assert canvas.note is None
+
+
+@pytest.mark.parametrize(
+  ("asked", "used"),
+  [((120, 500, 700), (121, 512, 704)), ((2, 1, 33), (9, 32, 64)), ((1, 32, 32),) * 2],
+)
+def test_other_sizes_are_rounded_up(asked, used):
+  assert Canvas.of(VAEConfig(), *asked).used == used
+
+
+def test_cropping_undoes_padding():
+  canvas = Canvas.of(VAEConfig(), 9, 50, 40)
+  video = np.random.default_rng(0).normal(size=(9, 50, 40, 3))
+  padded = canvas.pad(video)
+  assert padded.shape == (9, 64, 64, 3)
+  np.testing.assert_array_equal(canvas.crop(padded[None])[0], video)
+  np.testing.assert_array_equal(padded[:, :7, 12:-12], video[:, :1].repeat(7, axis=1))
+
+
+def test_the_note_says_what_is_generated():
+  note = Canvas.of(VAEConfig(), 120, 500, 700).note
+  assert "700x500 with 120 frames is asked for; 704x512 with 121 frames" in note
+  assert "multiples of 32 and frames as 8k + 1" in note
+
+
+def test_memory_that_runs_out_names_stage_and_shapes():
+  canvas = Canvas.of(VAEConfig(), 121, 512, 768)
+  message = r"not enough memory for decoding 2 clip\(s\) of 121 frames of 768x512"
+  with pytest.raises(ValueError, match=message), stage("decoding", 2, canvas):
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+  with pytest.raises(jax.errors.JaxRuntimeError), stage("decoding", 2, canvas):
+    raise jax.errors.JaxRuntimeError("INTERNAL: something else")
