@@ -56,9 +56,9 @@ VAE = VAEConfig(
 # Positions are fractions of what the small world holds: 4 s, 256 x 256 pixels.
 TRANSFORMER = TransformerConfig(
   num_attention_heads=4,
-  attention_head_dim=64,
+  attention_head_dim=48,
   num_layers=6,
-  cross_attention_dim=256,
+  cross_attention_dim=192,
   caption_channels=192,
   positional_embedding_max_pos=(4, 256, 256),
   causal_temporal_positioning=True,
@@ -80,7 +80,7 @@ def vae() -> VAERun:
     stages=(
       Stage(400, (IMAGE, LARGE_IMAGE), tokens=512),
       Stage(300, (SHORT,), tokens=192),
-      Stage(300, (LONG, dataclasses.replace(LARGE_IMAGE, weight=0.15)), tokens=256),
+      Stage(450, (LONG, dataclasses.replace(LARGE_IMAGE, weight=0.15)), tokens=256),
     ),
     loss=VAELossConfig(wavelet=0.02, wavelet_ramp=(600, 800), kl=5e-4),
     optimizer=OptimizerConfig(

@@ -9,8 +9,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from ltx_jax.config import SchedulerConfig, TextEncoderConfig, TransformerConfig
-from ltx_jax.config import VAEConfig
+from ltx_jax.config import (
+  SchedulerConfig,
+  TextEncoderConfig,
+  TransformerConfig,
+  VAEConfig,
+)
 
 
 @dataclasses.dataclass(frozen=True)

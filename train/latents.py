@@ -11,19 +11,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float, UInt8
 from rich.progress import track
 
+from ltx_jax import programs
 from ltx_jax.checkpoints.safetensors_io import atomic_file
 from ltx_jax.config import VAEConfig
 from ltx_jax.data import moving_shapes
-from ltx_jax.models import vae as vae_lib
 from ltx_jax.platforms import Policy
 from ltx_jax.run_config import Bucket
 from ltx_jax.typing import Params
@@ -34,7 +33,7 @@ Latents = Float[np.ndarray, "captions variants f h w c"]
 Size = tuple[int, int, int]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class FrozenVAE:
   """A VAE that is used and not trained."""
 
@@ -50,15 +49,27 @@ class FrozenVAE:
       digest.update(np.asarray(leaf, np.float32).tobytes())
     return digest.hexdigest()[:16]
 
-  def encoder(self) -> Callable[[Array], Array]:
-    """Returns a compiled function from uint8 clips to normalised latents."""
+  def encode(
+    self, video: UInt8[np.ndarray, "b F H W 3"]
+  ) -> Float[np.ndarray, "b f h w c"]:
+    """Returns the normalised mode of the posterior."""
+    pixels = video.astype(np.float32) / 127.5 - 1
+    program = programs.encode(self.config, self.policy)
+    return np.asarray(program(self.params, pixels, None))
 
-    def encode(video: Array) -> Array:
-      pixels = video.astype(jnp.float32) / 127.5 - 1
-      mean, _ = vae_lib.encode_moments(self.params, self.config, self.policy, pixels)
-      return vae_lib.normalize(self.params, mean)
 
-    return jax.jit(encode)
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cached:
+  """The latents of every size.
+
+  Attributes:
+    latents: By (frames, height, width).
+    fingerprint: Hash of the VAE, the captions and the number of variants, which
+      together decide the latents.
+  """
+
+  latents: dict[Size, Latents]
+  fingerprint: str
 
 
 def bucket_size(bucket: Bucket) -> Size:
@@ -71,7 +82,6 @@ def _encode(
 ) -> Latents:
   """Renders and encodes every caption `variants` times, each time with its own seed."""
   clips = [(caption, i) for i, caption in enumerate(np.repeat(captions, variants))]
-  encode = vae.encoder()
   batches = range(0, len(clips), _CLIPS_AT_ONCE)
   name = f"Encoding {len(clips)} clips of {size[0]}x{size[1]}x{size[2]}"
   out = []
@@ -80,7 +90,7 @@ def _encode(
     # The last batch is filled up, so that there is one shape and one program.
     filled = part + part[:1] * (_CLIPS_AT_ONCE - len(part))
     video = np.stack([moving_shapes.clip(str(c), seed, *size) for c, seed in filled])
-    out.append(np.asarray(encode(video))[: len(part)])
+    out.append(vae.encode(video)[: len(part)])
   latents = np.concatenate(out)
   return latents.reshape(len(captions), variants, *latents.shape[1:])
 
@@ -91,7 +101,7 @@ def load_or_encode(
   captions: Sequence[str],
   variants: int,
   folder: Path,
-) -> dict[Size, Latents]:
+) -> Cached:
   """Returns the latents of every bucket, from the folder where they are there already.
 
   Args:
@@ -99,13 +109,13 @@ def load_or_encode(
     folder: Files are written there, one a bucket.
   """
   what = json.dumps([vae.fingerprint(), list(captions), variants])
-  digest = hashlib.sha256(what.encode()).hexdigest()[:16]
+  fingerprint = hashlib.sha256(what.encode()).hexdigest()[:16]
   folder.mkdir(parents=True, exist_ok=True)
   result = {}
   for size in sorted({bucket_size(bucket) for bucket in buckets}):
-    path = folder / f"latents-{'x'.join(map(str, size))}-{digest}.npy"
+    path = folder / f"latents-{'x'.join(map(str, size))}-{fingerprint}.npy"
     if not path.is_file():
       with atomic_file(path) as file:
         np.save(file, _encode(vae, size, captions, variants), allow_pickle=False)
     result[size] = np.load(path, allow_pickle=False)
-  return result
+  return Cached(result, fingerprint)

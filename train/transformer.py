@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -24,9 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ltx_jax import optim
+from ltx_jax import optim, programs
 from ltx_jax.checkpoints import lightricks, t5
-from ltx_jax.config import ModelConfig
+from ltx_jax.config import ModelConfig, TextEncoderConfig
 from ltx_jax.data import moving_shapes
 from ltx_jax.data.loader import Loader
 from ltx_jax.diffusion import flow, timesteps
@@ -44,6 +44,9 @@ from train.loop import Metrics, TrainState
 Batch = dict[str, Array]
 TextFn = Callable[[Params, Batch], tuple[Text, TextMask]]
 """(parameters, batch) -> what the transformer is told."""
+
+Network = Callable[[Params, Batch, Array, Array, NoiseLevels], Array]
+"""(parameters, batch, xt, coordinates, noise levels) -> velocity under its text."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,13 +124,27 @@ def drop_captions(key: Key, batch: Batch, empty: Captions, probability: float) -
   }
 
 
+def make_network(run: TransformerRun, policy: Policy) -> Network:
+  """Returns transformer and text as one function of the parameters."""
+  module = transformer.Transformer(run.transformer, policy)
+  text_fn = TEXT[run.text_encoder](run, policy)
+
+  def velocity(
+    params: Params, batch: Batch, xt: Array, coords: Array, levels: NoiseLevels
+  ) -> Array:
+    text, mask = text_fn(params, batch)
+    variables = {"params": params["transformer"]}
+    return module.apply(variables, xt, coords, text, mask, levels)
+
+  return velocity
+
+
 def loss_fn(
   params: Params,
   batch: Batch,
   key: Key,
   coords: Float[np.ndarray, "1 n 3"],
-  text_fn: TextFn,
-  network: transformer.Transformer,
+  network: Network,
   config: FlowConfig,
 ) -> tuple[Float[Array, ""], Metrics]:
   """The rectified-flow loss of a batch."""
@@ -138,9 +155,7 @@ def loss_fn(
   sigma = jnp.take_along_axis(levels.sigma, levels.index, axis=1)  # b n
   noise = jax.random.normal(key_noise, x0.shape)
   xt = flow.interpolate(x0, noise, sigma)
-  text, mask = text_fn(params, batch)
-  variables = {"params": params["transformer"]}
-  v = network.apply(variables, xt, coords, text, mask, levels)
+  v = network(params, batch, xt, coords, levels)
   loss = flow.loss(v, flow.velocity(x0, noise), ~given)
   return loss, {"loss": loss}
 
@@ -150,8 +165,7 @@ def make_update(
 ) -> Callable:
   """Returns `update(state, batch) -> (state, metrics)`, a pure function."""
   optimizer = optim.make_optimizer(run.optimizer, run.steps)
-  network = transformer.Transformer(run.transformer, policy)
-  text_fn = _TEXT[run.text_encoder](run, policy)
+  network = make_network(run, policy)
 
   def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     key = jax.random.fold_in(jax.random.key(run.seed), state.step)
@@ -161,7 +175,7 @@ def make_update(
       key_drop, key_loss = jax.random.split(jax.random.fold_in(key, micro["seed"][0]))
       micro = drop_captions(key_drop, micro, captions, run.flow.caption_dropout)
       value = jax.grad(loss_fn, has_aux=True)
-      return value(params, micro, key_loss, coords, text_fn, network, run.flow)
+      return value(params, micro, key_loss, coords, network, run.flow)
 
     count = run.optimizer.accumulate
     grads, metrics = optim.accumulate(gradients, state.params, batch, count)
@@ -189,39 +203,65 @@ def _frozen_text(run: TransformerRun, policy: Policy) -> TextFn:
   return lambda params, batch: (batch["text"], batch["mask"])
 
 
-_TEXT = {"trained": _trained_text, "frozen": _frozen_text}
+TEXT = {"trained": _trained_text, "frozen": _frozen_text}
+"""By `text_encoder`: (run, policy) -> TextFn."""
 
 
-def load_captions(run: TransformerRun, policy: Policy) -> Captions:
-  """Tokenises the captions; encodes them too, once, where the encoder is frozen.
+def caption_reader(
+  run: TransformerRun, policy: Policy
+) -> Callable[[Sequence[str]], Captions]:
+  """Returns what tokenises prompts, and encodes them where the encoder is frozen.
 
-  The rows are cut to the longest: attention is masked, so padding changes nothing.
+  It holds a frozen encoder, so let go of it before training. Rows are cut to the
+  longest: attention is masked, so padding changes nothing.
+
+  Raises:
+    ValueError: where tokenizer, text encoder and transformer do not go together.
   """
   tokenizer = load_tokenizer(Path(run.text_folder) / "tokenizer")
-  prompts = [*moving_shapes.train_captions(), ""]
-  tokens, mask = tokenize(tokenizer, prompts)
-  longest = int(mask.sum(axis=1).max())
-  tokens, mask = tokens[:, :longest], mask[:, :longest]
-  if run.text_encoder == "trained":
-    return Captions(tokens, mask)
-  params, config = t5.load_t5(Path(run.text_folder) / "text_encoder")
-  encode = jax.jit(
-    lambda tokens, mask: text_encoder.encode(params, config, policy, tokens, mask)
-  )
-  rows = [
-    encode(tokens[i : i + 1], mask[i : i + 1])[0].astype(jnp.float32)
-    for i in range(len(prompts))
-  ]
-  return Captions(np.stack(rows), mask)
+  folder = Path(run.text_folder) / "text_encoder"
+  frozen = run.text_encoder == "frozen"
+  _check_text(run, t5.load_config(folder) if frozen else run.text, len(tokenizer))
+  if frozen:
+    config, params = t5.load_t5(folder)
+    program = programs.encode_text(config, policy)
+
+  def read(prompts: Sequence[str]) -> Captions:
+    tokens, mask = tokenize(tokenizer, prompts)
+    longest = int(mask.sum(axis=1).max())
+    tokens, mask = tokens[:, :longest], mask[:, :longest]
+    if not frozen:
+      return Captions(tokens, mask)
+    rows = [
+      np.asarray(program(params, tokens[i : i + 1], mask[i : i + 1])[0], np.float32)
+      for i in range(len(prompts))
+    ]
+    return Captions(np.stack(rows), mask)
+
+  return read
+
+
+def _check_text(run: TransformerRun, config: TextEncoderConfig, tokens: int) -> None:
+  if run.transformer.caption_channels != config.d_model:
+    raise ValueError(
+      f"The transformer takes texts of caption_channels = "
+      f"{run.transformer.caption_channels}, the {run.text_encoder} text encoder makes "
+      f"d_model = {config.d_model}; the two must be equal."
+    )
+  if tokens > config.vocab_size:
+    raise ValueError(
+      f"The tokenizer in {run.text_folder} has {tokens} tokens, the "
+      f"{run.text_encoder} text encoder only vocab_size = {config.vocab_size}."
+    )
 
 
 def make_loader(
-  run: TransformerRun, cached: dict[latents.Size, latents.Latents], captions: Captions
+  run: TransformerRun, cached: latents.Cached, captions: Captions
 ) -> Loader:
   """Batches of latents and text, a pure function of the step."""
 
   def read(bucket: Bucket, ids: np.ndarray, seeds: np.ndarray) -> dict[str, np.ndarray]:
-    rows = cached[latents.bucket_size(bucket)]
+    rows = cached.latents[latents.bucket_size(bucket)]
     return {
       "latents": rows[ids, seeds % run.variants],
       "text": captions.rows[ids],
@@ -230,40 +270,44 @@ def make_loader(
     }
 
   def tokens(bucket: Bucket) -> int:
-    return int(np.prod(cached[latents.bucket_size(bucket)].shape[2:5]))
+    return int(np.prod(cached.latents[latents.bucket_size(bucket)].shape[2:5]))
 
-  names = moving_shapes.train_captions()
+  # Named with what made their latents: a run goes on with the same ones or not at all.
+  names = [f"{cached.fingerprint} {c}" for c in moving_shapes.train_captions()]
   return Loader(names, run.stages, run.seed, tokens, read)
 
 
 def model_of(
   run: TransformerRun, state: TrainState, vae: latents.FrozenVAE, policy: Policy
 ) -> LTXVideo:
-  """The averaged parameters, if kept, as a model that generates."""
-  params = dict(state.ema or state.params) | {"vae": vae.params}
+  """The averaged parameters, if kept, as a model that generates from encoded text."""
   config = ModelConfig(
-    transformer=run.transformer,
-    vae=vae.config,
-    scheduler=run.scheduler,
-    text_encoder=run.text,
-    name=run.name,
+    transformer=run.transformer, vae=vae.config, scheduler=run.scheduler, name=run.name
   )
-  folder = Path(run.text_folder)
-  if run.text_encoder == "frozen":
-    params["text_encoder"] = t5.load_t5(folder / "text_encoder")[1]
-  return LTXVideo(config, params, policy, load_tokenizer(folder / "tokenizer"))
+  params = dict(state.ema or state.params) | {"vae": vae.params}
+  return LTXVideo(config, params, policy)
+
+
+def shown_captions() -> list[str]:
+  """Six captions never trained on, for the sample pictures, and "" for guidance."""
+  captions = moving_shapes.held_out_captions()
+  return [*captions[:: len(captions) // 6][:6], ""]
 
 
 def make_pictures(
-  run: TransformerRun, vae: latents.FrozenVAE, policy: Policy
+  run: TransformerRun, vae: latents.FrozenVAE, captions: Captions, policy: Policy
 ) -> loop.Pictures:
-  """Returns a function that generates captions never trained on, a row each."""
-  prompts = moving_shapes.held_out_captions()[:: max(1, 77 // 6)][:6]
+  """Returns a function that generates the captions, the last being "", a row each."""
   bucket = run.stages[-1].buckets[0]
+  text_fn = jax.jit(TEXT[run.text_encoder](run, policy))
+  prompts = {"text": captions.rows, "mask": captions.mask}
 
   def pictures(state: TrainState, step: int) -> dict[str, np.ndarray]:
-    videos = model_of(run, state, vae, policy).generate(
-      prompts,
+    model = model_of(run, state, vae, policy)
+    text, mask = text_fn(model.params, prompts)
+    videos = model.generate(
+      (text[:-1], mask[:-1]),
+      negative_prompt=(text[-1:], mask[-1:]),
       width=bucket.width,
       height=bucket.height,
       frames=bucket.frames,
@@ -276,29 +320,59 @@ def make_pictures(
   return pictures
 
 
+def warm_start(run: TransformerRun) -> Callable[[TrainState], TrainState] | None:
+  """Returns what puts the model of `run.init_from` into a first state, if one is named.
+
+  Raises:
+    ValueError: where that model's networks are others.
+  """
+  if not run.init_from:
+    return None
+  folder = Path(run.init_from)
+  path = folder / "model.safetensors"
+  config, weights = lightricks.load_checkpoint(path, "float32", parts=("transformer",))
+  loop.check_same_network("transformer", config.transformer, run.transformer, str(path))
+  if run.text_encoder == "trained":
+    text, weights["text_encoder"] = t5.load_t5(folder / "text_encoder", "float32")
+    loop.check_same_network("text encoder", text, run.text, str(folder))
+
+  def start(state: TrainState) -> TrainState:
+    ema = jax.tree.map(jnp.copy, weights) if state.ema else {}
+    return state._replace(params=weights, ema=ema)
+
+  return start
+
+
 def export(run: TransformerRun, model: LTXVideo) -> Path:
   """Writes the model as it is released: one file, text encoder and tokenizer beside."""
-  folder = Path(run.output.folder) / "model"
+  folder, source = Path(run.output.folder) / "model", Path(run.text_folder)
   folder.mkdir(parents=True, exist_ok=True)
   params = jax.device_get(model.params)
   path = folder / "model.safetensors"
   lightricks.save_checkpoint(path, model.config, params, dtype="bfloat16")
-  text = params["text_encoder"]
-  t5.save_t5(folder / "text_encoder", model.config.text_encoder, text, "bfloat16")
-  tokenizer = Path(run.text_folder) / "tokenizer"
-  shutil.copytree(tokenizer, folder / "tokenizer", dirs_exist_ok=True)
+  copied = ["tokenizer"]
+  if run.text_encoder == "trained":
+    text = params["text_encoder"]
+    t5.save_t5(folder / "text_encoder", run.text, text, "bfloat16")
+  else:
+    copied.append("text_encoder")
+  for name in copied:
+    shutil.copytree(source / name, folder / name, dirs_exist_ok=True)
   return folder
 
 
 def main() -> None:
   """Trains, or goes on training, and writes the model."""
   run = command_line.parse(TransformerRun, "transformer", __doc__)
-  policy = policy_for(jax.default_backend())
-  policy = dataclasses.replace(policy, dtype=run.dtype)
+  policy = policy_for(jax.default_backend()).in_dtype(run.dtype)
   with command_line.errors_in_words():
     config, params = lightricks.load_checkpoint(run.vae, "float32", parts=("vae",))
+    lightricks.check_same_latents(run.transformer, config.vae)
     vae = latents.FrozenVAE(config.vae, params["vae"], policy)
-    captions = load_captions(run, policy)
+    read = caption_reader(run, policy)
+    captions = read([*moving_shapes.train_captions(), ""])
+    shown = read(shown_captions())
+    del read  # And with it a frozen encoder's weights.
     cached = latents.load_or_encode(
       vae,
       [bucket for stage in run.stages for bucket in stage.buckets],
@@ -312,7 +386,8 @@ def main() -> None:
       update=make_update(run, policy, vae, captions),
       loader=make_loader(run, cached, captions),
       rules=(*TRANSFORMER_RULES, *TEXT_RULES),
-      pictures=make_pictures(run, vae, policy),
+      pictures=make_pictures(run, vae, shown, policy),
+      warm_start=warm_start(run),
     )
     print(f"Wrote {export(run, model_of(run, state, vae, policy))}")
 

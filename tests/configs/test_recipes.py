@@ -1,0 +1,140 @@
+"""Every recipe can be built, and traced from its first batch to its last, at full size.
+
+Nothing is computed: shapes alone say whether networks, buckets and data go together.
+"""
+
+import functools
+import importlib
+import math
+import pathlib
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import configs
+from ltx_jax.checkpoints import keys
+from ltx_jax.checkpoints.trees import flatten
+from ltx_jax.data import buckets, moving_shapes
+from ltx_jax.platforms import CPU
+from ltx_jax.presets import ASSETS, PRESETS
+from ltx_jax.run_config import TransformerRun, VAERun
+from train import transformer, vae
+from train.latents import FrozenVAE
+
+NAMES = [module.name for module in pkgutil.iter_modules(configs.__path__)]
+MODULES = {name: importlib.import_module(f"configs.{name}") for name in NAMES}
+KEY = jax.random.key(0)
+SHIPPED_BYTES = 48e6
+"""What the small model may weigh, in bfloat16 and with all its files."""
+
+
+def with_function(function):
+  return [name for name in NAMES if hasattr(MODULES[name], function)]
+
+
+def sized(run, tokens):
+  """Every bucket of a run once, with its batch size."""
+  every = [s for stage in run.stages for s in buckets.sized_buckets(stage, tokens)]
+  return {
+    (s.bucket.frames, s.bucket.height, s.bucket.width, s.batch_size) for s in every
+  }
+
+
+def rows(count, dtype, *shape):
+  return jax.ShapeDtypeStruct((count, *shape), dtype)
+
+
+def numbers(tree):
+  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def check_step(update, state, batch, rate):
+  """One update keeps the shapes of the state and gives scalars."""
+  new, metrics = jax.eval_shape(update, state, batch)
+  assert jax.tree.map(lambda x: (x.shape, x.dtype), new) == jax.tree.map(
+    lambda x: (x.shape, x.dtype), state
+  )
+  assert {"loss", "grad_norm"} <= set(metrics)
+  assert all(value.shape == () for value in metrics.values())
+  assert bool(new.ema) == (rate > 0)
+
+
+def test_every_module_is_a_recipe():
+  assert {"moving_shapes", "tiny"} <= set(NAMES)
+  for name in NAMES:
+    functions = [f for f in ("vae", "transformer") if hasattr(MODULES[name], f)]
+    assert functions
+    for function in functions:
+      assert f"python -m train.{function} {name}\n" in MODULES[name].__doc__
+
+
+@pytest.mark.parametrize("name", with_function("vae"))
+def test_vae(name):
+  run = MODULES[name].vae()
+  assert isinstance(run, VAERun)
+  state = jax.eval_shape(functools.partial(vae.init_state, run), KEY)
+  found = {path: leaf.shape for path, leaf in flatten(state.params).items()}
+  expected = keys.tree_shapes(keys.vae_entries(run.vae))
+  statistics = {path for path in expected if path.startswith("per_channel_statistics")}
+  assert found == {p: s for p, s in expected.items() if p not in statistics}
+  update = vae.make_update(run, CPU)
+  for frames, height, width, count in sized(run, vae.tokens_of(run)):
+    batch = {
+      "video": rows(count, jnp.uint8, frames, height, width, 3),
+      "clip_seed": rows(count, jnp.uint32),
+    }
+    check_step(update, state, batch, run.optimizer.ema_decay)
+
+
+@pytest.mark.parametrize("name", with_function("transformer"))
+def test_transformer(name):
+  run = MODULES[name].transformer()
+  assert isinstance(run, TransformerRun)
+  codec = MODULES[name].vae()
+  assert run.vae == str(pathlib.Path(codec.output.folder) / "vae.safetensors")
+  assert run.transformer.in_channels == codec.vae.latent_channels
+  state = jax.eval_shape(functools.partial(transformer.init_state, run), KEY)
+  found = {p: leaf.shape for p, leaf in flatten(state.params["transformer"]).items()}
+  assert found == keys.tree_shapes(keys.transformer_entries(run.transformer))
+
+  captions = transformer.caption_reader(run, CPU)([*moving_shapes.train_captions(), ""])
+  frozen = FrozenVAE(codec.vae, {}, CPU)
+  update = transformer.make_update(run, CPU, frozen, captions)
+  text, mask = captions.rows, captions.mask
+  for *size, count in sized(run, vae.tokens_of(codec)):
+    grid = codec.vae.latent_shape(*size)
+    batch = {
+      "latents": rows(count, jnp.float32, *grid, codec.vae.latent_channels),
+      "text": rows(count, text.dtype, *text.shape[1:]),
+      "mask": rows(count, mask.dtype, *mask.shape[1:]),
+      "seed": rows(count, jnp.uint32),
+    }
+    check_step(update, state, batch, run.optimizer.ema_decay)
+    # Positions beyond the maximum would leave the range that the tables are made for.
+    last = transformer.token_coordinates(run, frozen, grid)[0, -1]
+    assert (last < np.asarray(run.transformer.positional_embedding_max_pos)).all()
+
+
+def test_the_small_model_is_small_and_is_what_the_preset_asks_for():
+  recipe = MODULES["moving_shapes"]
+  codec, run = recipe.vae(), recipe.transformer()
+  params = [
+    jax.eval_shape(functools.partial(init, r), KEY).params
+    for init, r in ((vae.init_state, codec), (transformer.init_state, run))
+  ]
+  tokenizer = sum(
+    path.stat().st_size for path in (ASSETS / "moving_shapes/tokenizer").iterdir()
+  )
+  assert 1e6 < numbers(params[0]) and 1e6 < numbers(params[1])
+  assert 2 * numbers(params) + tokenizer < SHIPPED_BYTES
+  # 32 x 32 pixels, 8 frames and 128 channels, as in the releases.
+  assert (codec.vae.spatial_factor, codec.vae.temporal_factor) == (32, 8)
+  assert codec.vae.latent_channels == 128
+  preset = PRESETS[run.name].recipe
+  size = (preset.frames, preset.height, preset.width)
+  trained = {b[:3] for b in sized(run, vae.tokens_of(codec))}
+  assert size in trained and preset.fps == run.fps
+  assert pathlib.Path(run.text_folder).resolve() == (ASSETS / "moving_shapes").resolve()

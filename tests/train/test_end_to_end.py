@@ -1,0 +1,76 @@
+"""Both trainers from their command lines, one after the other, on eight devices."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ltx_jax
+from train import reporting, transformer, vae
+
+ROOT = Path(ltx_jax.__file__).parent.parent
+
+
+def train(trainer, folder, *options):
+  """Runs `python -m train.<trainer> tiny` to its end and returns what it printed."""
+  done = subprocess.run(
+    [
+      *(sys.executable, "-m", f"train.{trainer}", "tiny", "--steps", "2"),
+      *("--output.folder", str(folder), *options),
+    ],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  return done.stdout
+
+
+def test_from_nothing_to_a_model_that_generates(tmp_path):
+  said = train("vae", tmp_path / "vae")
+  assert "Starting" in said and "8 cpu device(s)" in said
+  checkpoint = tmp_path / "vae" / "vae.safetensors"
+  assert said.endswith(f"Wrote {checkpoint}\n")
+  assert (tmp_path / "vae" / "samples" / "reconstruction_000002.png").is_file()
+
+  folder = tmp_path / "transformer"
+  said = train("transformer", folder, "--vae", str(checkpoint))
+  assert said.endswith(f"Wrote {folder / 'model'}\n")
+  assert (folder / "samples" / "samples_000002.png").is_file()
+  assert [record["step"] for record in reporting.read_metrics(folder)] == [1, 2]
+  model = ltx_jax.load(folder / "model")
+  video = model.generate(
+    "a small red circle moving up on a black background",
+    **{"width": 32, "height": 32, "frames": 5, "steps": 2},
+  )
+  assert video.shape == (1, 5, 32, 32, 3)
+
+  # Trained no further, and with the encoder it has trained, now frozen.
+  options = ("--vae", str(checkpoint), "--text-encoder", "frozen")
+  source = ("--text-folder", str(folder / "model"))
+  said = train("transformer", tmp_path / "frozen", *options, *source)
+  frozen = ltx_jax.load(tmp_path / "frozen" / "model")
+  assert frozen.config.text_encoder == model.config.text_encoder
+
+
+def refused(monkeypatch, capsys, program, *argv):
+  """Returns the one line that a program says of bad input."""
+  monkeypatch.setattr(sys, "argv", ["program", *map(str, argv)])
+  with pytest.raises(SystemExit) as end:
+    program.main()
+  assert end.value.code == 2
+  (line,) = capsys.readouterr().err.splitlines()
+  return line
+
+
+def test_bad_input_is_answered_in_words(tmp_path, monkeypatch, capsys):
+  output = ("--output.folder", tmp_path / "out")
+  missing = tmp_path / "vae.safetensors"
+  line = refused(monkeypatch, capsys, transformer, "tiny", "--vae", missing, *output)
+  assert str(missing) in line
+  line = refused(monkeypatch, capsys, vae, "tiny", "--mesh.fsdp", "3", *output)
+  assert "mesh.fsdp = 3 cannot be laid over 8 device(s)" in line
+  line = refused(monkeypatch, capsys, vae, "tinny")
+  assert "did you mean tiny?" in line

@@ -1,0 +1,264 @@
+"""The VAE's trainer on a tiny network: its losses, its statistics, its updates."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import ltx_jax
+from configs import tiny
+from ltx_jax import optim
+from ltx_jax.checkpoints.lightricks import load_checkpoint
+from ltx_jax.data.loader import moving_shapes_loader
+from ltx_jax.parallel import sharding
+from ltx_jax.parallel.mesh import make_mesh
+from ltx_jax.parallel.sharding import VAE_RULES
+from ltx_jax.platforms import CPU
+from ltx_jax.run_config import VAELossConfig
+from tests.train import trainer_case as case
+from train import loop, reporting, vae
+
+RUN = dataclasses.replace(tiny.vae(), mesh=case.SINGLE)
+CHANNELS = tiny.VAE.latent_channels
+# The same functions compile once for all tests.
+INIT = functools.partial(vae.init_state, RUN)
+UPDATE = vae.make_update(RUN, CPU)
+LOADER = moving_shapes_loader(RUN.stages, RUN.seed, vae.tokens_of(RUN))
+
+
+@functools.cache
+def pictures():
+  return vae.make_pictures(RUN, CPU)
+
+
+def fit(folder, loader=LOADER, init=INIT):
+  return loop.fit(
+    case.in_folder(RUN, folder),
+    init=init,
+    update=UPDATE,
+    loader=loader,
+    rules=VAE_RULES,
+    pictures=pictures(),
+  )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+  """An uninterrupted run: its folder and last state."""
+  folder = tmp_path_factory.mktemp("whole")
+  return folder, fit(folder)
+
+
+@pytest.fixture(scope="module")
+def start():
+  """A first state none of whose parameters is zero."""
+  return case.moved(jax.jit(INIT)(jax.random.key(0)))
+
+
+def clips():
+  return case.first_batch(LOADER, tiny.CLIP)
+
+
+def test_noisy_latents_are_mixed_about_the_mean():
+  rng = np.random.default_rng(0)
+  z, noise = rng.standard_normal((2, 3, 2, 1, 2, 4), np.float32)
+  stats = {"mean": np.arange(4.0, dtype=np.float32), "std": np.float32([1, 2, 3, 0.5])}
+  sigma = np.float32([0, 0.2, 1])
+  out = vae.noisy_latents(z, stats, sigma, noise)
+  np.testing.assert_allclose(out[0], z[0], rtol=1e-6)
+  np.testing.assert_allclose(out[2], stats["mean"] + stats["std"] * noise[2], rtol=1e-5)
+  b, f, h, w, c = 1, 1, 0, 1, 2
+  by_hand = 2 + 0.8 * (z[b, f, h, w, c] - 2) + 0.2 * 3 * noise[b, f, h, w, c]
+  np.testing.assert_allclose(out[b, f, h, w, c], by_hand, rtol=1e-5)
+
+
+def test_statistics_converge_to_those_of_the_means():
+  rng = np.random.default_rng(1)
+  mean = np.linspace(-2, 2, CHANNELS).astype(np.float32)
+  std = np.linspace(0.3, 3, CHANNELS).astype(np.float32)
+  extra = {"mean": jnp.zeros(CHANNELS), "mean_square": jnp.ones(CHANNELS)}
+
+  @jax.jit
+  def update(extra, latents, step):
+    return vae.update_statistics(extra, vae.moments(latents), 0.99, step)
+
+  for step in range(200):
+    latents = mean + std * rng.standard_normal((4, 2, 4, 4, CHANNELS), np.float32)
+    extra = update(extra, latents, step)
+    if step == 0:  # Where they start is forgotten at once.
+      np.testing.assert_allclose(extra["mean"], 0.9 * vae.moments(latents)["mean"])
+  found = vae.statistics(extra)
+  np.testing.assert_allclose(found["mean"], mean, atol=0.05)
+  np.testing.assert_allclose(found["std"], std, rtol=0.02)
+
+
+def test_wavelet_weight_is_a_ramp():
+  config = VAELossConfig(wavelet=0.4, wavelet_ramp=(10, 20))
+  weights = [float(vae.wavelet_weight(config, step)) for step in (0, 10, 15, 20, 99)]
+  np.testing.assert_allclose(weights, [0, 0, 0.2, 0.4, 0.4], rtol=1e-6)
+  at_once = VAELossConfig(wavelet=0.4)
+  assert float(vae.wavelet_weight(at_once, 1)) == pytest.approx(0.4)
+
+
+def test_the_decoder_is_told_one_noise_level_a_clip(monkeypatch):
+  rng = np.random.default_rng(2)
+  clips, seen = 256, {}
+  mean = rng.standard_normal((clips, 2, 2, 2, CHANNELS), np.float32)
+  video = rng.uniform(-1, 1, (clips, 2, 4, 4, 3)).astype(np.float32)
+
+  def encode_moments(params, config, policy, video):
+    return mean, np.full_like(mean, -30)  # No noise of the posterior's own.
+
+  def decode(params, config, policy, latents, sigma, key):
+    seen.update(latents=np.asarray(latents), sigma=np.asarray(sigma))
+    return jnp.asarray(video + 0.5)
+
+  monkeypatch.setattr(vae.vae_lib, "encode_moments", encode_moments)
+  monkeypatch.setattr(vae.vae_lib, "decode", decode)
+  m, s = np.linspace(-1, 1, CHANNELS), np.linspace(0.5, 2, CHANNELS)
+  extra = {"mean": jnp.float32(m), "mean_square": jnp.float32(m**2 + s**2)}
+  state = loop.TrainState(jnp.int32(4), {}, (), {}, extra)
+  key = jax.random.key(0)
+  loss, (metrics, moments) = vae.losses({}, video, key, state, RUN, CPU)
+
+  sigma = seen["sigma"]
+  assert sigma.shape == (clips,) and len(set(sigma.tolist())) > 250
+  assert 0 <= sigma.min() < 0.01 and 0.19 < sigma.max() <= RUN.loss.max_sigma
+  level = sigma[:, None, None, None, None]
+  noise = (seen["latents"] - m - (1 - level) * (mean - m)) / (level * s)
+  noise = noise[sigma > 0.01]
+  np.testing.assert_allclose(noise.mean((0, 1, 2, 3)), 0, atol=0.1)
+  np.testing.assert_allclose(noise.std((0, 1, 2, 3)), 1, atol=0.1)
+
+  np.testing.assert_allclose(moments["mean"], mean.mean((0, 1, 2, 3)), atol=1e-6)
+  np.testing.assert_allclose(metrics["mse"], 0.25, rtol=1e-4)
+  np.testing.assert_allclose(metrics["kl"], 0.5 * (mean**2).mean() + 14.5, rtol=1e-4)
+  # Step 4 is half way up the ramp from 2 to 6.
+  parts = 0.25 + 0.5 * RUN.loss.wavelet * metrics["wavelet"]
+  np.testing.assert_allclose(loss, parts + RUN.loss.kl * metrics["kl"], rtol=1e-5)
+  assert metrics["loss"] == loss
+
+
+def test_loss_falls_on_one_batch(start):
+  steps = case.updates(UPDATE, start, clips(), VAE_RULES)
+  metrics = [next(steps)[1] for _ in range(15)]
+  assert all(np.isfinite(list(m.values())).all() for m in metrics)
+  assert metrics[-1]["mse"] < 0.7 * metrics[0]["mse"]
+  assert metrics[0]["latent_std_min"] < metrics[0]["latent_std_max"]
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_eight_devices_equal_one(start, name):
+  run = case.with_optimizer(RUN, name=name)
+  update = UPDATE if run == RUN else vae.make_update(run, CPU)
+  optimizer = optim.make_optimizer(run.optimizer, run.steps)
+  state = start._replace(opt_state=optimizer.init(start.params))
+  (one, metrics), (eight, sharded_metrics) = (
+    case.after(2, update, state, clips(), VAE_RULES, mesh)
+    for mesh in (case.SINGLE, case.EIGHT)
+  )
+  step = case.distance(one.params, start.params)
+  assert step > 0
+  assert case.distance(one.params, eight.params) < 1e-3 * step
+  assert case.distance(one.params, eight.params) < 1e-5 * case.distance(
+    one.params, jax.tree.map(np.zeros_like, one.params)
+  )
+  for name, value in metrics.items():
+    np.testing.assert_allclose(sharded_metrics[name], value, rtol=1e-4, err_msg=name)
+  for name, value in one.extra.items():
+    np.testing.assert_allclose(eight.extra[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_micro_batches_have_the_moments_of_the_whole(start):
+  batch = case.first_batch(LOADER, tiny.IMAGE)
+  halves = vae.make_update(case.with_optimizer(RUN, accumulate=2), CPU)
+  (one, metrics), (two, halved) = (
+    case.after(1, update, start, batch, VAE_RULES) for update in (UPDATE, halves)
+  )
+  # Neither the encoder's means nor the KL see noise; the other losses do.
+  for name, value in one.extra.items():
+    np.testing.assert_allclose(two.extra[name], value, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(halved["kl"], metrics["kl"], rtol=1e-5)
+  np.testing.assert_allclose(halved["mse"], metrics["mse"], rtol=0.2)
+  assert case.distance(one.params, two.params) > 0
+
+
+def test_resumed_run_equals_uninterrupted(tmp_path, whole):
+  with pytest.raises(loop.Stopped, match="after step 6 of 8"):
+    fit(tmp_path, case.Interrupted(LOADER, 5))
+  case.assert_same_bits(fit(tmp_path), whole[1])
+  first, second = (reporting.read_metrics(folder) for folder in (whole[0], tmp_path))
+  assert [record["step"] for record in first] == list(range(1, 9))
+  timing = ("seconds", "steps_per_second", "data_wait")
+  for one, other in zip(first, second, strict=True):
+    assert {k: v for k, v in one.items() if k not in timing} == {
+      k: v for k, v in other.items() if k not in timing
+    }
+
+
+def test_a_run_has_images_and_clips_and_shows_them(whole):
+  sizes = [LOADER.bucket_at(step) for step in range(RUN.steps)]
+  assert set(sizes[:4]) == {tiny.IMAGE} and set(sizes[4:]) == {tiny.IMAGE, tiny.CLIP}
+  shown = sorted(path.name for path in (whole[0] / "samples").iterdir())
+  assert shown == ["reconstruction_000004.png", "reconstruction_000008.png"]
+  with Image.open(whole[0] / "samples" / shown[-1]) as image:
+    # Four clips, each above its reconstruction; five frames of each.
+    assert image.size == (5 * 32, 2 * 4 * 32)
+    rows = np.asarray(image).reshape(4, 2, 32, 5 * 32, 3)
+  assert (rows[:, 0].std((1, 2, 3)) > 1).all()  # The clips are there.
+  assert np.abs(rows[:, 0].astype(int) - rows[:, 1]).max() > 10
+
+
+def test_not_a_number_stops_the_run_in_words(tmp_path, whole):
+  state = jax.device_get(whole[1])
+  broken = {**state.extra, "mean": np.full(CHANNELS, np.nan, np.float32)}
+  bad = state._replace(step=np.int32(0), extra=broken)
+  with pytest.raises(loop.NotFinite, match="loss is nan.* at step 1; training stopped"):
+    fit(tmp_path, init=lambda key: jax.tree.map(jnp.asarray, bad))
+  assert (tmp_path / "not_finite" / "1").is_dir()
+  assert not (tmp_path / "checkpoints" / "4").exists()
+
+
+def test_a_drift_of_the_latents_is_said(whole, capsys):
+  extra = whole[1].extra
+  wide = extra | {"mean_square": extra["mean"] ** 2 + 16}
+  with jax.set_mesh(make_mesh(case.SINGLE)):
+    pictures()(whole[1]._replace(extra=wide), 7)
+  said = capsys.readouterr().out
+  assert "Step 7: the latents' std spans 4.00 to 4.00, outside (0.3, 3.0)" in said
+
+
+def test_export_is_read_back_and_decodes_the_same(tmp_path, whole):
+  state = whole[1]
+  path = vae.export(case.in_folder(RUN, tmp_path), state)
+  config, params = load_checkpoint(path)
+  assert config.vae == RUN.vae and config.transformer is None
+  case.assert_same_bits(params["vae"], vae.checkpoint_params(state))
+  found = params["vae"]["per_channel_statistics"]
+  case.assert_same_bits(found, vae.statistics(state.extra))
+  assert not np.allclose(found["std"], 1)
+
+  # Normalised and back: as the trainer, which does neither.
+  model = ltx_jax.load(path)
+  video = np.float32(clips()["video"][:1]) / 127.5 - 1
+  latents = model.encode(video)
+  mean, _ = vae.vae_lib.encode_moments(params["vae"], RUN.vae, CPU, video)
+  stats = found["mean"], found["std"]
+  np.testing.assert_allclose(latents, (mean - stats[0]) / stats[1], atol=1e-4)
+  out = vae.vae_lib.decode(params["vae"], RUN.vae, CPU, mean, jnp.zeros(1))
+  decoded = model.decode(latents, sigma=0.0, noise_scale=0.0)
+  np.testing.assert_allclose(decoded, np.clip(out, -1, 1), atol=1e-4)
+
+
+def test_kernels_and_their_momentum_are_split():
+  target = jax.eval_shape(INIT, jax.random.key(0))
+  split = sharding.shardings(target, make_mesh(case.EIGHT), VAE_RULES)
+  paths = jax.tree.leaves_with_path(split)
+  specs = [s.spec for path, s in paths if "conv1/kernel" in optim.path_name(path)]
+  # Of the encoder's and the decoder's residual block, output channels.
+  assert len(specs) == 4
+  assert all(spec[-1] == "fsdp" and len(spec) == 6 for spec in specs)
