@@ -1,0 +1,322 @@
+"""Times this package against the PyTorch original, side by side, on this machine's CPU.
+
+    python -m sample.benchmark --against ltx-video
+
+Four tasks, all in float32:
+
+    velocity   one call of the 2B transformer: 256 video tokens, 128 text tokens
+    decode     a clip of 25 x 256 x 256 by the decoder of the released VAE (0.9.5 on)
+    encode     the same by its encoder
+    generate   a whole video by the small model, text embeddings given
+
+Each side runs a task in a process of its own, tied to two CPUs, and the sides take
+turns: ours, theirs, ours, theirs. What is compared is the median of the runs after the
+first; memory is the most that a process ever held (VmHWM). Weights are random, except
+where the small model is there: values do not change the time. `velocity` needs about
+20 GB of free memory for both sides; `--tasks decode,encode,generate` leaves it out.
+
+FLOPs are those of the mathematics (`ltx_jax.analysis.flops`). A share says how much of
+the rate at which that side multiplies large matrices here was reached.
+
+The original may live in another environment:
+
+    python -m sample.benchmark --against-python /path/to/other/bin/python
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from ltx_jax import presets
+from sample import console as shared
+from sample.benchmark import tasks
+from sample.benchmark.tasks import Task
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TASKS = ("velocity", "decode", "encode", "generate")
+MEMORY_TARGET = 1.1
+NEEDED = ("torch", "ltx_video", "diffusers")
+
+_ACTIVATIONS = 2**30  # Allowed beside the weights, a side.
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What is measured."""
+
+  against: Literal["ltx-video"] = "ltx-video"
+  """The PyTorch original, by the name of its package."""
+
+  against_python: Path = Path(sys.executable)
+  """Interpreter that has it; None of this package is needed there."""
+
+  tasks: str = ",".join(TASKS)
+  """Which, in which order, with commas between."""
+
+  repeats: int = 5
+  """Timed runs of each side, after one that warms up."""
+
+  threads: int = 2
+  """CPUs of each side."""
+
+  model: Path | None = None
+  """Checkpoint for `generate`; else the small model, or random weights without it."""
+
+  json: bool = False
+  """Print all figures as JSON instead of a table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+  """Who runs a task: a name for the table and the command that starts a worker."""
+
+  name: str
+  command: tuple[str, ...]
+
+
+class Worker(contextlib.AbstractContextManager):
+  """A process that answers lines with JSON (`worker`)."""
+
+  def __init__(self, side: Side, task: str):
+    self.side, self.task = side, task
+    self._errors = tempfile.TemporaryFile("w+")
+    self._process = subprocess.Popen(
+      side.command,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      stderr=self._errors,
+      text=True,
+      cwd=ROOT,
+    )
+
+  def ask(self, line: str) -> dict[str, float]:
+    """Sends a line and waits for its answer.
+
+    Raises:
+      ValueError: where the process ended instead, with its last words.
+    """
+    answer = ""
+    with contextlib.suppress(BrokenPipeError):
+      self._process.stdin.write(line + "\n")
+      self._process.stdin.flush()
+      answer = self._process.stdout.readline()
+    if answer:
+      return json.loads(answer)
+    code = self._process.wait()
+    self._errors.seek(0)
+    said = self._errors.read().strip().splitlines() or ["it said nothing"]
+    raise ValueError(
+      f"The process of {self.side.name} ended in '{self.task}' with code {code}: "
+      f"{said[-1]}"
+    )
+
+  def __exit__(self, *_: object) -> None:
+    self._process.kill()
+    self._process.communicate()
+    self._errors.close()
+
+
+def measure(
+  task: Task, sides: Sequence[Side], repeats: int, threads: int
+) -> dict[str, Any]:
+  """Times a task on all sides in turn; returns figures by side, and of the task.
+
+  Raises:
+    ValueError: where memory will not do, or a side fails.
+  """
+  _check_memory(task, len(sides))
+  spec = json.dumps(task.spec | {"threads": threads})
+  with contextlib.ExitStack() as stack:
+    workers = [stack.enter_context(Worker(side, task.name)) for side in sides]
+    # One after the other: building is not to disturb the other's.
+    figures = [worker.ask(spec) | {"seconds": []} for worker in workers]
+    for _ in range(repeats):
+      for worker, found in zip(workers, figures, strict=True):
+        found["seconds"].append(worker.ask("run")["seconds"])
+    for worker, found in zip(workers, figures, strict=True):
+      found |= worker.ask("end")
+  for found in figures:
+    found["median"] = statistics.median(found["seconds"])
+    found["fastest"] = min(found["seconds"])
+    found["share"] = task.flops / found["median"] / found["rate"]
+  ours, theirs = figures
+  return {
+    "task": task.name,
+    "flops": task.flops,
+    "ours": ours,
+    "theirs": theirs,
+    "ratio": ours["median"] / theirs["median"],
+    "target": task.target,
+    "memory_ratio": ours["peak"] / theirs["peak"] if theirs["peak"] else None,
+    "memory_target": MEMORY_TARGET,
+  }
+
+
+def _check_memory(task: Task, sides: int) -> None:
+  needed = sides * (4 * task.parameters + _ACTIVATIONS)
+  free = free_memory()
+  if free is not None and needed > free:
+    raise ValueError(
+      f"'{task.name}' needs about {needed / 1e9:.1f} GB for both sides and "
+      f"{free / 1e9:.1f} GB are free; end other programs, or leave it out with --tasks."
+    )
+
+
+def free_memory() -> int | None:
+  """Returns the bytes that new processes may take, or None where unknown."""
+  with contextlib.suppress(OSError):
+    for line in Path("/proc/meminfo").read_text().splitlines():
+      if line.startswith("MemAvailable:"):
+        return int(line.split()[1]) * 1024
+  return None
+
+
+def check_installed(python: Path) -> None:
+  """Refuses an interpreter without the original.
+
+  Raises:
+    ValueError: naming what it lacks.
+  """
+  code = "import importlib.util as u, sys; print(*(n for n in sys.argv[1:]"
+  code += " if u.find_spec(n) is None))"
+  try:
+    done = subprocess.run(
+      [python, "-c", code, *NEEDED], capture_output=True, text=True, check=True
+    )
+  except (OSError, subprocess.CalledProcessError) as error:
+    raise ValueError(
+      f"--against-python {python} is no Python that runs: {error}"
+    ) from None
+  missing = done.stdout.split()
+  if missing:
+    raise ValueError(
+      f"{python} lacks {', '.join(missing)}, so the PyTorch original cannot run there; "
+      "install it as pyproject.toml says beside the extra 'oracle', or name an "
+      "interpreter that has it with --against-python."
+    )
+
+
+def chosen(names: str) -> list[str]:
+  """Returns the tasks named, which are separated by commas.
+
+  Raises:
+    ValueError: for an unknown one, suggesting the nearest.
+  """
+  asked = [name.strip() for name in names.split(",") if name.strip()]
+  for name in asked:
+    if name not in TASKS:
+      near = difflib.get_close_matches(name, TASKS, n=1)
+      guess = f"did you mean {near[0]}?" if near else f"there are {', '.join(TASKS)}."
+      raise ValueError(f"No task is called {name!r}; {guess}")
+  if not asked:
+    raise ValueError(f"--tasks names none; there are {', '.join(TASKS)}.")
+  return asked
+
+
+def table(results: Sequence[dict[str, Any]], threads: int) -> Table:
+  """Shows the results: a row a task."""
+  rates = {
+    side: statistics.median(result[side]["rate"] for result in results) / 1e9
+    for side in ("ours", "theirs")
+  }
+  caption = (
+    f"{threads} CPUs a side. Seconds: median (fastest). Share: of the rate at which "
+    f"that side multiplies large matrices here ({rates['ours']:.0f} and "
+    f"{rates['theirs']:.0f} GFLOP/s)."
+  )
+  out = Table(title="ltx-jax against ltx-video, float32", caption=caption)
+  headers = ("task", "TFLOP", "ours s", "theirs s", "ratio", "target", "share ours")
+  headers += ("theirs", "GB ours", "theirs", "ratio", "target")
+  for name in (*headers, "compile s"):
+    out.add_column(name, justify="left" if name == "task" else "right")
+  for result in results:
+    ours, theirs = result["ours"], result["theirs"]
+    seconds = (f"{s['median']:.2f} ({s['fastest']:.2f})" for s in (ours, theirs))
+    out.add_row(
+      result["task"],
+      f"{result['flops'] / 1e12:.3g}",
+      *seconds,
+      *_against(result["ratio"], result["target"]),
+      *(f"{100 * side['share']:.0f} %" for side in (ours, theirs)),
+      *(f"{side['peak'] / 1e9:.2f}" for side in (ours, theirs)),
+      *_against(result["memory_ratio"], result["memory_target"]),
+      f"{ours.get('compile', 0):.1f}",
+    )
+  return out
+
+
+def _against(ratio: float | None, target: float | None) -> tuple[str, str]:
+  """A ratio, green where it meets its target and red where not, and the target."""
+  if ratio is None:
+    return "?", ""
+  if target is None:
+    return f"{ratio:.2f}", ""
+  colour = "green" if ratio <= target else "red"
+  return f"[{colour}]{ratio:.2f}[/{colour}]", f"<= {target:g}"
+
+
+def sides_of(options: Options) -> list[Side]:
+  """Us and the original."""
+  modules = (
+    (sys.executable, "ours"),
+    (options.against_python, "theirs"),
+  )
+  names = "ltx-jax", options.against
+  return [
+    Side(name, (str(python), "-m", f"sample.benchmark.{module}", str(options.threads)))
+    for name, (python, module) in zip(names, modules, strict=True)
+  ]
+
+
+def main() -> None:
+  """Reads the command line, measures task by task, and prints."""
+  options = tyro.cli(Options, description=__doc__)
+  console = Console(stderr=options.json)
+  names = chosen(options.tasks)
+  for name, value in (("repeats", options.repeats), ("threads", options.threads)):
+    if value < 1:
+      raise ValueError(f"--{name} is {value}; it must be at least 1.")
+  check_installed(options.against_python)
+  results = []
+  with tempfile.TemporaryDirectory() as folder:
+    make = tasks.RELEASED | {
+      "generate": lambda: tasks.generate(_checkpoint(options, folder, console))
+    }
+    for name in names:
+      with console.status(f"{name}: building and timing both sides"):
+        task = make[name]()
+        result = measure(task, sides_of(options), options.repeats, options.threads)
+      results.append(result)
+      console.print(f"{name}: {result['ratio']:.2f} times theirs", highlight=False)
+  if options.json:
+    print(json.dumps({"threads": options.threads, "results": results}, indent=2))
+  else:
+    console.print(table(results, options.threads))
+
+
+def _checkpoint(options: Options, folder: str, console: Console) -> Path:
+  if options.model is not None:
+    return options.model
+  shipped = presets.PRESETS["moving-shapes"].folder / "model.safetensors"
+  if shipped.exists():
+    return shipped
+  console.print("note: the small model is not there; its weights are random here.")
+  return tasks.random_checkpoint(Path(folder) / "model.safetensors")
+
+
+if __name__ == "__main__":
+  shared.run(main)

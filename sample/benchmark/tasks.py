@@ -1,0 +1,151 @@
+"""What is timed, as data: configs and sizes for both workers, FLOPs, parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from configs import moving_shapes
+from ltx_jax import presets
+from ltx_jax.analysis import flops
+from ltx_jax.checkpoints import keys, lightricks
+from ltx_jax.config import (
+  TRANSFORMER_2B,
+  VAE_C,
+  ModelConfig,
+  SchedulerConfig,
+  TransformerConfig,
+  VAEConfig,
+)
+from ltx_jax.text import MAX_TOKENS
+from sample.benchmark.ours import random_params
+
+_STD = 0.02
+_SIGMA = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """One thing to time.
+
+  Attributes:
+    spec: What both workers are told, as JSON.
+    flops: Floating-point operations of one run.
+    parameters: How many both sides hold.
+    target: What our seconds over theirs should be at most; None: no target.
+  """
+
+  spec: dict[str, Any]
+  flops: int
+  parameters: int
+  target: float | None
+
+  @property
+  def name(self) -> str:
+    """The kind of task."""
+    return self.spec["kind"]
+
+
+def velocity(
+  config: TransformerConfig = TRANSFORMER_2B, tokens: int = 256, text_tokens: int = 128
+) -> Task:
+  """One evaluation of a transformer."""
+  spec = {
+    "kind": "velocity",
+    "transformer": config.to_metadata(),
+    "tokens": tokens,
+    "text_tokens": text_tokens,
+    "std": _STD,
+  }
+  count = _count(keys.transformer_entries(config))
+  return Task(spec, flops.velocity(config, tokens, text_tokens), count, 0.5)
+
+
+def _vae_spec(kind: str, config: VAEConfig, video: Sequence[int]) -> dict[str, Any]:
+  return {
+    "kind": kind,
+    "vae": config.to_metadata(),
+    "video": list(video),
+    "latents": list(config.latent_shape(*video)),
+    "sigma": _SIGMA,
+    "std": _STD,
+  }
+
+
+def encode(config: VAEConfig = VAE_C, video: Sequence[int] = (25, 256, 256)) -> Task:
+  """A clip (frames, height, width) to latents."""
+  count = _count(keys.vae_entries(config), "decoder/")
+  return Task(
+    _vae_spec("encode", config, video), flops.encoder(config, *video), count, 0.8
+  )
+
+
+def decode(config: VAEConfig = VAE_C, video: Sequence[int] = (25, 256, 256)) -> Task:
+  """Latents to a clip (frames, height, width)."""
+  spec = _vae_spec("decode", config, video)
+  count = _count(keys.vae_entries(config), "encoder/")
+  return Task(spec, flops.decoder(config, *spec["latents"]), count, 1.0)
+
+
+def generate(path: Path, text_tokens: int = MAX_TOKENS, **changes: Any) -> Task:
+  """A whole video by a single-file checkpoint, after the recipe of its model.
+
+  Args:
+    path: The checkpoint.
+    text_tokens: Length of the text embeddings, of the prompt and of the negative one.
+    **changes: Of the recipe, e.g. frames=9.
+  """
+  config = lightricks.read_config(path)
+  recipe = dataclasses.replace(presets.recipe_for(config), **changes)
+  sampling = recipe.sampling
+  steps = sampling.steps or 40
+  spec = {
+    "kind": "generate",
+    "path": str(Path(path).resolve()),
+    "video": [recipe.frames, recipe.height, recipe.width],
+    "fps": recipe.fps,
+    "steps": steps,
+    "guidance": float(sampling.guidance),
+    "decode_sigma": sampling.decode_sigma,
+    "decode_noise": sampling.decode_noise,
+    "text_tokens": text_tokens,
+    "caption_channels": config.transformer.caption_channels,
+  }
+  grid = config.vae.latent_shape(*spec["video"])
+  tokens = grid[0] * grid[1] * grid[2]
+  of_step = flops.denoise(config.transformer, tokens, text_tokens)
+  of_text = flops.text_state(config.transformer, text_tokens)
+  total = 2 * (steps * of_step + of_text) + flops.decoder(config.vae, *grid)
+  entries = (
+    *keys.transformer_entries(config.transformer),
+    *keys.vae_entries(config.vae),
+  )
+  return Task(spec, total, _count(entries), None)
+
+
+def _count(entries: Iterable[keys.Entry], skip: str | None = None) -> int:
+  shapes = (e.shape for e in entries if skip is None or not e.path.startswith(skip))
+  return sum(math.prod(shape) for shape in shapes)
+
+
+def random_checkpoint(
+  path: Path,
+  transformer: TransformerConfig = moving_shapes.TRANSFORMER,
+  vae: VAEConfig = moving_shapes.VAE,
+) -> Path:
+  """Writes a checkpoint of random weights in the layout of the released ones."""
+  params = {
+    "transformer": random_params(keys.transformer_entries(transformer), _STD),
+    "vae": random_params(keys.vae_entries(vae), _STD),
+  }
+  scheduler = SchedulerConfig(sampler="Uniform", shifting="SD3")
+  config = ModelConfig(transformer, vae, scheduler, name="moving-shapes")
+  lightricks.save_checkpoint(path, config, params)
+  return path
+
+
+RELEASED = {"velocity": velocity, "decode": decode, "encode": encode}
+"""Tasks on networks of a release; `generate` takes a checkpoint."""

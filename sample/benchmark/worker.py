@@ -1,0 +1,89 @@
+"""What a process of `sample.benchmark` does, whichever framework it runs.
+
+It reads one line of JSON, the task, and then one word a line; it answers each line with
+one line of JSON:
+
+    {"kind": "velocity", ...}   builds the task, runs it once  -> {"build", "warm_up"}
+    run                         runs it                        -> {"seconds"}
+    end                         multiplies large matrices      -> {"peak", "rate"}
+
+`peak` is the most memory the process ever held, in bytes, before the matrices; `rate`
+the FLOP/s of their product; `warm_up` holds the seconds of the first run or, where a
+compiler can be timed apart, of compilation.
+
+Nothing here imports JAX or PyTorch: each side has only its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import IO, Any
+
+Spec = dict[str, Any]
+Run = Callable[[], Any]
+
+MATRIX = 3072
+MATRIX_RUNS = 4
+
+
+def limit_threads(threads: int) -> None:
+  """Ties this process to so many CPUs, where the system can; before any import."""
+  os.environ["OMP_NUM_THREADS"] = str(threads)
+  if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+def peak_bytes() -> int:
+  """Returns the most memory this process has held (VmHWM), or 0 where unknown."""
+  try:
+    with open("/proc/self/status") as status:
+      lines = [line for line in status if line.startswith("VmHWM:")]
+  except OSError:
+    return 0
+  return int(lines[0].split()[1]) * 1024 if lines else 0
+
+
+def seconds_of(run: Run) -> float:
+  """Runs once; the run itself waits until its result is there."""
+  start = time.perf_counter()
+  run()
+  return time.perf_counter() - start
+
+
+def serve(
+  build: Callable[[Spec], tuple[Run, dict[str, float]]],
+  make_product: Callable[[int], Run],
+  lines: IO[str],
+  answer: Callable[[dict[str, float]], None],
+) -> None:
+  """Answers the driver until it says "end".
+
+  Args:
+    build: Takes a task and returns what runs it, once warm, with {"warm_up": seconds}.
+    make_product: Returns what multiplies two square float32 matrices of that size.
+    lines: Where the driver's lines come from.
+    answer: Sends one answer.
+  """
+  start = time.perf_counter()
+  run, times = build(json.loads(lines.readline()))
+  answer(times | {"build": time.perf_counter() - start - times["warm_up"]})
+  for line in lines:
+    if line.strip() == "run":
+      answer({"seconds": seconds_of(run)})
+      continue
+    peak, product = peak_bytes(), make_product(MATRIX)
+    fastest = min(seconds_of(product) for _ in range(MATRIX_RUNS))
+    answer({"peak": peak, "rate": 2 * MATRIX**3 / fastest})
+    return
+
+
+def answer_on_stdout() -> Callable[[dict[str, float]], None]:
+  """Returns what sends answers; anything else that is printed goes to stderr."""
+  out = os.fdopen(os.dup(1), "w")
+  os.dup2(2, 1)
+  sys.stdout = sys.stderr
+  return lambda values: print(json.dumps(values), file=out, flush=True)

@@ -1,0 +1,142 @@
+"""What the programs share: errors in a sentence, a compile cache, a clock, a bar."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+from rich.progress import (
+  BarColumn,
+  MofNCompleteColumn,
+  Progress,
+  TextColumn,
+  TimeElapsedColumn,
+  TimeRemainingColumn,
+)
+
+from train.command_line import errors_in_words
+
+_COMPILE_EVENTS = "/jax/core/compile/"
+
+
+def run(program: Callable[[], None]) -> None:
+  """Runs a program; bad input becomes one sentence and exit code 2."""
+  try:
+    with errors_in_words():
+      try:
+        program()
+      except OSError as error:  # A folder that cannot be written, a full disk.
+        raise ValueError(str(error)) from error
+  except KeyboardInterrupt:
+    print("Interrupted.", file=sys.stderr)
+    sys.exit(130)
+
+
+def use_compile_cache() -> None:
+  """Keeps compiled programs between runs, unless JAX was told where already."""
+  if jax.config.jax_compilation_cache_dir is None:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    jax.config.update("jax_compilation_cache_dir", str(Path(base) / "ltx-jax" / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+class NotesHandler(logging.Handler):
+  """Prints what the library has to say, such as a size that it rounds."""
+
+  def __init__(self, console: Console):
+    super().__init__(logging.INFO)
+    self.console = console
+
+  def emit(self, record: logging.LogRecord) -> None:
+    """Prints one note."""
+    self.console.print(f"note: {record.getMessage()}", highlight=False, markup=False)
+
+
+def show_notes(console: Console) -> None:
+  """Shows the library's notes on `console`, once each."""
+  logger = logging.getLogger("ltx_jax")
+  logger.handlers = [NotesHandler(console)]
+  logger.propagate = False
+
+
+class Clock:
+  """Seconds by stage, with what was spent on compiling taken out and told apart.
+
+  JAX reports traces, lowerings and compilations when they end; they nest, so what is
+  counted is the time that at least one of them covers.
+  """
+
+  def __init__(self) -> None:
+    self.seconds: dict[str, float] = {"compile": 0.0}
+    self._busy: list[tuple[float, float]] = []
+
+  def __enter__(self) -> Clock:
+    jax.monitoring.register_event_duration_secs_listener(self._record)
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    jax.monitoring.unregister_event_duration_listener(self._record)
+
+  def _record(self, event: str, duration: float, **_: Any) -> None:
+    if not event.startswith(_COMPILE_EVENTS):
+      return
+    end = time.perf_counter()
+    start = end - duration
+    while self._busy and self._busy[-1][1] > start:
+      start = min(start, self._busy.pop()[0])
+    self._busy.append((start, end))
+
+  @contextlib.contextmanager
+  def stage(self, name: str) -> Iterator[None]:
+    """Adds the time spent inside to `name`, less compilation, which gets its own."""
+    start, compiled = time.perf_counter(), self._compiled()
+    yield
+    compiling = self._compiled() - compiled
+    whole = time.perf_counter() - start
+    self.seconds["compile"] += compiling
+    self.seconds[name] = self.seconds.get(name, 0.0) + whole - compiling
+
+  def _compiled(self) -> float:
+    return sum(end - start for start, end in self._busy)
+
+  def summary(self) -> str:
+    """One line: seconds by stage, in the order they were first entered."""
+    return ", ".join(f"{name} {value:.1f}" for name, value in self.seconds.items())
+
+
+@contextlib.contextmanager
+def step_bar(console: Console) -> Iterator[Callable[[int, int, Any], None]]:
+  """A progress bar with the time that is left, to be passed as `on_step`.
+
+  A call waits for the step before: the bar is then at most one step ahead of the
+  device, and the device always has a step to do.
+  """
+  columns = (
+    TextColumn("denoise"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TextColumn("steps,"),
+    TimeElapsedColumn(),
+    TextColumn("so far,"),
+    TimeRemainingColumn(),
+    TextColumn("left"),
+  )
+  with Progress(*columns, console=console, transient=True) as progress:
+    task = progress.add_task("denoise", total=None)
+    previous = []
+
+    def on_step(i: int, steps: int, latents: Any) -> None:
+      for earlier in previous:
+        jax.block_until_ready(earlier)
+      previous[:] = [latents]
+      progress.update(task, total=steps, completed=i)
+
+    yield on_step

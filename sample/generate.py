@@ -1,0 +1,230 @@
+"""Turns sentences into videos.
+
+    python -m sample.generate "a large red circle moving right on a navy background" \\
+      --output circle.mp4
+
+The suffix of the output decides what is written: .mp4, .gif, .webp, or .png, which for
+one frame (--frames 1) is a picture. With --image, that picture is the first frame.
+Several prompts, or several seeds, are made in one batch.
+
+Without --model it is the small model that comes with this code; it draws moving shapes
+and knows no other words. With a released checkpoint, give the file and the folder of
+the T5-XXL text encoder:
+
+    python -m sample.generate "A boat on a lake at dawn" --output boat.mp4 \\
+      --model ltxv-2b-0.9.6-dev-04-25.safetensors --text-encoder t5-v1_1-xxl
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+
+import ltx_jax
+from ltx_jax.data import contact_sheet, moving_shapes, video
+from ltx_jax.media import fit
+from ltx_jax.sizes import Canvas
+from sample import console as shared
+
+_OfRecipe = tyro.conf.arg(help_behavior_hint="(default: as the model's recipe says)")
+_IfAny = tyro.conf.arg(help_behavior_hint="")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What is asked for; None takes what the model's recipe says."""
+
+  prompts: Annotated[
+    tuple[str, ...],
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="PROMPT [PROMPT ...]", help_behavior_hint=""),
+  ]
+  """What to show. Several prompts give several videos."""
+
+  output: Path = Path("video.mp4")
+  """File to write: .mp4, .gif, .webp or .png. Several videos get a number each."""
+
+  model: str = "moving-shapes"
+  """A preset, a checkpoint (*.safetensors), or ORGANISATION/REPOSITORY/FILE (hub)."""
+
+  text_encoder: Annotated[str | None, _IfAny] = None
+  """Folder of the T5 encoder and its tokenizer, if not beside the model."""
+
+  image: Annotated[Path | None, _IfAny] = None
+  """A picture, or a clip, that the video begins with."""
+
+  strength: float = 1.0
+  """How firmly --image is kept: 1 as it is, 0 not at all."""
+
+  width: Annotated[int | None, _OfRecipe] = None
+  """In pixels. Multiples of 32 waste nothing; others are cropped from larger ones."""
+
+  height: Annotated[int | None, _OfRecipe] = None
+  """In pixels, as the width."""
+
+  frames: Annotated[int | None, _OfRecipe] = None
+  """Length of the video. 8k + 1 (1, 9, 17, 25, ...) wastes nothing; 1 is a picture."""
+
+  fps: Annotated[float | None, _OfRecipe] = None
+  """Frames a second. The model is told, and moves things accordingly."""
+
+  steps: Annotated[int | None, _OfRecipe] = None
+  """Denoising steps: more are slower and finer."""
+
+  guidance: Annotated[float | None, _OfRecipe] = None
+  """How strictly the prompt is followed; 1 turns it off and takes half the time."""
+
+  negative: Annotated[str | None, _IfAny] = None
+  """What the video should not show."""
+
+  seed: tuple[int, ...] = (0,)
+  """The same seed gives the same video. Several seeds give a video each."""
+
+  strict: bool = False
+  """Refuse sizes that would have to be rounded."""
+
+  sheet: bool = True
+  """Write a contact sheet beside the videos."""
+
+  dtype: Annotated[Literal["float32", "bfloat16"] | None, _IfAny] = None
+  """Precision of the networks; bfloat16 on GPU and TPU, float32 on CPU."""
+
+
+def explain_words(prompts: tuple[str, ...], console: Console) -> None:
+  """Says which words the small model never saw, and how its captions read."""
+  unknown = moving_shapes.unknown_words(" ".join(prompts))
+  if unknown:
+    console.print(
+      f"note: the small model never saw {', '.join(map(repr, unknown))}; what it draws "
+      f"for that means little. {moving_shapes.grammar_help()}",
+      highlight=False,
+      markup=False,
+    )
+
+
+def canvas_of(model: ltx_jax.LTXVideo, options: Options) -> Canvas:
+  """The size asked for and the one generated."""
+  recipe = model.recipe
+  asked = (
+    (options.frames, recipe.frames),
+    (options.height, recipe.height),
+    (options.width, recipe.width),
+  )
+  sizes = (default if size is None else size for size, default in asked)
+  canvas = Canvas.of(model.config.vae, *sizes)
+  if canvas.note and options.strict:
+    raise ValueError(f"--strict refuses this size: {canvas.note}")
+  return canvas
+
+
+def generate(
+  model: ltx_jax.LTXVideo,
+  options: Options,
+  canvas: Canvas,
+  *,
+  clock: shared.Clock,
+  console: Console,
+) -> tuple[np.ndarray, list[str]]:
+  """Returns uint8 videos and a label for each: prompts times seeds, in one batch."""
+  sampling = model.recipe.sampling.override(options.steps, options.guidance)
+  negative_prompt = options.negative or model.recipe.negative_prompt
+  several = len(options.seed) > 1
+  prompts = [p for p in options.prompts for _ in options.seed]
+  seeds = tuple(options.seed * len(options.prompts)) if several else options.seed[0]
+  conditions = []
+  if options.image is not None:
+    image = ltx_jax.Condition(options.image, strength=options.strength)
+    conditions.append(fit(image, canvas))
+
+  with clock.stage("text"):
+    text = jax.block_until_ready(model.encode_text(prompts))
+    negative = jax.block_until_ready(model.encode_text([negative_prompt]))
+  frames, height, width = canvas.used
+  with clock.stage("denoise"), shared.step_bar(console) as on_step:
+    latents = model.denoise(
+      text,
+      width=width,
+      height=height,
+      frames=frames,
+      fps=model.recipe.fps if options.fps is None else options.fps,
+      sampling=sampling,
+      conditions=conditions,
+      negative=negative,
+      seed=seeds,
+      on_step=on_step,
+    )
+    jax.block_until_ready(latents)
+  with clock.stage("decode"):
+    videos = model.to_pixels(latents, sampling, canvas=canvas, seed=seeds)
+  labels = [
+    f"{prompt} (seed {seed})" if several else prompt
+    for prompt, seed in zip(prompts, options.seed * len(options.prompts), strict=False)
+  ]
+  return videos, labels
+
+
+def write(
+  videos: np.ndarray, labels: list[str], options: Options, fps: float
+) -> list[Path]:
+  """Writes every video, and a contact sheet where there is more than one picture."""
+  output = options.output
+  paths = [output]
+  if len(videos) > 1:
+    stem = output.stem
+    paths = [output.with_stem(f"{stem}-{i + 1}") for i in range(len(videos))]
+  for path, clip in zip(paths, videos, strict=True):
+    video.write(path, clip, fps)
+  if options.sheet and len(videos) * len(videos[0]) > 1:
+    sheet = output.with_name(f"{output.stem}-sheet.png")
+    contact_sheet.contact_sheet(sheet, list(videos), labels, columns=1)
+    paths.append(sheet)
+  return paths
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Reads the command line, generates, writes, and says what was done."""
+  options = tyro.cli(
+    Options, args=argv, prog="python -m sample.generate", description=__doc__
+  )
+  console = Console(soft_wrap=True)
+  shared.show_notes(console)
+  shared.use_compile_cache()
+  if not options.prompts:
+    raise ValueError(
+      f'Give at least one prompt, for example "{moving_shapes.EXAMPLES[0]}".'
+    )
+  video.check_suffix(options.output)
+
+  with shared.Clock() as clock:
+    with clock.stage("load"):
+      model = ltx_jax.load(
+        options.model, dtype=options.dtype, text_encoder=options.text_encoder
+      )
+    canvas = canvas_of(model, options)
+    if canvas.note:
+      console.print(f"note: {canvas.note}", highlight=False)
+    if model.config.name == "moving-shapes":
+      explain_words(options.prompts, console)
+    videos, labels = generate(model, options, canvas, clock=clock, console=console)
+
+  fps = model.recipe.fps if options.fps is None else options.fps
+  paths = write(videos, labels, options, fps)
+  frames, height, width = canvas.asked
+  console.print(
+    f"{len(videos)} x {width}x{height}, {frames} frames at {fps:g} a second, seed "
+    f"{', '.join(map(str, options.seed))}, {model.policy.dtype} on {model.policy.name}",
+    highlight=False,
+  )
+  console.print(f"seconds: {clock.summary()}", highlight=False)
+  console.print(f"wrote {', '.join(map(str, paths))}", highlight=False)
+
+
+if __name__ == "__main__":
+  shared.run(main)

@@ -1,0 +1,173 @@
+"""The program that turns sentences into videos, from the command line to the files."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltx_jax.checkpoints.lightricks import save_checkpoint
+from ltx_jax.checkpoints.t5 import save_t5
+from ltx_jax.config import TextEncoderConfig
+from ltx_jax.data import video
+from ltx_jax.models import text_encoder
+from ltx_jax.presets import ASSETS
+from sample import console, generate
+from tests import pipeline_case as case
+
+PROMPT = "a large red circle moving right on a navy background"
+OTHER = "a small blue square moving up on a gray background"
+SIZE = ("--width", "40", "--height", "32", "--frames", "5", "--steps", "2")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+  """A random model by the small model's name, in a folder of its own."""
+  folder = tmp_path_factory.mktemp("model")
+  config = dataclasses.replace(case.config(), name="moving-shapes")
+  save_checkpoint(folder / "model.safetensors", config, case.params())
+  text = TextEncoderConfig(
+    vocab_size=512, d_model=10, d_kv=4, d_ff=12, num_layers=1, num_heads=2
+  )
+  save_t5(folder / "text_encoder", text, text_encoder.init(text, jax.random.key(1)))
+  (folder / "tokenizer").mkdir()
+  for file in (ASSETS / "moving_shapes" / "tokenizer").iterdir():
+    (folder / "tokenizer" / file.name).write_bytes(file.read_bytes())
+  return str(folder)
+
+
+@pytest.fixture
+def program(model, tmp_path, monkeypatch, capsys):
+  """Runs the program in an empty folder; returns exit code, output and errors."""
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(console, "use_compile_cache", lambda: None)
+
+  def run(*arguments):
+    code = 0
+    try:
+      console.run(lambda: generate.main(["--model", model, *arguments]))
+    except SystemExit as error:
+      code = error.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+  return run
+
+
+def test_prompts_make_numbered_videos_and_a_contact_sheet(program, tmp_path):
+  options = (*SIZE, "--output", "out/clip.mp4", "--seed", "3")
+  code, out, _ = program(PROMPT, OTHER, *options)
+  assert code == 0
+  names = ["clip-1.mp4", "clip-2.mp4", "clip-sheet.png"]
+  assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+  first, fps = video.read(tmp_path / "out" / "clip-1.mp4")
+  second, _ = video.read(tmp_path / "out" / "clip-2.mp4")
+  assert first.shape == (5, 32, 40, 3)
+  assert fps == 24
+  assert not np.array_equal(first, second)
+  assert "2 x 40x32, 5 frames at 24 a second, seed 3, float32 on cpu" in out
+  assert "note" not in out
+  seconds = out.split("seconds: ")[1].splitlines()[0]
+  stages = [part.split()[0] for part in seconds.split(", ")]
+  assert stages == ["compile", "load", "text", "denoise", "decode"]
+
+
+def test_seeds_make_a_video_each_and_the_same_seed_the_same(program):
+  program(PROMPT, *SIZE, "--output", "a.png", "--seed", "1", "2")
+  program(PROMPT, *SIZE, "--output", "b.png", "--seed", "2")
+  first, second, alone = (video.read(f)[0] for f in ("a-1.png", "a-2.png", "b.png"))
+  assert np.abs(second.astype(int) - alone.astype(int)).max() <= 1
+  assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_the_suffix_decides_the_format(program, suffix):
+  code, _, _ = program(PROMPT, *SIZE, "--output", f"clip{suffix}")
+  assert code == 0
+  assert video.read(f"clip{suffix}")[0].shape == (5, 32, 40, 3)
+
+
+def test_one_frame_is_a_picture_without_a_contact_sheet(program, tmp_path):
+  one = (*SIZE, "--frames", "1", "--output", "still.png")
+  code, _, _ = program(PROMPT, *one)
+  assert code == 0
+  assert [path.name for path in tmp_path.iterdir()] == ["still.png"]
+  assert Image.open("still.png").size == (40, 32)
+
+
+def test_an_image_is_given_with_a_strength(program):
+  Image.fromarray(np.uint8(127.5 * (case.image()[0] + 1))).save("first.png")
+  for strength in ("1", "0.5"):
+    options = ("--image", "first.png", "--strength", strength)
+    code, _, err = program(PROMPT, *SIZE, *options, "--output", f"{strength}.png")
+    assert (code, err) == (0, "")
+  assert not np.array_equal(video.read("1.png")[0], video.read("0.5.png")[0])
+
+
+def test_rounded_sizes_are_said_and_strict_refuses_them(program, tmp_path):
+  odd = (*SIZE, "--width", "37", "--frames", "4", "--output", "odd.png")
+  code, _, err = program(PROMPT, *odd, "--strict")
+  assert code == 2
+  assert "--strict refuses this size: 37x32 with 4 frames" in err
+  assert list(tmp_path.iterdir()) == []
+  code, out, _ = program(PROMPT, *odd)
+  assert code == 0
+  assert out.count("40x32 with 5 frames is generated and cropped") == 1
+  assert video.read("odd.png")[0].shape == (4, 32, 37, 3)
+
+
+def test_words_the_small_model_never_saw_are_answered(program):
+  code, out, _ = program("a green dragon and a cat", *SIZE, "--output", "a.png")
+  assert code == 0
+  assert "never saw 'dragon', 'and', 'cat'" in out
+  assert "Captions read" in out and out.count("moving") >= 3
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    ((), "Give at least one prompt, for example"),
+    ((PROMPT, "--output", "a.avi"), "a.avi has the suffix '.avi'"),
+    ((PROMPT, "--image", "no.png"), "no.png does not exist"),
+    ((PROMPT, "--model", "moving-shape"), "did you mean 'moving-shapes'"),
+    ((PROMPT, "--steps", "0"), "steps is 0; it must be at least 1"),
+    ((PROMPT, "--strength", "2", "--image", "no.png"), "condition is 2.0"),
+    ((PROMPT, "--guidanse", "3"), "--guidance"),
+  ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+  program, tmp_path, arguments, message
+):
+  code, _, err = program(*arguments, *SIZE)
+  assert code == 2
+  assert message in err
+  assert "Traceback" not in err
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_compile_cache_lies_in_the_users_cache_unless_told_otherwise(monkeypatch):
+  before = jax.config.jax_compilation_cache_dir
+  try:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    jax.config.update("jax_compilation_cache_dir", None)
+    console.use_compile_cache()
+    assert jax.config.jax_compilation_cache_dir == "/somewhere/ltx-jax/xla"
+    jax.config.update("jax_compilation_cache_dir", "/elsewhere")
+    console.use_compile_cache()
+    assert jax.config.jax_compilation_cache_dir == "/elsewhere"
+  finally:
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_clock_counts_nested_compilation_once(monkeypatch):
+  now = [10.0]
+  monkeypatch.setattr(console.time, "perf_counter", lambda: now[0])
+  with console.Clock() as clock:
+    with clock.stage("denoise"):
+      for end, duration in ((12.0, 1.0), (14.0, 0.5), (15.0, 4.5), (17.0, 1.0)):
+        now[0] = end
+        clock._record("/jax/core/compile/some_duration", duration)
+      clock._record("/jax/unrelated", 7.0)
+      now[0] = 20.0
+  assert clock.seconds == {"compile": 5.5, "denoise": 4.5}
