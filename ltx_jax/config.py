@@ -12,7 +12,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
+
+from ltx_jax.metadata import Metadata, require
 
 SPATIAL_DOWN = (
   "compress_space",
@@ -40,64 +42,8 @@ BLOCK_NAMES = (
 )
 
 
-def freeze(value: Any) -> Any:
-  """Turns JSON values into hashable ones: lists to tuples, dicts to item tuples."""
-  if isinstance(value, Mapping):
-    return ("__dict__", tuple((k, freeze(v)) for k, v in value.items()))
-  if isinstance(value, list | tuple):
-    return tuple(freeze(v) for v in value)
-  return value
-
-
-def thaw(value: Any) -> Any:
-  """The inverse of `freeze`, with lists for tuples."""
-  if isinstance(value, tuple):
-    if len(value) == 2 and value[0] == "__dict__":
-      return {k: thaw(v) for k, v in value[1]}
-    return [thaw(v) for v in value]
-  return value
-
-
-def _require(config: str, key: str, value: Any, allowed: tuple) -> None:
-  if value not in allowed:
-    options = ", ".join(repr(a) for a in allowed)
-    raise ValueError(f"{config} has {key} = {value!r}; this code runs {options}.")
-
-
-_Config = TypeVar("_Config", bound="_Metadata")
-
-
-class _Metadata:
-  """Reading and writing the JSON objects of a checkpoint's `config` metadata."""
-
-  # The original's defaults, where they differ from the fields'.
-  DEFAULTS: ClassVar[dict[str, Any]] = {}
-
-  @classmethod
-  def from_metadata(cls: type[_Config], metadata: Mapping[str, Any]) -> _Config:
-    """Builds the config from one JSON object of a checkpoint's metadata.
-
-    Raises:
-      ValueError: naming key and value, where the original would run an option that no
-        released checkpoint selects.
-    """
-    types = {f.name: str(f.type) for f in dataclasses.fields(cls) if f.name != "extra"}
-    known = {k: freeze(v) for k, v in metadata.items() if k in types}
-    extra = tuple((k, freeze(v)) for k, v in metadata.items() if k not in types)
-    for key, value in known.items():
-      if types[key].startswith("float") and type(value) is int:
-        known[key] = float(value)  # JSON files write 1000 for 1000.0.
-    return cls(**{**cls.DEFAULTS, **known}, extra=extra)
-
-  def to_metadata(self) -> dict[str, Any]:
-    """Returns the JSON object, keys that this code does not use included."""
-    fields = {f.name: thaw(getattr(self, f.name)) for f in dataclasses.fields(self)}
-    fields.pop("extra")
-    return fields | {k: thaw(v) for k, v in self.extra}
-
-
 @dataclasses.dataclass(frozen=True)
-class TransformerConfig(_Metadata):
+class TransformerConfig(Metadata):
   """The denoising transformer (specification of the original: `Transformer3DModel`).
 
   Attributes:
@@ -145,15 +91,15 @@ class TransformerConfig(_Metadata):
 
   def __post_init__(self):
     name = "The transformer's config"
-    _require(name, "activation_fn", self.activation_fn, ("gelu-approximate",))
-    _require(name, "standardization_norm", self.standardization_norm, ("rms_norm",))
-    _require(name, "adaptive_norm", self.adaptive_norm, ("single_scale_shift",))
-    _require(name, "norm_elementwise_affine", self.norm_elementwise_affine, (False,))
-    _require(name, "qk_norm", self.qk_norm, ("rms_norm", None))
+    require(name, "activation_fn", self.activation_fn, ("gelu-approximate",))
+    require(name, "standardization_norm", self.standardization_norm, ("rms_norm",))
+    require(name, "adaptive_norm", self.adaptive_norm, ("single_scale_shift",))
+    require(name, "norm_elementwise_affine", self.norm_elementwise_affine, (False,))
+    require(name, "qk_norm", self.qk_norm, ("rms_norm", None))
     positional = self.positional_embedding_type
-    _require(name, "positional_embedding_type", positional, ("rope",))
+    require(name, "positional_embedding_type", positional, ("rope",))
     spacings = ("exponential", "inverse_exponential")
-    _require(name, "rope_spacing", self.rope_spacing, spacings)
+    require(name, "rope_spacing", self.rope_spacing, spacings)
 
   @property
   def width(self) -> int:
@@ -199,7 +145,7 @@ class Block:
   attention_head_dim: int | None = None
 
   def __post_init__(self):
-    _require("A VAE block", "name", self.name, BLOCK_NAMES)
+    require("A VAE block", "name", self.name, BLOCK_NAMES)
     if (self.name == "attn_res_x") != (self.attention_head_dim is not None):
       raise ValueError(
         f"VAE block {self.name!r} has attention_head_dim = {self.attention_head_dim}; "
@@ -274,7 +220,7 @@ DECODER_C = (_res(5), _up(), _res(5), _up(), _res(5), _up(), _res(5))
 
 
 @dataclasses.dataclass(frozen=True)
-class VAEConfig(_Metadata):
+class VAEConfig(Metadata):
   """The Video-VAE (the original's `CausalVideoAutoencoder`).
 
   `decoder_blocks` is listed as in the metadata, from pixels to latents; the decoder
@@ -301,13 +247,13 @@ class VAEConfig(_Metadata):
 
   def __post_init__(self):
     name = "The VAE's config"
-    _require(name, "dims", self.dims, (3,))
+    require(name, "dims", self.dims, (3,))
     log_vars = ("uniform", "per_channel", "constant", "none")
-    _require(name, "latent_log_var", self.latent_log_var, log_vars)
+    require(name, "latent_log_var", self.latent_log_var, log_vars)
     norms = ("pixel_norm", "group_norm", "layer_norm")
-    _require(name, "norm_layer", self.norm_layer, norms)
+    require(name, "norm_layer", self.norm_layer, norms)
     paddings = ("zeros", "replicate", "reflect")
-    _require(name, "spatial_padding_mode", self.spatial_padding_mode, paddings)
+    require(name, "spatial_padding_mode", self.spatial_padding_mode, paddings)
     if self.use_quant_conv and self.latent_log_var in ("uniform", "constant"):
       raise ValueError(
         f"{name} has use_quant_conv with latent_log_var = {self.latent_log_var!r}; "
@@ -385,7 +331,7 @@ VAE_C = VAEConfig()
 
 
 @dataclasses.dataclass(frozen=True)
-class SchedulerConfig(_Metadata):
+class SchedulerConfig(Metadata):
   """The rectified-flow scheduler of a checkpoint (`diffusion.schedules`)."""
 
   num_train_timesteps: int = 1000
@@ -398,13 +344,13 @@ class SchedulerConfig(_Metadata):
 
   def __post_init__(self):
     name = "The scheduler's config"
-    _require(name, "shifting", self.shifting, (None, "SD3", "SimpleDiffusion"))
+    require(name, "shifting", self.shifting, (None, "SD3", "SimpleDiffusion"))
     samplers = ("Uniform", "LinearQuadratic", "Constant")
-    _require(name, "sampler", self.sampler, samplers)
+    require(name, "sampler", self.sampler, samplers)
 
 
 @dataclasses.dataclass(frozen=True)
-class TextEncoderConfig(_Metadata):
+class TextEncoderConfig(Metadata):
   """A T5 v1.1 encoder, with the key names of its Hugging Face `config.json`."""
 
   vocab_size: int = 32128
@@ -429,7 +375,7 @@ class TextEncoderConfig(_Metadata):
 
   def __post_init__(self):
     name = "The text encoder's config"
-    _require(name, "feed_forward_proj", self.feed_forward_proj, ("gated-gelu",))
+    require(name, "feed_forward_proj", self.feed_forward_proj, ("gated-gelu",))
 
 
 @dataclasses.dataclass(frozen=True)

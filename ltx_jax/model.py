@@ -20,13 +20,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import UInt8
 
 from ltx_jax import programs
+from ltx_jax.analysis import memory
 from ltx_jax.config import ModelConfig, VAEConfig
 from ltx_jax.diffusion.conditioning import Condition, EncodedCondition, condition
 from ltx_jax.diffusion.draws import Draws, clip_keys, draw
-from ltx_jax.diffusion.guidance import needs_unconditional
+from ltx_jax.diffusion.guidance import needs_unconditional, stack_texts
 from ltx_jax.diffusion.latents import coordinates, unpatchify
 from ltx_jax.diffusion.sampler import Sampling, sample
 from ltx_jax.diffusion.schedules import Levels
@@ -36,10 +37,11 @@ from ltx_jax.presets import Recipe, recipe_for
 from ltx_jax.sizes import Canvas, stage
 from ltx_jax.text import Tokenizer, tokenize, truncation_note
 from ltx_jax.typing import (
-  AnyArray,
   Coords,
+  EncodedText,
   Key,
   Latents,
+  NegativeText,
   Params,
   Scalar,
   Sigma,
@@ -48,12 +50,6 @@ from ltx_jax.typing import (
   Tokens,
   Video,
 )
-
-EncodedText = tuple[Text, TextMask]
-NegativeText = tuple[
-  Float[AnyArray, "u v e"], Bool[AnyArray, "u v"] | Int[AnyArray, "u v"]
-]
-"""Of another number of rows and of tokens than the text that it goes with."""
 
 OnStep = Callable[[int, int, Latents], Any]
 Seed = int | Sequence[int]
@@ -221,7 +217,7 @@ class LTXVideo:
     clips, tokens = len(text[0]), int(np.prod(grid))
     levels = self._levels(sampling, tokens)
     if needs_unconditional(sampling.guidance):
-      text = _stack(negative or self._unconditional(), text)
+      text = stack_texts(negative or self._unconditional(), text)
     with stage("denoising", clips, canvas):
       state = programs.text_state(config, self.policy)(
         self.params["transformer"], *text
@@ -305,6 +301,7 @@ class LTXVideo:
       recipe.negative_prompt if negative_prompt is None else negative_prompt,
       sampling,
     )
+    self.check_memory(len(text[0]), canvas, sampling)
     frames, height, width = canvas.used
     latents = self.denoise(
       text,
@@ -331,6 +328,20 @@ class LTXVideo:
       sigma, scale = sampling.decode_sigma, sampling.decode_noise
       video = self._decode(latents, sigma, noise, scale, inject)
       return np.asarray(programs.to_uint8(canvas.crop(video)))
+
+  def check_memory(self, clips: int, canvas: Canvas, sampling: Sampling) -> None:
+    """Refuses what will not fit beside the weights (`analysis.memory`).
+
+    Nothing is checked where the weights lie on several devices.
+
+    Raises:
+      ValueError: with the plan, and the largest size that fits.
+    """
+    devices = jnp.asarray(jax.tree.leaves(self.params)[0]).devices()
+    if len(devices) == 1:
+      guided = needs_unconditional(sampling.guidance)
+      free = memory.free_memory(*devices)
+      memory.check(self.config, self.policy, clips, canvas, guided, free)
 
   def _config(self, part: str) -> Any:
     config = getattr(self.config, part)
@@ -419,25 +430,3 @@ class LTXVideo:
       latents = program(self.params["vae"], media[None], noise)
       items.append(EncodedCondition(latents, item.frame, item.strength))
     return items
-
-
-def _stack(negative: NegativeText, text: EncodedText) -> tuple[AnyArray, AnyArray]:
-  """The unconditional texts in front of the conditional ones, of equal length."""
-  (negative, negative_mask), (text, mask) = negative, text
-  length = max(negative.shape[1], text.shape[1])
-  rows = [_pad(negative, length), _pad(text, length)]
-  masks = [_pad(negative_mask.astype(bool), length), _pad(mask.astype(bool), length)]
-  if len(negative) not in (1, len(text)):
-    raise ValueError(
-      f"{len(negative)} negative texts are given for {len(text)} clips; give one, or "
-      "one for each."
-    )
-  rows[0], masks[0] = (
-    jnp.broadcast_to(x, (len(text), *x.shape[1:])) for x in (rows[0], masks[0])
-  )
-  return jnp.concatenate(rows), jnp.concatenate(masks)
-
-
-def _pad(x: AnyArray, length: int) -> jax.Array:
-  spare = [(0, 0), (0, length - x.shape[1]), *[(0, 0)] * (x.ndim - 2)]
-  return jnp.pad(x, spare)

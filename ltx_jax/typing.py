@@ -43,6 +43,12 @@ Text = Float[AnyArray, "b m e"]
 TextMask = Bool[AnyArray, "b m"] | Int[AnyArray, "b m"]
 """True (1) for a real token, False (0) for padding."""
 
+EncodedText = tuple[Text, TextMask]
+NegativeText = tuple[
+  Float[AnyArray, "u v e"], Bool[AnyArray, "u v"] | Int[AnyArray, "u v"]
+]
+"""Of another number of rows and of tokens than the text that it goes with."""
+
 
 class NoiseLevels(NamedTuple):
   """Noise levels of tokens that take few values: those, and which token has which.

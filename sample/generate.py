@@ -146,6 +146,7 @@ def generate(
   with clock.stage("text"):
     text = jax.block_until_ready(model.encode_text(prompts))
     negative = jax.block_until_ready(model.encode_text([negative_prompt]))
+  model.check_memory(len(prompts), canvas, sampling)
   frames, height, width = canvas.used
   with clock.stage("denoise"), shared.step_bar(console) as on_step:
     latents = model.denoise(

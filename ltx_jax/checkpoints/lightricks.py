@@ -40,9 +40,8 @@ from ltx_jax.config import (
   SchedulerConfig,
   TransformerConfig,
   VAEConfig,
-  freeze,
-  thaw,
 )
+from ltx_jax.metadata import freeze, thaw
 from ltx_jax.typing import AnyArray, Params
 
 PARTS = ("transformer", "vae")

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from ltx_jax.typing import Scalar, Tokens
+from ltx_jax.typing import AnyArray, EncodedText, NegativeText, Scalar, Tokens
 
 
 def needs_unconditional(scale: float) -> bool:
@@ -39,3 +39,33 @@ def classifier_free(
   """
   base = jnp.asarray(unconditional, jnp.float32)
   return base + scale * (jnp.asarray(conditional, jnp.float32) - base)
+
+
+def stack_texts(negative: NegativeText, text: EncodedText) -> EncodedText:
+  """Returns the unconditional texts and then the conditional ones, of equal length.
+
+  Args:
+    negative: One text for all clips, or one for each.
+    text: The prompts'.
+
+  Raises:
+    ValueError: where the negative texts are neither one nor as many as the clips.
+  """
+  (negative, negative_mask), (text, mask) = negative, text
+  length = max(negative.shape[1], text.shape[1])
+  rows = [_pad(negative, length), _pad(text, length)]
+  masks = [_pad(negative_mask.astype(bool), length), _pad(mask.astype(bool), length)]
+  if len(negative) not in (1, len(text)):
+    raise ValueError(
+      f"{len(negative)} negative texts are given for {len(text)} clips; give one, or "
+      "one for each."
+    )
+  rows[0], masks[0] = (
+    jnp.broadcast_to(x, (len(text), *x.shape[1:])) for x in (rows[0], masks[0])
+  )
+  return jnp.concatenate(rows), jnp.concatenate(masks)
+
+
+def _pad(x: AnyArray, length: int) -> jax.Array:
+  spare = [(0, 0), (0, length - x.shape[1]), *[(0, 0)] * (x.ndim - 2)]
+  return jnp.pad(x, spare)

@@ -42,6 +42,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ltx_jax import presets
+from ltx_jax.analysis import memory
 from sample import console as shared
 from sample.benchmark import tasks
 from sample.benchmark.tasks import Task
@@ -168,21 +169,12 @@ def measure(
 
 def _check_memory(task: Task, sides: int) -> None:
   needed = sides * (4 * task.parameters + _ACTIVATIONS)
-  free = free_memory()
+  free = memory.free_memory()
   if free is not None and needed > free:
     raise ValueError(
       f"'{task.name}' needs about {needed / 1e9:.1f} GB for both sides and "
       f"{free / 1e9:.1f} GB are free; end other programs, or leave it out with --tasks."
     )
-
-
-def free_memory() -> int | None:
-  """Returns the bytes that new processes may take, or None where unknown."""
-  with contextlib.suppress(OSError):
-    for line in Path("/proc/meminfo").read_text().splitlines():
-      if line.startswith("MemAvailable:"):
-        return int(line.split()[1]) * 1024
-  return None
 
 
 def check_installed(python: Path) -> None:

@@ -148,7 +148,7 @@ def test_bad_options_are_one_sentence(monkeypatch, capsys):
 
 
 def test_too_little_memory_is_said_before(monkeypatch):
-  monkeypatch.setattr(benchmark, "free_memory", lambda: 10**9)
+  monkeypatch.setattr(benchmark.memory, "free_memory", lambda: 10**9)
   side = benchmark.Side("ours", ("false",))
   task = dataclasses.replace(tasks.velocity(TRANSFORMER), parameters=10**9)
   with pytest.raises(ValueError, match=r"about 10\.1 GB .* 1\.0 GB are free"):

@@ -136,7 +136,7 @@ def test_given_tokens_do_not_count():
   tokens = x0.reshape(64, 8, 8)
   seen = []
 
-  def network(params, batch, xt, coords, levels, on_given, elsewhere):
+  def network(params, batch, xt, coords, levels, *, on_given, elsewhere):
     """The true velocity, found from xt, and an error."""
     assert isinstance(levels, NoiseLevels)
     sigma = jnp.take_along_axis(levels.sigma, levels.index, axis=1)[..., None]

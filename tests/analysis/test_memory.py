@@ -1,0 +1,116 @@
+"""The memory plan against the compiler's own figures, and the words of a refusal."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from configs import moving_shapes
+from ltx_jax import programs
+from ltx_jax.analysis import memory
+from ltx_jax.config import (
+  TRANSFORMER_2B,
+  VAE_C,
+  ModelConfig,
+  SchedulerConfig,
+  TransformerConfig,
+)
+from ltx_jax.models import transformer, vae
+from ltx_jax.platforms import CPU, GPU
+from ltx_jax.sizes import Canvas
+
+# The published 2B model and VAE, compiled for an H100 at 768 x 512 x 121: the
+# compiler's temporaries, 0.26 GB and 0.66 GB for one row and three, 2.3 GB to decode.
+RELEASE = ModelConfig(TRANSFORMER_2B, VAE_C, SchedulerConfig())
+SIZE = (121, 512, 768)
+
+
+def shapes(*shape):
+  return jax.ShapeDtypeStruct(shape, np.float32)
+
+
+def compiled(function, *arguments):
+  analysis = jax.jit(function).lower(*arguments).compile().memory_analysis()
+  return analysis.temp_size_in_bytes + analysis.output_size_in_bytes
+
+
+@pytest.mark.parametrize("clips", [1, 4])
+def test_decoding_is_near_what_the_compiler_plans(clips):
+  config, size = moving_shapes.VAE, (65, 192, 192)
+  params = jax.eval_shape(lambda: vae.init_vae(jax.random.key(0), config))
+  grid = config.latent_shape(*size)
+  latents = shapes(clips, *grid, config.latent_channels)
+  program = programs.decode(config, CPU)
+  arguments = params, latents, shapes(), latents, shapes(), None
+  found = memory.decode_bytes(config, CPU, clips, grid)
+  assert 0.75 < found / compiled(program, *arguments) < 1.33
+
+
+def test_denoising_is_near_what_the_compiler_plans():
+  config = TransformerConfig(
+    num_attention_heads=4, attention_head_dim=32, num_layers=2, cross_attention_dim=128
+  )
+  rows, n = 4, 1024
+  params = jax.eval_shape(lambda: transformer.init(config, jax.random.key(0)))
+  text = shapes(rows, memory.MAX_TOKENS, config.caption_channels)
+  mask = jax.ShapeDtypeStruct(text.shape[:2], bool)
+  make_state = programs.text_state(config, CPU)
+  state = jax.eval_shape(make_state, params, text, mask)
+  held = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
+  step = transformer.denoiser(config, CPU)
+  tokens = shapes(rows, n, config.in_channels)
+  needed = compiled(step, params, state, tokens, shapes(1, n, 3), shapes(rows))
+  found = memory.denoise_bytes(config, CPU, rows, n)
+  assert 0.75 < found / (needed + held) < 1.33
+
+
+def test_releases_are_near_what_was_compiled_for_an_h100():
+  config = RELEASE.transformer
+  n = math.prod(VAE_C.latent_shape(*SIZE))
+  text = 2 * config.num_layers * 256 * config.width * 2
+  for rows, gigabytes in ((1, 0.26), (3, 0.66)):
+    found = memory.denoise_bytes(config, GPU, rows, n) - rows * text
+    assert 0.75 < found / (gigabytes * 1e9) < 1.33
+  pixels = 4 * math.prod(SIZE) * 3
+  found = memory.decode_bytes(VAE_C, GPU, 1, VAE_C.latent_shape(*SIZE)) - pixels
+  assert 0.75 < found / 2.3e9 < 1.33
+
+
+def refusal(free, clips=1, size=SIZE):
+  canvas = Canvas.of(VAE_C, *size)
+  with pytest.raises(ValueError) as error:
+    memory.check(RELEASE, GPU, clips, canvas, True, int(free))
+  return str(error.value)
+
+
+def test_a_refusal_gives_the_plan_and_what_fits():
+  said = refusal(2e9)
+  plan = memory.plan(RELEASE, GPU, 1, Canvas.of(VAE_C, *SIZE), True)
+  assert f"{plan.denoise / 1e9:.1f} GB to denoise" in said
+  assert f"{plan.decode / 1e9:.1f} GB to decode" in said
+  assert "2.0 GB are free; one clip of 81 frames of that size fits." in said
+  assert "one clip of 9 frames of 1024x672 fits." in refusal(
+    0.9e9, size=(25, 2048, 3072)
+  )
+  assert "3 clip(s) at a time fit." in refusal(10e9, clips=4)
+  assert "no size fits" in refusal(1e6)
+
+
+def test_what_is_named_fits_and_the_next_larger_does_not():
+  for frames, fits in ((81, True), (89, False)):
+    canvas = Canvas.of(VAE_C, frames, *SIZE[1:])
+    assert (memory.plan(RELEASE, GPU, 1, canvas, True).most <= 2e9) == fits
+
+
+def test_what_fits_or_is_unknown_is_not_refused():
+  canvas = Canvas.of(VAE_C, *SIZE)
+  memory.check(RELEASE, GPU, 1, canvas, True, int(8e9))
+  memory.check(RELEASE, GPU, 1, canvas, True, None)
+
+
+def test_free_memory_is_the_devices_own_where_it_has_some():
+  assert 1e8 < memory.free_memory() < 1e14
+  assert memory.free_memory(jax.devices()[0]) > 1e8
+  assert memory.free_of({"bytes_limit": 10, "bytes_in_use": 4}) == 6
+  assert memory.free_of({}) is None
