@@ -41,7 +41,7 @@ def classifier_free(
   return base + scale * (jnp.asarray(conditional, jnp.float32) - base)
 
 
-def stack_texts(negative: NegativeText, text: EncodedText) -> EncodedText:
+def stack_texts(negative: NegativeText, text: EncodedText) -> tuple[AnyArray, AnyArray]:
   """Returns the unconditional texts and then the conditional ones, of equal length.
 
   Args:
