@@ -90,7 +90,7 @@ def test_a_refusal_gives_the_plan_and_what_fits():
   assert f"{plan.denoise / 1e9:.1f} GB to denoise" in said
   assert f"{plan.decode / 1e9:.1f} GB to decode" in said
   assert "2.0 GB are free; one clip of 81 frames of that size fits." in said
-  assert "one clip of 9 frames of 1024x672 fits." in refusal(
+  assert "one clip of 9 frames of 1568x1056 fits." in refusal(
     0.9e9, size=(25, 2048, 3072)
   )
   assert "3 clip(s) at a time fit." in refusal(10e9, clips=4)
