@@ -31,10 +31,7 @@ def run(program: Callable[[], None]) -> None:
   """Runs a program; bad input becomes one sentence and exit code 2."""
   try:
     with errors_in_words():
-      try:
-        program()
-      except OSError as error:  # A folder that cannot be written, a full disk.
-        raise ValueError(str(error)) from error
+      program()
   except KeyboardInterrupt:
     print("Interrupted.", file=sys.stderr)
     sys.exit(130)

@@ -1,4 +1,6 @@
-"""The command line of the training programs, and errors in words for all programs.
+"""The command lines of the programs, and what they say where something is wrong.
+
+`cli` reads the options of any program; what follows is of the training programs.
 
     python -m train.vae CONFIG --steps 100 --optimizer.learning-rate 1e-3
 
@@ -17,12 +19,13 @@ import difflib
 import importlib
 import inspect
 import io
+import itertools
 import pkgutil
 import re
 import sys
 import typing
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import tyro
 
@@ -48,11 +51,38 @@ def errors_in_words() -> Iterator[None]:
   """
   try:
     yield
-  except (ValueError, FileNotFoundError, Ended) as error:
+  except (ValueError, OSError, Ended) as error:
     if sys.flags.dev_mode:
       raise
-    print(_one_line(str(error)) or repr(error), file=sys.stderr)
+    print(_sentence(error), file=sys.stderr)
     raise SystemExit(getattr(error, "exit_code", BAD_INPUT)) from None
+
+
+def cli(
+  options: Any, argv: Sequence[str] | None = None, *, program: str, about: str
+) -> Any:
+  """Returns a dataclass as the command line fills it; exits in words where it cannot.
+
+  Args:
+    options: The dataclass, or a union of them, each a command called as it is.
+    argv: Instead of the process's own arguments.
+    program: What one types to run it, e.g. `python -m sample.generate`.
+    about: Shown by `--help`.
+  """
+  argv = sys.argv[1:] if argv is None else list(argv)
+  commands = {command.__name__.lower(): command for command in get_args(options)}
+  with errors_in_words():
+    if not commands:
+      _refuse_unknown(argv, _flags(options), program)
+    elif argv and argv[0] in commands:
+      _refuse_unknown(argv[1:], _flags(commands[argv[0]]), f"{program} {argv[0]}")
+    elif argv[:1] not in (["-h"], ["--help"]):
+      found = f"has no command {argv[0]}" if argv else "needs a command"
+      raise ValueError(
+        f"{program} {found}; there are: {', '.join(commands)}. `{program} --help` "
+        "explains them."
+      )
+    return _tyro(options, argv, prog=program, description=about)
 
 
 def parse(
@@ -103,35 +133,11 @@ def override(run: RunT, argv: Sequence[str], *, program: str, about: str) -> Run
   Raises:
     ValueError: for an unknown option, with the nearest one, or a value of another type.
   """
-  known = {"--" + name.replace("_", "-") for name in option_names(run)}
-  # tyro writes a flag that is on as `--no-flag`, and groups as `--group.no-flag`.
-  known |= {re.sub(r"([^.]+)$", r"no-\1", name[2:]) for name in known}
-  for argument in argv:
-    option = argument.split("=")[0].replace("_", "-")
-    is_option = re.match(r"--?[a-zA-Z]", argument) and option not in ("-h", "--help")
-    if is_option and option not in known and option[2:] not in known:
-      options = sorted(name for name in known if name.startswith("--"))
-      raise ValueError(
-        f"Unknown option {option}; {_nearest(option, options)} `{program} --help` "
-        "lists all."
-      )
+  _refuse_unknown(argv, option_names(run), program)
   registry = tyro.constructors.ConstructorRegistry()
   registry.struct_rule(_struct_rule)
-  errors = io.StringIO()
-  try:
-    with contextlib.redirect_stderr(errors):
-      return tyro.cli(
-        type(run),
-        default=run,
-        args=list(argv),
-        prog=program,
-        description=about,
-        registry=registry,
-      )
-  except SystemExit as end:
-    if not end.code:  # --help was printed.
-      raise
-    raise ValueError(_without_box(errors.getvalue())) from None
+  how = {"default": run, "prog": program, "description": about, "registry": registry}
+  return _tyro(type(run), argv, **how)
 
 
 def option_names(config: Any) -> list[str]:
@@ -163,6 +169,41 @@ def with_steps(run: RunT, steps: int) -> RunT:
   if left > 0:
     stages[-1] = dataclasses.replace(stages[-1], steps=stages[-1].steps + left)
   return dataclasses.replace(run, stages=tuple(stages))
+
+
+def _refuse_unknown(argv: Sequence[str], names: Sequence[str], program: str) -> None:
+  """Refuses an option that no field's name gives, with the nearest one that is."""
+  options = sorted("--" + name.replace("_", "-") for name in names)
+  # tyro writes a flag that is on as `--no-flag`, and groups as `--group.no-flag`.
+  negated = [re.sub(r"([^-.][^.]*)$", r"no-\1", option) for option in options]
+  known = {"-h", "--help", *options, *negated}
+  for argument in itertools.takewhile(lambda argument: argument != "--", argv):
+    option = argument.split("=")[0].replace("_", "-")
+    if re.match(r"--?[a-zA-Z]", argument) and option not in known:
+      raise ValueError(
+        f"Unknown option {option}; {_nearest(option, options)} `{program} --help` "
+        "lists all."
+      )
+
+
+def _flags(options: type) -> list[str]:
+  """Names of the fields of a dataclass that are options, not positional arguments."""
+  kinds = typing.get_type_hints(options, include_extras=True)
+  return [
+    name for name, kind in kinds.items() if tyro.conf.Positional not in get_args(kind)
+  ]
+
+
+def _tyro(kind: Any, argv: Sequence[str], **how: Any) -> Any:
+  """Reads a command line; what is wrong with it is a ValueError and not a box."""
+  errors = io.StringIO()
+  try:
+    with contextlib.redirect_stderr(errors):
+      return tyro.cli(kind, args=list(argv), **how)
+  except SystemExit as end:
+    if not end.code:  # --help was printed.
+      raise
+    raise ValueError(_without_box(errors.getvalue())) from None
 
 
 def _options(config: Any) -> dict[str, Any]:
@@ -245,6 +286,14 @@ def _without_box(text: str) -> str:
   said = re.sub(r"[│╭╮╰╯]", " ", parts[1] if len(parts) > 1 else text)
   # Before errors that a config's own checks raise it puts the name of the group.
   return re.sub(r"^Error parsing \w+: ", "", _one_line(said))
+
+
+def _sentence(error: Exception) -> str:
+  """What an error says, on one line; of the system's own, which file it is about."""
+  if isinstance(error, OSError) and error.strerror:
+    about = "" if error.filename is None else f" {error.filename}"
+    return f"Cannot read or write{about}: {error.strerror}."
+  return _one_line(str(error)) or repr(error)
 
 
 def _one_line(text: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 from jaxtyping import Float
 
-from train.command_line import errors_in_words
+from train.command_line import cli, errors_in_words
 
 _SHOWN = ("loss", "psnr", "wavelet", "kl", "latent_std_max", "grad_norm")
 _SMOOTHED_OVER = 9
@@ -86,9 +86,9 @@ def draw(runs: Sequence[Path], output: Path) -> None:
   figure.savefig(output, dpi=90)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
   """Draws what the command line asks for."""
-  options = tyro.cli(Options, description=__doc__, prog="python -m train.curves")
+  options = cli(Options, argv, program="python -m train.curves", about=__doc__)
   with errors_in_words():
     draw(options.runs, options.output)
     print(f"Wrote {options.output}")

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -34,7 +33,7 @@ from ltx_jax.data.contact_sheet import contact_sheet
 from ltx_jax.metrics.linear_code import LinearCode, fit_linear_code
 from ltx_jax.metrics.psnr import psnr, psnr_inside
 from ltx_jax.metrics.shapes_judge import Judgement, judge
-from train.command_line import errors_in_words
+from train.command_line import cli, errors_in_words
 from train.reporting import write_text
 
 WORDS = ("color", "shape", "direction", "size", "background")
@@ -407,11 +406,11 @@ _PROGRAMS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Runs what the command line says, prints a table and writes the files."""
-  options = tyro.cli(
+  options = cli(
     Reconstruction | Generation | Judge,
-    args=argv,
-    prog="python -m train.evaluate",
-    description=__doc__,
+    argv,
+    program="python -m train.evaluate",
+    about=__doc__,
   )
   name = type(options).__name__.lower()
   with errors_in_words():

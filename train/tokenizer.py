@@ -15,25 +15,35 @@ The same captions give the same bytes.
 from __future__ import annotations
 
 import collections
+import dataclasses
 import io
 import json
 import pathlib
 import string
-import sys
 import tempfile
 from collections.abc import Sequence
 
 import sentencepiece
-import tyro
 from sentencepiece import sentencepiece_model_pb2
 
 from ltx_jax.data import moving_shapes
+from train.command_line import cli, errors_in_words
 
-OUTPUT = pathlib.Path("ltx_jax/assets/moving_shapes/tokenizer")
 CHARACTERS = string.ascii_lowercase + string.digits + string.punctuation
 MAX_TOKENS = 32  # A caption has 11.
 SPACE = "\u2581"  # SentencePiece's mark for the space before a word.
 SPECIAL = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}  # In the order of their ids.
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """Where it is written.
+
+  Attributes:
+    output: Folder for `spiece.model` and the two JSON files.
+  """
+
+  output: pathlib.Path = pathlib.Path("ltx_jax/assets/moving_shapes/tokenizer")
 
 
 def train_spiece(captions: Sequence[str]) -> bytes:
@@ -91,23 +101,17 @@ def write_tokenizer(spiece: bytes, folder: pathlib.Path) -> None:
     temporary.replace(folder / name)
 
 
-def main(output: pathlib.Path = OUTPUT) -> None:
-  """Trains the tokenizer on the captions of the moving shapes.
-
-  Args:
-    output: Folder to write `spiece.model` and the two JSON files to.
-  """
+def main(argv: Sequence[str] | None = None) -> None:
+  """Trains the tokenizer on the captions of the moving shapes and writes it."""
+  options = cli(Options, argv, program="python -m train.tokenizer", about=__doc__)
   captions = moving_shapes.train_captions()
   spiece = train_spiece(captions)
-  try:
-    write_tokenizer(spiece, output)
-  except OSError as error:
-    print(f"The tokenizer cannot be written to {output}: {error}.", file=sys.stderr)
-    sys.exit(2)
+  with errors_in_words():
+    write_tokenizer(spiece, options.output)
   processor = sentencepiece.SentencePieceProcessor(model_proto=spiece)
-  print(f"{processor.get_piece_size()} pieces written to {output}")
+  print(f"{processor.get_piece_size()} pieces written to {options.output}")
   print(f"{captions[0]!r} -> {processor.encode(captions[0], out_type=str)}")
 
 
 if __name__ == "__main__":
-  tyro.cli(main, prog="python -m train.tokenizer")
+  main()

@@ -2,8 +2,10 @@
 
 import dataclasses
 import sys
+from typing import Annotated
 
 import pytest
+import tyro
 
 import configs
 from ltx_jax.config import Block, VAEConfig
@@ -153,6 +155,7 @@ class Broken(command_line.Ended):
   [
     (ValueError("a is 3;\n  take 4."), 2),
     (FileNotFoundError("no x"), 2),
+    (OSError("a folder is full"), 2),
     (Broken(), 7),
   ],
 )
@@ -162,6 +165,85 @@ def test_errors_in_words(capsys, error, code):
   assert end.value.code == code
   expected = " ".join(str(error).split()) or "Broken()"
   assert capsys.readouterr().err == expected + "\n"
+
+
+def test_errors_of_the_system_name_the_file(capsys, tmp_path):
+  (tmp_path / "file").touch()
+  for act, error in (
+    (lambda: (tmp_path / "file").mkdir(), "File exists"),
+    (lambda: (tmp_path / "file" / "a").touch(), "Not a directory"),
+    (lambda: (tmp_path / "none").open(), "No such file or directory"),
+  ):
+    with pytest.raises(SystemExit) as end, command_line.errors_in_words():
+      act()
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"Cannot read or write {tmp_path}/")
+    assert line.endswith(f": {error}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+  """What is drawn.
+
+  Attributes:
+    runs: Folders.
+    file_name: Of the picture.
+    grid: Whether lines are drawn.
+  """
+
+  runs: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+  file_name: str = "a.png"
+  grid: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Count:
+  """What is counted."""
+
+  up_to: int = 3
+
+
+def cli(*argv, options=Draw):
+  return command_line.cli(options, list(argv), program="python -m p", about="Does it.")
+
+
+def test_any_dataclass_is_a_command_line():
+  assert cli() == Draw()
+  assert cli("a", "--no-grid", "--file_name=b") == Draw(("a",), "b", False)
+  assert cli("--", "-c") == Draw(("-c",))
+  assert cli("count", "--up-to", "5", options=Draw | Count) == Count(5)
+
+
+@pytest.mark.parametrize(
+  "options, argv, message",
+  [
+    (Draw, ["--file-nam", "b"], "Unknown option --file-nam; did you mean --file-name?"),
+    (Draw, ["--runs", "a"], "Unknown option --runs; nothing is named like it."),
+    (Draw, ["a", "--file-name"], "Missing value for argument '--file-name'"),
+    (Draw | Count, [], "needs a command; there are: draw, count. `python -m p --help`"),
+    (Draw | Count, ["cuont"], "has no command cuont; there are: draw, count."),
+    (Draw | Count, ["count", "--grid"], "Unknown option --grid; nothing"),
+    (Draw | Count, ["count", "--upto", "1"], "--up-to? `python -m p count --help`"),
+    (Draw | Count, ["count", "--up-to", "x"], "--up-to: invalid literal for int"),
+  ],
+)
+def test_what_is_wrong_with_any_command_line_is_one_sentence(
+  capsys, options, argv, message
+):
+  with pytest.raises(SystemExit) as end:
+    cli(*argv, options=options)
+  assert end.value.code == 2
+  (line,) = capsys.readouterr().err.splitlines()
+  assert message in line and "│" not in line
+
+
+def test_help_of_any_command_line(capsys):
+  for argv in (["--help"], ["count", "-h"]):
+    with pytest.raises(SystemExit) as end:
+      cli(*argv, options=Draw | Count)
+    assert end.value.code == 0
+    assert "What is counted." in capsys.readouterr().out
 
 
 def test_other_errors_keep_their_traceback():
