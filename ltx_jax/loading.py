@@ -13,7 +13,6 @@ from jax.sharding import Mesh, NamedSharding
 
 from ltx_jax import sources
 from ltx_jax.checkpoints import lightricks, t5
-from ltx_jax.config import ModelConfig
 from ltx_jax.model import LTXVideo
 from ltx_jax.parallel import sharding
 from ltx_jax.platforms import Policy, policy_for
@@ -51,6 +50,8 @@ def load(
   files = sources.resolve(source, text_encoder)
   policy = _policy(dtype, mesh)
   place = None if mesh is None else _placer(mesh)
+  if files.text_encoder is not None:
+    _check_same_text(files)
   config, params = lightricks.load_checkpoint(files.checkpoint, policy.dtype, place)
   if files.text_encoder is None:
     return LTXVideo(config, params, policy)
@@ -58,7 +59,6 @@ def load(
   text_config, text_params = t5.load_t5(files.text_encoder, policy.dtype, put)
   params["text_encoder"] = text_params
   config = dataclasses.replace(config, text_encoder=text_config)
-  _check_same_text(config, files)
   return LTXVideo(config, params, policy, load_tokenizer(files.tokenizer))
 
 
@@ -92,7 +92,7 @@ def _policy(dtype: str | None, mesh: Mesh | None) -> Policy:
     raise ValueError(f"dtype is {dtype!r}; it may be {', '.join(_DTYPES)}, or None.")
   platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
   policy = policy_for(platform)
-  return policy if dtype is None else dataclasses.replace(policy, dtype=dtype)
+  return policy if dtype is None else policy.in_dtype(dtype)
 
 
 def _placer(mesh: Mesh) -> Callable[[str, np.ndarray], jax.Array]:
@@ -106,9 +106,13 @@ def _placer(mesh: Mesh) -> Callable[[str, np.ndarray], jax.Array]:
   return place
 
 
-def _check_same_text(config: ModelConfig, files: sources.Files) -> None:
-  """Refuses a text encoder of another width than the transformer takes."""
-  transformer, text = config.transformer, config.text_encoder
+def _check_same_text(files: sources.Files) -> None:
+  """Refuses a text encoder of another width than the transformer takes.
+
+  By their configs alone: to read the weights of both takes minutes.
+  """
+  transformer = lightricks.read_config(files.checkpoint).transformer
+  text = t5.load_config(files.text_encoder)
   if transformer is not None and transformer.caption_channels != text.d_model:
     raise ValueError(
       f"The text encoder in {files.text_encoder} has d_model = {text.d_model}, the "

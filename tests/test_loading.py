@@ -6,6 +6,7 @@ import pytest
 
 import ltx_jax
 from ltx_jax import presets, sources
+from ltx_jax.checkpoints import lightricks
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.checkpoints.t5 import save_t5
 from ltx_jax.config import TextEncoderConfig
@@ -74,9 +75,29 @@ def test_text_encoder_is_found_beside_or_where_it_is_said(folder):
   assert ltx_jax.load(folder, text_encoder=False).tokenizer is None
 
 
-def test_a_text_encoder_of_another_width_is_refused_by_both_names(folder):
+@pytest.mark.parametrize(
+  ("platform", "dtype", "policy"),
+  [
+    ("gpu", None, ("bfloat16", "cudnn")),
+    ("gpu", "float16", ("float16", "cudnn")),
+    ("gpu", "float32", ("float32", "xla")),  # The fused kernel has no float32.
+    ("tpu", None, ("bfloat16", "xla")),
+  ],
+)
+def test_the_policy_is_the_platforms_in_the_dtype_asked_for(
+  folder, monkeypatch, platform, dtype, policy
+):
+  monkeypatch.setattr(jax, "default_backend", lambda: platform)
+  loaded = ltx_jax.load(folder, dtype=dtype).policy
+  assert (loaded.name, loaded.dtype, loaded.attention) == (platform, *policy)
+
+
+def test_a_text_encoder_of_another_width_is_refused_before_weights_are_read(
+  folder, monkeypatch
+):
   write_text_encoder(folder / "text_encoder", width=12)
   copy_tokenizer(folder / "tokenizer")
+  monkeypatch.delattr(lightricks, "load_checkpoint")
   with pytest.raises(ValueError, match="d_model = 12.*caption_channels = 10"):
     ltx_jax.load(folder)
 
