@@ -64,7 +64,13 @@ TRANSFORMER = TransformerConfig(
   causal_temporal_positioning=True,
 )
 TEXT = TextEncoderConfig(
-  vocab_size=97, d_model=192, d_kv=48, d_ff=512, num_layers=4, num_heads=4
+  vocab_size=97,
+  d_model=192,
+  d_kv=48,
+  d_ff=512,
+  num_layers=4,
+  num_heads=4,
+  max_text_tokens=32,
 )
 
 IMAGE = Bucket(1, 64, 64)

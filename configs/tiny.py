@@ -57,7 +57,13 @@ TRANSFORMER = TransformerConfig(
   causal_temporal_positioning=True,
 )
 TEXT = TextEncoderConfig(
-  vocab_size=97, d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2
+  vocab_size=97,
+  d_model=16,
+  d_kv=8,
+  d_ff=24,
+  num_layers=2,
+  num_heads=2,
+  max_text_tokens=32,
 )
 
 IMAGE = Bucket(1, 32, 32)

@@ -351,7 +351,12 @@ class SchedulerConfig(Metadata):
 
 @dataclasses.dataclass(frozen=True)
 class TextEncoderConfig(Metadata):
-  """A T5 v1.1 encoder, with the key names of its Hugging Face `config.json`."""
+  """A T5 v1.1 encoder, with the key names of its Hugging Face `config.json`.
+
+  Attributes:
+    max_text_tokens: Length that prompts are padded or cut to. A key of our own, written
+      only where it is another than that of the releases.
+  """
 
   vocab_size: int = 32128
   d_model: int = 4096
@@ -363,6 +368,7 @@ class TextEncoderConfig(Metadata):
   relative_attention_max_distance: int = 128
   layer_norm_epsilon: float = 1e-6
   feed_forward_proj: str = "gated-gelu"
+  max_text_tokens: int = 256
   extra: tuple[tuple[str, Any], ...] = ()
 
   DEFAULTS: ClassVar[dict[str, Any]] = {
@@ -376,6 +382,17 @@ class TextEncoderConfig(Metadata):
   def __post_init__(self):
     name = "The text encoder's config"
     require(name, "feed_forward_proj", self.feed_forward_proj, ("gated-gelu",))
+    if self.max_text_tokens < 1:
+      raise ValueError(
+        f"{name} has max_text_tokens = {self.max_text_tokens}; a prompt needs at least "
+        "1 token."
+      )
+
+  def to_metadata(self) -> dict[str, Any]:
+    metadata = super().to_metadata()
+    if self.max_text_tokens == TextEncoderConfig.max_text_tokens:
+      metadata.pop("max_text_tokens")
+    return metadata
 
 
 @dataclasses.dataclass(frozen=True)

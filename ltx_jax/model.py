@@ -140,7 +140,8 @@ class LTXVideo:
     config = self._config("text_encoder")
     if isinstance(prompts, str):
       raise ValueError(f"encode_text takes a list of prompts, not {prompts!r} alone.")
-    note = truncation_note(self.tokenizer, prompts)
+    length = config.max_text_tokens
+    note = truncation_note(self.tokenizer, prompts, length)
     if note:
       _LOG.warning(note)
     program = programs.encode_text(config, self.policy)
@@ -148,7 +149,7 @@ class LTXVideo:
       self._texts.clear()
     for prompt in prompts:
       if prompt not in self._texts:
-        tokens, mask = tokenize(self.tokenizer, [prompt])
+        tokens, mask = tokenize(self.tokenizer, [prompt], length)
         text = program(self.params["text_encoder"], tokens, mask)
         self._texts[prompt] = text, jnp.asarray(mask)
     texts, masks = zip(*(self._texts[prompt] for prompt in prompts), strict=True)

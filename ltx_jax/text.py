@@ -2,6 +2,10 @@
 
 Prompts are stripped and nothing else: no lower-casing, no cleaning. Tokens end with the
 end-of-sequence token and are padded to a fixed length, as the PyTorch original does.
+That length is the text encoder's to say (`TextEncoderConfig.max_text_tokens`): the
+`model_max_length` of a tokenizer is 128 where diffusers saved it, and the released
+models were trained with 256.
+
 This is the only place that imports `transformers`, and only when a tokenizer is loaded.
 """
 
@@ -15,14 +19,16 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Int
 
-MAX_TOKENS = 256
+from ltx_jax.config import TextEncoderConfig
+
+MAX_TOKENS = TextEncoderConfig.max_text_tokens
+"""Of a prompt, in every release."""
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
   """What this module needs of a tokenizer from `transformers`."""
 
-  model_max_length: int
   pad_token_id: int
   eos_token_id: int
 
@@ -62,21 +68,14 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     ) from error
 
 
-def token_limit(tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS) -> int:
-  """Returns how many tokens a prompt may have, the end-of-sequence token included."""
-  if max_tokens < 1:
-    raise ValueError(f"max_tokens is {max_tokens}; a prompt needs at least 1 token.")
-  return min(max_tokens, tokenizer.model_max_length)
-
-
 def tokenize(
   tokenizer: Tokenizer, prompts: Sequence[str], max_tokens: int = MAX_TOKENS
 ) -> tuple[Int[np.ndarray, "b m"], Bool[np.ndarray, "b m"]]:
   """Turns prompts into tokens of one length.
 
   Args:
-    prompts: At least one; what is longer than the limit is cut (`truncation_note`).
-    max_tokens: The length m, unless the tokenizer's own limit is lower.
+    prompts: At least one; what is longer is cut (`truncation_note`).
+    max_tokens: The length m, the end-of-sequence token included.
 
   Returns:
     Tokens (int32), and a mask that is True for real tokens, the end-of-sequence token
@@ -85,13 +84,12 @@ def tokenize(
   Raises:
     ValueError: where there is no prompt, or a single string in place of a list.
   """
-  limit = token_limit(tokenizer, max_tokens)
   ids = _token_ids(tokenizer, prompts)
-  tokens = np.full((len(ids), limit), tokenizer.pad_token_id, np.int32)
-  mask = np.zeros((len(ids), limit), bool)
+  tokens = np.full((len(ids), max_tokens), tokenizer.pad_token_id, np.int32)
+  mask = np.zeros((len(ids), max_tokens), bool)
   for row, prompt_ids in enumerate(ids):
-    if len(prompt_ids) > limit:
-      prompt_ids = [*prompt_ids[: limit - 1], tokenizer.eos_token_id]
+    if len(prompt_ids) > max_tokens:
+      prompt_ids = [*prompt_ids[: max_tokens - 1], tokenizer.eos_token_id]
     tokens[row, : len(prompt_ids)] = prompt_ids
     mask[row, : len(prompt_ids)] = True
   return tokens, mask
@@ -101,15 +99,14 @@ def truncation_note(
   tokenizer: Tokenizer, prompts: Sequence[str], max_tokens: int = MAX_TOKENS
 ) -> str | None:
   """Returns one sentence to show to a user whose prompts `tokenize` cuts, or None."""
-  limit = token_limit(tokenizer, max_tokens)
   counts = [len(prompt_ids) for prompt_ids in _token_ids(tokenizer, prompts)]
-  cut = [f"{row + 1} ({n} tokens)" for row, n in enumerate(counts) if n > limit]
+  cut = [f"{row + 1} ({n} tokens)" for row, n in enumerate(counts) if n > max_tokens]
   if not cut:
     return None
   which = f"Prompt {cut[0]} is" if len(cut) == 1 else f"Prompts {', '.join(cut)} are"
   return (
-    f"{which} longer than the {limit} tokens that the text encoder reads: what comes "
-    "after them is ignored; say the important things first, or use fewer words."
+    f"{which} longer than the {max_tokens} tokens that the text encoder reads: what "
+    "comes after them is ignored; say the important things first, or use fewer words."
   )
 
 

@@ -85,6 +85,23 @@ def test_first_clip_of_a_batch_is_that_prompt_alone(model):
   np.testing.assert_allclose(seeds[1].astype(int), alone[0].astype(int), atol=1)
 
 
+def test_texts_are_as_long_as_the_text_encoder_says(model, caplog):
+  long = f"{PROMPT} " * 4  # 41 tokens.
+  text, mask = model.encode_text([long])
+  assert mask.shape == (1, 256) and mask.sum() == 41
+  config = dataclasses.replace(model.config.text_encoder, max_text_tokens=32)
+  config = dataclasses.replace(model.config, text_encoder=config)
+  short = dataclasses.replace(model, config=config)
+  assert not caplog.records
+  assert short.encode_text([long])[1].sum() == 32
+  assert "Prompt 1 (41 tokens) is longer than the 32 tokens" in caplog.text
+  # Padding changes no number of what is real.
+  whole, _ = model.encode_text([PROMPT])
+  cut, mask = short.encode_text([PROMPT])
+  real = mask[0]
+  np.testing.assert_allclose(cut[0][real], whole[0, :32][real], rtol=1e-5, atol=1e-6)
+
+
 def test_prompts_may_be_encoded_before(model):
   options = SIZE | {"steps": 2, "guidance": 2.0}
   text, mask = model.encode_text([PROMPT])

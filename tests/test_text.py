@@ -35,7 +35,7 @@ def test_tokens_are_those_of_sentencepiece(tokenizer):
     model_file=str(FOLDER / "spiece.model")
   )
   prompts = PROMPTS[:6] + moving_shapes.captions()
-  tokens, mask = text.tokenize(tokenizer, prompts)
+  tokens, mask = text.tokenize(tokenizer, prompts, 32)
   assert (tokens.shape, tokens.dtype) == ((len(prompts), 32), np.int32)
   for prompt, row, real in zip(prompts, tokens, mask, strict=True):
     ids = processor.encode(prompt.strip()) + [processor.eos_id()]
@@ -49,7 +49,7 @@ def test_tokens_are_those_of_transformers(tokenizer, max_tokens):
     [prompt.strip() for prompt in PROMPTS],
     padding="max_length",
     truncation=True,
-    max_length=min(max_tokens, 32),
+    max_length=max_tokens,
     return_tensors="np",
   )
   tokens, mask = text.tokenize(tokenizer, PROMPTS, max_tokens)
@@ -78,13 +78,13 @@ def test_unseen_words_are_spelt(tokenizer):
 
 
 def test_cut_prompts_are_reported(tokenizer):
-  note = text.truncation_note(tokenizer, PROMPTS)
+  note = text.truncation_note(tokenizer, PROMPTS, 32)
   assert note.startswith("Prompt 7 (41 tokens) is longer than the 32 tokens")
   note = text.truncation_note(tokenizer, PROMPTS[2:], 5)
   assert note.startswith("Prompts 1 (13 tokens), 3 (")
   assert text.truncation_note(tokenizer, moving_shapes.captions()) is None
-  assert text.truncation_note(tokenizer, ["a " * 31]) is None
-  assert text.truncation_note(tokenizer, ["a " * 32]) is not None
+  assert text.truncation_note(tokenizer, ["a " * 255]) is None
+  assert text.truncation_note(tokenizer, ["a " * 256]) is not None
 
 
 def test_bad_calls_are_refused(tokenizer):
@@ -92,20 +92,22 @@ def test_bad_calls_are_refused(tokenizer):
     text.tokenize(tokenizer, "a red")
   with pytest.raises(ValueError, match="list of at least one string"):
     text.tokenize(tokenizer, [])
-  with pytest.raises(ValueError, match="max_tokens is 0"):
-    text.tokenize(tokenizer, ["a"], 0)
 
 
-def test_limit_of_a_tokenizer_that_names_none(tmp_path):
+# As diffusers saved T5-XXL's, and as nobody said.
+@pytest.mark.parametrize("limit", [128, None])
+def test_limit_of_a_tokenizer_is_not_asked(tmp_path, limit):
   folder = tmp_path / "tokenizer"
   shutil.copytree(FOLDER, folder)
   path = folder / "tokenizer_config.json"
   config = json.loads(path.read_text())
-  del config["model_max_length"]
+  config |= {"model_max_length": limit}
   path.write_text(json.dumps(config))
-  tokens, _ = text.tokenize(text.load_tokenizer(folder), ["a " * 300, "a"])
+  tokenizer = text.load_tokenizer(folder)
+  tokens, _ = text.tokenize(tokenizer, ["a " * 300, "a"])
   assert tokens.shape == (2, 256)
   assert tokens[0, -2:].tolist() == [tokens[0, 0], 1]
+  assert text.truncation_note(tokenizer, ["a " * 255]) is None
 
 
 def test_folders_without_a_tokenizer_are_refused(tmp_path):

@@ -117,6 +117,18 @@ def test_keys_of_the_config_are_kept(saved, tmp_path):
   assert again == known | {"dropout_rate": 0.1}  # The dtype is the tensors' own.
 
 
+@pytest.mark.parametrize("length", [256, 32])
+def test_the_length_of_texts_is_written_where_it_is_another(saved, tmp_path, length):
+  config = dataclasses.replace(CONFIG, max_text_tokens=length)
+  save_t5(tmp_path / "again", config, random_params())
+  written = json.loads((tmp_path / "again" / "config.json").read_text())
+  known = json.loads((saved / "config.json").read_text())
+  own = {} if length == 256 else {"max_text_tokens": length}
+  assert written == known | own
+  loaded = load_config(tmp_path / "again")
+  assert dataclasses.replace(loaded, extra=()) == config
+
+
 def test_shards_and_the_other_half_of_t5(saved):
   arrays = _arrays(saved)
   arrays["encoder.embed_tokens.weight"] = arrays["shared.weight"]
@@ -225,6 +237,7 @@ def test_other_models_are_refused(tmp_path):
   for content, message in {
     '{"model_type": "umt5"}': "has model_type 'umt5'; this code reads 't5'",
     '{"model_type": "t5", "d_model": 512}': "feed_forward_proj = 'relu'",
+    '{"feed_forward_proj": "gated-gelu", "max_text_tokens": 0}': "at least 1 token",
     "[1]": "holds a JSON list, not an object",
     "{": "is no JSON file",
   }.items():
