@@ -251,3 +251,5 @@ def test_distilled_models_refuse_other_levels():
   text, _ = case.texts()
   with pytest.raises(ValueError, match=r"not trained for the noise levels \[0.5\]"):
     model.denoise(text, **SIZE, sampling=Sampling(sigmas=(1.0, 0.5), guidance=1.0))
+  with pytest.raises(ValueError, match="choose among .1.0, 0.725., for example with"):
+    model.generate(text, **SIZE, steps=3)

@@ -85,9 +85,14 @@ class Sampling:
         raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")
 
   def override(self, steps: int | None, guidance: Scalar | None) -> Sampling:
-    """Returns these options with `steps` and `guidance` where they are not None."""
+    """Returns these options with `steps` and `guidance` where they are not None.
+
+    Another number of steps than there are `sigmas` takes the schedule in their place.
+    """
     given = {"steps": steps, "guidance": guidance}
     changes = {name: value for name, value in given.items() if value is not None}
+    if steps not in (None, len(self.sigmas or ())):
+      changes["sigmas"] = None
     return dataclasses.replace(self, **changes)
 
   def levels(self, scheduler: SchedulerConfig, tokens: int) -> schedules.Levels:

@@ -173,6 +173,15 @@ def test_levels_come_from_sigmas_then_schedule_then_checkpoint():
   np.testing.assert_array_equal(levels, np.float32([0.9, 0.5]))
 
 
+def test_another_number_of_steps_takes_the_schedule_for_the_sigmas():
+  distilled = Sampling(sigmas=(0.9, 0.5), guidance=1.0)
+  assert distilled.override(None, None) == distilled
+  assert distilled.override(2, None).sigmas == (0.9, 0.5)
+  assert distilled.override(3, 2.0) == Sampling(steps=3, guidance=2.0)
+  levels = distilled.override(3, None).levels(SchedulerConfig(), 64)
+  np.testing.assert_array_equal(levels, schedules.uniform(3))
+
+
 @pytest.mark.parametrize(
   ("options", "message"),
   [
