@@ -93,23 +93,17 @@ def _patches(x: Array, kernel: Array, strides: Strides) -> Array:
   return sum(frames @ matrices[i] for i, frames in enumerate(slices))
 
 
-def _projections(x: Array, kernel: Array, strides: Strides) -> Array:
-  size_t, size_y, size_x, c, out = kernel.shape
-  rows = (x.shape[2] - size_y) // strides[1] + 1
-  columns = (x.shape[3] - size_x) // strides[2] + 1
-  slices = _time_slices(x, kernel, strides[0])
+def _projections(x: Array, kernel: Array) -> Array:
+  """Without strides, which would throw most of what it computes away."""
+  _, size_y, size_x, c, out = kernel.shape
+  rows, columns = x.shape[2] - size_y + 1, x.shape[3] - size_x + 1
   total = 0
-  for i, frames in enumerate(slices):
+  for i, frames in enumerate(_time_slices(x, kernel, 1)):
     matrix = kernel[i].transpose(2, 0, 1, 3).reshape(c, size_y * size_x * out)
     parts = jnp.split(frames @ matrix, size_y * size_x, axis=-1)
     for j, part in enumerate(parts):
       dy, dx = divmod(j, size_x)
-      total += part[
-        :,
-        :,
-        dy : dy + (rows - 1) * strides[1] + 1 : strides[1],
-        dx : dx + (columns - 1) * strides[2] + 1 : strides[2],
-      ]
+      total += part[:, :, dy : dy + rows, dx : dx + columns]
   return total
 
 
@@ -118,7 +112,7 @@ def _measured(x: Array, kernel: Array, strides: Strides) -> Array:
   c, out = kernel.shape[-2:]
   tiny_frame = x.shape[2] * x.shape[3] <= 16  # 2 x 2 and its padding.
   if 2 * out <= c and strides == (1, 1, 1):
-    return _projections(x, kernel, strides)
+    return _projections(x, kernel)
   form = _patches if tiny_frame or out >= 2 * c else _frames
   return form(x, kernel, strides)
 
