@@ -5,7 +5,8 @@
 The logits of a whole clip are n x m: 4.8 GB in float32 for 6144 tokens and 32 heads.
 `xla` therefore works on as many queries at a time as keep them within `LOGITS_BYTES`,
 and computes a chunk again when gradients are taken rather than keep it. `cudnn` is the
-fused kernel of NVIDIA GPUs, which never has them in memory.
+fused kernel of NVIDIA GPUs, which never has them in memory; for shapes that it does not
+take, `xla` stands in.
 
 Logits and softmax are float32 in both.
 """
@@ -27,6 +28,8 @@ Bias = Float[Array, "b m"]
 
 LOGITS_BYTES = 256 * 2**20
 """What the float32 logits of one chunk of queries may take, over batch and heads."""
+
+_FUSED_WIDTHS = range(8, 129, 8)
 
 
 def _head_major_attention(
@@ -76,11 +79,20 @@ def attend_in_chunks(
 
 
 def _cudnn(q: Queries, k: Keys, v: Keys, bias: Bias | None) -> Queries:
+  """`attend` by the fused kernel, or by XLA what that does not take.
+
+  It has heads of a multiple of 8 channels, at most 128 on every GPU, and no gradient of
+  a bias where a number of tokens is odd. Who calls does not say whether there will be
+  a gradient.
+  """
   if q.dtype not in (jnp.bfloat16, jnp.float16):
     raise ValueError(
       f"Attention 'cudnn' got {q.dtype} queries; it runs in bfloat16 or float16. "
       "Choose one of them as the policy's dtype, or attention 'xla'."
     )
+  odd = q.shape[1] % 2 or k.shape[1] % 2
+  if q.shape[-1] not in _FUSED_WIDTHS or (bias is not None and odd):
+    return attend_in_chunks(q, k, v, bias)
   if bias is not None:
     # The kernel wants a bias for every query. It stays a finite bias, not a mask: a
     # clip whose text is all padding then averages over it, as in the other path.

@@ -8,9 +8,9 @@ from ltx_jax.models.attention import attend, attend_in_chunks
 B, N, M, K, X = 2, 23, 9, 3, 4
 
 
-def operands():
+def operands(n=N, m=M, x=X):
   rng = np.random.default_rng(0)
-  shapes = ((B, N, K, X), (B, M, K, X), (B, M, K, X), (B, M))
+  shapes = ((B, n, K, x), (B, m, K, x), (B, m, K, x), (B, m))
   q, k, v, bias = (rng.standard_normal(s).astype(np.float32) for s in shapes)
   bias[:, -3:] = -10000
   return tuple(map(jnp.asarray, (q, k, v, bias)))
@@ -107,17 +107,31 @@ def test_cudnn_refuses_float32():
     attend(*operands(), "cudnn")
 
 
-def test_cudnn_gets_what_it_asks_for(monkeypatch):
+@pytest.mark.parametrize(
+  ("n", "m", "x", "with_bias", "fused"),
+  [
+    (24, 10, 8, True, True),
+    (24, 10, 128, True, True),
+    (23, 9, 8, False, True),
+    (23, 10, 8, True, False),  # Odd numbers of tokens have no gradient of a bias.
+    (24, 9, 8, True, False),
+    (24, 10, 4, False, False),  # Heads too narrow, of no multiple of 8, and too wide.
+    (24, 10, 12, False, False),
+    (24, 10, 136, False, False),
+  ],
+)
+def test_cudnn_gets_what_it_takes(n, m, x, with_bias, fused, monkeypatch):
   # No GPU here: the wrapper's operands go to the same function's other implementation.
-  function = jax.nn.dot_product_attention
+  function, calls = jax.nn.dot_product_attention, []
 
   def stand_in(q, k, v, *, bias, implementation):
-    assert implementation == "cudnn"
-    assert bias is None or bias.shape == (B, 1, N, M) and bias.dtype == q.dtype
+    calls.append(implementation)
+    assert bias is None or bias.shape == (B, 1, n, m) and bias.dtype == q.dtype
     return function(q, k, v, bias=bias, implementation="xla")
 
   monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
-  q, k, v, bias = (a.astype(jnp.bfloat16) for a in operands())
-  for b in (bias, None):
-    ours, theirs = (attend(q, k, v, b, name) for name in ("xla", "cudnn"))
-    np.testing.assert_allclose(theirs, ours, atol=2e-2)
+  q, k, v, bias = (a.astype(jnp.bfloat16) for a in operands(n, m, x))
+  bias = bias if with_bias else None
+  ours, theirs = (attend(q, k, v, bias, name) for name in ("xla", "cudnn"))
+  assert calls == (["cudnn"] if fused else [])
+  np.testing.assert_allclose(theirs, ours, atol=2e-2)
