@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ltx_jax.checkpoints.trees import flatten
+from ltx_jax.config import Block
 from ltx_jax.models.vae import (
   Decoder,
   decode,
@@ -338,8 +339,7 @@ def _init(config):
 
 
 def _with(part, name, **options):
-  block = dataclasses.replace(SHORT_C.encoder_blocks[0], name=name, num_layers=1)
-  blocks = (dataclasses.replace(block, **options),)
+  blocks = (Block(name, **options),)
   return dataclasses.replace(SHORT_C, **{f"{part}_blocks": blocks})
 
 
