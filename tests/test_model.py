@@ -15,6 +15,7 @@ from ltx_jax.platforms import CPU
 from ltx_jax.presets import ASSETS
 from ltx_jax.text import load_tokenizer
 from tests import pipeline_case as case
+from tests.models import vae_case
 from tests.models.transformer_case import relative_error
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "pipeline.npz"
@@ -179,6 +180,16 @@ def test_encode_takes_the_mode_or_a_sample_and_decode_draws_only_with_a_key(mode
   noisy = model.decode(mode, noise_scale=0.9, key=jax.random.key(0))
   assert not np.array_equal(plain, noisy)
   assert not np.array_equal(plain, model.decode(mode, sigma=0.9))
+
+
+def test_a_sample_has_the_shape_of_the_mode_whatever_the_blocks():
+  config = case.ModelConfig(None, vae_case.OPTIONS, case.SchedulerConfig())
+  params = {"vae": vae_case.random_params(vae_case.OPTIONS)}
+  model = ltx_jax.LTXVideo(config, params, CPU)
+  video, _ = vae_case.inputs(vae_case.OPTIONS)
+  mode, sample = model.encode(video), model.encode(video, jax.random.key(0))
+  assert mode.shape == sample.shape == (2, 2, 2, 3, 6)
+  assert np.abs(sample - mode).max() > 0
 
 
 def test_velocity_is_the_transformers(model):

@@ -132,10 +132,9 @@ def walk_encoder(
       x.resnet(grown)
     elif block.name.endswith("_res"):
       x.space_to_depth(grown, _strides(block))
-    elif block.name.endswith("_x_y"):
-      x.convolve(grown, (2, 2, 2))
     else:
-      x.convolve(x.channels, _strides(block))
+      widens = block.name == "compress_all_x_y"
+      x.convolve(grown if widens else x.channels, _strides(block))
   x.convolve(config.moment_channels)
   if config.use_quant_conv:
     x.pointwise(2 * config.latent_channels, 2 * config.latent_channels)

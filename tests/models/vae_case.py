@@ -104,14 +104,9 @@ def random_params(config):
 
 
 def inputs(config, positions=1):
-  """Returns a video and latents of 1 + `positions` latent frames, 2 x 3 in space.
-
-  The factors of a config leave out `compress_all_x_y`, as in the original.
-  """
+  """Returns a video and latents of 1 + `positions` latent frames, 2 x 3 in space."""
   rng = np.random.default_rng(1)
   size, frames = config.spatial_factor, positions * config.temporal_factor + 1
-  if any(block.name == "compress_all_x_y" for block in config.encoder_blocks):
-    size, frames = 2 * size, 2 * (frames - 1) + 1
   video = rng.uniform(-1, 1, (B, frames, 2 * size, 3 * size, config.in_channels))
   latents = rng.standard_normal((B, positions + 1, 2, 3, config.latent_channels))
   return video.astype(np.float32), latents.astype(np.float32)
