@@ -79,7 +79,9 @@ def _frames(media: Any, frames: int | None) -> np.ndarray:
 
     return video.read(media, frames)[0]
   if hasattr(media, "convert"):  # A PIL image.
-    media = media.convert("RGB")
+    from PIL import ImageOps
+
+    media = ImageOps.exif_transpose(media).convert("RGB")
   array = np.asarray(media)
   shape = array.shape
   array = array[None] if array.ndim == 3 else array
