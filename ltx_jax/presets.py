@@ -58,18 +58,20 @@ PRESETS = {
 
 
 def suggestion(name: str) -> str:
-  """Returns the words that name the nearest preset, or all of them."""
+  """Returns the words that name the nearest preset, or all of them and what they do."""
   near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.5)
   if near:
     return f"did you mean {near[0]!r}?"
-  return f"presets are {', '.join(map(repr, PRESETS))}."
+  known = (f"{name!r} ({preset.summary})" for name, preset in PRESETS.items())
+  return f"presets are {', '.join(known)}."
 
 
 def recipe_for(config: ModelConfig) -> Recipe:
-  """Returns the recipe of the release that a checkpoint's metadata matches.
+  """Returns the recipe of the preset whose name is in a checkpoint's metadata.
 
   Otherwise the levels that a distilled model was trained for, without guidance; else
-  the checkpoint's own scheduler, 40 steps and guidance 3.
+  the checkpoint's own scheduler, 40 steps and guidance 3. Either way at the size, the
+  length and the rate that released models are mostly used at.
   """
   if config.name in PRESETS:
     return PRESETS[config.name].recipe
