@@ -18,10 +18,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from ltx_jax.run_config import OptimizerConfig
 from ltx_jax.typing import Params
+
+Metrics = dict[str, Float[Array, ""]]
 
 MUON_MOMENTUM = 0.95
 
@@ -213,6 +215,29 @@ def accumulate(
   )
   total, _ = jax.lax.scan(add, zeros, micro_batches)
   return jax.tree.map(lambda x: x / count, total)
+
+
+def skip_not_finite(
+  config: OptimizerConfig, old: PyTree, new: PyTree, metrics: Metrics
+) -> tuple[PyTree, Metrics]:
+  """Takes `old` for `new` after a loss or gradients that are not finite.
+
+  Under `not_finite="skip"` only; else `new` and the metrics come back as they are. The
+  optimiser counts the updates that it made, so its learning rate falls behind the step
+  by those that were skipped.
+
+  Args:
+    old: What the step began with, of the structure of `new`.
+    metrics: With `loss` and `grad_norm`.
+
+  Returns:
+    What to go on with, and the metrics with `skipped`, 1 or 0.
+  """
+  if config.not_finite == "stop":
+    return new, metrics
+  finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
+  chosen = jax.tree.map(lambda a, b: jnp.where(finite, b, a), old, new)
+  return chosen, metrics | {"skipped": 1.0 - finite}
 
 
 def global_norm(tree: Params) -> Float[Array, ""]:

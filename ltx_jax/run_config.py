@@ -28,6 +28,8 @@ class OptimizerConfig:
     clip_norm: Gradients are scaled to this global norm where they exceed it.
     accumulate: Micro-batches whose gradients are averaged before one update.
     ema_decay: Decay of the averaged parameters; 0 keeps none.
+    not_finite: At a step with a loss or gradient that is NaN or infinite, `stop` the
+      run, or `skip` the update and go on.
   """
 
   name: Literal["adamw", "muon"] = "adamw"
@@ -41,6 +43,7 @@ class OptimizerConfig:
   clip_norm: float = 1.0
   accumulate: int = 1
   ema_decay: float = 0.0
+  not_finite: Literal["stop", "skip"] = "stop"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class OutputConfig:
-  """Where a run writes, and how often (in steps)."""
+  """Where a run writes, and how often (in steps); what is saved is logged as well."""
 
   folder: str = "runs/run"
   log_every: int = 20
