@@ -9,7 +9,6 @@ mean.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,9 @@ import numpy as np
 import tyro
 from jaxtyping import Float
 
+from ltx_jax.checkpoints.safetensors_io import atomic_file
 from train.command_line import cli, errors_in_words
+from train.reporting import METRICS_FILE, read_metrics
 
 _SHOWN = ("loss", "psnr", "wavelet", "kl", "latent_std_max", "grad_norm")
 _SMOOTHED_OVER = 9
@@ -38,18 +39,6 @@ class Options:
   output: Path = Path("curves.png")
 
 
-def read_metrics(run: Path) -> list[dict[str, float]]:
-  """Reads the logged rows of a run.
-
-  Raises:
-    ValueError: where the folder has none.
-  """
-  path = run / "metrics.jsonl"
-  if not path.is_file():
-    raise ValueError(f"{run} is not the folder of a run: it has no metrics.jsonl.")
-  return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 def running_mean(values: Float[np.ndarray, "s"]) -> Float[np.ndarray, "s"]:
   """Averages each value with its neighbours, with fewer of them near the ends."""
   kernel = np.ones(min(_SMOOTHED_OVER, len(values)))
@@ -58,12 +47,24 @@ def running_mean(values: Float[np.ndarray, "s"]) -> Float[np.ndarray, "s"]:
 
 
 def draw(runs: Sequence[Path], output: Path) -> None:
-  """Writes the picture."""
+  """Writes the picture.
+
+  Raises:
+    ValueError: where there is no run, or one has nothing to show.
+  """
+  if not runs:
+    raise ValueError("There is no run to draw; name the folders of some.")
+  rows = [read_metrics(run) for run in runs]
+  shown = [[n for n in _SHOWN if any(n in row for row in logged)] for logged in rows]
+  for run, names in zip(runs, shown, strict=True):
+    if not names:
+      raise ValueError(
+        f"{run} has no curves: a run's folder has a {METRICS_FILE} in which some step "
+        f"has one of {', '.join(_SHOWN)}."
+      )
   matplotlib.use("Agg")
   from matplotlib import pyplot
 
-  rows = [read_metrics(run) for run in runs]
-  shown = [[name for name in _SHOWN if name in logged[-1]] for logged in rows]
   columns = max(map(len, shown))
   figure, axes = pyplot.subplots(
     len(rows), columns, figsize=(3.2 * columns, 2.6 * len(rows)), squeeze=False
@@ -83,7 +84,9 @@ def draw(runs: Sequence[Path], output: Path) -> None:
       axis.axis("off")
   figure.tight_layout()
   output.parent.mkdir(parents=True, exist_ok=True)
-  figure.savefig(output, dpi=90)
+  with atomic_file(output) as file:
+    figure.savefig(file, dpi=90, format="png")
+  pyplot.close(figure)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

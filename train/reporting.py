@@ -53,9 +53,8 @@ class Report:
     write_text(self.folder / METRICS_FILE, lines)
     self._steps = steps
     self._jsonl = (self.folder / METRICS_FILE).open("a")
-    self._board = SummaryWriter(
-      str(self.folder / "tensorboard"), purge_step=start + 1 if start else None
-    )
+    # A run killed before its first checkpoint has left points as well.
+    self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=start + 1)
     console = Console()
     self._bar = _progress_bar(console) if console.is_terminal else None
     self._task = self._bar and self._bar.add_task("", total=steps, completed=start)

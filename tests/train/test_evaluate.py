@@ -92,6 +92,15 @@ def test_a_perfect_model_is_all_right(tmp_path):
     assert video.read(tmp_path / name)[0].shape[0] == 1
 
 
+def test_only_the_making_of_a_video_is_timed(monkeypatch):
+  times = iter([0.0, 3.0, 10.0, 14.0, 20.0])
+  clock = types.SimpleNamespace(monotonic=lambda: next(times))
+  monkeypatch.setattr(evaluate, "time", clock)
+  seconds = []
+  assert list(evaluate.timed(iter("ab"), seconds)) == ["a", "b"]
+  assert seconds == [3.0, 4.0]
+
+
 def test_mistakes_are_counted_and_named(tmp_path):
   def change(caption):
     caption = caption.replace("red", "blue")
@@ -177,7 +186,7 @@ def test_the_program_prints_a_table_and_writes_its_files(tmp_path, monkeypatch, 
   evaluate.main(arguments.split())
   assert sources == ["some.safetensors"]
   printed = capsys.readouterr().out
-  for text in ("judged right, all five", "100.0%", "from a first frame", "seconds"):
+  for text in ("judged right, all five", "100.0%", "from a first frame", "compilation"):
     assert text in printed
   content = json.loads((tmp_path / "new" / "generation.json").read_text())
   assert content["settings"]["clips"] == 2

@@ -2,11 +2,13 @@
 
 import io
 import json
+import struct
 
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from tensorboardX.proto import event_pb2
 
 from train import reporting
 
@@ -49,6 +51,28 @@ def test_what_was_logged_beyond_the_start_is_dropped(tmp_path):
     report.log(6, {**METRICS, "loss": 1.0})
   found = [(r["step"], r["loss"]) for r in reporting.read_metrics(tmp_path)]
   assert found == [(2, 0.25), (4, 0.25), (6, 1.0)]
+
+
+def sessions(folder):
+  """The first steps of all sessions in TensorBoard's files, in their order."""
+  found = []
+  for path in sorted(folder.iterdir()):
+    data = path.read_bytes()
+    while data:  # A length, its checksum, an event, its checksum.
+      (length,) = struct.unpack("<Q", data[:8])
+      event = event_pb2.Event.FromString(data[12 : 12 + length])
+      if event.session_log.status == event_pb2.SessionLog.START:
+        found.append(event.step)
+      data = data[16 + length :]
+  return found
+
+
+@pytest.mark.parametrize("start", [0, 20])
+def test_tensorboard_drops_what_comes_after_the_start(tmp_path, start):
+  # A run that was killed before its first checkpoint starts again from 0.
+  with reporting.Report(tmp_path, start=start, steps=40) as report:
+    report.log(start + 1, METRICS)
+  assert sessions(tmp_path / "tensorboard") == [start + 1]
 
 
 def test_pictures_are_written_as_they_are(tmp_path):
