@@ -8,7 +8,9 @@ CONFIG is a module in `configs/` that defines the program's function, e.g. `vae(
 it returns is a frozen dataclass; every field in it that is a number, a word or a short
 tuple of those is an option, under its path. Lists of blocks and of stages are not: they
 are written in Python, in a config of one's own. `--steps N` cuts the stages to N steps
-in all, or has the last one go on for longer.
+in all, or has the last one go on for longer; the learning rate's cosine ends at N. A
+run may be resumed with another N that leaves it the same stages; from there on it
+follows the cosine that ends at the new N.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, get_args
 
+import jax
 import tyro
 
 import configs
@@ -56,6 +59,21 @@ def errors_in_words() -> Iterator[None]:
       raise
     print(_sentence(error), file=sys.stderr)
     raise SystemExit(getattr(error, "exit_code", BAD_INPUT)) from None
+
+
+@contextlib.contextmanager
+def memory_in_words(what: str, remedy: str) -> Iterator[None]:
+  """Says what there was not enough memory for, where a device runs out of it inside.
+
+  Raises:
+    ValueError: in place of the device's own error.
+  """
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    raise ValueError(f"There was not enough memory for {what}; {remedy}.") from error
 
 
 def cli(
@@ -233,7 +251,11 @@ def _struct_rule(
     for name, value in _options(default).items()
   ]
   if hasattr(default, "stages"):
-    text = "Steps of the whole run; the stages are cut, or the last goes on."
+    text = (
+      "Steps of the whole run; the stages are cut, or the last goes on. The learning "
+      "rate's cosine ends there: a run resumed with more goes on along a longer one. "
+      "What was trained with stages cut off is not resumed with them."
+    )
     steps = tyro.constructors.StructFieldSpec("steps", int, default.steps, text)
     fields.insert(0, steps)
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,6 +28,7 @@ from ltx_jax.data import moving_shapes
 from ltx_jax.platforms import Policy
 from ltx_jax.run_config import Bucket
 from ltx_jax.typing import Params
+from train.command_line import memory_in_words
 
 _CLIPS_AT_ONCE = 8
 
@@ -43,11 +46,7 @@ class FrozenVAE:
 
   def fingerprint(self) -> str:
     """Hash of the config and the weights."""
-    digest = hashlib.sha256(repr(self.config).encode())
-    for path, leaf in jax.tree.leaves_with_path(self.params):
-      digest.update(jax.tree_util.keystr(path).encode())
-      digest.update(np.asarray(leaf, np.float32).tobytes())
-    return digest.hexdigest()[:16]
+    return fingerprint(self.config, self.params)
 
   def encode(
     self, video: UInt8[np.ndarray, "b F H W 3"]
@@ -72,6 +71,20 @@ class Cached:
   fingerprint: str
 
 
+def fingerprint(config: Any, params: Params) -> str:
+  """Hash of a network: its config and its weights, to the last bit."""
+  digest = hashlib.sha256(repr(config).encode())
+  for path, leaf in jax.tree.leaves_with_path(params):
+    digest.update(jax.tree_util.keystr(path).encode())
+    digest.update(np.asarray(leaf).reshape(-1).view(np.uint8))
+  return digest.hexdigest()[:16]
+
+
+def tokens_of(config: VAEConfig) -> Callable[[Bucket], int]:
+  """Returns what counts the latent positions of one clip of a bucket."""
+  return lambda bucket: math.prod(config.latent_shape(*bucket_size(bucket)))
+
+
 def bucket_size(bucket: Bucket) -> Size:
   """(frames, height, width)."""
   return bucket.frames, bucket.height, bucket.width
@@ -83,14 +96,17 @@ def _encode(
   """Renders and encodes every caption `variants` times, each time with its own seed."""
   clips = [(caption, i) for i, caption in enumerate(np.repeat(captions, variants))]
   batches = range(0, len(clips), _CLIPS_AT_ONCE)
-  name = f"Encoding {len(clips)} clips of {size[0]}x{size[1]}x{size[2]}"
+  shape = "x".join(map(str, size))
+  name = f"Encoding {len(clips)} clips of {shape}"
+  what = f"encoding {_CLIPS_AT_ONCE} clips of {shape}"
   out = []
   for start in track(batches, description=name):
     part = clips[start : start + _CLIPS_AT_ONCE]
     # The last batch is filled up, so that there is one shape and one program.
     filled = part + part[:1] * (_CLIPS_AT_ONCE - len(part))
     video = np.stack([moving_shapes.clip(str(c), seed, *size) for c, seed in filled])
-    out.append(vae.encode(video)[: len(part)])
+    with memory_in_words(what, "take smaller or shorter clips in the config's stages"):
+      out.append(vae.encode(video)[: len(part)])
   latents = np.concatenate(out)
   return latents.reshape(len(captions), variants, *latents.shape[1:])
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -24,9 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ltx_jax import optim, programs
+from ltx_jax import optim
 from ltx_jax.checkpoints import lightricks, t5
-from ltx_jax.config import ModelConfig, TextEncoderConfig
+from ltx_jax.checkpoints.trees import flatten
+from ltx_jax.config import ModelConfig, VAEConfig
 from ltx_jax.data import moving_shapes
 from ltx_jax.data.loader import Loader
 from ltx_jax.diffusion import flow, timesteps
@@ -36,9 +37,9 @@ from ltx_jax.models import text_encoder, transformer
 from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES
 from ltx_jax.platforms import Policy, policy_for
 from ltx_jax.run_config import Bucket, FlowConfig, TransformerRun
-from ltx_jax.text import load_tokenizer, tokenize
 from ltx_jax.typing import Key, NoiseLevels, Params, Text, TextMask
-from train import command_line, latents, loop
+from train import checks, command_line, latents, loop
+from train.captions import Captions, caption_reader
 from train.loop import Metrics, TrainState
 
 Batch = dict[str, Array]
@@ -47,19 +48,6 @@ TextFn = Callable[[Params, Batch], tuple[Text, TextMask]]
 
 Network = Callable[[Params, Batch, Array, Array, NoiseLevels], Array]
 """(parameters, batch, xt, coordinates, noise levels) -> velocity under its text."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Captions:
-  """Every caption's text, row by row; the last row is that of "".
-
-  Attributes:
-    rows: Tokens of the prompts where the encoder is trained; else their embeddings.
-    mask: True for real tokens.
-  """
-
-  rows: np.ndarray
-  mask: np.ndarray
 
 
 def init_state(run: TransformerRun, key: Key) -> TrainState:
@@ -185,7 +173,9 @@ def make_update(
     if run.optimizer.ema_decay:
       ema = optim.update_ema(ema, params, run.optimizer.ema_decay, state.step)
     metrics |= {"grad_norm": optim.global_norm(grads)}
-    return TrainState(state.step + 1, params, opt_state, ema, state.extra), metrics
+    old = state._replace(step=state.step + 1)
+    new = TrainState(state.step + 1, params, opt_state, ema, state.extra)
+    return optim.skip_not_finite(run.optimizer, old, new, metrics)
 
   return update
 
@@ -207,54 +197,6 @@ TEXT = {"trained": _trained_text, "frozen": _frozen_text}
 """By `text_encoder`: (run, policy) -> TextFn."""
 
 
-def caption_reader(
-  run: TransformerRun, policy: Policy
-) -> Callable[[Sequence[str]], Captions]:
-  """Returns what tokenises prompts, and encodes them where the encoder is frozen.
-
-  It holds a frozen encoder, so let go of it before training. Rows are cut to the
-  longest: attention is masked, so padding changes nothing.
-
-  Raises:
-    ValueError: where tokenizer, text encoder and transformer do not go together.
-  """
-  tokenizer = load_tokenizer(Path(run.text_folder) / "tokenizer")
-  folder = Path(run.text_folder) / "text_encoder"
-  frozen = run.text_encoder == "frozen"
-  _check_text(run, t5.load_config(folder) if frozen else run.text, len(tokenizer))
-  if frozen:
-    config, params = t5.load_t5(folder)
-    program = programs.encode_text(config, policy)
-
-  def read(prompts: Sequence[str]) -> Captions:
-    tokens, mask = tokenize(tokenizer, prompts)
-    longest = int(mask.sum(axis=1).max())
-    tokens, mask = tokens[:, :longest], mask[:, :longest]
-    if not frozen:
-      return Captions(tokens, mask)
-    rows = [
-      np.asarray(program(params, tokens[i : i + 1], mask[i : i + 1])[0], np.float32)
-      for i in range(len(prompts))
-    ]
-    return Captions(np.stack(rows), mask)
-
-  return read
-
-
-def _check_text(run: TransformerRun, config: TextEncoderConfig, tokens: int) -> None:
-  if run.transformer.caption_channels != config.d_model:
-    raise ValueError(
-      f"The transformer takes texts of caption_channels = "
-      f"{run.transformer.caption_channels}, the {run.text_encoder} text encoder makes "
-      f"d_model = {config.d_model}; the two must be equal."
-    )
-  if tokens > config.vocab_size:
-    raise ValueError(
-      f"The tokenizer in {run.text_folder} has {tokens} tokens, the "
-      f"{run.text_encoder} text encoder only vocab_size = {config.vocab_size}."
-    )
-
-
 def make_loader(
   run: TransformerRun, cached: latents.Cached, captions: Captions
 ) -> Loader:
@@ -272,8 +214,10 @@ def make_loader(
   def tokens(bucket: Bucket) -> int:
     return int(np.prod(cached.latents[latents.bucket_size(bucket)].shape[2:5]))
 
-  # Named with what made their latents: a run goes on with the same ones or not at all.
-  names = [f"{cached.fingerprint} {c}" for c in moving_shapes.train_captions()]
+  # Named with what made their latents and texts: a run goes on with the same or not at
+  # all.
+  made_by = f"{cached.fingerprint} {captions.fingerprint}"
+  names = [f"{made_by} {caption}" for caption in moving_shapes.train_captions()]
   return Loader(names, run.stages, run.seed, tokens, read)
 
 
@@ -320,6 +264,42 @@ def make_pictures(
   return pictures
 
 
+def check_vae(run: TransformerRun, found: ModelConfig, params: Params) -> None:
+  """Refuses a VAE other than that of the transformer: of this run, or where it starts.
+
+  Args:
+    found: The config in `run.vae`.
+    params: The VAE's, float32.
+
+  Raises:
+    ValueError: naming both sources.
+  """
+  own = ModelConfig(transformer=run.transformer, vae=None, scheduler=run.scheduler)
+  lightricks.check_same_latents(own, found, ("this run's config", run.vae))
+  if not run.init_from:
+    return
+  path = str(Path(run.init_from) / "model.safetensors")
+  first = lightricks.read_config(path)
+  if first.vae is None:
+    lightricks.check_same_latents(first, found, (path, run.vae))
+    return
+  _, weights = lightricks.load_checkpoint(path, parts=("vae",))
+  ours, theirs = flatten(params), flatten(weights["vae"])
+  if _without_extra(first.vae) != _without_extra(found.vae) or not all(
+    # A model may be written in fewer bits than its VAE was trained in.
+    np.array_equal(np.asarray(ours[name]).astype(leaf.dtype), leaf)
+    for name, leaf in theirs.items()
+  ):
+    raise ValueError(
+      f"{path} holds another VAE than {run.vae}, and its transformer knows the latents "
+      f"of its own; take --vae {path}, or start from a model of the other VAE."
+    )
+
+
+def _without_extra(config: VAEConfig) -> VAEConfig:
+  return dataclasses.replace(config, extra=())
+
+
 def warm_start(run: TransformerRun) -> Callable[[TrainState], TrainState] | None:
   """Returns what puts the model of `run.init_from` into a first state, if one is named.
 
@@ -331,10 +311,12 @@ def warm_start(run: TransformerRun) -> Callable[[TrainState], TrainState] | None
   folder = Path(run.init_from)
   path = folder / "model.safetensors"
   config, weights = lightricks.load_checkpoint(path, "float32", parts=("transformer",))
-  loop.check_same_network("transformer", config.transformer, run.transformer, str(path))
+  checks.check_same_network(
+    "transformer", config.transformer, run.transformer, str(path)
+  )
   if run.text_encoder == "trained":
     text, weights["text_encoder"] = t5.load_t5(folder / "text_encoder", "float32")
-    loop.check_same_network("text encoder", text, run.text, str(folder))
+    checks.check_same_network("text encoder", text, run.text, str(folder))
 
   def start(state: TrainState) -> TrainState:
     ema = jax.tree.map(jnp.copy, weights) if state.ema else {}
@@ -367,8 +349,11 @@ def main() -> None:
   policy = policy_for(jax.default_backend()).in_dtype(run.dtype)
   with command_line.errors_in_words():
     config, params = lightricks.load_checkpoint(run.vae, "float32", parts=("vae",))
-    lightricks.check_same_latents(run.transformer, config.vae)
     vae = latents.FrozenVAE(config.vae, params["vae"], policy)
+    # All that can be refused at once is, before anything takes long.
+    checks.check_run(run, latents.tokens_of(vae.config))
+    check_vae(run, config, vae.params)
+    start = warm_start(run)
     read = caption_reader(run, policy)
     captions = read([*moving_shapes.train_captions(), ""])
     shown = read(shown_captions())
@@ -387,7 +372,7 @@ def main() -> None:
       loader=make_loader(run, cached, captions),
       rules=(*TRANSFORMER_RULES, *TEXT_RULES),
       pictures=make_pictures(run, vae, shown, policy),
-      warm_start=warm_start(run),
+      warm_start=start,
     )
     print(f"Wrote {export(run, model_of(run, state, vae, policy))}")
 

@@ -14,7 +14,7 @@ the decoder meets the noise in training that it will meet in sampling.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -31,10 +31,11 @@ from ltx_jax.losses.wavelet import wavelet_l1
 from ltx_jax.models import vae as vae_lib
 from ltx_jax.parallel.sharding import VAE_RULES
 from ltx_jax.platforms import Policy, policy_for
-from ltx_jax.run_config import Bucket, VAELossConfig, VAERun
+from ltx_jax.run_config import VAELossConfig, VAERun
 from ltx_jax.typing import Key, Params
-from train import command_line, loop
-from train.loop import Metrics, TrainState, check_same_network
+from train import checks, command_line, loop
+from train.latents import tokens_of
+from train.loop import Metrics, TrainState
 
 STD_RANGE = (0.3, 3.0)
 """Where the latents' standard deviations should stay; a drift is said in the log."""
@@ -160,7 +161,9 @@ def make_update(run: VAERun, policy: Policy) -> Callable:
     ema = state.ema
     if run.optimizer.ema_decay:
       ema = optim.update_ema(ema, params, run.optimizer.ema_decay, state.step)
-    return TrainState(state.step + 1, params, opt_state, ema, extra), metrics
+    old = state._replace(step=state.step + 1)
+    new = TrainState(state.step + 1, params, opt_state, ema, extra)
+    return optim.skip_not_finite(run.optimizer, old, new, metrics)
 
   return update
 
@@ -171,19 +174,20 @@ def checkpoint_params(state: TrainState) -> Params:
   return dict(params) | {"per_channel_statistics": statistics(state.extra)}
 
 
-def tokens_of(run: VAERun) -> Callable[[Bucket], int]:
-  """Latent positions of one clip of a bucket."""
-
-  def tokens(bucket: Bucket) -> int:
-    shape = run.vae.latent_shape(bucket.frames, bucket.height, bucket.width)
-    return int(np.prod(shape))
-
-  return tokens
+def remark(metrics: Mapping[str, float]) -> str | None:
+  """Warns of a KL weight under which the latents drift; see `STD_RANGE`."""
+  low, high = (metrics.get(f"latent_std_{end}", 1.0) for end in ("min", "max"))
+  if STD_RANGE[0] <= low and high <= STD_RANGE[1]:
+    return None
+  return (
+    f"the latents' std spans {low:.2f} to {high:.2f}, outside {STD_RANGE}; raise "
+    "--loss.kl where it is too large, lower it where it is too small."
+  )
 
 
 def make_pictures(run: VAERun, policy: Policy) -> loop.Pictures:
   """Returns a function that shows clips of the last stage, before and after."""
-  loader = moving_shapes_loader(run.stages, run.seed + 1, tokens_of(run))
+  loader = moving_shapes_loader(run.stages, run.seed + 1, tokens_of(run.vae))
   video = loader.batch(run.steps - 1)["video"][:4]
 
   @jax.jit
@@ -193,12 +197,6 @@ def make_pictures(run: VAERun, policy: Policy) -> loop.Pictures:
     return vae_lib.decode(params, run.vae, policy, mean, sigma)
 
   def pictures(state: TrainState, step: int) -> dict[str, np.ndarray]:
-    std = np.asarray(statistics(state.extra)["std"])
-    if std.min() < STD_RANGE[0] or std.max() > STD_RANGE[1]:
-      print(
-        f"Step {step}: the latents' std spans {std.min():.2f} to {std.max():.2f}, "
-        f"outside {STD_RANGE}; raise or lower --loss.kl."
-      )
     output = reconstruct(checkpoint_params(state), video.astype(np.float32) / 127.5 - 1)
     output = np.round(127.5 * (np.clip(np.asarray(output), -1, 1) + 1)).astype(np.uint8)
     frames = np.linspace(0, video.shape[1] - 1, 5).astype(int)
@@ -221,7 +219,7 @@ def warm_start(run: VAERun) -> Callable[[TrainState], TrainState] | None:
   if not run.init_from:
     return None
   config, params = load_checkpoint(run.init_from, "float32", parts=("vae",))
-  check_same_network("vae", config.vae, run.vae, run.init_from)
+  checks.check_same_network("vae", config.vae, run.vae, run.init_from)
   weights = params["vae"]
   stats = weights.pop("per_channel_statistics")
   mean_square = jnp.square(stats["mean"]) + jnp.square(stats["std"])
@@ -249,14 +247,17 @@ def main() -> None:
   """Trains, or goes on training, and writes the checkpoint."""
   run = command_line.parse(VAERun, "vae", __doc__)
   policy = policy_for(jax.default_backend()).in_dtype(run.dtype)
+  tokens = tokens_of(run.vae)
   with command_line.errors_in_words():
+    checks.check_run(run, tokens)
     state = loop.fit(
       run,
       init=lambda key: init_state(run, key),
       update=make_update(run, policy),
-      loader=moving_shapes_loader(run.stages, run.seed, tokens_of(run)),
+      loader=moving_shapes_loader(run.stages, run.seed, tokens),
       rules=VAE_RULES,
       pictures=make_pictures(run, policy),
+      remark=remark,
       warm_start=warm_start(run),
     )
     print(f"Wrote {export(run, state)}")

@@ -127,7 +127,7 @@ def save_checkpoint(
   Raises:
     ValueError: where `params` are not the arrays that `config` asks for.
   """
-  check_same_latents(config.transformer, config.vae)
+  check_same_latents(config, config)
   parts = [part for part in PARTS if getattr(config, part) is not None]
   if not parts:
     raise ValueError(f"Cannot write {path}: the config has neither of {PARTS}.")
@@ -145,20 +145,36 @@ def save_checkpoint(
 
 
 def check_same_latents(
-  transformer: TransformerConfig | None, vae: VAEConfig | None
+  transformer: ModelConfig, vae: ModelConfig, sources: tuple[str, str] | None = None
 ) -> None:
-  """Refuses a transformer and a VAE that differ in their latent channels.
+  """Refuses a transformer and a VAE of different latents; parts may be missing.
+
+  Their latents differ where their channels do, and where both name a release and it is
+  not the same.
+
+  Args:
+    transformer: The model whose transformer is taken.
+    vae: The model whose VAE is taken, which may be the same.
+    sources: Where each of the two was found.
 
   Raises:
     ValueError: naming both.
   """
-  if transformer is None or vae is None:
+  network, decoder = transformer.transformer, vae.vae
+  if network is None or decoder is None:
     return
-  if transformer.in_channels != vae.latent_channels:
+  first, second = (f" in {source}" for source in sources) if sources else ("", "")
+  if network.in_channels != decoder.latent_channels:
     raise ValueError(
-      f"The networks do not go together: {recognize.describe(transformer)} has "
-      f"in_channels = {transformer.in_channels}, {recognize.describe(vae)} has "
-      f"latent_channels = {vae.latent_channels}; take both from one release."
+      f"The networks do not go together: {recognize.describe(network)}{first} has "
+      f"in_channels = {network.in_channels}, {recognize.describe(decoder)}{second} has "
+      f"latent_channels = {decoder.latent_channels}; take both from one release."
+    )
+  if None not in (transformer.name, vae.name) and transformer.name != vae.name:
+    raise ValueError(
+      f"The networks do not go together: the transformer{first} is of "
+      f"{transformer.name!r}, the VAE{second} of {vae.name!r}; take both from one "
+      "release."
     )
 
 
@@ -244,7 +260,7 @@ def _config(reader: Reader, names: Names) -> ModelConfig:
       allowed_inference_steps=None if steps is None else tuple(map(float, steps)),
       extra=tuple((k, freeze(v)) for k, v in metadata.items() if k not in _KNOWN),
     )
-    check_same_latents(config.transformer, config.vae)
+    check_same_latents(config, config)
   except ValueError as error:
     raise ValueError(f"{reader.path} cannot be read. {error}") from None
   return config

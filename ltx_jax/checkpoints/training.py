@@ -140,9 +140,11 @@ class TrainingCheckpoints:
       )
     if found["fingerprint"] != self._record["fingerprint"]:
       raise ValueError(
-        f"{where} was trained on another order of data: its loader has fingerprint "
-        f"{found['fingerprint']}, this run's has {self._record['fingerprint']}. Take "
-        "another --output.folder, or the data, stages and seed it was trained with."
+        f"{where} was trained on other data or another order of data: its loader has "
+        f"fingerprint {found['fingerprint']}, this run's has "
+        f"{self._record['fingerprint']}. Take another --output.folder, or the data, "
+        "the networks that encode them, the stages (--steps may leave some out) and "
+        "the seed it was trained with."
       )
 
   def _check_arrays(self, step: int, target: Mapping[str, Any]) -> None:

@@ -272,11 +272,30 @@ def test_unknown_networks_without_a_config_are_refused(path):
     load_checkpoint(path)
 
 
-def test_latent_channels_must_agree():
-  check_same_latents(small.TRANSFORMER, None)
-  check_same_latents(small.TRANSFORMER, small.VAE)
+def test_transformer_and_vae_must_have_the_same_latents():
+  config = small.CONFIG
+  check_same_latents(dataclasses.replace(config, transformer=None), config)
+  check_same_latents(config, config)
+  wide = dataclasses.replace(config, transformer=TransformerConfig())
   with pytest.raises(ValueError, match="the 2B transformer has in_channels = 128, a V"):
-    check_same_latents(TransformerConfig(), small.VAE)
+    check_same_latents(wide, config)
+  message = r"the 2B transformer in a/b has in_channels.* a VAE of .* in c has latent"
+  with pytest.raises(ValueError, match=message):
+    check_same_latents(wide, config, ("a/b", "c"))
+
+
+def test_transformer_and_vae_of_two_releases_are_refused():
+  older, newer = (
+    dataclasses.replace(small.CONFIG, name=name) for name in ("0.9.0", "0.9.5")
+  )
+  unnamed = dataclasses.replace(small.CONFIG, name=None)
+  for pair in ((older, older), (older, unnamed), (unnamed, older)):
+    check_same_latents(*pair)
+  message = "the transformer in a is of '0.9.0', the VAE in b of '0.9.5'"
+  with pytest.raises(ValueError, match=message):
+    check_same_latents(older, newer, ("a", "b"))
+  without = dataclasses.replace(newer, vae=None)
+  check_same_latents(older, without)
 
 
 def test_only_parameters_that_fit_are_written(path):

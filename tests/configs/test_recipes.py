@@ -22,7 +22,7 @@ from ltx_jax.platforms import CPU
 from ltx_jax.presets import ASSETS, PRESETS
 from ltx_jax.run_config import TransformerRun, VAERun
 from train import transformer, vae
-from train.latents import FrozenVAE
+from train.latents import FrozenVAE, tokens_of
 
 NAMES = [module.name for module in pkgutil.iter_modules(configs.__path__)]
 MODULES = {name: importlib.import_module(f"configs.{name}") for name in NAMES}
@@ -81,7 +81,7 @@ def test_vae(name):
   statistics = {path for path in expected if path.startswith("per_channel_statistics")}
   assert found == {p: s for p, s in expected.items() if p not in statistics}
   update = vae.make_update(run, CPU)
-  for frames, height, width, count in sized(run, vae.tokens_of(run)):
+  for frames, height, width, count in sized(run, tokens_of(run.vae)):
     batch = {
       "video": rows(count, jnp.uint8, frames, height, width, 3),
       "clip_seed": rows(count, jnp.uint32),
@@ -104,7 +104,7 @@ def test_transformer(name):
   frozen = FrozenVAE(codec.vae, {}, CPU)
   update = transformer.make_update(run, CPU, frozen, captions)
   text, mask = captions.rows, captions.mask
-  for *size, count in sized(run, vae.tokens_of(codec)):
+  for *size, count in sized(run, tokens_of(codec.vae)):
     grid = codec.vae.latent_shape(*size)
     batch = {
       "latents": rows(count, jnp.float32, *grid, codec.vae.latent_channels),
@@ -135,6 +135,6 @@ def test_the_small_model_is_small_and_is_what_the_preset_asks_for():
   assert codec.vae.latent_channels == 128
   preset = PRESETS[run.name].recipe
   size = (preset.frames, preset.height, preset.width)
-  trained = {b[:3] for b in sized(run, vae.tokens_of(codec))}
+  trained = {b[:3] for b in sized(run, tokens_of(codec.vae))}
   assert size in trained and preset.fps == run.fps
   assert pathlib.Path(run.text_folder).resolve() == (ASSETS / "moving_shapes").resolve()

@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from typing import Annotated
 
+import jax
 import pytest
 import tyro
 
@@ -136,6 +137,7 @@ def test_help_names_configs_and_options(capsys):
   assert "The second line." in text
   assert "Peak rate of AdamW. (default: 0.0001)" in text
   assert "the stages are cut" in text and "(default: 150)" in text
+  assert "a longer one" in text
   assert "encoder-blocks" not in text and "extra" not in text
 
 
@@ -180,6 +182,19 @@ def test_errors_of_the_system_name_the_file(capsys, tmp_path):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"Cannot read or write {tmp_path}/")
     assert line.endswith(f": {error}.")
+
+
+def test_too_little_memory_is_said_in_words():
+  with (
+    pytest.raises(ValueError, match="not enough memory for a batch; take less.$"),
+    command_line.memory_in_words("a batch", "take less"),
+  ):
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory.")
+  with (
+    pytest.raises(jax.errors.JaxRuntimeError, match="something else"),
+    command_line.memory_in_words("a batch", "take less"),
+  ):
+    raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 import ltx_jax
+from ltx_jax.checkpoints.lightricks import save_checkpoint
+from ltx_jax.config import ModelConfig, SchedulerConfig
+from tests.train import trainer_case as case
 from train import reporting, transformer, vae
 
 ROOT = Path(ltx_jax.__file__).parent.parent
@@ -74,3 +77,27 @@ def test_bad_input_is_answered_in_words(tmp_path, monkeypatch, capsys):
   assert "mesh.fsdp = 3 cannot be laid over 8 device(s)" in line
   line = refused(monkeypatch, capsys, vae, "tinny")
   assert "did you mean tiny?" in line
+  line = refused(monkeypatch, capsys, vae, "tiny", "--optimizer.accumulate", 3, *output)
+  assert "accumulate is 3, and a batch of 1x32x32 has 16 clips" in line
+  assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+  "option, value, said",
+  [
+    ("--mesh.fsdp", 3, "mesh.fsdp = 3 cannot be laid over 8 device(s)"),
+    ("--output.log-every", 0, "output.log_every is 0"),
+    ("--optimizer.accumulate", 16, "accumulate is 16, and a batch of 5x32x32 has 8"),
+    ("--init-from", "nowhere", "nowhere/model.safetensors"),
+  ],
+)
+def test_what_can_be_refused_is_before_latents_are_made(
+  tmp_path, monkeypatch, capsys, option, value, said
+):
+  path, frozen = tmp_path / "vae.safetensors", case.frozen_vae()
+  config = ModelConfig(None, frozen.config, SchedulerConfig())
+  save_checkpoint(path, config, {"vae": frozen.params})
+  monkeypatch.setattr(transformer, "caption_reader", None)
+  options = "--output.folder", tmp_path / "out", "--vae", path, option, value
+  assert said in refused(monkeypatch, capsys, transformer, "tiny", *options)
+  assert not (tmp_path / "out").exists()

@@ -80,6 +80,27 @@ def test_other_weights_captions_and_variants_have_other_files(written, monkeypat
   assert len(list(folder.iterdir())) == 4
 
 
+def test_too_little_memory_names_the_clips(tmp_path, monkeypatch):
+  def encode_none(*_):
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory.")
+
+  monkeypatch.setattr(latents.FrozenVAE, "encode", encode_none)
+  message = "not enough memory for encoding 8 clips of 5x32x32; take smaller"
+  with pytest.raises(ValueError, match=message):
+    encode(tmp_path)
+
+
+def test_a_network_is_known_by_its_config_and_its_last_bit():
+  params = {"a": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}}
+  known = latents.fingerprint("config", params)
+  assert latents.fingerprint("config", jax.tree.map(jax.numpy.asarray, params)) == known
+  half = params["a"]["kernel"].astype(jax.numpy.bfloat16)
+  nudged = np.nextafter(params["a"]["kernel"], 9, dtype=np.float32)
+  others = [("other", params), ("config", {"b": params["a"]})]
+  others += [("config", {"a": {"kernel": k}}) for k in (nudged, half)]
+  assert len({known, *(latents.fingerprint(*other) for other in others)}) == 5
+
+
 def test_what_fails_leaves_no_file(tmp_path, monkeypatch):
   def fail(*_):
     raise MemoryError

@@ -22,6 +22,13 @@ RULES = ((r"kernel$", jax.sharding.PartitionSpec("fsdp", None)),)
 
 
 @dataclasses.dataclass(frozen=True)
+class Net:
+  """The config of a network."""
+
+  width: int = 8
+
+
+@dataclasses.dataclass(frozen=True)
 class Toy:
   """A run of a small regression."""
 
@@ -30,7 +37,8 @@ class Toy:
   mesh: MeshConfig = MeshConfig(1, 1)
   steps: int = 12
   seed: int = 0
-  vae: int = 8
+  vae: Net | str = Net()
+  text_encoder: str = "trained"
 
 
 class Rows:
@@ -57,6 +65,22 @@ class Rows:
 def run_in(folder, data=1, fsdp=1, log_every=2, **options):
   output = OutputConfig(str(folder), log_every, sample_every=6, save_every=4)
   return Toy(output=output, mesh=MeshConfig(data, fsdp), **options)
+
+
+def exhausted(*_):
+  raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 B.")
+
+
+class Crash(Exception):
+  pass
+
+
+def crash_at(step):
+  def at_step(now):
+    if now == step:
+      raise Crash
+
+  return at_step
 
 
 @functools.cache  # The same functions compile once for all tests.
@@ -91,7 +115,9 @@ def programs(config, steps):
     # A fingerprint of which batches came, in which order.
     order = {"order": state.extra["order"] * 31 + batch["number"][0]}
     metrics = {"loss": loss, "grad_norm": optim.global_norm(grads)}
-    return loop.TrainState(state.step + 1, params, opt_state, ema, order), metrics
+    old = state._replace(step=state.step + 1)
+    new = loop.TrainState(state.step + 1, params, opt_state, ema, order)
+    return optim.skip_not_finite(config, old, new, metrics)
 
   def pictures(state, step):
     image = np.asarray(jax.device_get(state.params["first"]["kernel"])) > 0
@@ -100,8 +126,8 @@ def programs(config, steps):
   return {"init": init, "update": update, "pictures": pictures}
 
 
-def train(run, loader=None):
-  functions = programs(run.optimizer, run.steps)
+def train(run, loader=None, **changed):
+  functions = programs(run.optimizer, run.steps) | changed
   return loop.fit(run, loader=loader or Rows(), rules=RULES, **functions)
 
 
@@ -142,16 +168,9 @@ def test_resumed_run_equals_uninterrupted(tmp_path, whole, number):
 
 
 def test_resumes_from_last_save_and_drops_later_metrics(tmp_path, whole):
-  class Crash(Exception):
-    pass
-
-  def crash(step):
-    if step == 7:
-      raise Crash
-
   run = run_in(tmp_path / "parts")
   with pytest.raises(Crash):
-    train(run, Rows(at_step=crash))
+    train(run, Rows(at_step=crash_at(7)))
   assert [r["step"] for r in reporting.read_metrics(run.output.folder)] == [2, 4, 6]
   with (tmp_path / "parts" / "metrics.jsonl").open("a") as file:
     file.write('{"step": 8, "lo')  # As a kill leaves it.
@@ -161,6 +180,46 @@ def test_resumes_from_last_save_and_drops_later_metrics(tmp_path, whole):
   assert_equal(resumed, whole[1])
   steps = [r["step"] for r in reporting.read_metrics(run.output.folder)]
   assert steps == [2, 4, 6, 8, 10, 12]
+
+
+def test_curves_of_a_resumed_run_are_the_same_where_saves_are_between_logs(tmp_path):
+  train(run_in(tmp_path / "whole", log_every=3))
+  run = run_in(tmp_path / "parts", log_every=3)
+  with pytest.raises(Crash):
+    train(run, Rows(at_step=crash_at(7)))
+  train(run)
+  first, second = (reporting.read_metrics(tmp_path / n) for n in ("whole", "parts"))
+  assert [r["step"] for r in first] == [3, 4, 6, 8, 9, 12]
+  for name in ("step", "loss", "grad_norm", "learning_rate"):
+    assert [r[name] for r in first] == [r[name] for r in second]
+
+
+def test_a_picture_that_fails_loses_no_state(tmp_path, whole):
+  def pictures(state, step):
+    if step == 12:
+      raise Crash
+    return {}
+
+  with pytest.raises(Crash):
+    train(run_in(tmp_path), pictures=pictures)
+  assert_equal(train(run_in(tmp_path)), whole[1])
+  assert (tmp_path / "checkpoints" / "12").is_dir()
+
+
+def test_a_warm_start_is_for_the_first_state_alone(tmp_path):
+  started = []
+
+  def warm_start(state):
+    started.append(int(state.step))
+    return state._replace(params=jax.tree.map(np.zeros_like, state.params))
+
+  run = run_in(tmp_path, steps=4)
+  with pytest.raises(loop.Stopped, match="after step 2 of 4"):
+    train(run, Rows(at_step=interrupt_at(1)), warm_start=warm_start)
+  state = train(run, warm_start=warm_start)
+  assert started == [0]
+  # Of a network of zeros, the last layer has no gradient before the first has.
+  assert float(jnp.abs(state.params["second"]["kernel"]).max()) < 1e-3
 
 
 def test_finished_run_returns_its_state(whole):
@@ -193,6 +252,7 @@ def test_resumes_on_another_mesh(tmp_path, whole):
 
 def test_nan_stops_and_leaves_good_checkpoints(tmp_path, whole):
   run = run_in(tmp_path)
+  (tmp_path / "not_finite" / "6").mkdir(parents=True)  # From before.
   with pytest.raises(loop.NotFinite, match="loss is nan.* at step 7;.*from step 4"):
     train(run, Rows(bad_step=6))
   assert [p.name for p in (tmp_path / "not_finite").iterdir() if p.is_dir()] == ["8"]
@@ -208,6 +268,72 @@ def test_nan_before_a_save_is_seen_although_no_step_was_logged(tmp_path):
   assert not (tmp_path / "checkpoints" / "4").exists()
 
 
+def test_nan_is_skipped_where_that_is_asked_for(tmp_path):
+  skip = dataclasses.replace(OPTIMIZER, not_finite="skip")
+  each, fours = (
+    train(run_in(tmp_path / str(n), log_every=n, optimizer=skip), Rows(bad_step=6))
+    for n in (1, 4)
+  )
+  assert_equal(each, fours)
+  assert int(each.step) == 12
+  taken = [n for n in range(12) if n != 6]
+  order = functools.reduce(lambda o, n: o * 31 + n, taken, 0)
+  assert (int(each.extra["order"]) - order) % 2**32 == 0
+  each, fours = (reporting.read_metrics(tmp_path / str(n)) for n in (1, 4))
+  assert [r["skipped"] for r in each] == [float(n == 6) for n in range(12)]
+  assert [r["skipped"] for r in fours] == [0, 0.25, 0]
+  assert "loss" not in each[6]
+  others = np.mean([each[n]["loss"] for n in (4, 5, 7)])
+  np.testing.assert_allclose(fours[1]["loss"], others, rtol=1e-6)
+  assert not (tmp_path / "1" / "not_finite").exists()
+
+
+def test_a_remark_is_said_when_it_comes_up_and_not_again(tmp_path, capsys):
+  remarks = iter(["one", "two", None, "three", None, None])
+  means = []
+  train(run_in(tmp_path), remark=lambda row: means.append(row) or next(remarks))
+  said = [n for n in capsys.readouterr().out.splitlines() if n.startswith("Step ")]
+  assert said == ["Step 2: one", "Step 8: three"]
+  assert [r["loss"] for r in means] == [
+    r["loss"] for r in reporting.read_metrics(tmp_path)
+  ]
+
+
+@pytest.mark.parametrize(
+  "changed, message",
+  [
+    (
+      {"update": exhausted},
+      r"step 1 of number \[8\], x \[8, 8\]; lower the stage's tokens, "
+      r"raise --optimizer.accumulate or --mesh.fsdp\.$",
+    ),
+    ({"warm_start": exhausted}, r"the state of 0\.0 M parameters; raise --mesh.fsdp"),
+    (
+      {"pictures": exhausted},
+      "the pictures of step 6; for none, raise --output.sample",
+    ),
+  ],
+)
+def test_too_little_memory_is_said_in_words(tmp_path, changed, message):
+  with pytest.raises(ValueError, match=f"There was not enough memory for .*{message}"):
+    train(run_in(tmp_path), **changed)
+
+
+def test_too_little_memory_while_waiting_names_the_step(tmp_path, monkeypatch):
+  ready, waited = jax.block_until_ready, []
+
+  def block_until_ready(value):
+    waited.append(value)
+    return exhausted() if len(waited) == 5 else ready(value)
+
+  monkeypatch.setattr(loop.jax, "block_until_ready", block_until_ready)
+  # The first wait is for the state.
+  with pytest.raises(
+    ValueError, match=r"not enough memory for step 4 of .*x \[16, 8\]"
+  ):
+    train(run_in(tmp_path, log_every=100), Rows(sizes=(8, 16)))
+
+
 def test_refuses_other_data(whole):
   other = Rows()
   other.fingerprint = "rows-2"
@@ -216,11 +342,18 @@ def test_refuses_other_data(whole):
 
 
 def test_refuses_another_network_and_another_optimizer(whole):
-  with pytest.raises(ValueError, match="another network: vae is 8 there and 16 here"):
-    train(run_in(whole[0], vae=16))
+  with pytest.raises(ValueError, match="network: vae.width is 8 there and 16 here"):
+    train(run_in(whole[0], vae=Net(16)))
+  with pytest.raises(ValueError, match="text_encoder is trained there and frozen here"):
+    train(run_in(whole[0], text_encoder="frozen"))
   muon = dataclasses.replace(OPTIMIZER, name="muon")
   with pytest.raises(ValueError, match="optimizer.name is adamw there and muon here"):
     train(run_in(whole[0], optimizer=muon))
+
+
+def test_a_path_is_no_network(tmp_path):
+  train(run_in(tmp_path, steps=1, vae="a/vae.safetensors"))
+  train(run_in(tmp_path, steps=1, vae="elsewhere/vae.safetensors"))
 
 
 def test_refuses_a_checkpoint_of_a_longer_run(whole):

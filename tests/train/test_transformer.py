@@ -22,7 +22,7 @@ from ltx_jax.run_config import FlowConfig
 from ltx_jax.text import load_tokenizer
 from ltx_jax.typing import NoiseLevels
 from tests.train import trainer_case as case
-from train import latents, loop, reporting, transformer
+from train import latents, loop, reporting, tokenizer, transformer
 
 ASSETS = presets.ASSETS / "moving_shapes"
 RUN = dataclasses.replace(tiny.transformer(), mesh=case.SINGLE, text_folder=str(ASSETS))
@@ -207,6 +207,16 @@ def test_a_run_does_not_go_on_with_other_latents():
   assert again.fingerprint == loader().fingerprint
 
 
+def test_a_run_does_not_go_on_with_another_tokenizer(whole, tmp_path):
+  words = [caption.replace("circle", "disc") for caption in CAPTIONS]
+  tokenizer.write_tokenizer(tokenizer.train_spiece(words), tmp_path / "tokenizer")
+  run = dataclasses.replace(RUN, text_folder=str(tmp_path))
+  other = transformer.caption_reader(run, CPU)([*CAPTIONS, ""])
+  assert not np.array_equal(other.rows, captions().rows)
+  with pytest.raises(ValueError, match="other data or another order of data"):
+    fit(whole[0], transformer.make_loader(RUN, cached(), other))
+
+
 def test_positions_are_seconds_and_pixels_of_the_vaes_grid():
   coords = transformer.token_coordinates(RUN, case.frozen_vae(), (2, 2, 2))
   assert coords.shape == (1, 8, 3)
@@ -248,14 +258,35 @@ def test_eight_devices_equal_one(start, name):
 
 
 def test_micro_batches_draw_noise_of_their_own(start):
+  half = {name: rows[:4] for name, rows in clips().items()}
+  # Every row twice, side by side: each of two micro-batches has all of the half.
+  twice = {name: np.repeat(rows, 2, axis=0) for name, rows in half.items()}
+  other = twice["seed"].copy()
+  other[1::2] += 1  # Of the second micro-batch, whose latents are already chosen.
   halves = update(case.with_optimizer(RUN, accumulate=2))
-  two, metrics = case.after(1, halves, start, clips(), RULES)
-  one, whole_metrics = case.after(1, update(), start, clips(), RULES)
-  np.testing.assert_allclose(metrics["loss"], whole_metrics["loss"], rtol=0.5)
-  assert case.distance(one.params, two.params) > 0
-  refused = update(case.with_optimizer(RUN, accumulate=3))
-  with pytest.raises(ValueError, match="accumulate is 3, and a batch has 8 rows"):
-    jax.eval_shape(refused, start, clips())
+  alone, same, apart = (
+    float(case.after(1, program, start, batch, RULES)[1]["loss"])
+    for program, batch in (
+      (update(), half),
+      (halves, twice),
+      (halves, twice | {"seed": other}),
+    )
+  )
+  np.testing.assert_allclose(same, alone, rtol=1e-5)
+  assert abs(apart - alone) > 1e-2 * alone
+
+
+def test_an_update_that_is_not_finite_can_be_skipped(start):
+  skip = update(case.with_optimizer(RUN, not_finite="skip"))
+  batch = clips()
+  bad = batch | {"latents": np.full_like(batch["latents"], np.nan)}
+  state, metrics = case.after(1, skip, start, bad, RULES)
+  assert metrics["skipped"] == 1 and np.isnan(metrics["loss"])
+  case.assert_same_bits(state, start._replace(step=start.step + 1))
+  taken, metrics = case.after(1, skip, start, batch, RULES)
+  expected, _ = case.after(1, update(), start, batch, RULES)
+  assert metrics["skipped"] == 0
+  case.assert_same_bits(taken, expected)
 
 
 def test_resumed_run_equals_uninterrupted(tmp_path, whole):
@@ -344,6 +375,24 @@ def test_a_frozen_encoder_gives_the_text_of_a_trained_one(frozen):
     functools.partial(transformer.init_state, run), jax.random.key(0)
   )
   assert set(state.params) == set(state.ema) == {"transformer"}
+
+
+def test_a_frozen_encoder_is_known_by_its_weights(frozen, tmp_path):
+  run, params = frozen
+  read = transformer.caption_reader(run, CPU)(CAPTIONS[:2])
+  assert transformer.caption_reader(run, CPU)(CAPTIONS[:2]).fingerprint == (
+    read.fingerprint
+  )
+  # One number of one word that no caption has: the embeddings stay the same.
+  bent = jax.tree.map(np.array, params)
+  bent["shared"]["embedding"][2, 0] += 1e-3
+  t5.save_t5(tmp_path / "text_encoder", RUN.text, bent)
+  other = transformer.caption_reader(run, CPU)(CAPTIONS[:2])
+  np.testing.assert_array_equal(other.rows, read.rows)
+  trained = transformer.caption_reader(RUN, CPU)(CAPTIONS[:2])
+  assert len({text.fingerprint for text in (read, other, trained)}) == 3
+  loaders = (transformer.make_loader(RUN, cached(), text) for text in (read, other))
+  assert len({each.fingerprint for each in loaders}) == 2
 
 
 def test_a_frozen_encoder_is_copied_as_it_is(frozen, tmp_path, start):
