@@ -29,7 +29,7 @@ from ltx_jax.diffusion.conditioning import Condition, EncodedCondition, conditio
 from ltx_jax.diffusion.draws import Draws, clip_keys, draw
 from ltx_jax.diffusion.guidance import needs_unconditional, stack_texts
 from ltx_jax.diffusion.latents import coordinates, unpatchify
-from ltx_jax.diffusion.sampler import Sampling, sample
+from ltx_jax.diffusion.sampler import Context, Sampling, sample
 from ltx_jax.diffusion.schedules import Levels
 from ltx_jax.media import fit, load_frames, whole_positions
 from ltx_jax.platforms import Policy
@@ -220,9 +220,8 @@ class LTXVideo:
     if needs_unconditional(sampling.guidance):
       text = stack_texts(negative or self._unconditional(), text)
     with stage("denoising", clips, canvas):
-      state = programs.text_state(config, self.policy)(
-        self.params["transformer"], *text
-      )
+      params = self.params["transformer"]
+      state = programs.text_state(config, self.policy)(params, *text)
       keys = clip_keys(seed, clips)
       noise = draw(keys, "initial", (clips, tokens, config.in_channels), None, draws)
       items = self._encode_conditions(conditions, canvas, keys, draws)
@@ -237,10 +236,10 @@ class LTXVideo:
       watch = None
       if on_step is not None:
         watch = lambda i, steps, x: on_step(i, steps, unpatchify(x, grid))  # noqa: E731
+      positions = programs.positions(config, self.policy)(start.coords)
       out = sample(
         programs.step(config, self.policy),
-        self.params["transformer"],
-        state,
+        Context(params, state, positions),
         start,
         sampling,
         levels,

@@ -17,8 +17,19 @@ from ltx_jax.config import TextEncoderConfig, TransformerConfig, VAEConfig
 from ltx_jax.diffusion import sampler
 from ltx_jax.diffusion.latents import add_decode_noise
 from ltx_jax.models import text_encoder, transformer, vae
+from ltx_jax.models.rope import RopeTables, rope_tables
 from ltx_jax.platforms import Policy
-from ltx_jax.typing import AnyArray, Key, Latents, Params, Scalar, Text, TextMask, Video
+from ltx_jax.typing import (
+  AnyArray,
+  Coords,
+  Key,
+  Latents,
+  Params,
+  Scalar,
+  Text,
+  TextMask,
+  Video,
+)
 
 
 @functools.cache
@@ -42,10 +53,21 @@ def text_state(config: TransformerConfig, policy: Policy) -> Callable:
 
 
 @functools.cache
+def positions(config: TransformerConfig, policy: Policy) -> Callable:
+  """Returns coords [1 n 3] -> their rotary tables for every step, as it reads them."""
+
+  def program(coords: Coords) -> RopeTables:
+    tables = rope_tables(coords, config)
+    return RopeTables(*(table.astype(policy.dtype) for table in tables))
+
+  return jax.jit(program)
+
+
+@functools.cache
 def step(config: TransformerConfig, policy: Policy) -> sampler.Step:
   """Returns one denoising step (`diffusion.sampler.denoising_step`)."""
-  denoiser = transformer.denoiser(config, policy)
-  return sampler.make_step(denoiser, donate=policy.donate)
+  velocity_fn = transformer.velocity_fn(config, policy)
+  return sampler.make_step(velocity_fn, donate=policy.donate)
 
 
 @functools.cache

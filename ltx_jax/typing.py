@@ -70,14 +70,18 @@ Sigma = Float[AnyArray, "b"] | Float[AnyArray, "b n"] | NoiseLevels
 
 @runtime_checkable
 class VelocityFn(Protocol):
-  """The network as the samplers and losses see it."""
+  """The network as the samplers see it; `models.transformer.velocity_fn` makes one.
+
+  What it makes of the text and of the positions is the same in every step: it is made
+  once, and passed in as pytrees that only the network looks into.
+  """
 
   def __call__(
     self,
+    params: Params,
+    text: Any,
     tokens: Tokens,
-    coords: Coords,
-    text: Text,
-    mask: TextMask,
+    positions: Any,
     sigma: Sigma,
   ) -> Tokens:
     """Returns the velocity v = noise - x0 at noise level `sigma` in [0, 1]."""

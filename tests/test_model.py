@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 import ltx_jax
-from ltx_jax import Condition, Sampling
+from ltx_jax import Condition, Sampling, programs
 from ltx_jax.config import TextEncoderConfig
-from ltx_jax.models import text_encoder, transformer
+from ltx_jax.models import text_encoder
 from ltx_jax.platforms import CPU
 from ltx_jax.presets import ASSETS
 from ltx_jax.text import load_tokenizer
 from tests import pipeline_case as case
 from tests.models import vae_case
-from tests.models.transformer_case import relative_error
+from tests.models.transformer_case import network, relative_error
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "pipeline.npz"
 SIZE = {"width": 40, "height": 32, "frames": 5, "fps": 25}
@@ -70,6 +70,18 @@ def test_another_call_compiles_nothing(model, compilations):
   assert first.shape == second.shape == (1, 5, 32, 40, 3)
   assert first.dtype == np.uint8
   assert not np.array_equal(first, second)
+
+
+def test_positions_become_tables_once_a_call(model, monkeypatch):
+  made, tables = [], programs.positions(case.TRANSFORMER, CPU)
+  make = lambda config, policy: lambda coords: made.append(tables(coords)) or made[-1]  # noqa: E731
+  monkeypatch.setattr(programs, "positions", make)
+  read, step = [], programs.step(case.TRANSFORMER, CPU)
+  watch = lambda config, policy: lambda *a: read.append(a[0].positions) or step(*a)  # noqa: E731
+  monkeypatch.setattr(programs, "step", watch)
+  model.denoise(model.encode_text([PROMPT]), **SIZE, sampling=Sampling(steps=3))
+  assert len(made) == 1 and made[0].cos.shape == (1, 60, 24)
+  assert len(read) == 3 and all(positions is made[0] for positions in read)
 
 
 def test_first_clip_of_a_batch_is_that_prompt_alone(model):
@@ -198,9 +210,7 @@ def test_velocity_is_the_transformers(model):
   inputs = [x.astype(np.float32) for x in (tokens, coords)]
   (text, mask), _ = case.texts()
   sigma = np.float32([0.3, 0.8])
-  expected = transformer.velocity_fn(
-    case.params()["transformer"], case.TRANSFORMER, CPU
-  )
+  expected = network(case.params()["transformer"], case.TRANSFORMER)
   np.testing.assert_allclose(
     model.velocity(*inputs, text, mask, sigma),
     expected(*inputs, text, mask, sigma),

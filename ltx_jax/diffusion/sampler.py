@@ -21,12 +21,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
 from ltx_jax.config import SchedulerConfig
 from ltx_jax.diffusion import schedules
@@ -39,9 +38,7 @@ from ltx_jax.diffusion.conditioning import (
 )
 from ltx_jax.diffusion.draws import Draws, draw, normal
 from ltx_jax.diffusion.guidance import classifier_free, needs_unconditional
-from ltx_jax.typing import AnyArray, Key, Params, Scalar, Sigma, Tokens
-
-Positions = Float[AnyArray, "1 n 3"]
+from ltx_jax.typing import Key, Params, Scalar, Tokens, VelocityFn
 
 OnStep = Callable[[int, int, Tokens], Any]
 """Called after a step is dispatched with (index, number of steps, tokens)."""
@@ -110,34 +107,19 @@ class Sampling:
     return schedules.schedule(self.schedule or scheduler, self.steps or 40, tokens)
 
 
-@runtime_checkable
-class Denoiser(Protocol):
-  """The network as the sampler calls it, its text already turned into a state."""
-
-  def __call__(
-    self,
-    params: Params,
-    text: Any,
-    tokens: Tokens,
-    coords: Positions,
-    sigma: Sigma,
-  ) -> Tokens:
-    """Returns the velocity of tokens [b n c], whose positions are [1 n 3]."""
-    ...
-
-
 class Context(NamedTuple):
   """What is the same in every step of a call.
 
   Attributes:
     params: Parameters of the network.
-    text: Text state; with guidance of 2b clips, the unconditional ones first.
-    coords: Positions of the tokens, the same for all clips.
+    text: What the network made of the text; of 2b clips where `Sampling.guidance` is
+      above 1, the unconditional ones first.
+    positions: What it made of the tokens' positions, which all clips share.
   """
 
   params: Params
   text: Any
-  coords: Positions
+  positions: Any
 
 
 class Control(NamedTuple):
@@ -175,7 +157,7 @@ class Given(NamedTuple):
 
 
 def denoising_step(
-  denoiser: Denoiser,
+  velocity_fn: VelocityFn,
   context: Context,
   tokens: Tokens,
   control: Control,
@@ -184,14 +166,14 @@ def denoising_step(
   """Returns the tokens one Euler step further down.
 
   Args:
-    denoiser: The network.
+    velocity_fn: The network.
     context: Its parameters, its text, the positions of the tokens.
     tokens: The tokens at level `control.sigma`.
     control: Levels and guidance of the step.
     given: The conditions, or None for none.
   """
   sigma, sigma_next, guidance = control
-  params, text, coords = context
+  params, text, positions = context
   clips = len(tokens) if guidance is None else 2 * len(tokens)
   if given is None:
     levels = jnp.full(clips, sigma)
@@ -204,10 +186,10 @@ def denoising_step(
     levels = noise_levels(sigma, strengths, clips)
 
   if guidance is None:
-    velocity = denoiser(params, text, tokens, coords, levels)
+    velocity = velocity_fn(params, text, tokens, positions, levels)
   else:
     twice = jnp.concatenate([tokens, tokens])
-    both = denoiser(params, text, twice, coords, levels)
+    both = velocity_fn(params, text, twice, positions, levels)
     unconditional, conditional = jnp.split(both, 2)
     velocity = classifier_free(conditional, unconditional, guidance)
 
@@ -223,21 +205,20 @@ Step = Callable[..., Tokens]
 """`denoising_step` for one network, compiled; see `make_step`."""
 
 
-def make_step(denoiser: Denoiser, *, donate: bool = True) -> Step:
+def make_step(velocity_fn: VelocityFn, *, donate: bool = True) -> Step:
   """Returns `denoising_step` of one network as a compiled program a shape and variant.
 
   Args:
-    denoiser: The network; a pure function.
+    velocity_fn: The network; a pure function.
     donate: Whether a step takes over the buffer of the tokens it is given.
   """
-  step = functools.partial(denoising_step, denoiser)
+  step = functools.partial(denoising_step, velocity_fn)
   return jax.jit(step, donate_argnums=(1,) if donate else ())
 
 
 def sample(
   step: Step,
-  params: Params,
-  text: Any,
+  context: Context,
   start: Conditioned,
   sampling: Sampling,
   levels: schedules.Levels,
@@ -250,9 +231,7 @@ def sample(
 
   Args:
     step: The compiled step of `make_step`.
-    params: Parameters of the network.
-    text: Text state; of 2b clips where `sampling.guidance` is above 1, the
-      unconditional ones first.
+    context: What all steps read, on the device.
     start: Initial noise and conditions.
     sampling: Guidance and noise on conditions.
     levels: Noise levels, `Sampling.levels`.
@@ -268,7 +247,6 @@ def sample(
   guidance = np.float32(sampling.guidance) if guided else None
   # What every step reads is copied to the device once.
   strengths = jax.tree.map(jnp.asarray, start.strengths)
-  context = Context(params, text, jnp.asarray(start.coords))
   initial = jnp.asarray(start.tokens, jnp.float32)
   tokens = jnp.array(initial, copy=True)  # For the first step to donate.
   ends = schedules.next_levels(levels)

@@ -229,29 +229,13 @@ def text_state(
   return module.apply({"params": params}, text, mask, method="text_state")
 
 
-def denoiser(config: TransformerConfig, policy: Policy) -> Callable:
-  """Returns velocity(params, text_state, tokens, coords, sigma), for samplers.
-
-  `coords` are positions, or their `rope_tables` where those are made once.
-  """
+def velocity_fn(config: TransformerConfig, policy: Policy) -> VelocityFn:
+  """Returns velocity(params, text_state, tokens, rope_tables, sigma), for samplers."""
   module = Transformer(config, policy)
 
   def velocity(
-    params: Params,
-    text: TextState,
-    tokens: Tokens,
-    coords: Positions | RopeTables,
-    sigma: Sigma,
+    params: Params, text: TextState, tokens: Tokens, rope: RopeTables, sigma: Sigma
   ) -> Velocity:
-    known = isinstance(coords, RopeTables)
-    rope = coords if known else rope_tables(coords, config)
     return module.apply({"params": params}, tokens, rope, text, sigma, method="denoise")
 
   return velocity
-
-
-def velocity_fn(
-  params: Params, config: TransformerConfig, policy: Policy, remat: str = "none"
-) -> VelocityFn:
-  """Returns the network with its parameters as samplers and losses see it."""
-  return functools.partial(Transformer(config, policy, remat).apply, {"params": params})

@@ -11,6 +11,7 @@ from ltx_jax.analysis import flops
 from ltx_jax.config import TRANSFORMER_2B, VAE_C, Block, TransformerConfig, VAEConfig
 from ltx_jax.models import transformer, vae
 from ltx_jax.platforms import CPU
+from tests.models.transformer_case import network
 
 DIRECT = dataclasses.replace(CPU, convolution="direct")
 SMALL = TransformerConfig(
@@ -80,7 +81,7 @@ def test_velocity_is_what_is_traced():
   inputs = tuple(x.astype(np.float32) for x in inputs)
 
   def velocity(params, mask, sigma):
-    return transformer.velocity_fn(params, SMALL, CPU)(*inputs, mask, sigma)
+    return network(params, SMALL)(*inputs, mask, sigma)
 
   mask, sigma = np.ones((1, m), bool), np.ones(1, np.float32)
   assert traced(velocity, params, mask, sigma) == flops.velocity(SMALL, n, m)

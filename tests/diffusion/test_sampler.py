@@ -22,12 +22,12 @@ def per_token(sigma):
   return sigma[:, None, None]
 
 
-def straight(params, text, tokens, coords, sigma):
+def straight(params, text, tokens, positions, sigma):
   """The velocity of the path that ends at `text`: v = (x - x0) / sigma."""
   return params["scale"] * (tokens - text) / per_token(sigma)
 
 
-def affine(params, text, tokens, coords, sigma):
+def affine(params, text, tokens, positions, sigma):
   """A velocity that shows which level and text every token was given."""
   return params["scale"] * (text + per_token(sigma) + 0.1 * tokens)
 
@@ -39,21 +39,20 @@ def start():
   return noise, np.zeros((1, 6, 3), np.float32)
 
 
-def run(denoiser, start, sampling, text, levels=None, **kwargs):
+def run(velocity_fn, start, sampling, text, levels=None, **kwargs):
   levels = schedules.uniform(5) if levels is None else levels
-  step = kwargs.pop("step", None) or sampler.make_step(denoiser)
+  step = kwargs.pop("step", None) or sampler.make_step(velocity_fn)
   keys = clip_keys(kwargs.pop("seed", 0), 2)
-  return sampler.sample(
-    step, PARAMS, text, start, sampling, levels, keys=keys, **kwargs
-  )
+  context = sampler.Context(PARAMS, text, start.coords)
+  return sampler.sample(step, context, start, sampling, levels, keys=keys, **kwargs)
 
 
 def test_straight_paths_are_followed_exactly(start):
   noise, coords = start
   x0 = np.random.default_rng(1).normal(size=(2, 6, 4)).astype(np.float32)
 
-  def unit(params, text, tokens, coords, sigma):
-    return straight({"scale": 1.0}, text, tokens, coords, sigma)
+  def unit(params, text, tokens, positions, sigma):
+    return straight({"scale": 1.0}, text, tokens, positions, sigma)
 
   plain = Sampling(guidance=1.0)
   out = run(unit, Conditioned(noise.reshape(2, 6, 4), coords, None), plain, x0)
@@ -205,8 +204,7 @@ def test_first_clip_does_not_depend_on_its_neighbours(start):
   step = sampler.make_step(affine)
   out = sampler.sample(
     step,
-    PARAMS,
-    alone.tokens,
+    sampler.Context(PARAMS, alone.tokens, alone.coords),
     alone,
     Sampling(guidance=1.0),
     schedules.uniform(5),

@@ -9,6 +9,7 @@ import numpy as np
 
 from ltx_jax.config import TransformerConfig
 from ltx_jax.models import transformer
+from ltx_jax.platforms import CPU
 
 # 32 mod 6 = 2, as at the width of the 2B model: two channels in front do not turn.
 CONFIG = TransformerConfig(
@@ -73,6 +74,12 @@ def inputs(config=CONFIG, n=N):
   text = rng.standard_normal((B, M, config.caption_channels)).astype(np.float32)
   mask = np.arange(M) < np.array([[M], [2], [0]])
   return tokens, coords, text, mask
+
+
+def network(params, config=CONFIG, policy=CPU, remat="none"):
+  """The whole network with its parameters: from tokens and text to velocities."""
+  module = transformer.Transformer(config, policy, remat)
+  return functools.partial(module.apply, {"params": params})
 
 
 SIGMA = np.array([0.9, 0.3, 0.0], np.float32)

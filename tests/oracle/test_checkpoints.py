@@ -21,10 +21,10 @@ from ltx_video.schedulers.rf import RectifiedFlowScheduler  # noqa: E402
 from ltx_jax.checkpoints import keys  # noqa: E402
 from ltx_jax.checkpoints.lightricks import load_checkpoint, save_checkpoint  # noqa: E402
 from ltx_jax.config import SchedulerConfig  # noqa: E402
-from ltx_jax.models.transformer import velocity_fn  # noqa: E402
 from ltx_jax.models.vae import decode, encode_moments  # noqa: E402
 from ltx_jax.platforms import CPU  # noqa: E402
 from tests.checkpoints import manifests, small  # noqa: E402
+from tests.models.transformer_case import network  # noqa: E402
 
 THIN = {"encoder_base_channels": 32, "decoder_base_channels": 32}
 VAES = {
@@ -145,7 +145,7 @@ def test_a_transformer_of_the_original_loads_here_and_computes_the_same(tmp_path
       encoder_attention_mask=mask,
       return_dict=False,
     )[0]
-  velocity = jax.jit(velocity_fn(params["transformer"], config.transformer, CPU))
+  velocity = jax.jit(network(params["transformer"], config.transformer))
   given = (tokens, coords.permute(0, 2, 1), text, mask, sigma)
   _close(velocity(*(x.numpy() for x in given)), theirs)
 

@@ -8,14 +8,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from ltx_jax.models import transformer  # noqa: E402
 from ltx_jax.models.rope import frequencies, rope_tables  # noqa: E402
-from ltx_jax.platforms import CPU  # noqa: E402
 from tests.models.transformer_case import (  # noqa: E402
   CONFIGS,
   SIGMA,
   SIGMAS,
   inputs,
+  network,
   random_params,
   relative_error,
   weights,
@@ -37,8 +36,7 @@ def test_velocity_and_gradients(name, form):
   tokens, coords, text, mask = inputs(config)
 
   def loss(params, tokens, text, sigma):
-    velocity = transformer.velocity_fn(params, config, CPU)
-    out = velocity(tokens, coords, text, mask, sigma)
+    out = network(params, config)(tokens, coords, text, mask, sigma)
     return (out * weights(config)).sum(), out
 
   grad = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2, 3), has_aux=True))
@@ -70,7 +68,7 @@ def test_one_token():
   config = CONFIGS["released"]
   params = random_params(config)
   tokens, coords, text, mask = inputs(config, n=1)
-  out = transformer.velocity_fn(params, config, CPU)(tokens, coords, text, mask, SIGMA)
+  out = network(params, config)(tokens, coords, text, mask, SIGMA)
   twice = tokens.repeat(2, axis=1), coords.repeat(2, axis=1)
   model = reference_model(config, params)
   reference, _ = run_reference(model, *twice, text, mask, SIGMA)
