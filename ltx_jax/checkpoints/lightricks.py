@@ -16,21 +16,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Shaped
 
-from ltx_jax.checkpoints import keys, recognize
+from ltx_jax.checkpoints import arrays, keys, recognize
+from ltx_jax.checkpoints.arrays import Place, listed
 from ltx_jax.checkpoints.keys import Entry, Shape
 from ltx_jax.checkpoints.safetensors_io import (
   Reader,
   TensorToWrite,
-  aligned_empty,
-  copy_into,
   open_safetensors,
   write_safetensors,
 )
@@ -48,10 +45,6 @@ PARTS = ("transformer", "vae")
 _CONFIGS = {"transformer": TransformerConfig, "vae": VAEConfig}
 _ENTRIES = {"transformer": keys.transformer_entries, "vae": keys.vae_entries}
 _KNOWN = {*PARTS, "scheduler", "name", "allowed_inference_steps"}
-_MAX_LISTED = 10
-
-Place = Callable[[str, Shaped[np.ndarray, "..."]], AnyArray]
-"""Takes an array's path (`vae/encoder/conv_in/kernel`) and value, returns it placed."""
 
 Names = dict[str, dict[str, str]]
 """For every part in a file: the names in the file by official key."""
@@ -81,7 +74,7 @@ def load_checkpoint(
       truncated, lacks a part asked for, has tensors that are missing, unknown or of
       another shape than its config asks for, or has networks that do not go together.
   """
-  put = place or _to_default_device
+  put = place or arrays.to_default_device
   with open_safetensors(path) as reader:
     names = _split(reader)
     config = _only(_config(reader, names), _asked(reader, names, parts))
@@ -178,11 +171,6 @@ def check_same_latents(
     )
 
 
-def _to_default_device(_: str, array: np.ndarray) -> jax.Array:
-  # Waiting frees the host's copy, where there is one, before the next array is read.
-  return jax.block_until_ready(jax.device_put(array))
-
-
 def _split(reader: Reader) -> Names:
   """Sorts the names in a file by part.
 
@@ -204,14 +192,14 @@ def _split(reader: Reader) -> Names:
     twice = sorted(set(of_part) - set(names.get(part, {}).values()))
     if twice:
       raise ValueError(
-        f"{reader.path} has tensors of the same meaning: {_list(twice)}."
+        f"{reader.path} has tensors of the same meaning: {listed(twice)}."
       )
     for name in of_part:
       del unknown[name]
   if unknown:
-    listed = _list([f"{name} {reader.shape(name)}" for name in unknown])
+    left = listed([f"{name} {reader.shape(name)}" for name in unknown])
     raise ValueError(
-      f"{reader.path} has tensors that belong to no transformer and no VAE: {listed}."
+      f"{reader.path} has tensors that belong to no transformer and no VAE: {left}."
     )
   return names
 
@@ -330,13 +318,8 @@ def _check(
   if problems:
     raise ValueError(
       f"{where} should hold {what} by its config and differs in {len(problems)} "
-      f"tensors: {_list(problems)}."
+      f"tensors: {listed(problems)}."
     )
-
-
-def _list(items: Sequence[str]) -> str:
-  rest = len(items) - _MAX_LISTED
-  return ", ".join(items[:_MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _read(
@@ -346,42 +329,16 @@ def _read(
   first = group[0]
   if first.key not in names:  # `mean-of-means`, which alone may be missing.
     return np.zeros(first.our_shape, np.float32)
-  if first.path.startswith(keys.MEASURED):
-    dtype = "float32"
-  stored = jnp.result_type(*{reader.dtype(names[entry.key]) for entry in group})
-  array = aligned_empty(first.our_shape, dtype or stored)
-  for entry in group:
-    target = array if entry.layer is None else array[entry.layer]
-    reader.read_into(names[entry.key], entry.layout.official_view(target))
-  return array
+  tensors = {entry.key: (reader, names[entry.key]) for entry in group}
+  return arrays.read(group, tensors, _stored_as(first, dtype))
 
 
 def _to_write(
   part: str, entry: Entry, array: AnyArray, dtype: str | None
 ) -> TensorToWrite:
-  measured = entry.path.startswith(keys.MEASURED)
-  to = np.dtype("float32" if measured else dtype or array.dtype)
-
-  def produce() -> np.ndarray:
-    view = entry.layout.official_view(_on_host(array, entry.layer))
-    if view.flags.c_contiguous and view.dtype == to:
-      return view
-    tensor = np.empty(entry.shape, to)
-    copy_into(tensor, view)
-    return tensor
-
-  return keys.PREFIXES[part] + entry.key, entry.shape, to, produce
+  name = keys.PREFIXES[part] + entry.key
+  return arrays.to_write(name, entry, array, _stored_as(entry, dtype))
 
 
-def _on_host(array: AnyArray, layer: int | None) -> np.ndarray:
-  """Returns one layer of an array, or all of it, in host memory."""
-  if isinstance(array, np.ndarray) or _is_in_host_memory(array):
-    whole = np.asarray(array)
-    return whole if layer is None else whole[layer]
-  # Sliced before it is fetched: JAX keeps the host's copy of what is fetched whole.
-  return np.asarray(array if layer is None else array[layer])
-
-
-def _is_in_host_memory(array: jax.Array) -> bool:
-  devices = array.devices()
-  return len(devices) == 1 and all(device.platform == "cpu" for device in devices)
+def _stored_as(entry: Entry, dtype: str | None) -> str | None:
+  return "float32" if entry.path.startswith(keys.MEASURED) else dtype

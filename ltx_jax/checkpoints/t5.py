@@ -15,37 +15,30 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Shaped
 
+from ltx_jax.checkpoints import arrays
+from ltx_jax.checkpoints.arrays import Place, listed
 from ltx_jax.checkpoints.keys import DENSE, Entry, by_path, tree_shapes
 from ltx_jax.checkpoints.safetensors_io import (
   Reader,
-  TensorToWrite,
   atomic_file,
-  copy_into,
   open_safetensors,
   write_safetensors,
 )
 from ltx_jax.checkpoints.trees import flatten, nest
 from ltx_jax.config import TextEncoderConfig
-from ltx_jax.typing import AnyArray, Params
+from ltx_jax.typing import Params
 
 CONFIG_FILE = "config.json"
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 
-Place = Callable[[str, Shaped[np.ndarray, "..."]], AnyArray]
-"""Takes an array's path (`blocks/q/kernel`) and value, returns it placed."""
-
 # Copies of `shared.weight`, and the half of T5 that no text encoder has.
 _IGNORED = re.compile(r"encoder\.embed_tokens\.weight|decoder\..*|lm_head\.weight")
-_MAX_LISTED = 10
 
 
 def t5_entries(config: TextEncoderConfig) -> Iterator[Entry]:
@@ -115,20 +108,16 @@ def load_t5(
   folder = pathlib.Path(folder)
   config = load_config(folder)
   entries = list(t5_entries(config))
-  put = place or _to_default_device
+  put = place or arrays.to_default_device
   with contextlib.ExitStack() as stack:
-    tensors = _open_tensors(folder, stack)
-    _check_tensors(folder, entries, tensors)
+    readers = _open_tensors(folder, stack)
+    _check_tensors(folder, entries, readers)
+    tensors = {name: (reader, name) for name, reader in readers.items()}
     flat = {
-      path: put(path, _read(group, tensors, dtype))
+      path: put(path, arrays.read(group, tensors, dtype))
       for path, group in by_path(entries).items()
     }
   return config, nest(flat)
-
-
-def _to_default_device(_: str, array: np.ndarray) -> jax.Array:
-  # Waiting frees the host's copy before the next array is read.
-  return jax.block_until_ready(jnp.asarray(array))
 
 
 def _read_json(path: pathlib.Path, why: str) -> dict[str, Any]:
@@ -170,12 +159,12 @@ def _open_tensors(
     lost = [name for name in promised if name not in reader]
     if lost:
       raise ValueError(
-        f"{folder / INDEX_FILE} says {file} has {_list(lost)}; it has not."
+        f"{folder / INDEX_FILE} says {file} has {listed(lost)}; it has not."
       )
     twice = [name for name in reader.names if name in tensors]
     if twice:
       raise ValueError(
-        f"{folder / file} repeats tensors of another shard: {_list(twice)}."
+        f"{folder / file} repeats tensors of another shard: {listed(twice)}."
       )
     tensors |= dict.fromkeys(reader.names, reader)
   return tensors
@@ -202,26 +191,9 @@ def _check_tensors(
       if not jnp.issubdtype(r.dtype(n), jnp.floating)
     ],
   }
-  found = "; ".join(f"{what}: {_list(bad)}" for what, bad in problems.items() if bad)
+  found = "; ".join(f"{what}: {listed(bad)}" for what, bad in problems.items() if bad)
   if found:
     raise ValueError(f"The tensors in {folder} do not fit its {CONFIG_FILE}: {found}.")
-
-
-def _list(names: list[str]) -> str:
-  rest = len(names) - _MAX_LISTED
-  return ", ".join(names[:_MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _read(
-  group: Sequence[Entry], tensors: Mapping[str, Reader], dtype: str | None
-) -> np.ndarray:
-  """Reads one array of our tree, layer by layer where it is a stack."""
-  stored = jnp.result_type(*{tensors[entry.key].dtype(entry.key) for entry in group})
-  array = np.empty(group[0].our_shape, dtype or stored)
-  for entry in group:
-    target = array if entry.layer is None else array[entry.layer]
-    tensors[entry.key].read_into(entry.key, entry.layout.official_view(target))
-  return array
 
 
 def save_t5(
@@ -251,26 +223,16 @@ def save_t5(
       if expected.get(path) != found.get(path)
     ]
     raise ValueError(
-      f"The text encoder's parameters do not fit its config: {_list(wrong)}."
+      f"The text encoder's parameters do not fit its config: {listed(wrong)}."
     )
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  tensors = [_to_write(entry, flat[entry.path], dtype) for entry in entries]
+  tensors = [
+    arrays.to_write(entry.key, entry, flat[entry.path], dtype) for entry in entries
+  ]
   write_safetensors(folder / SINGLE_FILE, tensors, {"format": "pt"})
   with atomic_file(folder / CONFIG_FILE) as file:
     file.write(json.dumps(_metadata(config), indent=2).encode() + b"\n")
-
-
-def _to_write(entry: Entry, array: AnyArray, dtype: str | None) -> TensorToWrite:
-  to = np.dtype(dtype or array.dtype)
-
-  def produce() -> np.ndarray:
-    layer = array if entry.layer is None else array[entry.layer]
-    tensor = np.empty(entry.shape, to)
-    copy_into(tensor, entry.layout.official_view(np.asarray(layer)))
-    return tensor
-
-  return entry.key, entry.shape, to, produce
 
 
 def _metadata(config: TextEncoderConfig) -> dict[str, Any]:

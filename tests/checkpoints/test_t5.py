@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from ltx_jax.checkpoints.keys import tree_shapes
-from ltx_jax.checkpoints.safetensors_io import open_safetensors, write_safetensors
+from ltx_jax.checkpoints.safetensors_io import (
+  aligned_empty,
+  open_safetensors,
+  write_safetensors,
+)
 from ltx_jax.checkpoints.t5 import load_config, load_t5, save_t5, t5_entries
 from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import TextEncoderConfig
@@ -149,6 +153,19 @@ def test_arrays_are_placed_as_they_are_read(saved):
   _, params = load_t5(saved, place=place)
   _assert_equal(params, jax.tree.map(lambda a: a * 2, random_params()))
   assert len(placed) == 12 and "blocks/q/kernel" in placed
+
+
+def test_a_cpu_takes_over_what_was_read(saved, monkeypatch):
+  read = []
+
+  def recorded(*arguments):
+    read.append(aligned_empty(*arguments))
+    return read[-1]
+
+  monkeypatch.setattr("ltx_jax.checkpoints.arrays.aligned_empty", recorded)
+  _, params = load_t5(saved)
+  there = {leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(params)}
+  assert there == {array.ctypes.data for array in read}
 
 
 def test_memory_is_one_stack(tmp_path):

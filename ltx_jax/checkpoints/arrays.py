@@ -1,0 +1,101 @@
+"""Tensors in files to arrays of our tree, and back: what all layouts have in common.
+
+An array is made of the tensors of one `Entry` path: of one, or stacked of one a layer.
+Each tensor is read straight into its place, transposed and cast on the way, and is
+written from a view of it. On a CPU, JAX takes an array over as it was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Shaped
+
+from ltx_jax.checkpoints.keys import Entry
+from ltx_jax.checkpoints.safetensors_io import (
+  Reader,
+  TensorToWrite,
+  aligned_empty,
+  copy_into,
+)
+from ltx_jax.typing import AnyArray
+
+_MAX_LISTED = 10
+
+Place = Callable[[str, Shaped[np.ndarray, "..."]], AnyArray]
+"""Takes an array's path (`blocks/q/kernel`) and value, returns it placed."""
+
+Tensors = Mapping[str, tuple[Reader, str]]
+"""By official key: the open file that has a tensor, and the tensor's name there."""
+
+
+def listed(items: Sequence[str]) -> str:
+  """Returns up to ten of the items in a row, and how many more there are."""
+  rest = len(items) - _MAX_LISTED
+  return ", ".join(items[:_MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def to_default_device(_: str, array: Shaped[np.ndarray, "..."]) -> jax.Array:
+  """Places an array where JAX places them by default (a `Place`)."""
+  # Waiting frees the host's copy, where there is one, before the next array is read.
+  return jax.block_until_ready(jax.device_put(array))
+
+
+def read(
+  group: Sequence[Entry], tensors: Tensors, dtype: str | None
+) -> Shaped[np.ndarray, "..."]:
+  """Reads one array of our tree, layer by layer where it is a stack.
+
+  Args:
+    group: The entries of one path.
+    tensors: Where their tensors are.
+    dtype: What they are cast to; None keeps the file's.
+  """
+  found = [tensors[entry.key] for entry in group]
+  stored = jnp.result_type(*{reader.dtype(name) for reader, name in found})
+  array = aligned_empty(group[0].our_shape, dtype or stored)
+  for entry, (reader, name) in zip(group, found, strict=True):
+    target = array if entry.layer is None else array[entry.layer]
+    reader.read_into(name, entry.layout.official_view(target))
+  return array
+
+
+def to_write(
+  name: str, entry: Entry, array: AnyArray, dtype: str | None
+) -> TensorToWrite:
+  """Returns the tensor of an entry as a file is written from it.
+
+  Args:
+    name: What it is called in the file.
+    entry: Which layer of the array it is, and in which layout.
+    array: The whole array of our tree.
+    dtype: What it is cast to; None keeps the array's.
+  """
+  to = np.dtype(dtype or array.dtype)
+
+  def produce() -> np.ndarray:
+    view = entry.layout.official_view(_on_host(array, entry.layer))
+    if view.flags.c_contiguous and view.dtype == to:
+      return view
+    tensor = np.empty(entry.shape, to)
+    copy_into(tensor, view)
+    return tensor
+
+  return name, entry.shape, to, produce
+
+
+def _on_host(array: AnyArray, layer: int | None) -> np.ndarray:
+  """Returns one layer of an array, or all of it, in host memory."""
+  if isinstance(array, np.ndarray) or _is_in_host_memory(array):
+    whole = np.asarray(array)
+    return whole if layer is None else whole[layer]
+  # Sliced before it is fetched: JAX keeps the host's copy of what is fetched whole.
+  return np.asarray(array if layer is None else array[layer])
+
+
+def _is_in_host_memory(array: jax.Array) -> bool:
+  devices = array.devices()
+  return len(devices) == 1 and all(device.platform == "cpu" for device in devices)
