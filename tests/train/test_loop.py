@@ -202,8 +202,8 @@ def test_a_picture_that_fails_loses_no_state(tmp_path, whole):
 
   with pytest.raises(Crash):
     train(run_in(tmp_path), pictures=pictures)
-  assert_equal(train(run_in(tmp_path)), whole[1])
   assert (tmp_path / "checkpoints" / "12").is_dir()
+  assert_equal(train(run_in(tmp_path)), whole[1])
 
 
 def test_a_warm_start_is_for_the_first_state_alone(tmp_path):
