@@ -25,9 +25,10 @@ class Policy:
     attention: `xla` works in chunks of queries; `cudnn` is the fused GPU kernel.
     convolution: `direct` is XLA's 3-D convolution; `measured` picks, per shape, the
       form that was fastest on a CPU (see `models.convolution`).
-    unroll: Whether scanned blocks are unrolled. XLA's CPU backend runs the gradient of
-      a convolution inside a loop 30 to 90 times slower than outside, and the
-      transformer 1.2 times; elsewhere a loop costs nothing and compiles faster.
+    unroll: Whether the scanned blocks of VAE and transformer are unrolled; those of the
+      text encoder, which runs once a prompt, never are. XLA's CPU backend runs the
+      gradient of a convolution inside a loop 30 to 90 times slower than outside, and
+      the transformer 1.2 times; elsewhere a loop costs nothing and compiles faster.
     donate: Whether compiled steps take over their inputs' buffers.
   """
 
