@@ -31,6 +31,9 @@ Key = jax.Array
 Scalar = float | int | np.number | Float[AnyArray, ""]
 """One number: of Python, of NumPy, or traced."""
 
+Whole = int | np.integer
+"""A whole number by its type, for `isinstance` as well."""
+
 Video = Float[AnyArray, "b F H W 3"]
 """Pixels in [-1, 1]."""
 

@@ -15,6 +15,14 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
 @pytest.fixture
+def unchecked(monkeypatch):
+  """Calls inside are those of users: no annotation is checked before our own words."""
+  import jaxtyping
+
+  monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture
 def compilations():
   """A context that lists the programs compiled inside it."""
   import jax

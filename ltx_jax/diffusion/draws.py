@@ -15,15 +15,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Int
 
-from ltx_jax.typing import AnyArray, Key, Scalar
+from ltx_jax.typing import AnyArray, Key, Scalar, Whole
 
 Draws = Callable[[str, tuple[int, ...]], Any]
 """Replaces a draw: (name, shape) -> standard normal numbers of that shape."""
 
+Seed = Whole | Sequence[int] | Int[AnyArray, "_"]
+"""One for all clips of a batch, or one for each."""
 
-def clip_keys(seed: int | Sequence[int], clips: int) -> Key:
+
+def clip_keys(seed: Seed, clips: int) -> Key:
   """Returns the keys [b] of the clips of a batch.
 
   Args:
@@ -32,12 +36,18 @@ def clip_keys(seed: int | Sequence[int], clips: int) -> Key:
     clips: Number of clips.
 
   Raises:
-    ValueError: where there are several seeds, and not one for each clip.
+    ValueError: where there are several seeds, and not one for each clip, or a seed is
+      no whole number.
   """
-  if isinstance(seed, Sequence) and len(seed) != clips:
-    raise ValueError(f"{len(seed)} seeds for {clips} clips; give one, or one each.")
-  several = isinstance(seed, Sequence)
-  seeds = list(seed) if several else [seed] * clips
+  numbers = np.asarray(seed)
+  if numbers.ndim > 1 or not np.issubdtype(numbers.dtype, np.integer):
+    raise ValueError(
+      f"The seed is {seed!r}; give one whole number, or one for each clip."
+    )
+  several = numbers.ndim == 1
+  if several and len(numbers) != clips:
+    raise ValueError(f"{len(numbers)} seeds for {clips} clips; give one, or one each.")
+  seeds = numbers.tolist() if several else [int(numbers)] * clips
   folds = [0] * clips if several else range(clips)
   keys = [jax.random.key(number) for number in seeds]
   return _fold(jnp.stack(keys), jnp.array(folds, jnp.uint32))
@@ -71,7 +81,7 @@ _jitted_normal = jax.jit(normal, static_argnames=("name", "index", "shape"))
 
 
 def draw(
-  keys: Key,
+  keys: Key | None,
   name: str,
   shape: tuple[int, ...],
   index: int | None = None,
@@ -80,7 +90,7 @@ def draw(
   """Draws standard normal numbers, or takes them from `draws`.
 
   Args:
-    keys: Keys of the clips [b].
+    keys: Keys of the clips [b]; None will do where `draws` is given.
     name: Name of the draw.
     shape: Shape of the result, clips first.
     index: Its number, where there are several of that name.

@@ -38,7 +38,7 @@ from ltx_jax.diffusion.conditioning import (
 )
 from ltx_jax.diffusion.draws import Draws, draw, normal
 from ltx_jax.diffusion.guidance import classifier_free, needs_unconditional
-from ltx_jax.typing import Key, Params, Scalar, Tokens, VelocityFn
+from ltx_jax.typing import Key, Params, Scalar, Tokens, VelocityFn, Whole
 
 OnStep = Callable[[int, int, Tokens], Any]
 """Called after a step is dispatched with (index, number of steps, tokens)."""
@@ -67,8 +67,16 @@ class Sampling:
   decode_noise: float = 0.025
 
   def __post_init__(self):
-    if self.steps is not None and self.steps < 1:
-      raise ValueError(f"The number of steps is {self.steps}; it must be at least 1.")
+    steps = self.steps
+    if steps is not None and (not isinstance(steps, Whole) or steps < 1):
+      raise ValueError(
+        f"The number of steps is {steps}; it must be at least 1 and whole."
+      )
+    if not isinstance(self.schedule, SchedulerConfig | None):
+      raise ValueError(
+        f"schedule is {self.schedule!r}; give a config.SchedulerConfig, for example "
+        "SchedulerConfig(sampler='LinearQuadratic'), or None for the checkpoint's own."
+      )
     if self.sigmas is not None and self.steps not in (None, len(self.sigmas)):
       raise ValueError(
         f"{self.steps} steps are asked for and {len(self.sigmas)} noise levels are "

@@ -1,6 +1,7 @@
 """Named draws: independent by name and clip, replaceable."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -27,6 +28,22 @@ def test_a_seed_for_each_clip_gives_what_it_gives_alone():
     np.testing.assert_array_equal(row, draw(clip_keys(seed, 1), "initial", (1, 4))[0])
   with pytest.raises(ValueError, match="2 seeds for 3 clips"):
     clip_keys((7, 3), 3)
+
+
+def test_seeds_may_be_arrays():
+  def data(seed):
+    return jax.random.key_data(clip_keys(seed, 2))
+
+  for several in ([7, 3], np.array([7, 3]), jnp.array([7, 3])):
+    np.testing.assert_array_equal(data(several), data((7, 3)))
+  for one in (np.int64(7), np.uint8(7)):
+    np.testing.assert_array_equal(data(one), data(7))
+
+
+@pytest.mark.parametrize("seed", [2.5, "7", (1.0, 2.0), np.zeros((2, 2), int), None])
+def test_seeds_that_are_no_whole_numbers_are_refused(unchecked, seed):
+  with pytest.raises(ValueError, match="give one whole number, or one for each clip"):
+    clip_keys(seed, 2)
 
 
 def test_names_and_numbers_give_different_noise():

@@ -189,9 +189,14 @@ def test_another_number_of_steps_takes_the_schedule_for_the_sigmas():
     ({"guidance": -1.0}, "guidance is -1.0"),
     ({"guidance": float("nan")}, "guidance is nan"),
     ({"decode_sigma": 1.5}, r"decode_sigma is 1.5; it must lie in \[0, 1\]"),
+    ({"steps": 2.5}, "steps is 2.5; it must be at least 1 and whole"),
+    (
+      {"schedule": "LinearQuadratic"},
+      r"schedule is 'LinearQuadratic'; give .* SchedulerConfig\(sampler='LinearQ",
+    ),
   ],
 )
-def test_unusable_options_are_refused(options, message):
+def test_unusable_options_are_refused(unchecked, options, message):
   with pytest.raises(ValueError, match=message):
     Sampling(**options)
 
