@@ -26,7 +26,7 @@ from ltx_jax import programs
 from ltx_jax.analysis import memory
 from ltx_jax.config import ModelConfig, VAEConfig
 from ltx_jax.diffusion.conditioning import Condition, EncodedCondition, condition
-from ltx_jax.diffusion.draws import Draws, clip_keys, draw
+from ltx_jax.diffusion.draws import Draws, Seed, clip_keys, draw
 from ltx_jax.diffusion.guidance import needs_unconditional, stack_texts
 from ltx_jax.diffusion.latents import coordinates, unpatchify
 from ltx_jax.diffusion.sampler import Context, Sampling, sample
@@ -52,7 +52,6 @@ from ltx_jax.typing import (
 )
 
 OnStep = Callable[[int, int, Latents], Any]
-Seed = int | Sequence[int]
 
 _LOG = logging.getLogger("ltx_jax")
 _MOST_CACHED_PROMPTS = 256
@@ -90,15 +89,21 @@ class LTXVideo:
       key: Samples the posterior; None takes its mode.
 
     Raises:
-      ValueError: where the size cannot be encoded, or the model has no VAE.
+      ValueError: where the video holds no floating-point numbers, its size cannot be
+        encoded, or the model has no VAE.
     """
     vae = self._config("vae")
-    noise = None
-    if key is not None:
-      shape = (len(video), *vae.latent_shape(*video.shape[1:4]), vae.latent_channels)
-      noise = jax.random.normal(key, shape)
-    program = programs.encode(vae, self.policy)
-    return program(self.params["vae"], jnp.asarray(video, jnp.float32), noise)
+    if not jnp.issubdtype(video.dtype, jnp.floating):
+      raise ValueError(
+        f"The video is {video.dtype}; give floats in [-1, 1]: video / 127.5 - 1."
+      )
+    with stage(f"encoding a video of shape {video.shape}"):
+      noise = None
+      if key is not None:
+        grid = vae.latent_shape(*video.shape[1:4])
+        noise = jax.random.normal(key, (len(video), *grid, vae.latent_channels))
+      program = programs.encode(vae, self.policy)
+      return program(self.params["vae"], jnp.asarray(video, jnp.float32), noise)
 
   def decode(
     self,
@@ -123,13 +128,14 @@ class LTXVideo:
     Raises:
       ValueError: where the model has no VAE.
     """
-    noise = inject = None
-    if key is not None:
-      noise_key, inject = jax.random.split(key)
-      noise = jax.random.normal(noise_key, latents.shape)
-    if draws is not None:
-      noise = jnp.asarray(draws("decode", latents.shape)).reshape(latents.shape)
-    return self._decode(latents, sigma, noise, noise_scale, inject)
+    with stage(f"decoding latents of shape {latents.shape}"):
+      noise = inject = None
+      if key is not None:
+        noise_key, inject = jax.random.split(key)
+        noise = jax.random.normal(noise_key, latents.shape)
+      if draws is not None:
+        noise = draw(None, "decode", latents.shape, draws=draws)
+      return self._decode(latents, sigma, noise, noise_scale, inject)
 
   def encode_text(self, prompts: Sequence[str]) -> EncodedText:
     """Turns prompts into text [b m e] and its mask [b m], each on its own and kept.
@@ -147,13 +153,14 @@ class LTXVideo:
     program = programs.encode_text(config, self.policy)
     if len(self._texts) + len(prompts) > _MOST_CACHED_PROMPTS:
       self._texts.clear()
-    for prompt in prompts:
-      if prompt not in self._texts:
-        tokens, mask = tokenize(self.tokenizer, [prompt], length)
-        text = program(self.params["text_encoder"], tokens, mask)
-        self._texts[prompt] = text, jnp.asarray(mask)
-    texts, masks = zip(*(self._texts[prompt] for prompt in prompts), strict=True)
-    return jnp.concatenate(texts), jnp.concatenate(masks)
+    with stage(f"encoding {len(prompts)} prompt(s) of {length} tokens"):
+      for prompt in prompts:
+        if prompt not in self._texts:
+          tokens, mask = tokenize(self.tokenizer, [prompt], length)
+          text = program(self.params["text_encoder"], tokens, mask)
+          self._texts[prompt] = text, jnp.asarray(mask)
+      texts, masks = zip(*(self._texts[prompt] for prompt in prompts), strict=True)
+      return jnp.concatenate(texts), jnp.concatenate(masks)
 
   def velocity(
     self,
@@ -219,7 +226,7 @@ class LTXVideo:
     levels = self._levels(sampling, tokens)
     if needs_unconditional(sampling.guidance):
       text = stack_texts(negative or self._unconditional(), text)
-    with stage("denoising", clips, canvas):
+    with stage(f"denoising {canvas.describe(clips)}"):
       params = self.params["transformer"]
       state = programs.text_state(config, self.policy)(params, *text)
       keys = clip_keys(seed, clips)
@@ -321,7 +328,7 @@ class LTXVideo:
     self, latents: Latents, sampling: Sampling, *, canvas: Canvas, seed: Seed = 0
   ) -> UInt8[np.ndarray, "b F H W 3"]:
     """Decodes latents as `generate` does: noise by name, cropped, uint8 on the host."""
-    with stage("decoding", len(latents), canvas):
+    with stage(f"decoding {canvas.describe(len(latents))}"):
       keys = clip_keys(seed, len(latents))
       noise = draw(keys, "decode", latents.shape)
       inject = jax.random.fold_in(keys[0], zlib.crc32(b"inject"))

@@ -17,6 +17,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ltx_jax.config import VAEConfig
+from ltx_jax.typing import Whole
+
+_LESS = "ask for fewer frames, a smaller size, or fewer clips or prompts at a time"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +38,12 @@ class Canvas:
     """Returns the canvas of a VAE for a size.
 
     Raises:
-      ValueError: where a size is below 1.
+      ValueError: where a size is below 1 or no whole number.
     """
     asked = (frames, height, width)
     for name, size in zip(("frames", "height", "width"), asked, strict=True):
-      if size < 1:
-        raise ValueError(f"{name} is {size}; it must be at least 1.")
+      if not isinstance(size, Whole) or size < 1:
+        raise ValueError(f"{name} is {size}; it must be at least 1 and whole.")
     t, s = config.temporal_factor, config.spatial_factor
     f, h, w = config.latent_shape(*asked)
     return cls(asked, ((f - 1) * t + 1, h * s, w * s), (t, s))
@@ -59,6 +62,11 @@ class Canvas:
       f"come in multiples of {s} and frames as {t}k + 1."
     )
 
+  def describe(self, clips: int) -> str:
+    """Names clips of the size that is generated."""
+    frames, height, width = self.used
+    return f"{clips} clip(s) of {frames} frames of {width}x{height}"
+
   def _margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
     """(before, after) of rows and of columns."""
     spare = [used - asked for used, asked in zip(self.used, self.asked, strict=True)]
@@ -76,8 +84,15 @@ class Canvas:
 
 
 @contextlib.contextmanager
-def stage(name: str, clips: int, canvas: Canvas) -> Iterator[None]:
-  """Names the stage and the shapes in the error, where memory runs out inside.
+def stage(what: str, remedy: str = _LESS) -> Iterator[None]:
+  """Says what there was not enough memory for, where it runs out inside.
+
+  Work that is dispatched inside may fail only where its results are waited for: that
+  place wants a stage of its own.
+
+  Args:
+    what: The stage and its shapes, such as "decoding latents of shape (1, 2, 3, 3, 8)".
+    remedy: What to do about it.
 
   Raises:
     ValueError: in one sentence, in place of the device's own error.
@@ -87,8 +102,4 @@ def stage(name: str, clips: int, canvas: Canvas) -> Iterator[None]:
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise
-    frames, height, width = canvas.used
-    raise ValueError(
-      f"There was not enough memory for {name} {clips} clip(s) of {frames} frames of "
-      f"{width}x{height}; ask for fewer frames, a smaller size or fewer clips."
-    ) from error
+    raise ValueError(f"There was not enough memory for {what}; {remedy}.") from error

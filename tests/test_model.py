@@ -260,6 +260,42 @@ def test_what_is_missing_is_named():
     alone.decode(np.zeros((1, 1, 1, 1, 6), np.float32))
 
 
+def exhausted(*_):
+  raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+
+def test_memory_that_runs_out_names_stage_and_shapes(model, monkeypatch):
+  for name in ("encode_text", "text_state", "encode", "decode"):
+    monkeypatch.setattr(programs, name, lambda config, policy: exhausted)
+  text, _ = case.texts()
+  calls = {
+    r"encoding 1 prompt\(s\) of 256 tokens": lambda: model.encode_text(["new"]),
+    r"denoising 2 clip\(s\) of 5 frames of 40x32": lambda: model.denoise(
+      text, **SIZE, sampling=Sampling(steps=2, guidance=1.0)
+    ),
+    r"encoding a video of shape \(1, 5, 32, 40, 3\)": lambda: model.encode(
+      np.zeros((1, 5, 32, 40, 3), np.float32)
+    ),
+    r"decoding latents of shape \(1, 3, 4, 5, 6\)": lambda: model.decode(
+      np.zeros((1, 3, 4, 5, 6), np.float32)
+    ),
+  }
+  for what, call in calls.items():
+    with pytest.raises(ValueError, match=f"not enough memory for {what}; ask for few"):
+      call()
+
+
+def test_videos_of_whole_numbers_are_refused(model, unchecked):
+  with pytest.raises(ValueError, match=r"The video is uint8; .* video / 127.5 - 1"):
+    model.encode(np.zeros((1, 5, 32, 40, 3), np.uint8))
+
+
+def test_a_replayed_draw_of_another_size_is_refused(model):
+  latents = np.zeros((1, 3, 4, 5, 6), np.float32)
+  with pytest.raises(ValueError, match="decode.*does not hold 360 numbers"):
+    model.decode(latents, draws=lambda name, shape: np.zeros(5))
+
+
 def test_a_lone_string_is_no_list_of_prompts(model):
   with pytest.raises(ValueError, match="takes a list of prompts"):
     model.encode_text(PROMPT)

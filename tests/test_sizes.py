@@ -37,10 +37,22 @@ def test_the_note_says_what_is_generated():
   assert "multiples of 32 and frames as 8k + 1" in note
 
 
+@pytest.mark.parametrize("size", [0, -8, 25.5, 25.0, "25"])
+def test_sizes_that_are_no_whole_numbers_are_refused(unchecked, size):
+  with pytest.raises(ValueError, match=f"frames is {size}; .* at least 1 and whole"):
+    Canvas.of(VAEConfig(), size, 512, 768)
+
+
 def test_memory_that_runs_out_names_stage_and_shapes():
-  canvas = Canvas.of(VAEConfig(), 121, 512, 768)
-  message = r"not enough memory for decoding 2 clip\(s\) of 121 frames of 768x512"
-  with pytest.raises(ValueError, match=message), stage("decoding", 2, canvas):
+  canvas = Canvas.of(VAEConfig(), 120, 500, 768)
+  what = f"decoding {canvas.describe(2)}"
+  message = (
+    r"not enough memory for decoding 2 clip\(s\) of 121 frames of 768x512; ask for "
+    r"fewer frames, a smaller size"
+  )
+  with pytest.raises(ValueError, match=message), stage(what):
     raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
-  with pytest.raises(jax.errors.JaxRuntimeError), stage("decoding", 2, canvas):
+  with pytest.raises(ValueError, match="768x512; wait."), stage(what, "wait"):
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+  with pytest.raises(jax.errors.JaxRuntimeError), stage(what):
     raise jax.errors.JaxRuntimeError("INTERNAL: something else")
