@@ -29,9 +29,11 @@ from rich.console import Console
 
 import ltx_jax
 from ltx_jax.data import contact_sheet, moving_shapes, video
+from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.media import fit
-from ltx_jax.sizes import Canvas
+from ltx_jax.sizes import Canvas, stage
 from sample import console as shared
+from train.command_line import cli
 
 _OfRecipe = tyro.conf.arg(help_behavior_hint="(default: as the model's recipe says)")
 _IfAny = tyro.conf.arg(help_behavior_hint="")
@@ -134,7 +136,6 @@ def generate(
 ) -> tuple[np.ndarray, list[str]]:
   """Returns uint8 videos and a label for each: prompts times seeds, in one batch."""
   sampling = model.recipe.sampling.override(options.steps, options.guidance)
-  negative_prompt = options.negative or model.recipe.negative_prompt
   several = len(options.seed) > 1
   prompts = [p for p in options.prompts for _ in options.seed]
   seeds = tuple(options.seed * len(options.prompts)) if several else options.seed[0]
@@ -143,12 +144,16 @@ def generate(
     image = ltx_jax.Condition(options.image, strength=options.strength)
     conditions.append(fit(image, canvas))
 
-  with clock.stage("text"):
-    text = jax.block_until_ready(model.encode_text(prompts))
-    negative = jax.block_until_ready(model.encode_text([negative_prompt]))
+  with clock.stage("text"), stage(f"encoding {len(prompts)} prompt(s)"):
+    text, negative = model.encode_text(prompts), None
+    if needs_unconditional(sampling.guidance):
+      given, default = options.negative, model.recipe.negative_prompt
+      negative = model.encode_text([default if given is None else given])
+    jax.block_until_ready((text, negative))
   model.check_memory(len(prompts), canvas, sampling)
   frames, height, width = canvas.used
-  with clock.stage("denoise"), shared.step_bar(console) as on_step:
+  what = f"denoising {canvas.describe(len(prompts))}"
+  with clock.stage("denoise"), stage(what), shared.step_bar(console) as on_step:
     latents = model.denoise(
       text,
       width=width,
@@ -191,9 +196,7 @@ def write(
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Reads the command line, generates, writes, and says what was done."""
-  options = tyro.cli(
-    Options, args=argv, prog="python -m sample.generate", description=__doc__
-  )
+  options = cli(Options, argv, program="python -m sample.generate", about=__doc__)
   console = Console(soft_wrap=True)
   shared.show_notes(console)
   shared.use_compile_cache()

@@ -37,7 +37,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -46,6 +45,7 @@ from ltx_jax.analysis import memory
 from sample import console as shared
 from sample.benchmark import tasks
 from sample.benchmark.tasks import Task
+from train.command_line import cli
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TASKS = ("velocity", "decode", "encode", "generate")
@@ -276,7 +276,7 @@ def sides_of(options: Options) -> list[Side]:
 
 def main() -> None:
   """Reads the command line, measures task by task, and prints."""
-  options = tyro.cli(Options, description=__doc__)
+  options = cli(Options, program="python -m sample.benchmark", about=__doc__)
   console = Console(stderr=options.json)
   names = chosen(options.tasks)
   for name, value in (("repeats", options.repeats), ("threads", options.threads)):

@@ -139,12 +139,17 @@ def test_without_the_original_it_says_so(monkeypatch, capsys):
 
 
 def test_bad_options_are_one_sentence(monkeypatch, capsys):
-  assert run_main(monkeypatch, "--tasks", "velocty") == 2
-  assert "did you mean velocity?" in capsys.readouterr().err
-  assert run_main(monkeypatch, "--repeats", "0") == 2
-  assert "--repeats is 0" in capsys.readouterr().err
-  assert run_main(monkeypatch, "--against-python", "/no/python") == 2
-  assert "/no/python" in capsys.readouterr().err
+  for option, value, message in (
+    ("--tasks", "velocty", "did you mean velocity?"),
+    ("--repeats", "0", "--repeats is 0"),
+    ("--repeats", "some", "--repeats"),
+    ("--against-python", "/no/python", "/no/python"),
+    ("--taks", "velocity", "Unknown option --taks; did you mean --tasks?"),
+  ):
+    assert run_main(monkeypatch, option, value) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
 
 
 def test_too_little_memory_is_said_before(monkeypatch):

@@ -1,18 +1,20 @@
 """The program that turns sentences into videos, from the command line to the files."""
 
 import dataclasses
+import types
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
+import ltx_jax
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.checkpoints.t5 import save_t5
 from ltx_jax.config import TextEncoderConfig
 from ltx_jax.data import video
 from ltx_jax.models import text_encoder
-from ltx_jax.presets import ASSETS
+from ltx_jax.presets import ASSETS, PRESETS, Recipe
 from sample import console, generate
 from tests import pipeline_case as case
 
@@ -93,7 +95,8 @@ def test_one_frame_is_a_picture_without_a_contact_sheet(program, tmp_path):
   code, _, _ = program(PROMPT, *one)
   assert code == 0
   assert [path.name for path in tmp_path.iterdir()] == ["still.png"]
-  assert Image.open("still.png").size == (40, 32)
+  with Image.open("still.png") as still:
+    assert still.size == (40, 32)
 
 
 def test_an_image_is_given_with_a_strength(program):
@@ -103,6 +106,61 @@ def test_an_image_is_given_with_a_strength(program):
     code, _, err = program(PROMPT, *SIZE, *options, "--output", f"{strength}.png")
     assert (code, err) == (0, "")
   assert not np.array_equal(video.read("1.png")[0], video.read("0.5.png")[0])
+
+
+@pytest.mark.parametrize(
+  ("arguments", "encoded"),
+  [
+    (("--guidance", "3"), [[PROMPT], ["by the recipe"]]),
+    (("--guidance", "3", "--negative", OTHER), [[PROMPT], [OTHER]]),
+    (("--guidance", "3", "--negative", ""), [[PROMPT], [""]]),
+    (("--guidance", "1", "--negative", OTHER), [[PROMPT]]),
+  ],
+)
+def test_what_not_to_show_is_encoded_where_guidance_needs_it(
+  program, monkeypatch, arguments, encoded
+):
+  asked, encode = [], ltx_jax.LTXVideo.encode_text
+
+  def recorded(model, prompts):
+    asked.append(prompts)
+    return encode(model, prompts)
+
+  monkeypatch.setattr(ltx_jax.LTXVideo, "encode_text", recorded)
+  recipe = Recipe(negative_prompt="by the recipe")
+  preset = dataclasses.replace(PRESETS["moving-shapes"], recipe=recipe)
+  monkeypatch.setitem(PRESETS, "moving-shapes", preset)
+  code, _, err = program(PROMPT, *SIZE, *arguments, "--output", "a.png")
+  assert (code, err) == (0, "")
+  assert asked == encoded
+
+
+@pytest.mark.parametrize(
+  ("waits", "what"),
+  [
+    (0, "encoding 1 prompt(s)"),
+    (1, "denoising 1 clip(s) of 5 frames of 40x32"),
+  ],
+)
+def test_memory_that_runs_out_while_waiting_is_one_sentence(
+  program, monkeypatch, waits, what
+):
+  """What is dispatched fails where it is waited for."""
+  before, wait = [], jax.block_until_ready
+
+  def exhausted(arrays):
+    before.append(arrays)
+    if len(before) > waits:
+      raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+    return wait(arrays)
+
+  # Of the program alone: the library waits while it loads, the bar between steps.
+  stand_in = types.SimpleNamespace(block_until_ready=exhausted)
+  monkeypatch.setattr(generate, "jax", stand_in)
+  code, _, err = program(PROMPT, *SIZE, "--output", "a.png")
+  assert code == 2
+  assert f"not enough memory for {what}; ask for fewer frames" in err
+  assert len(err.strip().splitlines()) == 1
 
 
 def test_rounded_sizes_are_said_and_strict_refuses_them(program, tmp_path):
@@ -133,16 +191,19 @@ def test_words_the_small_model_never_saw_are_answered(program):
     ((PROMPT, "--model", "moving-shape"), "did you mean 'moving-shapes'"),
     ((PROMPT, "--steps", "0"), "steps is 0; it must be at least 1"),
     ((PROMPT, "--strength", "2", "--image", "no.png"), "condition is 2.0"),
-    ((PROMPT, "--guidanse", "3"), "--guidance"),
+    ((PROMPT, "--guidanse", "3"), "option --guidanse; did you mean --guidance?"),
+    ((PROMPT, "--guidance", "much"), "--guidance"),
+    ((PROMPT, "--dtype", "int8"), "--dtype"),
+    ((PROMPT, "--fps"), "--fps"),
   ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(
   program, tmp_path, arguments, message
 ):
-  code, _, err = program(*arguments, *SIZE)
+  code, _, err = program(*SIZE, *arguments)
   assert code == 2
   assert message in err
-  assert "Traceback" not in err
+  assert len(err.strip().splitlines()) == 1
   assert list(tmp_path.iterdir()) == []
 
 
