@@ -36,8 +36,9 @@ def test_pictures_are_turned_the_way_they_are_meant_to_be_seen(picture, tmp_path
   exif[274] = 6  # Orientation: to be turned clockwise by a quarter.
   Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
   expected = load_frames(np.rot90(picture, -1), height=32, width=24)
-  for form in (tmp_path / "a.png", Image.open(tmp_path / "a.png")):
-    np.testing.assert_array_equal(load_frames(form, height=32, width=24), expected)
+  with Image.open(tmp_path / "a.png") as opened:
+    for form in (tmp_path / "a.png", opened):
+      np.testing.assert_array_equal(load_frames(form, height=32, width=24), expected)
 
 
 def test_floats_are_scaled_and_cropped_as_bytes_are(picture):
