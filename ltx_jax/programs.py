@@ -32,6 +32,10 @@ from ltx_jax.typing import (
 )
 
 
+def _compiled(program: Callable, policy: Policy) -> Callable:
+  return jax.jit(program, compiler_options=dict(policy.compiler_options))
+
+
 @functools.cache
 def encode_text(config: TextEncoderConfig, policy: Policy) -> Callable:
   """Returns (params, tokens [b m], mask [b m]) -> text [b m e]."""
@@ -39,7 +43,7 @@ def encode_text(config: TextEncoderConfig, policy: Policy) -> Callable:
   def program(params: Params, tokens: jax.Array, mask: TextMask) -> Text:
     return text_encoder.encode(params, config, policy, tokens, mask)
 
-  return jax.jit(program)
+  return _compiled(program, policy)
 
 
 @functools.cache
@@ -49,7 +53,7 @@ def text_state(config: TransformerConfig, policy: Policy) -> Callable:
   def program(params: Params, text: Text, mask: TextMask) -> transformer.TextState:
     return transformer.text_state(params, config, policy, text, mask)
 
-  return jax.jit(program)
+  return _compiled(program, policy)
 
 
 @functools.cache
@@ -60,21 +64,27 @@ def positions(config: TransformerConfig, policy: Policy) -> Callable:
     tables = rope_tables(coords, config)
     return RopeTables(*(table.astype(policy.dtype) for table in tables))
 
-  return jax.jit(program)
+  return _compiled(program, policy)
 
 
 @functools.cache
 def step(config: TransformerConfig, policy: Policy) -> sampler.Step:
   """Returns one denoising step (`diffusion.sampler.denoising_step`)."""
   velocity_fn = transformer.velocity_fn(config, policy)
-  return sampler.make_step(velocity_fn, donate=policy.donate)
+  return sampler.make_step(
+    velocity_fn,
+    donate=policy.donate,
+    compiler_options=dict(policy.compiler_options),
+  )
 
 
 @functools.cache
 def velocity(config: TransformerConfig, policy: Policy) -> Callable:
   """Returns (params, tokens, coords, text, mask, sigma) -> velocity."""
   module = transformer.Transformer(config, policy)
-  return jax.jit(lambda params, *inputs: module.apply({"params": params}, *inputs))
+  return _compiled(
+    lambda params, *inputs: module.apply({"params": params}, *inputs), policy
+  )
 
 
 @functools.cache
@@ -92,7 +102,7 @@ def encode(config: VAEConfig, policy: Policy) -> Callable:
     latents = mean if noise is None else mean + jnp.exp(0.5 * logvar) * noise
     return vae.normalize(params, latents)
 
-  return jax.jit(program)
+  return _compiled(program, policy)
 
 
 @functools.cache
@@ -117,7 +127,7 @@ def decode(config: VAEConfig, policy: Policy) -> Callable:
     video = vae.decode(params, config, policy, latents, sigmas, key)
     return jnp.clip(video, -1, 1)
 
-  return jax.jit(program)
+  return _compiled(program, policy)
 
 
 @jax.jit

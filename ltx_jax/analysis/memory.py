@@ -67,26 +67,25 @@ def decode_bytes(
 ) -> int:
   """Estimates decoding latents of (frames, height, width)."""
   layers = walk_decoder(config, *size)
-  numbers = clips * max(_numbers(layer, policy) for layer in layers)
-  if policy.unroll:  # A CPU cuts stacked kernels apart, and may hold all the pieces.
-    numbers += sum(27 * x.channels * x.features for x in layers if x.kernel == 3)
+  numbers = max(_numbers(layer, policy, clips) for layer in layers)
   pixels = clips * math.prod(layers[-1].after) * layers[-1].features
   return numbers * _BYTES[policy.dtype] + 4 * pixels
 
 
-def _numbers(layer: Layer, policy: Policy) -> int:
-  """What a layer keeps of one clip: input, output, shortcut and what is unfolded."""
+def _numbers(layer: Layer, policy: Policy, clips: int) -> int:
+  """What a layer keeps: input, output, shortcut and what is unfolded."""
   before, after = math.prod(layer.before), math.prod(layer.after)
   c, out = layer.channels, layer.features
-  unfolded = 0
+  unfolded = piece = 0
   if layer.kernel == 3 and policy.convolution == "measured":
+    piece = 27 * c * out  # The kernel, cut by its time steps.
     # Three parts, one a time step of the kernel; patches or projections besides.
     unfolded = 3 * out * after
     if out >= 2 * c:
       unfolded += 9 * c * before
     elif 2 * out <= c:
       unfolded += 9 * out * after
-  return before * c + 2 * after * out + unfolded
+  return clips * (before * c + 2 * after * out + unfolded) + piece
 
 
 def plan(

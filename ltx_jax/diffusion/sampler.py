@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -213,15 +213,23 @@ Step = Callable[..., Tokens]
 """`denoising_step` for one network, compiled; see `make_step`."""
 
 
-def make_step(velocity_fn: VelocityFn, *, donate: bool = True) -> Step:
+def make_step(
+  velocity_fn: VelocityFn,
+  *,
+  donate: bool = True,
+  compiler_options: Mapping[str, str] | None = None,
+) -> Step:
   """Returns `denoising_step` of one network as a compiled program a shape and variant.
 
   Args:
     velocity_fn: The network; a pure function.
     donate: Whether a step takes over the buffer of the tokens it is given.
+    compiler_options: What XLA is told beside.
   """
   step = functools.partial(denoising_step, velocity_fn)
-  return jax.jit(step, donate_argnums=(1,) if donate else ())
+  donated = (1,) if donate else ()
+  options = dict(compiler_options or {})
+  return jax.jit(step, donate_argnums=donated, compiler_options=options)
 
 
 def sample(

@@ -30,8 +30,8 @@ def shapes(*shape):
   return jax.ShapeDtypeStruct(shape, np.float32)
 
 
-def compiled(function, *arguments):
-  analysis = jax.jit(function).lower(*arguments).compile().memory_analysis()
+def compiled(program, *arguments):
+  analysis = program.lower(*arguments).compile().memory_analysis()
   return analysis.temp_size_in_bytes + analysis.output_size_in_bytes
 
 
@@ -60,7 +60,8 @@ def test_denoising_is_near_what_the_compiler_plans():
   tables = jax.eval_shape(programs.positions(config, CPU), shapes(1, n, 3))
   arrays = jax.tree.leaves((state, tables))
   held = sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)
-  step = transformer.velocity_fn(config, CPU)
+  options = dict(CPU.compiler_options)
+  step = jax.jit(transformer.velocity_fn(config, CPU), compiler_options=options)
   tokens = shapes(rows, n, config.in_channels)
   needed = compiled(step, params, state, tokens, tables, shapes(rows))
   found = memory.denoise_bytes(config, CPU, rows, n)
