@@ -1,6 +1,7 @@
 """The small model "moving-shapes": the released architecture at a small width.
 
     python -m train.tokenizer
+    python -m train.vae moving_shapes_images
     python -m train.vae moving_shapes
     python -m train.transformer moving_shapes
 
@@ -76,26 +77,39 @@ TEXT = TextEncoderConfig(
 IMAGE = Bucket(1, 64, 64)
 LARGE_IMAGE = Bucket(1, 128, 128)
 SHORT = Bucket(9, 64, 64)
+MIDDLE = Bucket(9, 128, 128)
 LONG = Bucket(25, 128, 128)
 
 
 def vae() -> VAERun:
-  """Single images first, then short clips, then the full size: cheap stages first."""
+  """From what images and short clips taught it: clips of both lengths, then whole ones.
+
+  The KL term is weaker than at first, when it keeps the latents from growing.
+  """
+  few_images = dataclasses.replace(LARGE_IMAGE, weight=0.1)
   return VAERun(
     vae=VAE,
     stages=(
-      Stage(400, (IMAGE, LARGE_IMAGE), tokens=512),
-      Stage(300, (SHORT,), tokens=192),
-      Stage(450, (LONG, dataclasses.replace(LARGE_IMAGE, weight=0.15)), tokens=256),
+      Stage(
+        400,
+        (
+          dataclasses.replace(MIDDLE, weight=0.6),
+          dataclasses.replace(LONG, weight=0.4),
+          few_images,
+        ),
+        tokens=320,
+      ),
+      Stage(350, (LONG, few_images), tokens=256),
     ),
-    loss=VAELossConfig(wavelet=0.02, wavelet_ramp=(600, 800), kl=5e-4),
+    loss=VAELossConfig(wavelet=0.02, kl=1e-4),
     optimizer=OptimizerConfig(
       name="muon",
-      learning_rate=1.5e-3,
-      muon_learning_rate=2e-2,
+      learning_rate=1.2e-3,
+      muon_learning_rate=1.5e-2,
       warmup_steps=20,
       weight_decay=1e-3,
     ),
+    init_from="runs/vae_images/vae.safetensors",
     output=OutputConfig(folder="runs/vae"),
   )
 
