@@ -136,6 +136,7 @@ def generate(
 ) -> tuple[np.ndarray, list[str]]:
   """Returns uint8 videos and a label for each: prompts times seeds, in one batch."""
   sampling = model.recipe.sampling.override(options.steps, options.guidance)
+  model.check_memory(len(options.prompts) * len(options.seed), canvas, sampling)
   several = len(options.seed) > 1
   prompts = [p for p in options.prompts for _ in options.seed]
   seeds = tuple(options.seed * len(options.prompts)) if several else options.seed[0]
@@ -150,7 +151,6 @@ def generate(
       given, default = options.negative, model.recipe.negative_prompt
       negative = model.encode_text([default if given is None else given])
     jax.block_until_ready((text, negative))
-  model.check_memory(len(prompts), canvas, sampling)
   frames, height, width = canvas.used
   what = f"denoising {canvas.describe(len(prompts))}"
   with clock.stage("denoise"), stage(what), shared.step_bar(console) as on_step:
