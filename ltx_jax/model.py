@@ -34,7 +34,7 @@ from ltx_jax.diffusion.schedules import Levels
 from ltx_jax.media import fit, load_frames, whole_positions
 from ltx_jax.platforms import Policy
 from ltx_jax.presets import Recipe, recipe_for
-from ltx_jax.sizes import Canvas, stage
+from ltx_jax.sizes import Canvas
 from ltx_jax.text import Tokenizer, tokenize, truncation_note
 from ltx_jax.typing import (
   Coords,
@@ -97,7 +97,7 @@ class LTXVideo:
       raise ValueError(
         f"The video is {video.dtype}; give floats in [-1, 1]: video / 127.5 - 1."
       )
-    with stage(f"encoding a video of shape {video.shape}"):
+    with memory.memory_in_words(f"encoding a video of shape {video.shape}"):
       noise = None
       if key is not None:
         grid = vae.latent_shape(*video.shape[1:4])
@@ -128,7 +128,7 @@ class LTXVideo:
     Raises:
       ValueError: where the model has no VAE.
     """
-    with stage(f"decoding latents of shape {latents.shape}"):
+    with memory.memory_in_words(f"decoding latents of shape {latents.shape}"):
       noise = inject = None
       if key is not None:
         noise_key, inject = jax.random.split(key)
@@ -153,7 +153,9 @@ class LTXVideo:
     program = programs.encode_text(config, self.policy)
     if len(self._texts) + len(prompts) > _MOST_CACHED_PROMPTS:
       self._texts.clear()
-    with stage(f"encoding {len(prompts)} prompt(s) of {length} tokens"):
+    with memory.memory_in_words(
+      f"encoding {len(prompts)} prompt(s) of {length} tokens"
+    ):
       for prompt in prompts:
         if prompt not in self._texts:
           tokens, mask = tokenize(self.tokenizer, [prompt], length)
@@ -226,7 +228,7 @@ class LTXVideo:
     levels = self._levels(sampling, tokens)
     if needs_unconditional(sampling.guidance):
       text = stack_texts(negative or self._unconditional(), text)
-    with stage(f"denoising {canvas.describe(clips)}"):
+    with memory.memory_in_words(f"denoising {canvas.describe(clips)}"):
       params = self.params["transformer"]
       state = programs.text_state(config, self.policy)(params, *text)
       keys = clip_keys(seed, clips)
@@ -328,7 +330,7 @@ class LTXVideo:
     self, latents: Latents, sampling: Sampling, *, canvas: Canvas, seed: Seed = 0
   ) -> UInt8[np.ndarray, "b F H W 3"]:
     """Decodes latents as `generate` does: noise by name, cropped, uint8 on the host."""
-    with stage(f"decoding {canvas.describe(len(latents))}"):
+    with memory.memory_in_words(f"decoding {canvas.describe(len(latents))}"):
       keys = clip_keys(seed, len(latents))
       noise = draw(keys, "decode", latents.shape)
       inject = jax.random.fold_in(keys[0], zlib.crc32(b"inject"))

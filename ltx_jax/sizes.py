@@ -7,19 +7,14 @@ cut at the end.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
 from ltx_jax.config import VAEConfig
 from ltx_jax.typing import Whole
-
-_LESS = "ask for fewer frames, a smaller size, or fewer clips or prompts at a time"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,25 +76,3 @@ class Canvas:
   def pad(self, video: Float[np.ndarray, "F H W 3"]) -> Float[np.ndarray, "F _ _ 3"]:
     """Grows frames of the size asked for, by repeating their edges."""
     return np.pad(video, [(0, 0), *self._margins(), (0, 0)], mode="edge")
-
-
-@contextlib.contextmanager
-def stage(what: str, remedy: str = _LESS) -> Iterator[None]:
-  """Says what there was not enough memory for, where it runs out inside.
-
-  Work that is dispatched inside may fail only where its results are waited for: that
-  place wants a stage of its own.
-
-  Args:
-    what: The stage and its shapes, such as "decoding latents of shape (1, 2, 3, 3, 8)".
-    remedy: What to do about it.
-
-  Raises:
-    ValueError: in one sentence, in place of the device's own error.
-  """
-  try:
-    yield
-  except jax.errors.JaxRuntimeError as error:
-    if "RESOURCE_EXHAUSTED" not in str(error):
-      raise
-    raise ValueError(f"There was not enough memory for {what}; {remedy}.") from error

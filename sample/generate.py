@@ -28,10 +28,11 @@ import tyro
 from rich.console import Console
 
 import ltx_jax
+from ltx_jax.analysis.memory import memory_in_words
 from ltx_jax.data import contact_sheet, moving_shapes, video
 from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.media import fit
-from ltx_jax.sizes import Canvas, stage
+from ltx_jax.sizes import Canvas
 from sample import console as shared
 from train.command_line import cli
 
@@ -145,7 +146,7 @@ def generate(
     image = ltx_jax.Condition(options.image, strength=options.strength)
     conditions.append(fit(image, canvas))
 
-  with clock.stage("text"), stage(f"encoding {len(prompts)} prompt(s)"):
+  with clock.stage("text"), memory_in_words(f"encoding {len(prompts)} prompt(s)"):
     text, negative = model.encode_text(prompts), None
     if needs_unconditional(sampling.guidance):
       given, default = options.negative, model.recipe.negative_prompt
@@ -153,7 +154,11 @@ def generate(
     jax.block_until_ready((text, negative))
   frames, height, width = canvas.used
   what = f"denoising {canvas.describe(len(prompts))}"
-  with clock.stage("denoise"), stage(what), shared.step_bar(console) as on_step:
+  with (
+    clock.stage("denoise"),
+    memory_in_words(what),
+    shared.step_bar(console) as on_step,
+  ):
     latents = model.denoise(
       text,
       width=width,

@@ -29,7 +29,6 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, get_args
 
-import jax
 import tyro
 
 import configs
@@ -59,21 +58,6 @@ def errors_in_words() -> Iterator[None]:
       raise
     print(_sentence(error), file=sys.stderr)
     raise SystemExit(getattr(error, "exit_code", BAD_INPUT)) from None
-
-
-@contextlib.contextmanager
-def memory_in_words(what: str, remedy: str) -> Iterator[None]:
-  """Says what there was not enough memory for, where a device runs out of it inside.
-
-  Raises:
-    ValueError: in place of the device's own error.
-  """
-  try:
-    yield
-  except jax.errors.JaxRuntimeError as error:
-    if "RESOURCE_EXHAUSTED" not in str(error):
-      raise
-    raise ValueError(f"There was not enough memory for {what}; {remedy}.") from error
 
 
 def cli(

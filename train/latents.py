@@ -22,13 +22,13 @@ from jaxtyping import Float, UInt8
 from rich.progress import track
 
 from ltx_jax import programs
+from ltx_jax.analysis.memory import memory_in_words
 from ltx_jax.checkpoints.safetensors_io import atomic_file
 from ltx_jax.config import VAEConfig
 from ltx_jax.data import moving_shapes
 from ltx_jax.platforms import Policy
 from ltx_jax.run_config import Bucket
 from ltx_jax.typing import Params
-from train.command_line import memory_in_words
 
 _CLIPS_AT_ONCE = 8
 

@@ -31,13 +31,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltx_jax import optim
+from ltx_jax.analysis.memory import memory_in_words
 from ltx_jax.checkpoints.training import TrainingCheckpoints
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import make_mesh, put_batch
 from ltx_jax.run_config import MeshConfig, OptimizerConfig, OutputConfig
 from ltx_jax.typing import Key, Params
 from train.checks import check_intervals
-from train.command_line import Ended, memory_in_words
+from train.command_line import Ended
 from train.reporting import Report, write_text
 
 # Steps given to the device ahead of time. Enough to keep it busy, few enough that

@@ -1,4 +1,5 @@
-"""Will it fit? What sampling needs beside the weights, by formula, before it runs.
+"""Will it fit? What sampling needs beside the weights, by formula, before it runs;
+and what is said where memory ran out all the same.
 
     denoise   10 activations of the transformer's width a token, the text's keys and
               values of all layers, and twice the logits of a chunk of queries
@@ -15,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -25,6 +27,8 @@ from ltx_jax.models.attention import LOGITS_BYTES
 from ltx_jax.platforms import Policy
 from ltx_jax.sizes import Canvas
 from ltx_jax.text import MAX_TOKENS
+
+_LESS = "ask for fewer frames, a smaller size, or fewer clips or prompts at a time"
 
 _ACTIVATIONS = 10
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -181,3 +185,25 @@ def free_of(stats: dict[str, int]) -> int | None:
   if "bytes_limit" not in stats:
     return None
   return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+
+
+@contextlib.contextmanager
+def memory_in_words(what: str, remedy: str = _LESS) -> Iterator[None]:
+  """Says what there was not enough memory for, where it runs out inside.
+
+  Work that is dispatched inside may fail only where its results are waited for: that
+  place wants this as well.
+
+  Args:
+    what: The stage and its shapes, such as "decoding latents of shape (1, 2, 3, 3, 8)".
+    remedy: What to do about it.
+
+  Raises:
+    ValueError: in one sentence, in place of the device's own error.
+  """
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    raise ValueError(f"There was not enough memory for {what}; {remedy}.") from error

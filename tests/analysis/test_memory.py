@@ -117,3 +117,21 @@ def test_free_memory_is_the_devices_own_where_it_has_some():
   assert memory.free_memory(jax.devices()[0]) > 1e8
   assert memory.free_of({"bytes_limit": 10, "bytes_in_use": 4}) == 6
   assert memory.free_of({}) is None
+
+
+def test_memory_that_runs_out_names_stage_and_shapes():
+  canvas = Canvas.of(VAE_C, 120, 500, 768)
+  what = f"decoding {canvas.describe(2)}"
+  message = (
+    r"not enough memory for decoding 2 clip\(s\) of 121 frames of 768x512; ask for "
+    r"fewer frames, a smaller size"
+  )
+  with pytest.raises(ValueError, match=message), memory.memory_in_words(what):
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+  with (
+    pytest.raises(ValueError, match="768x512; wait."),
+    memory.memory_in_words(what, "wait"),
+  ):
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+  with pytest.raises(jax.errors.JaxRuntimeError), memory.memory_in_words(what):
+    raise jax.errors.JaxRuntimeError("INTERNAL: something else")

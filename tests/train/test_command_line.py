@@ -4,7 +4,6 @@ import dataclasses
 import sys
 from typing import Annotated
 
-import jax
 import pytest
 import tyro
 
@@ -182,19 +181,6 @@ def test_errors_of_the_system_name_the_file(capsys, tmp_path):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"Cannot read or write {tmp_path}/")
     assert line.endswith(f": {error}.")
-
-
-def test_too_little_memory_is_said_in_words():
-  with (
-    pytest.raises(ValueError, match="not enough memory for a batch; take less.$"),
-    command_line.memory_in_words("a batch", "take less"),
-  ):
-    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory.")
-  with (
-    pytest.raises(jax.errors.JaxRuntimeError, match="something else"),
-    command_line.memory_in_words("a batch", "take less"),
-  ):
-    raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
 
 @dataclasses.dataclass(frozen=True)
