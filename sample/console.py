@@ -29,6 +29,8 @@ _COMPILE_EVENTS = "/jax/core/compile/"
 
 def run(program: Callable[[], None]) -> None:
   """Runs a program; bad input becomes one sentence and exit code 2."""
+  # `transformers` advises PyTorch, which nothing here needs.
+  os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
   try:
     with errors_in_words():
       program()
