@@ -12,11 +12,13 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ltx_jax.typing import AnyArray
+
 _PEAK = 2.0  # Pixels span [-1, 1].
 
 
 def mse(
-  reconstruction: Float[Array, "b F H W 3"], video: Float[Array, "b F H W 3"]
+  reconstruction: Float[AnyArray, "b F H W 3"], video: Float[AnyArray, "b F H W 3"]
 ) -> Float[Array, "b"]:
   """Returns the mean squared error of each clip; pixels in [-1, 1]."""
   return jnp.mean(jnp.square(reconstruction - video), axis=(1, 2, 3, 4))

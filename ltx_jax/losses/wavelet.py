@@ -14,6 +14,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ltx_jax.typing import AnyArray
+
 
 def _split(x: Array, axis: int) -> Array:
   """Low and high band along an axis of even length, stacked on a new first axis."""
@@ -47,7 +49,7 @@ def haar_bands(video: Float[Array, "b F H W c"]) -> Float[Array, "8 b f h w c"]:
 
 
 def wavelet_l1(
-  reconstruction: Float[Array, "b F H W 3"], video: Float[Array, "b F H W 3"]
+  reconstruction: Float[AnyArray, "b F H W 3"], video: Float[AnyArray, "b F H W 3"]
 ) -> Float[Array, "b"]:
   """Mean absolute difference of each clip's bands; the transform is linear."""
   bands = haar_bands(reconstruction - video)

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ltx_jax.platforms import Policy
+from ltx_jax.typing import AnyArray
 
 Strides = tuple[int, int, int]
 
@@ -122,8 +123,8 @@ _FORMS = {"direct": _direct, "measured": _measured}
 
 def causal_conv(
   x: Float[Array, "b f h w c"],
-  kernel: Float[Array, "t y x c o"],
-  bias: Float[Array, "o"],
+  kernel: Float[AnyArray, "t y x c o"],
+  bias: Float[AnyArray, "o"],
   *,
   strides: Strides,
   causal: bool,

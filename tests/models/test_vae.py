@@ -212,6 +212,7 @@ def test_noise_is_drawn_from_the_key_alone(params):
 
 def test_without_a_key_nothing_is_drawn(params):
   _, latents = inputs(SHORT_C)
+  params = jax.tree.map(jnp.asarray, params)
 
   def program(key):
     run = functools.partial(decode, params, SHORT_C, DIRECT, latents, SIGMA)
@@ -407,6 +408,6 @@ def test_the_decoder_module_takes_a_policy_of_no_machine():
   # Shapes follow from a config alone, for a machine that is not there.
   latents = jnp.zeros((1, 3, 2, 3, 8), jnp.bfloat16)
   module = Decoder(SHORT_C, dataclasses.replace(BF16, name="tpu"))
-  variables = {"params": random_params(SHORT_C)["decoder"]}
+  variables = {"params": jax.tree.map(jnp.asarray, random_params(SHORT_C)["decoder"])}
   out = jax.eval_shape(lambda: module.apply(variables, latents, jnp.zeros(1)))
   assert out.shape == (1, 9, 16, 24, 3) and out.dtype == jnp.bfloat16

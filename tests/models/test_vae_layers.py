@@ -61,7 +61,8 @@ def test_pixel_norm_leaves_channels_of_mean_square_one():
   x = 100 * array(2, 3, 2, 2, 8)
   out = pixel_norm(x)
   np.testing.assert_allclose(jnp.mean(out**2, axis=-1), 1, rtol=1e-5)
-  np.testing.assert_allclose(out / x, jnp.broadcast_to((out / x)[..., :1], x.shape))
+  same = jnp.broadcast_to((out / x)[..., :1], x.shape)
+  np.testing.assert_allclose(out / x, same, rtol=1e-5)
   assert not pixel_norm(jnp.zeros((1, 1, 1, 1, 4))).any()
 
 
@@ -169,7 +170,8 @@ def test_modulation_is_shift_and_scale_of_each_norm():
   table = jnp.zeros((4, 8)).at[3].set(-1.0).at[2].set(array(8, seed=2))
   constant = params | {"scale_shift_table": table}
   centre = block.apply({"params": constant}, x, jnp.zeros((2, 32))) - x
-  np.testing.assert_allclose(centre, centre[:1, :1], atol=1e-5)
+  same = jnp.broadcast_to(centre[:1, :1], centre.shape)
+  np.testing.assert_allclose(centre, same, atol=1e-5)
   assert np.abs(centre).max() > 1e-2
 
 

@@ -19,6 +19,9 @@ from ltx_jax.data import moving_shapes  # noqa: E402
 from ltx_jax.presets import PRESETS  # noqa: E402
 from tests.models.transformer_case import relative_error  # noqa: E402
 
+# The original calls functions that PyTorch is to change.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 FILE = PRESETS["moving-shapes"].folder / "model.safetensors"
 CAPTION = "a large red circle moving right on a navy background"
 
