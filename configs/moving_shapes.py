@@ -2,6 +2,7 @@
 
     python -m train.tokenizer
     python -m train.vae moving_shapes_images
+    python -m train.vae moving_shapes_clips
     python -m train.vae moving_shapes
     python -m train.transformer moving_shapes
 
@@ -82,16 +83,13 @@ LONG = Bucket(25, 128, 128)
 
 
 def vae() -> VAERun:
-  """From what images and short clips taught it: clips of both lengths, then whole ones.
-
-  The KL term is weaker than at first, when it keeps the latents from growing.
-  """
+  """The last and longest of three runs: the same clips at a learning rate that falls."""
   few_images = dataclasses.replace(LARGE_IMAGE, weight=0.1)
   return VAERun(
     vae=VAE,
     stages=(
       Stage(
-        400,
+        700,
         (
           dataclasses.replace(MIDDLE, weight=0.6),
           dataclasses.replace(LONG, weight=0.4),
@@ -99,7 +97,7 @@ def vae() -> VAERun:
         ),
         tokens=320,
       ),
-      Stage(350, (LONG, few_images), tokens=256),
+      Stage(700, (LONG, few_images), tokens=256),
     ),
     loss=VAELossConfig(wavelet=0.02, kl=1e-4),
     optimizer=OptimizerConfig(
@@ -109,7 +107,7 @@ def vae() -> VAERun:
       warmup_steps=20,
       weight_decay=1e-3,
     ),
-    init_from="runs/vae_images/vae.safetensors",
+    init_from="runs/vae_clips/vae.safetensors",
     output=OutputConfig(folder="runs/vae"),
   )
 
