@@ -27,10 +27,11 @@ MAX_TOKENS = TextEncoderConfig.max_text_tokens
 
 @runtime_checkable
 class Tokenizer(Protocol):
-  """What this module needs of a tokenizer from `transformers`."""
+  """What this module needs of a tokenizer from `transformers`.
 
-  pad_token_id: int
-  eos_token_id: int
+  Also `pad_token_id` and `eos_token_id`, which it makes when they are asked for: no
+  check by `isinstance` can see them.
+  """
 
   def __call__(
     self, text: list[str], *, truncation: bool, verbose: bool

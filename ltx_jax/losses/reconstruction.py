@@ -30,7 +30,7 @@ def psnr(squared_error: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def kl_divergence(
-  mean: Float[Array, "b f h w c"], logvar: Float[Array, "b f h w c"]
+  mean: Float[AnyArray, "b f h w c"], logvar: Float[AnyArray, "b f h w c"]
 ) -> Float[Array, "b"]:
   """KL of each clip's posterior from the standard normal, per latent element."""
   kl = 0.5 * (jnp.square(mean) + jnp.exp(logvar) - 1.0 - logvar)
