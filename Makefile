@@ -20,7 +20,7 @@ demo: $(VENV)/installed
 	  --output demo/moving-shapes.mp4
 
 test: $(VENV)/installed
-	$(VENV)/bin/python -m pytest -q
+	$(VENV)/bin/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
 
 verify: $(VENV)/installed
 	$(VENV)/bin/python -m tests.verify

@@ -1,6 +1,7 @@
-"""Settings of all tests: eight host devices, so that sharded code runs anywhere.
+"""Settings of all tests, set before JAX starts its backend: before modules are read.
 
-They must be set before JAX starts its backend, hence before any test module is read.
+Eight host devices, so that sharded code runs anywhere. Machine code is not optimised:
+at these sizes compiling is most of the time, and it takes a third of it so.
 """
 
 import contextlib
@@ -8,9 +9,14 @@ import os
 
 import pytest
 
-flags = os.environ.get("XLA_FLAGS", "")
-if "xla_force_host_platform_device_count" not in flags:
-  os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=8".strip()
+flags = os.environ.get("XLA_FLAGS", "").split()
+for name, value in (
+  ("--xla_force_host_platform_device_count", 8),
+  ("--xla_backend_optimization_level", 0),
+):
+  if not any(flag.startswith(name) for flag in flags):
+    flags.append(f"{name}={value}")
+os.environ["XLA_FLAGS"] = " ".join(flags)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
