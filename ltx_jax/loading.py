@@ -13,7 +13,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from ltx_jax import sources
-from ltx_jax.checkpoints import diffusers, lightricks, t5
+from ltx_jax.checkpoints import arrays, diffusers, lightricks, lora, t5
+from ltx_jax.checkpoints.lora import Loras
 from ltx_jax.model import LTXVideo
 from ltx_jax.parallel import sharding
 from ltx_jax.platforms import Policy, policy_for
@@ -34,6 +35,7 @@ def load(
   dtype: str | None = None,
   text_encoder: sources.TextEncoderSource = None,
   mesh: Mesh | None = None,
+  loras: Loras = (),
 ) -> LTXVideo:
   """Loads a model.
 
@@ -45,6 +47,8 @@ def load(
     text_encoder: The folder of a T5 v1.1 encoder and its tokenizer; None looks beside
       the checkpoint, False takes none.
     mesh: Devices (`parallel.mesh`) over which every tensor is split as it is read.
+    loras: LoRA files, each with its strength: [("style.safetensors", 0.8)]. They are
+      merged into the transformer's kernels, which `save` then writes.
 
   Raises:
     ValueError: in one sentence that says what was found and what to do.
@@ -55,7 +59,10 @@ def load(
   if files.text_encoder is not None:
     _check_same_text(files)
   layout = _layout(files)
-  config, params = layout.load_checkpoint(files.checkpoint, policy.dtype, place)
+  put = place
+  if loras:
+    put = lora.merging(_read_loras(files, loras), place or arrays.to_default_device)
+  config, params = layout.load_checkpoint(files.checkpoint, policy.dtype, put)
   if files.text_encoder is None:
     return LTXVideo(config, params, policy)
   put = None if place is None else lambda path, x: place(f"text_encoder/{path}", x)
@@ -89,6 +96,16 @@ def save(
       "'diffusers', a folder."
     )
   _LAYOUTS[layout].save_checkpoint(path, model.config, model.params)
+
+
+def _read_loras(files: sources.Files, loras: Loras) -> lora.Updates:
+  transformer = _layout(files).read_config(files.checkpoint).transformer
+  if transformer is None:
+    raise ValueError(
+      f"{files.checkpoint} has no transformer, which a LoRA is for; load a checkpoint "
+      "that has one."
+    )
+  return lora.read_loras(loras, transformer)
 
 
 def _layout(files: sources.Files) -> ModuleType:

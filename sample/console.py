@@ -47,6 +47,15 @@ def use_compile_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+def path_and_strength(text: str) -> tuple[str, float]:
+  """Splits `PATH:STRENGTH`; what has no number after its last colon is all path."""
+  path, colon, strength = text.rpartition(":")
+  try:
+    return (path, float(strength)) if colon and path else (text, 1.0)
+  except ValueError:
+    return text, 1.0
+
+
 class NotesHandler(logging.Handler):
   """Prints what the library has to say, such as a size that it rounds."""
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 
 import jax
 import numpy as np
@@ -24,6 +25,7 @@ from ltx_jax.config import ModelConfig  # noqa: E402
 from ltx_jax.models.vae import decode, encode_moments  # noqa: E402
 from ltx_jax.platforms import CPU  # noqa: E402
 from tests.checkpoints import folders  # noqa: E402
+from tests.checkpoints.test_lora import as_file, pairs  # noqa: E402
 from tests.models.transformer_case import relative_error  # noqa: E402
 
 POLICY = dataclasses.replace(CPU, unroll=False)
@@ -201,3 +203,43 @@ def test_the_schedules_of_a_folder_are_those_of_diffusers(tmp_path):
   read = functools.partial(ltx_jax.Sampling(steps=steps).levels, tokens=tokens)
   ours = np.asarray(read(config.scheduler))
   np.testing.assert_allclose(ours, scheduler.sigmas[:-1], atol=2e-6)
+
+
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning")
+@pytest.mark.parametrize("layout", ["diffusers", "comfyui", "with_settings"])
+def test_loras_change_the_velocity_as_with_peft(tmp_path, layout):
+  pytest.importorskip("peft")
+  config = ModelConfig(folders.TRANSFORMER, None, recognize.SHIFTED)
+  diffusers.save_checkpoint(tmp_path, config, folders.params(config))
+  model = LTXVideoTransformer3DModel.from_pretrained(tmp_path / "transformer").eval()
+  plain = model.state_dict()
+  names = ["attn1.to_q", "attn2.to_k", "attn2.to_out.0", "ff.net.0.proj", "ff.net.2"]
+  shapes = {
+    (name := f"transformer_blocks.{i}.{layer}"): plain[f"{name}.weight"].shape[::-1]
+    for i in (0, 2)
+    for layer in names
+  }
+  prefix = "diffusion_model." if layout == "comfyui" else "transformer."
+  settings = {}
+  if layout == "with_settings":
+    adapter = {
+      "r": 4,
+      "lora_alpha": 6,
+      "alpha_pattern": {"ff.net.2": 1},
+      "rank_pattern": {},
+      "target_modules": list(shapes),
+    }
+    adapter = {f"transformer.{key}": value for key, value in adapter.items()}
+    settings = {"lora_adapter_metadata": json.dumps(adapter)}
+  loras = []
+  for seed, strength in ((1, 0.7), (2, -0.4)):
+    file = tmp_path / f"{seed}.safetensors"
+    halves = {k: (0.3 * a, 0.3 * b) for k, (a, b) in pairs(shapes, 4, seed).items()}
+    as_file(file, prefix, ("lora_A", "lora_B"), halves, **settings)
+    state, read = LTXPipeline.lora_state_dict(str(file), return_lora_metadata=True)
+    LTXPipeline.load_lora_into_transformer(
+      state, transformer=model, adapter_name=f"lora_{seed}", metadata=read
+    )
+    loras.append((file, strength))
+  model.set_adapters(["lora_1", "lora_2"], [0.7, -0.4])
+  _compare_transformer(model, ltx_jax.load(tmp_path, loras=loras).velocity)
