@@ -15,11 +15,13 @@ import jax
 from rich.console import Console
 from rich.progress import (
   BarColumn,
+  DownloadColumn,
   MofNCompleteColumn,
   Progress,
   TextColumn,
   TimeElapsedColumn,
   TimeRemainingColumn,
+  TransferSpeedColumn,
 )
 
 from train.command_line import errors_in_words
@@ -148,3 +150,19 @@ def step_bar(console: Console) -> Iterator[Callable[[int, int, Any], None]]:
       progress.update(task, total=steps, completed=i)
 
     yield on_step
+
+
+@contextlib.contextmanager
+def byte_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+  """A progress bar in bytes, to be told those done and those of all."""
+  columns = (
+    TextColumn(what),
+    BarColumn(),
+    DownloadColumn(),
+    TransferSpeedColumn(),
+    TimeRemainingColumn(),
+    TextColumn("left"),
+  )
+  with Progress(*columns, console=console, transient=True) as progress:
+    task = progress.add_task(what, total=None)
+    yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -258,12 +258,17 @@ def write(
   contents = _contents(config, parts)
   if folder.exists() and not folder.is_dir():
     raise ValueError(f"{folder} is a file; the diffusers layout needs a folder's name.")
+  names = {part: _names(part, config) for part in parts}
+  tensors = {
+    part: [
+      make(part, entry, names[part][entry.key])
+      for entry in networks.ENTRIES[part](getattr(config, part))
+    ]
+    for part in parts
+  }
   for part in parts:
-    names = _names(part, config)
-    entries = networks.ENTRIES[part](getattr(config, part))
-    tensors = [make(part, entry, names[entry.key]) for entry in entries]
     (folder / part).mkdir(parents=True, exist_ok=True)
-    shards.write_shards(folder / part, WEIGHTS, tensors, max_shard_bytes)
+    shards.write_shards(folder / part, WEIGHTS, tensors[part], max_shard_bytes)
   for name, content in contents.items():
     file = folder / ({"index": _INDEX} | _FILES)[name]
     file.parent.mkdir(exist_ok=True)
