@@ -18,6 +18,7 @@ from ltx_jax.checkpoints.lora import Loras
 from ltx_jax.model import LTXVideo
 from ltx_jax.parallel import sharding
 from ltx_jax.platforms import Policy, policy_for
+from ltx_jax.presets import completed
 from ltx_jax.text import load_tokenizer
 
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -45,7 +46,7 @@ def load(
     dtype: What weights are cast to and networks compute in; None: float32 on a CPU,
       bfloat16 on GPU and TPU.
     text_encoder: The folder of a T5 v1.1 encoder and its tokenizer; None looks beside
-      the checkpoint, False takes none.
+      the checkpoint and takes a released preset's from the hub, False takes none.
     mesh: Devices (`parallel.mesh`) over which every tensor is split as it is read.
     loras: LoRA files, each with its strength: [("style.safetensors", 0.8)]. They are
       merged into the transformer's kernels, which `save` then writes.
@@ -63,6 +64,7 @@ def load(
   if loras:
     put = lora.merging(_read_loras(files, loras), place or arrays.to_default_device)
   config, params = layout.load_checkpoint(files.checkpoint, policy.dtype, put)
+  config = completed(config, files.preset)
   if files.text_encoder is None:
     return LTXVideo(config, params, policy)
   put = None if place is None else lambda path, x: place(f"text_encoder/{path}", x)
