@@ -197,7 +197,7 @@ def test_a_diffusers_folder_loads_with_its_text_encoder(tmp_path):
     ltx_jax.load(folder)
 
 
-def test_other_layouts_and_dtypes_are_refused(folder):
+def test_other_layouts_and_dtypes_are_refused(folder, unchecked):
   model = ltx_jax.load(folder)
   with pytest.raises(ValueError, match="layout is 'pickle'; it may be 'lightricks'"):
     ltx_jax.save(model, folder / "out", layout="pickle")

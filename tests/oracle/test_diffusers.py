@@ -21,7 +21,12 @@ from diffusers import (  # noqa: E402
 
 import ltx_jax  # noqa: E402
 from ltx_jax.checkpoints import diffusers, recognize  # noqa: E402
-from ltx_jax.config import ModelConfig  # noqa: E402
+from ltx_jax.config import (  # noqa: E402
+  ModelConfig,
+  SchedulerConfig,
+  TransformerConfig,
+  VAEConfig,
+)
 from ltx_jax.models.vae import decode, encode_moments  # noqa: E402
 from ltx_jax.platforms import CPU  # noqa: E402
 from tests.checkpoints import folders  # noqa: E402
@@ -243,3 +248,18 @@ def test_loras_change_the_velocity_as_with_peft(tmp_path, layout):
     loras.append((file, strength))
   model.set_adapters(["lora_1", "lora_2"], [0.7, -0.4])
   _compare_transformer(model, ltx_jax.load(tmp_path, loras=loras).velocity)
+
+
+def test_the_released_folder_is_what_the_original_takes_it_for():
+  theirs = pytest.importorskip("ltx_video.utils.diffusers_config_mapping")
+  parts = {"transformer": TransformerConfig, "vae": VAEConfig}
+  parts["scheduler"] = SchedulerConfig
+  found = diffusers._config(
+    {part: getattr(theirs, f"DIFFUSERS_{part.upper()}_CONFIG") for part in parts}
+  )
+  for part, config_class in parts.items():
+    official = dict(getattr(theirs, f"OURS_{part.upper()}_CONFIG"))
+    if part == "scheduler":
+      official.pop("_class_name")
+    expected = config_class.from_metadata(official)
+    assert dataclasses.replace(expected, extra=()) == getattr(found, part)
