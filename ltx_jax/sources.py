@@ -1,9 +1,10 @@
 """From what a user calls a model to the files on this machine.
 
 A source is the name of a preset, a single-file checkpoint, a folder with
-`model.safetensors` in it, or a file on the hub as `organisation/repository/file`. The
-text encoder is never part of a checkpoint; it lies beside it as the folders
-`text_encoder` and `tokenizer`, or wherever one says.
+`model.safetensors` in it, a folder in the layout of diffusers, or a file on the hub as
+`organisation/repository/file`. The text encoder is never part of a checkpoint; it lies
+beside a file, or inside a folder, as the folders `text_encoder` and `tokenizer`, or
+wherever one says.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ import os
 import pathlib
 from typing import Literal, NamedTuple
 
-from ltx_jax.presets import PRESETS, suggestion
+from ltx_jax import hub
+from ltx_jax.checkpoints import diffusers
+from ltx_jax.presets import (
+  PRESETS,
+  TEXT_ENCODER,
+  TEXT_ENCODER_LICENCE,
+  HubFile,
+  named_like,
+  suggestion,
+)
 
 CHECKPOINT = "model.safetensors"
 _TOKENIZER_FILES = ("spiece.model", "tokenizer.json")
@@ -22,11 +32,16 @@ TextEncoderSource = PathLike | Literal[False] | None
 
 
 class Files(NamedTuple):
-  """Where a model is; None where it has no text encoder."""
+  """Where a model is; None where it has no text encoder.
+
+  The checkpoint is the official single file, or a folder in the layout of diffusers.
+  `preset` names the release that it is, as far as its own name tells.
+  """
 
   checkpoint: pathlib.Path
   text_encoder: pathlib.Path | None
   tokenizer: pathlib.Path | None
+  preset: str | None = None
 
 
 def resolve(source: PathLike, text_encoder: TextEncoderSource = None) -> Files:
@@ -34,27 +49,37 @@ def resolve(source: PathLike, text_encoder: TextEncoderSource = None) -> Files:
 
   Args:
     source: A preset's name, a checkpoint, a folder, or a file on the hub.
-    text_encoder: A folder; None looks beside the checkpoint, False takes none.
+    text_encoder: A folder; None looks beside the checkpoint and, for the preset of a
+      release, fetches the one that all releases share; False takes none.
 
   Raises:
     ValueError: in one sentence that says what was found and what to do.
   """
-  checkpoint = _checkpoint(source)
-  if text_encoder is False:
-    return Files(checkpoint, None, None)
-  if text_encoder is None:
-    beside = checkpoint.parent
-    found = (beside / "text_encoder" / "config.json").is_file()
-    return (
-      _with_text_encoder(checkpoint, beside) if found else Files(checkpoint, None, None)
-    )
-  return _with_text_encoder(checkpoint, pathlib.Path(text_encoder))
+  name, checkpoint = os.fspath(source), _checkpoint(source)
+  preset = name if name in PRESETS else named_like(checkpoint.name)
+  beside = checkpoint if checkpoint.is_dir() else checkpoint.parent
+  if text_encoder is None and (beside / "text_encoder" / "config.json").is_file():
+    text_encoder = beside
+  elif text_encoder is None and isinstance(_preset_files(name), HubFile):
+    folders = ("text_encoder", "tokenizer")
+    text_encoder = hub.fetch_folders(TEXT_ENCODER, folders, TEXT_ENCODER_LICENCE)
+  if text_encoder is None or text_encoder is False:
+    return Files(checkpoint, None, None, preset)
+  found = _with_text_encoder(checkpoint, pathlib.Path(text_encoder))
+  return found._replace(preset=preset)
+
+
+def _preset_files(name: str) -> pathlib.Path | HubFile | None:
+  return PRESETS[name].files if name in PRESETS else None
 
 
 def _checkpoint(source: PathLike) -> pathlib.Path:
   name, path = os.fspath(source), pathlib.Path(source)
-  if name in PRESETS:
-    checkpoint = PRESETS[name].folder / CHECKPOINT
+  files = _preset_files(name)
+  if isinstance(files, HubFile):
+    return hub.fetch(*files)
+  if files is not None:
+    checkpoint = files / CHECKPOINT
     if not checkpoint.is_file():
       raise ValueError(
         f"The preset {name!r} should be at {checkpoint}, and is not there; install "
@@ -65,13 +90,18 @@ def _checkpoint(source: PathLike) -> pathlib.Path:
     return path
   if (path / CHECKPOINT).is_file():
     return path / CHECKPOINT
+  if diffusers.is_folder(path):
+    return path
   if path.is_dir():
     raise _folder_refused(path)
   if path.suffix == ".safetensors" and name.count("/") == 2 and path.parts[0] != "/":
-    return _from_hub(name)
+    repository, _, file = name.rpartition("/")
+    released = _preset_files(named_like(file) or "")
+    same = isinstance(released, HubFile) and released.repository == repository
+    return hub.fetch(repository, file, released.licence if same else None)
   if path.suffix or path.is_absolute() or name.startswith("."):
     raise ValueError(
-      f"There is no file {name}; give a preset ({', '.join(PRESETS)}), a checkpoint "
+      f"There is no file {name}; give a preset (such as moving-shapes), a checkpoint "
       "(*.safetensors), or a file on the hub as organisation/repository/file."
     )
   if name.count("/") == 1:
@@ -84,30 +114,14 @@ def _checkpoint(source: PathLike) -> pathlib.Path:
 
 
 def _folder_refused(path: pathlib.Path) -> ValueError:
-  if (path / "model_index.json").is_file() or (path / "transformer").is_dir():
+  if (path / "model_index.json").is_file():
     return ValueError(
-      f"{path} is a diffusers folder, which this version cannot read yet; give the "
-      "single-file checkpoint (*.safetensors) of the same release."
+      f"{path} has a model_index.json and neither transformer/config.json nor "
+      "vae/config.json; finish its download."
     )
   single = sorted(path.glob("*.safetensors"))
   hint = f"; give one of its files, such as {single[0]}" if single else ""
   return ValueError(f"{path} is a folder without {CHECKPOINT}{hint}.")
-
-
-def _from_hub(name: str) -> pathlib.Path:
-  """Downloads a file, or finds it in the hub's cache."""
-  organisation, repository, file = name.split("/")
-  repo = f"{organisation}/{repository}"
-  from huggingface_hub import hf_hub_download
-
-  try:
-    return pathlib.Path(hf_hub_download(repo, file))
-  except Exception as error:  # Network, permission or name: the remedy is the same.
-    raise ValueError(
-      f"{file} could not be fetched from the hub ({type(error).__name__}); download "
-      f"https://huggingface.co/{repo}/resolve/main/{file} on a machine with a network, "
-      "put it anywhere here, and give its path instead of the hub's name."
-    ) from None
 
 
 def _with_text_encoder(checkpoint: pathlib.Path, folder: pathlib.Path) -> Files:

@@ -303,7 +303,7 @@ def main() -> None:
 def _checkpoint(options: Options, folder: str, console: Console) -> Path:
   if options.model is not None:
     return options.model
-  shipped = presets.PRESETS["moving-shapes"].folder / "model.safetensors"
+  shipped = presets.ASSETS / "moving_shapes" / "model.safetensors"
   if shipped.exists():
     return shipped
   console.print("note: the small model is not there; its weights are random here.")

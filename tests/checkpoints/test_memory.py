@@ -10,6 +10,7 @@ import pytest
 from ltx_jax.checkpoints import keys
 from ltx_jax.config import ModelConfig, SchedulerConfig
 from tests.checkpoints import small
+from tests.checkpoints.test_lora import as_file, pairs
 
 MIB = 2**20
 # A model of 115 MiB in 8 layers; its largest stack, of ff kernels, has 32 MiB.
@@ -29,7 +30,11 @@ CONFIG = ModelConfig(
 PROGRAM = """
 import json, sys, threading
 import jax, jax.numpy as jnp, numpy as np
-from ltx_jax.checkpoints.lightricks import load_checkpoint, save_checkpoint
+from ltx_jax.checkpoints.convert import convert
+from ltx_jax.checkpoints.lora import merging, read_loras
+from ltx_jax.checkpoints.lightricks import (
+  load_checkpoint, read_config, save_checkpoint
+)
 task, warm_up, path, output = sys.argv[1:]
 
 def resident():
@@ -45,16 +50,24 @@ def forget():
   with open("/proc/self/clear_refs", "w") as file:
     file.write("5")
 
-place = (lambda name, array: array) if task == "numpy" else None
+place = None if task == "jax" else lambda name, array: array
 save_checkpoint(output, *load_checkpoint(warm_up))
 if task == "save":
   config, params = load_checkpoint(path)
   forget()
   before = resident()
   save_checkpoint(output, config, params)
+elif task == "convert":
+  convert(warm_up, output + "-1.safetensors", "bfloat16")
+  forget()
+  before = resident()
+  convert(path, output + "-2.safetensors", "bfloat16")
 else:
   forget()
   before = resident()
+  if task == "lora":
+    loras = [(path.replace("large", "lora"), 0.5)]
+    place = merging(read_loras(loras, read_config(path).transformer), place)
   config, params = load_checkpoint(path, place=place)
 print(json.dumps({"peak": highest() - before, "now": resident() - before}))
 """
@@ -70,6 +83,12 @@ def files(tmp_path_factory):
     for entry in entries
   }
   metadata = {"transformer": CONFIG.transformer.to_metadata()}
+  layers = {
+    entry.key.removesuffix(".weight"): entry.shape[::-1]
+    for entry in entries
+    if entry.layer is not None and entry.layout == keys.DENSE
+  }
+  as_file(folder / "lora", "transformer.", ("lora_A", "lora_B"), pairs(layers))
   return warm_up, small.write(folder / "large", zeros, metadata), folder / "output"
 
 
@@ -86,7 +105,7 @@ def _sizes():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("task", ["jax", "numpy"])
+@pytest.mark.parametrize("task", ["jax", "numpy", "lora"])
 def test_loading_holds_the_model_and_one_stack(files, task):
   model, stack = _sizes()
   assert model > 100 * MIB and stack > 30 * MIB
@@ -96,6 +115,7 @@ def test_loading_holds_the_model_and_one_stack(files, task):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_saving_holds_one_tensor(files):
+@pytest.mark.parametrize("task", ["save", "convert"])
+def test_saving_and_converting_hold_one_tensor(files, task):
   _, stack = _sizes()
-  assert _peak("save", files) < stack / 8 + 8 * MIB
+  assert _peak(task, files) < stack / 8 + 8 * MIB

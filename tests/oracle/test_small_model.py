@@ -22,7 +22,7 @@ from tests.models.transformer_case import relative_error  # noqa: E402
 # The original calls functions that PyTorch is to change.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-FILE = PRESETS["moving-shapes"].folder / "model.safetensors"
+FILE = PRESETS["moving-shapes"].files / "model.safetensors"
 CAPTION = "a large red circle moving right on a navy background"
 
 

@@ -1,0 +1,88 @@
+"""Files of the Hugging Face hub: from its cache, else downloaded.
+
+`huggingface_hub` shows the progress of a download and goes on where one was broken off.
+A file that is in its cache is taken as it is, without asking the network; with
+HF_HUB_OFFLINE=1 nothing is asked at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+from collections.abc import Sequence
+
+_LOG = logging.getLogger("ltx_jax")
+
+
+def fetch(repository: str, file: str, licence: str | None = None) -> pathlib.Path:
+  """Returns the path of a repository's file on this machine.
+
+  Args:
+    repository: As organisation/name.
+    file: Its path in the repository.
+    licence: What is said of it when it is downloaded.
+
+  Raises:
+    ValueError: where it is not in the cache and cannot be downloaded.
+  """
+  import huggingface_hub
+
+  cached = huggingface_hub.try_to_load_from_cache(repository, file)
+  if isinstance(cached, str):
+    return pathlib.Path(cached)
+  _announce(repository, file, licence)
+  try:
+    return pathlib.Path(huggingface_hub.hf_hub_download(repository, file))
+  except Exception as error:  # Network, permission or name: the remedy is the same.
+    raise ValueError(
+      f"{file} could not be fetched from the hub ({_cause(error)}); download "
+      f"https://huggingface.co/{repository}/resolve/main/{file} on a machine with a "
+      "network, put it anywhere here, and give its path instead of the hub's name."
+    ) from None
+
+
+def fetch_folders(
+  repository: str, folders: Sequence[str], licence: str | None = None
+) -> pathlib.Path:
+  """Returns a folder that holds some of a repository's folders.
+
+  Args:
+    repository: As organisation/name.
+    folders: Their names; each has a file that tells whether it was fetched before.
+    licence: What is said of them when they are downloaded.
+
+  Raises:
+    ValueError: where they are not in the cache and cannot be downloaded.
+  """
+  import huggingface_hub
+
+  what = " and ".join(folders)
+  first = f"{folders[0]}/config.json"
+  if not isinstance(huggingface_hub.try_to_load_from_cache(repository, first), str):
+    _announce(repository, what, licence)
+  patterns = [f"{folder}/*" for folder in folders]
+  try:
+    found = huggingface_hub.snapshot_download(repository, allow_patterns=patterns)
+  except Exception as error:
+    raise ValueError(
+      f"{what} of {repository} could not be fetched from the hub ({_cause(error)}); "
+      f"download them from https://huggingface.co/{repository} on a machine with a "
+      "network, and give the folder that holds them as the text encoder."
+    ) from None
+  return pathlib.Path(found)
+
+
+def _announce(repository: str, what: str, licence: str | None) -> None:
+  terms = f"; its licence: {licence}" if licence else ""
+  _LOG.warning(
+    f"Downloading {what} of https://huggingface.co/{repository}{terms}. Broken off, it "
+    "goes on where it was the next time."
+  )
+
+
+def _cause(error: Exception) -> str:
+  import huggingface_hub
+
+  name = type(error).__name__
+  offline = huggingface_hub.constants.HF_HUB_OFFLINE
+  return f"{name}: HF_HUB_OFFLINE forbids to ask it" if offline else name
