@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable
+from types import ModuleType
 from typing import Literal
 
 import jax
@@ -12,13 +13,15 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from ltx_jax import sources
-from ltx_jax.checkpoints import lightricks, t5
+from ltx_jax.checkpoints import arrays, diffusers, lightricks, lora, t5
+from ltx_jax.checkpoints.lora import Loras
 from ltx_jax.model import LTXVideo
 from ltx_jax.parallel import sharding
 from ltx_jax.platforms import Policy, policy_for
 from ltx_jax.text import load_tokenizer
 
 _DTYPES = ("float32", "bfloat16", "float16")
+_LAYOUTS = {"lightricks": lightricks, "diffusers": diffusers}
 _RULES = {
   "transformer": sharding.TRANSFORMER_RULES,
   "vae": sharding.VAE_RULES,
@@ -32,17 +35,20 @@ def load(
   dtype: str | None = None,
   text_encoder: sources.TextEncoderSource = None,
   mesh: Mesh | None = None,
+  loras: Loras = (),
 ) -> LTXVideo:
   """Loads a model.
 
   Args:
-    source: A preset's name, a single-file checkpoint, a folder with one, or a file on
-      the hub as "organisation/repository/file".
+    source: A preset's name, a single-file checkpoint, a folder with one, a folder in
+      the layout of diffusers, or a file on the hub as "organisation/repository/file".
     dtype: What weights are cast to and networks compute in; None: float32 on a CPU,
       bfloat16 on GPU and TPU.
     text_encoder: The folder of a T5 v1.1 encoder and its tokenizer; None looks beside
       the checkpoint, False takes none.
     mesh: Devices (`parallel.mesh`) over which every tensor is split as it is read.
+    loras: LoRA files, each with its strength: [("style.safetensors", 0.8)]. They are
+      merged into the transformer's kernels, which `save` then writes.
 
   Raises:
     ValueError: in one sentence that says what was found and what to do.
@@ -52,7 +58,11 @@ def load(
   place = None if mesh is None else _placer(mesh)
   if files.text_encoder is not None:
     _check_same_text(files)
-  config, params = lightricks.load_checkpoint(files.checkpoint, policy.dtype, place)
+  layout = _layout(files)
+  put = place
+  if loras:
+    put = lora.merging(_read_loras(files, loras), place or arrays.to_default_device)
+  config, params = layout.load_checkpoint(files.checkpoint, policy.dtype, put)
   if files.text_encoder is None:
     return LTXVideo(config, params, policy)
   put = None if place is None else lambda path, x: place(f"text_encoder/{path}", x)
@@ -67,24 +77,40 @@ def save(
   path: str | os.PathLike[str],
   layout: Literal["lightricks", "diffusers"] = "lightricks",
 ) -> None:
-  """Writes transformer, VAE and their configs as one file.
+  """Writes transformer, VAE and their configs.
 
   The text encoder is not part of it (`checkpoints.t5.save_t5` writes one).
 
   Args:
     model: What is written, in the dtypes that its parameters have.
-    path: A `.safetensors` file; it appears only once it is complete.
-    layout: "lightricks", the official single file.
+    path: A `.safetensors` file, or a folder; each file appears only once it is
+      complete.
+    layout: "lightricks", the official single file, or "diffusers", a folder.
 
   Raises:
-    ValueError: for another layout.
+    ValueError: for another layout, or a network that diffusers' classes cannot be.
   """
-  if layout != "lightricks":
+  if layout not in _LAYOUTS:
     raise ValueError(
-      f"layout is {layout!r}; so far models are written as 'lightricks', the official "
-      "single file."
+      f"layout is {layout!r}; it may be 'lightricks', the official single file, or "
+      "'diffusers', a folder."
     )
-  lightricks.save_checkpoint(path, model.config, model.params)
+  _LAYOUTS[layout].save_checkpoint(path, model.config, model.params)
+
+
+def _read_loras(files: sources.Files, loras: Loras) -> lora.Updates:
+  transformer = _layout(files).read_config(files.checkpoint).transformer
+  if transformer is None:
+    raise ValueError(
+      f"{files.checkpoint} has no transformer, which a LoRA is for; load a checkpoint "
+      "that has one."
+    )
+  return lora.read_loras(loras, transformer)
+
+
+def _layout(files: sources.Files) -> ModuleType:
+  """The module that reads a checkpoint."""
+  return diffusers if files.checkpoint.is_dir() else lightricks
 
 
 def _policy(dtype: str | None, mesh: Mesh | None) -> Policy:
@@ -111,7 +137,7 @@ def _check_same_text(files: sources.Files) -> None:
 
   By their configs alone: to read the weights of both takes minutes.
   """
-  transformer = lightricks.read_config(files.checkpoint).transformer
+  transformer = _layout(files).read_config(files.checkpoint).transformer
   text = t5.load_config(files.text_encoder)
   if transformer is not None and transformer.caption_channels != text.d_model:
     raise ValueError(

@@ -1,9 +1,10 @@
 """From what a user calls a model to the files on this machine.
 
 A source is the name of a preset, a single-file checkpoint, a folder with
-`model.safetensors` in it, or a file on the hub as `organisation/repository/file`. The
-text encoder is never part of a checkpoint; it lies beside it as the folders
-`text_encoder` and `tokenizer`, or wherever one says.
+`model.safetensors` in it, a folder in the layout of diffusers, or a file on the hub as
+`organisation/repository/file`. The text encoder is never part of a checkpoint; it lies
+beside a file, or inside a folder, as the folders `text_encoder` and `tokenizer`, or
+wherever one says.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import pathlib
 from typing import Literal, NamedTuple
 
+from ltx_jax.checkpoints import diffusers
 from ltx_jax.presets import PRESETS, suggestion
 
 CHECKPOINT = "model.safetensors"
@@ -22,7 +24,10 @@ TextEncoderSource = PathLike | Literal[False] | None
 
 
 class Files(NamedTuple):
-  """Where a model is; None where it has no text encoder."""
+  """Where a model is; None where it has no text encoder.
+
+  The checkpoint is the official single file, or a folder in the layout of diffusers.
+  """
 
   checkpoint: pathlib.Path
   text_encoder: pathlib.Path | None
@@ -43,7 +48,7 @@ def resolve(source: PathLike, text_encoder: TextEncoderSource = None) -> Files:
   if text_encoder is False:
     return Files(checkpoint, None, None)
   if text_encoder is None:
-    beside = checkpoint.parent
+    beside = checkpoint if checkpoint.is_dir() else checkpoint.parent
     found = (beside / "text_encoder" / "config.json").is_file()
     return (
       _with_text_encoder(checkpoint, beside) if found else Files(checkpoint, None, None)
@@ -65,6 +70,8 @@ def _checkpoint(source: PathLike) -> pathlib.Path:
     return path
   if (path / CHECKPOINT).is_file():
     return path / CHECKPOINT
+  if diffusers.is_folder(path):
+    return path
   if path.is_dir():
     raise _folder_refused(path)
   if path.suffix == ".safetensors" and name.count("/") == 2 and path.parts[0] != "/":
@@ -84,10 +91,10 @@ def _checkpoint(source: PathLike) -> pathlib.Path:
 
 
 def _folder_refused(path: pathlib.Path) -> ValueError:
-  if (path / "model_index.json").is_file() or (path / "transformer").is_dir():
+  if (path / "model_index.json").is_file():
     return ValueError(
-      f"{path} is a diffusers folder, which this version cannot read yet; give the "
-      "single-file checkpoint (*.safetensors) of the same release."
+      f"{path} has a model_index.json and neither transformer/config.json nor "
+      "vae/config.json; finish its download."
     )
   single = sorted(path.glob("*.safetensors"))
   hint = f"; give one of its files, such as {single[0]}" if single else ""

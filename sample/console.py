@@ -15,11 +15,13 @@ import jax
 from rich.console import Console
 from rich.progress import (
   BarColumn,
+  DownloadColumn,
   MofNCompleteColumn,
   Progress,
   TextColumn,
   TimeElapsedColumn,
   TimeRemainingColumn,
+  TransferSpeedColumn,
 )
 
 from train.command_line import errors_in_words
@@ -45,6 +47,15 @@ def use_compile_cache() -> None:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     jax.config.update("jax_compilation_cache_dir", str(Path(base) / "ltx-jax" / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def path_and_strength(text: str) -> tuple[str, float]:
+  """Splits `PATH:STRENGTH`; what has no number after its last colon is all path."""
+  path, colon, strength = text.rpartition(":")
+  try:
+    return (path, float(strength)) if colon and path else (text, 1.0)
+  except ValueError:
+    return text, 1.0
 
 
 class NotesHandler(logging.Handler):
@@ -139,3 +150,19 @@ def step_bar(console: Console) -> Iterator[Callable[[int, int, Any], None]]:
       progress.update(task, total=steps, completed=i)
 
     yield on_step
+
+
+@contextlib.contextmanager
+def byte_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+  """A progress bar in bytes, to be told those done and those of all."""
+  columns = (
+    TextColumn(what),
+    BarColumn(),
+    DownloadColumn(),
+    TransferSpeedColumn(),
+    TimeRemainingColumn(),
+    TextColumn("left"),
+  )
+  with Progress(*columns, console=console, transient=True) as progress:
+    task = progress.add_task(what, total=None)
+    yield lambda done, total: progress.update(task, completed=done, total=total)

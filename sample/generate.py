@@ -60,6 +60,9 @@ class Options:
   text_encoder: Annotated[str | None, _IfAny] = None
   """Folder of the T5 encoder and its tokenizer, if not beside the model."""
 
+  lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH[:STRENGTH] ...")] = ()
+  """LoRA files, each with a strength (1 if not given): style.safetensors:0.8."""
+
   image: Annotated[Path | None, _IfAny] = None
   """A picture, or a clip, that the video begins with."""
 
@@ -214,7 +217,10 @@ def main(argv: Sequence[str] | None = None) -> None:
   with shared.Clock() as clock:
     with clock.stage("load"):
       model = ltx_jax.load(
-        options.model, dtype=options.dtype, text_encoder=options.text_encoder
+        options.model,
+        dtype=options.dtype,
+        text_encoder=options.text_encoder,
+        loras=[shared.path_and_strength(text) for text in options.lora],
       )
     canvas = canvas_of(model, options)
     if canvas.note:

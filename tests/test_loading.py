@@ -14,6 +14,7 @@ from ltx_jax.models import text_encoder
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.run_config import MeshConfig
 from tests import pipeline_case as case
+from tests.checkpoints import folders
 
 TOKENIZER = presets.ASSETS / "moving_shapes" / "tokenizer"
 
@@ -165,7 +166,7 @@ def test_folders_that_hold_no_model_are_refused(tmp_path):
   with pytest.raises(ValueError, match="such as .*other.safetensors"):
     ltx_jax.load(tmp_path)
   (tmp_path / "model_index.json").write_text("{}")
-  with pytest.raises(ValueError, match="diffusers folder, which this version cannot"):
+  with pytest.raises(ValueError, match="has a model_index.json and neither transf"):
     ltx_jax.load(tmp_path)
 
 
@@ -177,9 +178,28 @@ def test_text_encoders_that_are_not_there_are_refused(folder):
     ltx_jax.load(folder, text_encoder=folder / "t5")
 
 
+def test_a_diffusers_folder_loads_with_its_text_encoder(tmp_path):
+  config = folders.config(newer=True)
+  params = folders.params(config)
+  save_checkpoint(tmp_path / "model.safetensors", config, params)
+  model, folder = ltx_jax.load(tmp_path), tmp_path / "folder"
+  ltx_jax.save(model, folder, layout="diffusers")
+  write_text_encoder(folder / "text_encoder", width=16)
+  copy_tokenizer(folder / "tokenizer")
+  loaded = ltx_jax.load(folder)
+  assert loaded.config.vae == config.vae
+  assert loaded.config.text_encoder.d_model == 16
+  ltx_jax.save(loaded, tmp_path / "again.safetensors")
+  again = (tmp_path / "again.safetensors").read_bytes()
+  assert again == (tmp_path / "model.safetensors").read_bytes()
+  write_text_encoder(folder / "text_encoder", width=12)
+  with pytest.raises(ValueError, match="d_model = 12.*caption_channels = 16"):
+    ltx_jax.load(folder)
+
+
 def test_other_layouts_and_dtypes_are_refused(folder):
   model = ltx_jax.load(folder)
-  with pytest.raises(ValueError, match="layout is 'diffusers'"):
-    ltx_jax.save(model, folder / "out", layout="diffusers")
+  with pytest.raises(ValueError, match="layout is 'pickle'; it may be 'lightricks'"):
+    ltx_jax.save(model, folder / "out", layout="pickle")
   with pytest.raises(ValueError, match="dtype is 'int8'"):
     ltx_jax.load(folder, dtype="int8")

@@ -7,7 +7,7 @@ written from a view of it. On a CPU, JAX takes an array over as it was read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -55,12 +55,18 @@ def read(
     dtype: What they are cast to; None keeps the file's.
   """
   found = [tensors[entry.key] for entry in group]
-  stored = jnp.result_type(*{reader.dtype(name) for reader, name in found})
+  stored = _common({reader.dtype(name) for reader, name in found})
   array = aligned_empty(group[0].our_shape, dtype or stored)
   for entry, (reader, name) in zip(group, found, strict=True):
     target = array if entry.layer is None else array[entry.layer]
     reader.read_into(name, entry.layout.official_view(target))
   return array
+
+
+def _common(dtypes: Collection[np.dtype]) -> np.dtype:
+  """The dtype that holds all of a stack, of which only some layers may be float8."""
+  wide = [dtype for dtype in dtypes if dtype.itemsize > 1]
+  return jnp.result_type(*(wide or dtypes))
 
 
 def to_write(

@@ -13,37 +13,31 @@ It is our release format too: the PyTorch original reads what is written here. S
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-
-from ltx_jax.checkpoints import arrays, keys, recognize
+from ltx_jax.checkpoints import keys, networks, recognize
 from ltx_jax.checkpoints.arrays import Place, listed
-from ltx_jax.checkpoints.keys import Entry, Shape
+from ltx_jax.checkpoints.networks import (
+  PARTS,
+  MakeTensor,
+  Opened,
+  check_same_latents,
+)
 from ltx_jax.checkpoints.safetensors_io import (
   Reader,
-  TensorToWrite,
   open_safetensors,
   write_safetensors,
 )
-from ltx_jax.checkpoints.trees import flatten, nest
-from ltx_jax.config import (
-  ModelConfig,
-  SchedulerConfig,
-  TransformerConfig,
-  VAEConfig,
-)
+from ltx_jax.checkpoints.trees import nest
+from ltx_jax.config import ModelConfig, SchedulerConfig
 from ltx_jax.metadata import freeze, thaw
-from ltx_jax.typing import AnyArray, Params
+from ltx_jax.typing import Params
 
-PARTS = ("transformer", "vae")
-_CONFIGS = {"transformer": TransformerConfig, "vae": VAEConfig}
-_ENTRIES = {"transformer": keys.transformer_entries, "vae": keys.vae_entries}
 _KNOWN = {*PARTS, "scheduler", "name", "allowed_inference_steps"}
 
 Names = dict[str, dict[str, str]]
@@ -74,19 +68,34 @@ def load_checkpoint(
       truncated, lacks a part asked for, has tensors that are missing, unknown or of
       another shape than its config asks for, or has networks that do not go together.
   """
-  put = place or arrays.to_default_device
+  with open_checkpoint(path, parts) as opened:
+    return opened.config, nest(networks.read(opened, dtype, place))
+
+
+@contextlib.contextmanager
+def open_checkpoint(
+  path: str | os.PathLike[str], parts: Sequence[str] | None = None
+) -> Iterator[Opened]:
+  """Opens a checkpoint and reads its configs; a context manager.
+
+  Args:
+    path: The file.
+    parts: Those that are wanted; None: all that it has.
+
+  Raises:
+    ValueError: as `load_checkpoint`.
+  """
   with open_safetensors(path) as reader:
     names = _split(reader)
-    config = _only(_config(reader, names), _asked(reader, names, parts))
-    flat = {}
-    for part in PARTS:
-      if getattr(config, part) is None:
-        continue
-      entries = _fitting_entries(reader, names[part], part, getattr(config, part))
-      for name, group in keys.by_path(entries).items():
-        array_path = f"{part}/{name}"
-        flat[array_path] = put(array_path, _read(reader, names[part], group, dtype))
-  return config, nest(flat)
+    if not names:
+      raise ValueError(f"{reader.path} has no tensors.")
+    config = _config(reader, names)
+    asked = networks.asked_parts(str(reader.path), names, parts)
+    tensors = {
+      part: {key: (reader, name) for key, name in names[part].items()} for part in asked
+    }
+    config = dataclasses.replace(config, **networks.without(asked))
+    yield Opened(str(reader.path), config, tensors)
 
 
 def read_config(path: str | os.PathLike[str]) -> ModelConfig:
@@ -120,55 +129,21 @@ def save_checkpoint(
   Raises:
     ValueError: where `params` are not the arrays that `config` asks for.
   """
-  check_same_latents(config, config)
-  parts = [part for part in PARTS if getattr(config, part) is not None]
-  if not parts:
-    raise ValueError(f"Cannot write {path}: the config has neither of {PARTS}.")
-  tensors = []
-  for part in parts:
-    if part not in params:
-      raise ValueError(f"Cannot write {path}: the parameters lack {part!r}.")
-    entries = _ENTRIES[part](getattr(config, part))
-    flat = flatten(params[part])
-    what = recognize.describe(getattr(config, part))
-    shapes = {name: tuple(array.shape) for name, array in flat.items()}
-    _check(f"The parameters of {path}", what, keys.tree_shapes(entries), shapes)
-    tensors += [_to_write(part, entry, flat[entry.path], dtype) for entry in entries]
-  write_safetensors(path, tensors, {"config": json.dumps(_metadata(config))})
+  write(path, config, networks.from_params(str(path), config, params, dtype))
 
 
-def check_same_latents(
-  transformer: ModelConfig, vae: ModelConfig, sources: tuple[str, str] | None = None
-) -> None:
-  """Refuses a transformer and a VAE of different latents; parts may be missing.
-
-  Their latents differ where their channels do, and where both name a release and it is
-  not the same.
-
-  Args:
-    transformer: The model whose transformer is taken.
-    vae: The model whose VAE is taken, which may be the same.
-    sources: Where each of the two was found.
+def write(path: str | os.PathLike[str], config: ModelConfig, make: MakeTensor) -> None:
+  """Writes a checkpoint, tensor by tensor as `make` gives them.
 
   Raises:
-    ValueError: naming both.
+    ValueError: where the config has no part, or two that do not go together.
   """
-  network, decoder = transformer.transformer, vae.vae
-  if network is None or decoder is None:
-    return
-  first, second = (f" in {source}" for source in sources) if sources else ("", "")
-  if network.in_channels != decoder.latent_channels:
-    raise ValueError(
-      f"The networks do not go together: {recognize.describe(network)}{first} has "
-      f"in_channels = {network.in_channels}, {recognize.describe(decoder)}{second} has "
-      f"latent_channels = {decoder.latent_channels}; take both from one release."
-    )
-  if None not in (transformer.name, vae.name) and transformer.name != vae.name:
-    raise ValueError(
-      f"The networks do not go together: the transformer{first} is of "
-      f"{transformer.name!r}, the VAE{second} of {vae.name!r}; take both from one "
-      "release."
-    )
+  tensors = [
+    make(part, entry, keys.PREFIXES[part] + entry.key)
+    for part in networks.written_parts(str(path), config)
+    for entry in networks.ENTRIES[part](getattr(config, part))
+  ]
+  write_safetensors(path, tensors, {"config": json.dumps(_metadata(config))})
 
 
 def _split(reader: Reader) -> Names:
@@ -204,25 +179,6 @@ def _split(reader: Reader) -> Names:
   return names
 
 
-def _asked(
-  reader: Reader, names: Names, parts: Sequence[str] | None
-) -> tuple[str, ...]:
-  if not names:
-    raise ValueError(f"{reader.path} has no tensors.")
-  asked = tuple(names) if parts is None else tuple(parts)
-  for part in asked:
-    if part not in PARTS:
-      raise ValueError(f"No part is called {part!r}; there are {', '.join(PARTS)}.")
-    if part not in names:
-      raise ValueError(f"{reader.path} has no {part}; it has {', '.join(names)}.")
-  return asked
-
-
-def _only(config: ModelConfig, parts: Sequence[str]) -> ModelConfig:
-  others = {part: None for part in PARTS if part not in parts}
-  return dataclasses.replace(config, **others)
-
-
 def _config(reader: Reader, names: Names) -> ModelConfig:
   """Reads the config inside the file; recognises the parts that it is silent about."""
   try:
@@ -230,8 +186,8 @@ def _config(reader: Reader, names: Names) -> ModelConfig:
     silent = [part for part in names if part not in metadata]
     shapes = {p: {k: reader.shape(n) for k, n in names[p].items()} for p in silent}
     guess = recognize.recognize(shapes.get("transformer"), shapes.get("vae"))
-    networks = {
-      part: _CONFIGS[part].from_metadata(metadata[part])
+    configs = {
+      part: networks.CONFIGS[part].from_metadata(metadata[part])
       if part in metadata
       else getattr(guess, part)
       for part in names
@@ -241,8 +197,8 @@ def _config(reader: Reader, names: Names) -> ModelConfig:
       scheduler = SchedulerConfig.from_metadata(metadata.get("scheduler", {}))
     steps = metadata.get("allowed_inference_steps")
     config = ModelConfig(
-      transformer=networks.get("transformer"),
-      vae=networks.get("vae"),
+      transformer=configs.get("transformer"),
+      vae=configs.get("vae"),
       scheduler=scheduler,
       name=metadata.get("name"),
       allowed_inference_steps=None if steps is None else tuple(map(float, steps)),
@@ -281,64 +237,3 @@ def _metadata(config: ModelConfig) -> dict[str, Any]:
   if config.name is not None:
     metadata["name"] = config.name
   return metadata | {key: thaw(value) for key, value in config.extra}
-
-
-def _fitting_entries(
-  reader: Reader, names: Mapping[str, str], part: str, config: Any
-) -> list[Entry]:
-  """Returns the entries to read, once the tensors in the file are exactly those."""
-  entries = _ENTRIES[part](config)
-  ignored = set(keys.IGNORED)
-  if part == "vae":
-    ignored |= keys.stray_norms(names, entries)
-  found = {key: reader.shape(n) for key, n in names.items() if key not in ignored}
-  expected = {entry.key: entry.shape for entry in entries}
-  if keys.MEAN_OF_MEANS not in found:
-    expected.pop(keys.MEAN_OF_MEANS, None)
-  _check(str(reader.path), recognize.describe(config), expected, found)
-  for key, name in names.items():
-    if key in expected and not jnp.issubdtype(reader.dtype(name), jnp.floating):
-      raise ValueError(
-        f"{reader.path} has {name} as {reader.dtype(name)}; weights are floating-point "
-        "numbers."
-      )
-  return entries
-
-
-def _check(
-  where: str, what: str, expected: Mapping[str, Shape], found: Mapping[str, Shape]
-) -> None:
-  """Refuses anything but the expected names with the expected shapes."""
-  problems = [
-    f"{name} (expected {expected.get(name, 'nothing')}, "
-    f"found {found.get(name, 'nothing')})"
-    for name in (*expected, *(name for name in found if name not in expected))
-    if expected.get(name) != found.get(name)
-  ]
-  if problems:
-    raise ValueError(
-      f"{where} should hold {what} by its config and differs in {len(problems)} "
-      f"tensors: {listed(problems)}."
-    )
-
-
-def _read(
-  reader: Reader, names: Mapping[str, str], group: list[Entry], dtype: str | None
-) -> np.ndarray:
-  """Reads one array of our tree, layer by layer where it is a stack."""
-  first = group[0]
-  if first.key not in names:  # `mean-of-means`, which alone may be missing.
-    return np.zeros(first.our_shape, np.float32)
-  tensors = {entry.key: (reader, names[entry.key]) for entry in group}
-  return arrays.read(group, tensors, _stored_as(first, dtype))
-
-
-def _to_write(
-  part: str, entry: Entry, array: AnyArray, dtype: str | None
-) -> TensorToWrite:
-  name = keys.PREFIXES[part] + entry.key
-  return arrays.to_write(name, entry, array, _stored_as(entry, dtype))
-
-
-def _stored_as(entry: Entry, dtype: str | None) -> str | None:
-  return "float32" if entry.path.startswith(keys.MEASURED) else dtype

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import pathlib
 import re
@@ -25,17 +24,15 @@ from ltx_jax.checkpoints.arrays import Place, listed
 from ltx_jax.checkpoints.keys import DENSE, Entry, by_path, tree_shapes
 from ltx_jax.checkpoints.safetensors_io import (
   Reader,
-  atomic_file,
-  open_safetensors,
   write_safetensors,
 )
+from ltx_jax.checkpoints.shards import open_shards, read_json, write_json
 from ltx_jax.checkpoints.trees import flatten, nest
 from ltx_jax.config import TextEncoderConfig
 from ltx_jax.typing import Params
 
 CONFIG_FILE = "config.json"
-SINGLE_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
+WEIGHTS = "model"
 
 # Copies of `shared.weight`, and the half of T5 that no text encoder has.
 _IGNORED = re.compile(r"encoder\.embed_tokens\.weight|decoder\..*|lm_head\.weight")
@@ -81,7 +78,7 @@ def load_config(folder: str | os.PathLike[str]) -> TextEncoderConfig:
       than a T5 v1.1 encoder.
   """
   path = pathlib.Path(folder) / CONFIG_FILE
-  metadata = _read_json(path, "a T5 encoder in the Hugging Face layout has one")
+  metadata = read_json(path, "a T5 encoder in the Hugging Face layout has one")
   model_type = metadata.get("model_type", "t5")
   if model_type != "t5":
     raise ValueError(f"{path} has model_type {model_type!r}; this code reads 't5'.")
@@ -110,7 +107,7 @@ def load_t5(
   entries = list(t5_entries(config))
   put = place or arrays.to_default_device
   with contextlib.ExitStack() as stack:
-    readers = _open_tensors(folder, stack)
+    readers = open_shards(folder, WEIGHTS, stack)
     _check_tensors(folder, entries, readers)
     tensors = {name: (reader, name) for name, reader in readers.items()}
     flat = {
@@ -118,56 +115,6 @@ def load_t5(
       for path, group in by_path(entries).items()
     }
   return config, nest(flat)
-
-
-def _read_json(path: pathlib.Path, why: str) -> dict[str, Any]:
-  if not path.is_file():
-    raise ValueError(f"There is no {path}; {why}.")
-  try:
-    content = json.loads(path.read_text(encoding="utf-8"))
-  except (UnicodeDecodeError, json.JSONDecodeError) as error:
-    raise ValueError(f"{path} is no JSON file ({error}).") from None
-  if not isinstance(content, dict):
-    raise ValueError(f"{path} holds a JSON {type(content).__name__}, not an object.")
-  return content
-
-
-def _open_tensors(
-  folder: pathlib.Path, stack: contextlib.ExitStack
-) -> dict[str, Reader]:
-  """Opens the file or the shards, and returns which of them holds each tensor."""
-  if (folder / SINGLE_FILE).is_file():
-    files: dict[str, Any] = {SINGLE_FILE: None}
-  elif (folder / INDEX_FILE).is_file():
-    index = _read_json(folder / INDEX_FILE, "the shards need it").get("weight_map")
-    if not isinstance(index, dict) or not index:
-      raise ValueError(f"{folder / INDEX_FILE} has no weight_map from names to files.")
-    files = {}
-    for name, file in index.items():
-      files.setdefault(file, []).append(name)
-  else:
-    pickled = sorted(path.name for path in folder.glob("*.bin"))
-    found = f"only {', '.join(pickled[:3])}" if pickled else "neither"
-    raise ValueError(
-      f"Expected {SINGLE_FILE} or {INDEX_FILE} in {folder} and found {found}; pickled "
-      "weights are not read, convert them with the save_pretrained of transformers."
-    )
-  tensors: dict[str, Reader] = {}
-  for file in sorted(files):
-    reader = stack.enter_context(open_safetensors(folder / file))
-    promised = reader.names if files[file] is None else files[file]
-    lost = [name for name in promised if name not in reader]
-    if lost:
-      raise ValueError(
-        f"{folder / INDEX_FILE} says {file} has {listed(lost)}; it has not."
-      )
-    twice = [name for name in reader.names if name in tensors]
-    if twice:
-      raise ValueError(
-        f"{folder / file} repeats tensors of another shard: {listed(twice)}."
-      )
-    tensors |= dict.fromkeys(reader.names, reader)
-  return tensors
 
 
 def _check_tensors(
@@ -230,9 +177,8 @@ def save_t5(
   tensors = [
     arrays.to_write(entry.key, entry, flat[entry.path], dtype) for entry in entries
   ]
-  write_safetensors(folder / SINGLE_FILE, tensors, {"format": "pt"})
-  with atomic_file(folder / CONFIG_FILE) as file:
-    file.write(json.dumps(_metadata(config), indent=2).encode() + b"\n")
+  write_safetensors(folder / f"{WEIGHTS}.safetensors", tensors, {"format": "pt"})
+  write_json(folder / CONFIG_FILE, _metadata(config))
 
 
 def _metadata(config: TextEncoderConfig) -> dict[str, Any]:

@@ -29,6 +29,7 @@ CONFIG = ModelConfig(
 PROGRAM = """
 import json, sys, threading
 import jax, jax.numpy as jnp, numpy as np
+from ltx_jax.checkpoints.convert import convert
 from ltx_jax.checkpoints.lightricks import load_checkpoint, save_checkpoint
 task, warm_up, path, output = sys.argv[1:]
 
@@ -52,6 +53,11 @@ if task == "save":
   forget()
   before = resident()
   save_checkpoint(output, config, params)
+elif task == "convert":
+  convert(warm_up, output + "-1.safetensors", "bfloat16")
+  forget()
+  before = resident()
+  convert(path, output + "-2.safetensors", "bfloat16")
 else:
   forget()
   before = resident()
@@ -96,6 +102,7 @@ def test_loading_holds_the_model_and_one_stack(files, task):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_saving_holds_one_tensor(files):
+@pytest.mark.parametrize("task", ["save", "convert"])
+def test_saving_and_converting_hold_one_tensor(files, task):
   _, stack = _sizes()
-  assert _peak("save", files) < stack / 8 + 8 * MIB
+  assert _peak(task, files) < stack / 8 + 8 * MIB

@@ -17,6 +17,7 @@ from ltx_jax.models import text_encoder
 from ltx_jax.presets import ASSETS, PRESETS, Recipe
 from sample import console, generate
 from tests import pipeline_case as case
+from tests.checkpoints.test_lora import as_file, pairs
 
 PROMPT = "a large red circle moving right on a navy background"
 OTHER = "a small blue square moving up on a gray background"
@@ -106,6 +107,35 @@ def test_an_image_is_given_with_a_strength(program):
     code, _, err = program(PROMPT, *SIZE, *options, "--output", f"{strength}.png")
     assert (code, err) == (0, "")
   assert not np.array_equal(video.read("1.png")[0], video.read("0.5.png")[0])
+
+
+def test_loras_change_the_video_by_their_strength(program):
+  width, name = case.TRANSFORMER.width, "transformer_blocks.0.attn1.to_q"
+  halves = pairs({name: (width, width)}, rank=width)
+  as_file("a.safetensors", "diffusion_model.", ("lora_A", "lora_B"), halves)
+  shown = {}
+  for strength in ("", ":0", ":1", ":-2"):
+    lora = ("--lora", f"a.safetensors{strength}", "--output", "clip.png")
+    code, _, err = program(PROMPT, *SIZE, *lora)
+    assert (code, err) == (0, "")
+    shown[strength] = video.read("clip.png")[0]
+  program(PROMPT, *SIZE, "--output", "plain.png")
+  np.testing.assert_array_equal(shown[":0"], video.read("plain.png")[0])
+  np.testing.assert_array_equal(shown[":1"], shown[""])
+  assert not np.array_equal(shown[":1"], shown[":0"])
+  assert not np.array_equal(shown[":-2"], shown[":1"])
+  code, _, err = program(PROMPT, *SIZE, "--lora", "nowhere.safetensors")
+  assert code == 2 and "Expected a safetensors file at nowhere.safetensors" in err
+
+
+def test_a_strength_follows_the_last_colon():
+  for text, expected in (
+    ("a.safetensors", ("a.safetensors", 1.0)),
+    ("a.safetensors:-.5", ("a.safetensors", -0.5)),
+    ("C:a.safetensors", ("C:a.safetensors", 1.0)),
+    ("C:a.safetensors:2", ("C:a.safetensors", 2.0)),
+  ):
+    assert console.path_and_strength(text) == expected
 
 
 @pytest.mark.parametrize(

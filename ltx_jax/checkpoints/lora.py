@@ -1,0 +1,246 @@
+"""Low-rank updates (LoRA) of a transformer, merged into its kernels while it is read.
+
+A LoRA holds, for some of the transformer's linear layers, two thin matrices: A (r, in)
+and B (out, r) of rank r. With a strength w that the user gives,
+
+    W' = W + w (alpha / r) B A
+
+where alpha is a number in the file, and equal to r where it is silent. Several are
+added up in float32 and rounded once. Each stacked kernel is changed in host memory
+after it is read and before it is placed, one layer at a time, so that nothing but that
+layer is there twice.
+
+Files name layers as diffusers does (`transformer.transformer_blocks.0...lora_A.weight`)
+or as ComfyUI (`diffusion_model.transformer_blocks.0...lora_down.weight`); inside the
+blocks both use the official names.
+
+Source: Hu et al. 2021 (arXiv 2106.09685), equation 3; scales as in `peft`, whose
+settings diffusers writes into a file's metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Shaped
+
+from ltx_jax.checkpoints import recognize
+from ltx_jax.checkpoints.arrays import Place, listed
+from ltx_jax.checkpoints.diffusers import transformer_name
+from ltx_jax.checkpoints.keys import DENSE, Entry, transformer_entries
+from ltx_jax.checkpoints.safetensors_io import Reader, open_safetensors
+from ltx_jax.config import TransformerConfig
+from ltx_jax.typing import AnyArray
+
+Loras = Sequence[tuple[str | os.PathLike[str], float]]
+"""Files, each with the strength at which it is applied."""
+
+_PREFIXES = (
+  "base_model.model.",
+  "model.diffusion_model.",
+  "diffusion_model.",
+  "transformer.",
+)
+_SIDES = {
+  "lora_A": "down",
+  "lora_down": "down",
+  "lora.down": "down",
+  "lora_B": "up",
+  "lora_up": "up",
+  "lora.up": "up",
+}
+# An adapter's name may come before "weight", as `peft` has it in memory.
+_KEY = re.compile(
+  r"(?P<module>.+?)\.(?:(?P<alpha>alpha)|"
+  rf"(?P<side>{'|'.join(map(re.escape, _SIDES))})(?:\.[\w-]+)?\.weight)"
+)
+_METADATA = "lora_adapter_metadata"
+
+
+class Update(NamedTuple):
+  """What is added to one layer's kernel: scale (up down), transposed.
+
+  Attributes:
+    layer: The index in the stack; None where the kernel is no stack.
+    down: A, (r, in).
+    up: B, (out, r).
+    scale: The strength times alpha / r.
+  """
+
+  layer: int | None
+  down: Shaped[np.ndarray, "r i"]
+  up: Shaped[np.ndarray, "o r"]
+  scale: float
+
+
+Updates = Mapping[str, Sequence[Update]]
+"""By the path of a kernel, "transformer/" included."""
+
+
+def read_loras(loras: Loras, config: TransformerConfig) -> Updates:
+  """Reads LoRA files for a transformer.
+
+  Args:
+    loras: Files and strengths; 0 leaves a file's update out, negative ones subtract it.
+    config: The transformer's.
+
+  Raises:
+    ValueError: where a file cannot be read, nothing or not everything in it belongs to
+      this transformer, a shape is another one, or a pair is not complete.
+  """
+  modules = _modules(config)
+  updates: dict[str, list[Update]] = {}
+  for path, strength in loras:
+    if not math.isfinite(strength):
+      raise ValueError(f"The strength of {path} is {strength}; give a finite number.")
+    with open_safetensors(path) as reader:
+      for entry, update in _read(reader, modules, recognize.describe(config)):
+        update = update._replace(scale=strength * update.scale)
+        updates.setdefault(f"transformer/{entry.path}", []).append(update)
+  return updates
+
+
+def merging(updates: Updates, place: Place) -> Place:
+  """Returns a `Place` that adds updates to arrays before `place` places them."""
+
+  def put(path: str, array: Shaped[np.ndarray, "..."]) -> AnyArray:
+    merge(array, updates.get(path, ()))
+    return place(path, array)
+
+  return put
+
+
+def merge(kernel: Shaped[np.ndarray, "..."], updates: Sequence[Update]) -> None:
+  """Adds updates to a kernel (in, out), or a stack of them, in its own memory."""
+  for layer in dict.fromkeys(update.layer for update in updates):
+    target = kernel if layer is None else kernel[layer]
+    total = target.astype(np.float32)
+    for update in updates:
+      if update.layer == layer:
+        down, up = (np.asarray(x, np.float32) for x in (update.down, update.up))
+        total += (np.float32(update.scale) * down.T) @ up.T
+    target[...] = total.astype(kernel.dtype)
+
+
+def _modules(config: TransformerConfig) -> dict[str, Entry]:
+  """The linear layers, by their official names and by those of diffusers."""
+  modules = {}
+  for entry in transformer_entries(config):
+    if entry.layout == DENSE:
+      for name in (entry.key, transformer_name(entry.key)):
+        modules[name.removesuffix(".weight")] = entry
+  return modules
+
+
+def _read(
+  reader: Reader, modules: Mapping[str, Entry], what: str
+) -> list[tuple[Entry, Update]]:
+  """The updates in a file, without the user's strength."""
+  found, strange = _sorted(reader, modules)
+  if not found:
+    raise ValueError(
+      f"{reader.path} has nothing for {what}: none of its {len(reader.names)} tensors "
+      f"({listed(reader.names)}) is a LoRA of one of its layers; give a LoRA made for "
+      "this model."
+    )
+  if strange:
+    raise ValueError(
+      f"{reader.path} has {len(strange)} of {len(reader.names)} tensors that are no "
+      f"LoRA of a layer of {what}: {listed(strange)}; give a LoRA made for this model."
+    )
+  settings = _settings(reader)
+  return [
+    (modules[module], _update(reader, module, modules[module], sides, settings))
+    for module, sides in found.items()
+  ]
+
+
+def _sorted(
+  reader: Reader, modules: Mapping[str, Entry]
+) -> tuple[dict[str, dict[str, str]], list[str]]:
+  """Names in the file by module and by "down", "up" or "alpha"; and all others."""
+  found: dict[str, dict[str, str]] = {}
+  strange, taken = [], set()
+  for name in reader.names:
+    key = name
+    for prefix in _PREFIXES:
+      if name.startswith(prefix):
+        key = name.removeprefix(prefix)
+        break
+    parsed = _KEY.fullmatch(key)
+    if parsed is None or parsed["module"] not in modules:
+      strange.append(name)
+      continue
+    side = parsed["alpha"] or _SIDES[parsed["side"]]
+    place = (modules[parsed["module"]].key, side)
+    if place in taken:
+      raise ValueError(f"{reader.path} has a second tensor like {name}.")
+    taken.add(place)
+    found.setdefault(parsed["module"], {})[side] = name
+  return found, strange
+
+
+def _update(
+  reader: Reader,
+  module: str,
+  entry: Entry,
+  sides: Mapping[str, str],
+  settings: Mapping[str, Any],
+) -> Update:
+  """One layer's update, once its shapes are seen to fit."""
+  for side in ("down", "up"):
+    if side not in sides:
+      raise ValueError(
+        f"{reader.path} has {', '.join(sides.values())} and not the other half of it."
+      )
+  down, up = reader.shape(sides["down"]), reader.shape(sides["up"])
+  n_out, n_in = entry.shape
+  if len(down) != 2 or down[1:] != (n_in,) or up != (n_out, down[0]):
+    raise ValueError(
+      f"{reader.path} has {module} with A {down} and B {up}; a layer from {n_in} to "
+      f"{n_out} channels takes (r, {n_in}) and ({n_out}, r): give a LoRA made for this "
+      "model."
+    )
+  for name in sides.values():
+    if not jnp.issubdtype(reader.dtype(name), jnp.floating):
+      raise ValueError(f"{reader.path} has {name} as {reader.dtype(name)}, no floats.")
+  rank = down[0]
+  alpha = float(rank)
+  if "alpha" in sides:
+    alpha = float(reader.read(sides["alpha"]).reshape(-1)[0])
+  elif settings:
+    alpha = _alpha(module, settings, rank)
+  divisor = math.sqrt(rank) if settings.get("use_rslora") else rank
+  halves = reader.read(sides["down"]), reader.read(sides["up"])
+  return Update(entry.layer, *halves, alpha / divisor)
+
+
+def _settings(reader: Reader) -> dict[str, Any]:
+  """peft's settings in the metadata, empty where there are none."""
+  try:
+    content = json.loads(reader.metadata.get(_METADATA, "{}"))
+  except json.JSONDecodeError as error:
+    raise ValueError(
+      f"{reader.path} has {_METADATA} that is no JSON ({error})."
+    ) from None
+  if not isinstance(content, dict):
+    raise ValueError(f"{reader.path} has {_METADATA} that is no JSON object.")
+  settings = {key.removeprefix("transformer."): v for key, v in content.items()}
+  if settings.get("use_dora"):
+    raise ValueError(f"{reader.path} is a DoRA; this code merges plain LoRA only.")
+  return settings
+
+
+def _alpha(module: str, settings: Mapping[str, Any], rank: int) -> float:
+  """alpha of one layer: of the first pattern that its name ends with, or of all."""
+  for pattern, alpha in (settings.get("alpha_pattern") or {}).items():
+    if re.match(rf"(.*\.)?({pattern})$", module):
+      return float(alpha)
+  return float(settings.get("lora_alpha", rank))

@@ -1,0 +1,227 @@
+"""What the layouts of a checkpoint have in common: its networks, whatever names them.
+
+A layout, the official single file (`lightricks`) or a diffusers folder (`diffusers`),
+opens a checkpoint as its configs and, for each network, the tensors by their official
+keys. From there on reading is the same: the config says which tensors there must be
+(`keys`), all of them are there or the checkpoint is refused, and each is read straight
+into its place. Writing goes the other way, from the same lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from ltx_jax.checkpoints import arrays, keys, recognize
+from ltx_jax.checkpoints.arrays import Place, Tensors, listed
+from ltx_jax.checkpoints.keys import Entry, Shape
+from ltx_jax.checkpoints.safetensors_io import TensorToWrite
+from ltx_jax.checkpoints.trees import flatten
+from ltx_jax.config import ModelConfig, TransformerConfig, VAEConfig
+from ltx_jax.typing import AnyArray, Params
+
+PARTS = ("transformer", "vae")
+CONFIGS = {"transformer": TransformerConfig, "vae": VAEConfig}
+ENTRIES = {"transformer": keys.transformer_entries, "vae": keys.vae_entries}
+
+MakeTensor = Callable[[str, Entry, str], TensorToWrite]
+"""Takes a part, an entry and the name in the new file; returns what is written."""
+
+
+class Opened(NamedTuple):
+  """An open checkpoint.
+
+  Attributes:
+    where: What errors call it.
+    config: Of the parts that are there.
+    tensors: For each part its tensors, by official key without prefix.
+  """
+
+  where: str
+  config: ModelConfig
+  tensors: Mapping[str, Tensors]
+
+
+def read(opened: Opened, dtype: str | None, place: Place | None) -> dict[str, AnyArray]:
+  """Reads the parts that `opened.config` names, as flat paths below their names.
+
+  Args:
+    opened: The checkpoint.
+    dtype: What weights are cast to while they are read; None keeps the file's.
+    place: Where each array goes as soon as it is complete; None: the default device.
+
+  Raises:
+    ValueError: where the tensors are not those that the config asks for.
+  """
+  put = place or arrays.to_default_device
+  flat = {}
+  for part in PARTS:
+    if getattr(opened.config, part) is None:
+      continue
+    tensors = opened.tensors[part]
+    for name, group in keys.by_path(fitting_entries(opened, part)).items():
+      path = f"{part}/{name}"
+      flat[path] = put(path, _read_array(group, tensors, dtype))
+  return flat
+
+
+def fitting_entries(opened: Opened, part: str) -> list[Entry]:
+  """Returns the entries to read, once the tensors found are exactly those.
+
+  Raises:
+    ValueError: where a tensor is missing, unknown, misshaped or no floating point.
+  """
+  tensors, config = opened.tensors[part], getattr(opened.config, part)
+  entries = ENTRIES[part](config)
+  ignored = set(keys.IGNORED)
+  if part == "vae":
+    ignored |= keys.stray_norms(tensors, entries)
+  found = {k: r.shape(n) for k, (r, n) in tensors.items() if k not in ignored}
+  expected = {entry.key: entry.shape for entry in entries}
+  if keys.MEAN_OF_MEANS not in found:
+    expected.pop(keys.MEAN_OF_MEANS, None)
+  check(opened.where, recognize.describe(config), expected, found)
+  for key, (reader, name) in tensors.items():
+    if key in expected and not jnp.issubdtype(reader.dtype(name), jnp.floating):
+      raise ValueError(
+        f"{opened.where} has {name} as {reader.dtype(name)}; weights are "
+        "floating-point numbers."
+      )
+  return entries
+
+
+def check(
+  where: str, what: str, expected: Mapping[str, Shape], found: Mapping[str, Shape]
+) -> None:
+  """Refuses anything but the expected names with the expected shapes.
+
+  Raises:
+    ValueError: naming what differs.
+  """
+  problems = [
+    f"{name} (expected {expected.get(name, 'nothing')}, "
+    f"found {found.get(name, 'nothing')})"
+    for name in (*expected, *(name for name in found if name not in expected))
+    if expected.get(name) != found.get(name)
+  ]
+  if problems:
+    raise ValueError(
+      f"{where} should hold {what} by its config and differs in {len(problems)} "
+      f"tensors: {listed(problems)}."
+    )
+
+
+def written_parts(where: str, config: ModelConfig) -> list[str]:
+  """Returns the parts that a checkpoint of `config` has.
+
+  Raises:
+    ValueError: where there is none, or two do not go together.
+  """
+  check_same_latents(config, config)
+  parts = [part for part in PARTS if getattr(config, part) is not None]
+  if not parts:
+    raise ValueError(f"Cannot write {where}: the config has neither of {PARTS}.")
+  return parts
+
+
+def from_params(
+  where: str, config: ModelConfig, params: Params, dtype: str | None
+) -> MakeTensor:
+  """Returns what makes a file's tensors of parameters.
+
+  Args:
+    where: What errors call the checkpoint that is written.
+    config: Its configs.
+    params: {"transformer": ..., "vae": ...}.
+    dtype: What weights are cast to; None keeps theirs.
+
+  Raises:
+    ValueError: where `params` are not the arrays that `config` asks for.
+  """
+  flat = {}
+  for part in written_parts(where, config):
+    if part not in params:
+      raise ValueError(f"Cannot write {where}: the parameters lack {part!r}.")
+    what = recognize.describe(getattr(config, part))
+    flat[part] = flatten(params[part])
+    shapes = {name: tuple(array.shape) for name, array in flat[part].items()}
+    expected = keys.tree_shapes(ENTRIES[part](getattr(config, part)))
+    check(f"The parameters of {where}", what, expected, shapes)
+
+  def make(part: str, entry: Entry, name: str) -> TensorToWrite:
+    array = flat[part][entry.path]
+    return arrays.to_write(name, entry, array, stored_as(entry, dtype))
+
+  return make
+
+
+def stored_as(entry: Entry, dtype: str | None) -> str | None:
+  """The dtype of a tensor: statistics are float32 whatever the weights are."""
+  return "float32" if entry.path.startswith(keys.MEASURED) else dtype
+
+
+def check_same_latents(
+  transformer: ModelConfig, vae: ModelConfig, sources: tuple[str, str] | None = None
+) -> None:
+  """Refuses a transformer and a VAE of different latents; parts may be missing.
+
+  Their latents differ where their channels do, and where both name a release and it is
+  not the same.
+
+  Args:
+    transformer: The model whose transformer is taken.
+    vae: The model whose VAE is taken, which may be the same.
+    sources: Where each of the two was found.
+
+  Raises:
+    ValueError: naming both.
+  """
+  network, decoder = transformer.transformer, vae.vae
+  if network is None or decoder is None:
+    return
+  first, second = (f" in {source}" for source in sources) if sources else ("", "")
+  if network.in_channels != decoder.latent_channels:
+    raise ValueError(
+      f"The networks do not go together: {recognize.describe(network)}{first} has "
+      f"in_channels = {network.in_channels}, {recognize.describe(decoder)}{second} has "
+      f"latent_channels = {decoder.latent_channels}; take both from one release."
+    )
+  if None not in (transformer.name, vae.name) and transformer.name != vae.name:
+    raise ValueError(
+      f"The networks do not go together: the transformer{first} is of "
+      f"{transformer.name!r}, the VAE{second} of {vae.name!r}; take both from one "
+      "release."
+    )
+
+
+def asked_parts(
+  where: str, there: Collection[str], parts: Collection[str] | None
+) -> tuple[str, ...]:
+  """Returns the parts to read, in the order asked.
+
+  Raises:
+    ValueError: where one is not there.
+  """
+  asked = tuple(there) if parts is None else tuple(parts)
+  for part in asked:
+    if part not in PARTS:
+      raise ValueError(f"No part is called {part!r}; there are {', '.join(PARTS)}.")
+    if part not in there:
+      raise ValueError(f"{where} has no {part}; it has {', '.join(there)}.")
+  return asked
+
+
+def without(parts: Collection[str]) -> dict[str, Any]:
+  """The changes to a `ModelConfig` that leave `parts` alone in it."""
+  return {part: None for part in PARTS if part not in parts}
+
+
+def _read_array(group: list[Entry], tensors: Tensors, dtype: str | None) -> np.ndarray:
+  """Reads one array of our tree, layer by layer where it is a stack."""
+  first = group[0]
+  if first.key not in tensors:  # `mean-of-means`, which alone may be missing.
+    return np.zeros(first.our_shape, np.float32)
+  return arrays.read(group, tensors, stored_as(first, dtype))

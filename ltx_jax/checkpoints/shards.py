@@ -1,0 +1,156 @@
+"""Folders in the Hugging Face layout: JSON configs, and weights in one file or several.
+
+Weights called `name` are in `name.safetensors`, or in shards that
+`name.safetensors.index.json` lists:
+
+    {"metadata": {"total_size": bytes}, "weight_map": {tensor: file}}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ltx_jax.checkpoints.arrays import listed
+from ltx_jax.checkpoints.safetensors_io import (
+  Reader,
+  TensorToWrite,
+  atomic_file,
+  open_safetensors,
+  write_safetensors,
+)
+
+
+def read_json(path: pathlib.Path, why: str) -> dict[str, Any]:
+  """Reads a JSON object.
+
+  Args:
+    path: The file.
+    why: The end of the sentence "There is no file; ...".
+
+  Raises:
+    ValueError: where it is missing, no JSON, or no object.
+  """
+  if not path.is_file():
+    raise ValueError(f"There is no {path}; {why}.")
+  try:
+    content = json.loads(path.read_text(encoding="utf-8"))
+  except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    raise ValueError(f"{path} is no JSON file ({error}).") from None
+  if not isinstance(content, dict):
+    raise ValueError(f"{path} holds a JSON {type(content).__name__}, not an object.")
+  return content
+
+
+def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+  """Writes a JSON object; the file appears only once it is complete."""
+  with atomic_file(path) as file:
+    file.write(json.dumps(content, indent=2).encode() + b"\n")
+
+
+def open_shards(
+  folder: pathlib.Path, name: str, stack: contextlib.ExitStack
+) -> dict[str, Reader]:
+  """Opens the file or the shards, and returns which of them holds each tensor.
+
+  Args:
+    folder: Holds them.
+    name: What the weights are called, such as "model".
+    stack: Closes the files.
+
+  Raises:
+    ValueError: where they are missing or malformed, or the index does not fit them.
+  """
+  single, index_file = f"{name}.safetensors", f"{name}.safetensors.index.json"
+  if (folder / single).is_file():
+    files: dict[str, Any] = {single: None}
+  elif (folder / index_file).is_file():
+    index = read_json(folder / index_file, "the shards need it").get("weight_map")
+    if not isinstance(index, dict) or not index:
+      raise ValueError(f"{folder / index_file} has no weight_map from names to files.")
+    files = {}
+    for tensor, file in index.items():
+      files.setdefault(file, []).append(tensor)
+  else:
+    pickled = sorted(path.name for path in folder.glob("*.bin"))
+    found = f"only {', '.join(pickled[:3])}" if pickled else "neither"
+    raise ValueError(
+      f"Expected {single} or {index_file} in {folder} and found {found}; pickled "
+      "weights are not read, convert them with the save_pretrained of the library that "
+      "wrote them."
+    )
+  tensors: dict[str, Reader] = {}
+  for file in sorted(files):
+    reader = stack.enter_context(open_safetensors(folder / file))
+    promised = reader.names if files[file] is None else files[file]
+    lost = [tensor for tensor in promised if tensor not in reader]
+    if lost:
+      raise ValueError(
+        f"{folder / index_file} says {file} has {listed(lost)}; it has not."
+      )
+    twice = [tensor for tensor in reader.names if tensor in tensors]
+    if twice:
+      raise ValueError(
+        f"{folder / file} repeats tensors of another shard: {listed(twice)}."
+      )
+    tensors |= dict.fromkeys(reader.names, reader)
+  return tensors
+
+
+def write_shards(
+  folder: pathlib.Path, name: str, tensors: Sequence[TensorToWrite], max_bytes: int
+) -> None:
+  """Writes tensors as one file, or as shards of at most `max_bytes` with an index.
+
+  Weights that were there under the same name are removed once the new ones are.
+
+  Args:
+    folder: Is there already.
+    name: What the weights are called.
+    tensors: What `write_safetensors` takes.
+    max_bytes: Of a file; a tensor that is larger gets one of its own.
+  """
+  groups = _grouped(tensors, max_bytes)
+  written = {f"{name}.safetensors"}
+  if len(groups) == 1:
+    write_safetensors(folder / f"{name}.safetensors", tensors, {"format": "pt"})
+  else:
+    weight_map, index = {}, f"{name}.safetensors.index.json"
+    for i, group in enumerate(groups):
+      file = f"{name}-{i + 1:05d}-of-{len(groups):05d}.safetensors"
+      write_safetensors(folder / file, group, {"format": "pt"})
+      weight_map |= dict.fromkeys((tensor[0] for tensor in group), file)
+    total = sum(_bytes(tensor) for tensor in tensors)
+    content = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    write_json(folder / index, content)
+    written = {index, *weight_map.values()}
+  for path in (
+    *folder.glob(f"{name}*.safetensors"),
+    *folder.glob(f"{name}*.index.json"),
+  ):
+    if path.name not in written:
+      path.unlink()
+
+
+def _grouped(
+  tensors: Sequence[TensorToWrite], max_bytes: int
+) -> list[list[TensorToWrite]]:
+  groups: list[list[TensorToWrite]] = [[]]
+  size = 0
+  for tensor in tensors:
+    if groups[-1] and size + _bytes(tensor) > max_bytes:
+      groups.append([])
+      size = 0
+    groups[-1].append(tensor)
+    size += _bytes(tensor)
+  return groups
+
+
+def _bytes(tensor: TensorToWrite) -> int:
+  return math.prod(tensor[1]) * np.dtype(tensor[2]).itemsize
