@@ -83,7 +83,7 @@ LONG = Bucket(25, 128, 128)
 
 
 def vae() -> VAERun:
-  """The last and longest of three runs: the same clips at a learning rate that falls."""
+  """The last and longest of three runs: the same clips, for longer."""
   few_images = dataclasses.replace(LARGE_IMAGE, weight=0.1)
   return VAERun(
     vae=VAE,
