@@ -335,6 +335,41 @@ VAE_C = VAEConfig()
 
 
 @dataclasses.dataclass(frozen=True)
+class LatentUpsamplerConfig(Metadata):
+  """A latent upsampler, with the key names of its file's metadata (`models.upsampler`).
+
+  Attributes:
+    dims: 3 where convolutions see time, 2 where every frame is on its own.
+  """
+
+  in_channels: int = 128
+  mid_channels: int = 512
+  num_blocks_per_stage: int = 4
+  dims: int = 3
+  spatial_upsample: bool = True
+  temporal_upsample: bool = False
+  extra: tuple[tuple[str, Any], ...] = ()
+
+  DEFAULTS: ClassVar[dict[str, Any]] = {
+    "in_channels": 4,
+    "mid_channels": 128,
+    "dims": 2,
+  }
+
+  def __post_init__(self):
+    name = "The latent upsampler's config"
+    require(name, "dims", self.dims, (2, 3))
+    if not (self.spatial_upsample or self.temporal_upsample):
+      raise ValueError(f"{name} has neither spatial_ nor temporal_upsample; set one.")
+    if self.temporal_upsample and self.dims == 2:
+      raise ValueError(f"{name} has temporal_upsample, which needs dims = 3, not 2.")
+    if self.mid_channels % 32:
+      raise ValueError(
+        f"{name} has mid_channels = {self.mid_channels}; take a multiple of 32."
+      )
+
+
+@dataclasses.dataclass(frozen=True)
 class SchedulerConfig(Metadata):
   """The rectified-flow scheduler of a checkpoint (`diffusion.schedules`)."""
 

@@ -181,7 +181,7 @@ def _under(entries: Iterable[Entry], key: str, path: str) -> Entries:
     )
 
 
-def _stacked(entries: Iterable[Entry], layers: int, key: str, path: str) -> Entries:
+def stacked(entries: Iterable[Entry], layers: int, key: str, path: str) -> Entries:
   """Repeats one layer's entries as `key`.0, `key`.1, ..., stacked below `path`."""
   layer_entries = list(entries)
   for layer in range(layers):
@@ -238,7 +238,7 @@ def _transformer(config: TransformerConfig) -> Entries:
   yield from _under([*embedder, *modulation], "adaln_single", "adaln_single")
   yield from _two_dense("caption_projection", config.caption_channels, d)
   block = _transformer_block(config)
-  yield from _stacked(block, config.num_layers, "transformer_blocks", "blocks")
+  yield from stacked(block, config.num_layers, "transformer_blocks", "blocks")
 
 
 def _transformer_block(config: TransformerConfig) -> Entries:
@@ -302,11 +302,11 @@ def _stage(config: VAEConfig, block: Block, c: int, conditioned: bool) -> Entrie
   if conditioned:
     yield from _time_embedder("time_embedder", 4 * c)
   resnet = _resnet(config, c, c, conditioned, block.inject_noise)
-  yield from _stacked(resnet, block.num_layers, "res_blocks", "res_blocks")
+  yield from stacked(resnet, block.num_layers, "res_blocks", "res_blocks")
   if block.attention_head_dim is not None:
     attention = _attention(c, c, bias=True, qk_norm=True)
     path = "res_blocks/attention"  # Scanned with the residual block it follows.
-    yield from _stacked(attention, block.num_layers, "attention_blocks", path)
+    yield from stacked(attention, block.num_layers, "attention_blocks", path)
 
 
 def _encoder(config: VAEConfig) -> Entries:

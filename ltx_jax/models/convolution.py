@@ -145,5 +145,16 @@ def causal_conv(
     # All padding repeats the one frame, so the kernel's time steps add up.
     kernel = jnp.sum(kernel, axis=0, keepdims=True)
   x = pad_space(pad_time(x, kernel.shape[0], causal), padding)
+  return convolve(x, kernel, bias, strides, policy)
+
+
+def convolve(
+  x: Float[Array, "b f h w c"],
+  kernel: Float[AnyArray, "t y x c o"],
+  bias: Float[AnyArray, "o"],
+  strides: Strides,
+  policy: Policy,
+) -> Float[Array, "b f2 h2 w2 o"]:
+  """Convolves what is padded already and adds the bias, in the policy's dtype."""
   y = _FORMS[policy.convolution](x, kernel.astype(policy.dtype), strides)
   return y + bias.astype(policy.dtype)

@@ -85,6 +85,7 @@ class GroupNorm(nn.Module):
   """
 
   policy: Policy
+  eps: float = _NORM_EPS
 
   @nn.compact
   def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h w c"]:
@@ -97,7 +98,7 @@ class GroupNorm(nn.Module):
     bias = self.param("bias", nn.initializers.zeros, (c,))
     g = x.astype(jnp.float32).reshape(b, f * h * w, _GROUPS, c // _GROUPS)
     g = g - jnp.mean(g, axis=(1, 3), keepdims=True)
-    g = g * jax.lax.rsqrt(jnp.mean(g * g, axis=(1, 3), keepdims=True) + _NORM_EPS)
+    g = g * jax.lax.rsqrt(jnp.mean(g * g, axis=(1, 3), keepdims=True) + self.eps)
     return (g.reshape(b, f, h, w, c) * scale + bias).astype(self.policy.dtype)
 
 

@@ -50,3 +50,17 @@ def test_decode_noise_is_a_share_of_the_latents():
   mixed = latents.add_decode_noise(x, noise, np.array([0.0, 1.0], np.float32))
   np.testing.assert_array_equal(mixed[0], x[0])
   np.testing.assert_array_equal(mixed[1], noise[1])
+
+
+def test_adain_takes_over_the_moments_of_each_clips_channels():
+  rng = np.random.default_rng(4)
+  x = 2 + 3 * rng.standard_normal((2, 3, 4, 4, 5), np.float32)
+  reference = 0.5 * rng.standard_normal((2, 2, 2, 2, 5), np.float32) - 1
+  out = np.asarray(latents.adain(x, reference))
+  space = (1, 2, 3)
+  np.testing.assert_allclose(out.mean(space), reference.mean(space), atol=1e-5)
+  spread = reference.std(space, ddof=1)
+  np.testing.assert_allclose(out.std(space, ddof=1), spread, rtol=1e-5)
+  half = latents.adain(x, reference, 0.5)
+  np.testing.assert_allclose(half, (x + out) / 2, atol=1e-5)
+  np.testing.assert_array_equal(latents.adain(x, reference, 0.0), x)
