@@ -7,7 +7,7 @@ import difflib
 import pathlib
 
 from ltx_jax.config import ModelConfig
-from ltx_jax.diffusion.sampler import Sampling
+from ltx_jax.diffusion.sampling import Sampling
 
 ASSETS = pathlib.Path(__file__).parent / "assets"
 

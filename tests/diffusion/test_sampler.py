@@ -8,8 +8,8 @@ from ltx_jax.config import SchedulerConfig
 from ltx_jax.diffusion import sampler, schedules
 from ltx_jax.diffusion.conditioning import Conditioned, EncodedCondition, condition
 from ltx_jax.diffusion.draws import clip_keys
-from ltx_jax.diffusion.sampler import Sampling
-from ltx_jax.typing import NoiseLevels
+from ltx_jax.diffusion.sampling import Sampling
+from ltx_jax.typing import PLAIN, NoiseLevels
 
 SCALE = np.float32(1.5)
 PARAMS = {"scale": SCALE}
@@ -22,12 +22,12 @@ def per_token(sigma):
   return sigma[:, None, None]
 
 
-def straight(params, text, tokens, positions, sigma):
+def straight(params, text, tokens, positions, sigma, branches=PLAIN):
   """The velocity of the path that ends at `text`: v = (x - x0) / sigma."""
   return params["scale"] * (tokens - text) / per_token(sigma)
 
 
-def affine(params, text, tokens, positions, sigma):
+def affine(params, text, tokens, positions, sigma, branches=PLAIN):
   """A velocity that shows which level and text every token was given."""
   return params["scale"] * (text + per_token(sigma) + 0.1 * tokens)
 
@@ -51,7 +51,7 @@ def test_straight_paths_are_followed_exactly(start):
   noise, coords = start
   x0 = np.random.default_rng(1).normal(size=(2, 6, 4)).astype(np.float32)
 
-  def unit(params, text, tokens, positions, sigma):
+  def unit(params, text, tokens, positions, sigma, branches=PLAIN):
     return straight({"scale": 1.0}, text, tokens, positions, sigma)
 
   plain = Sampling(guidance=1.0)
