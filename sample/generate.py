@@ -34,9 +34,9 @@ from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.media import fit
 from ltx_jax.sizes import Canvas
 from sample import console as shared
+from sample.flags import OfRecipe, SamplingFlags
 from train.command_line import cli
 
-_OfRecipe = tyro.conf.arg(help_behavior_hint="(default: as the model's recipe says)")
 _IfAny = tyro.conf.arg(help_behavior_hint="")
 
 
@@ -66,23 +66,20 @@ class Options:
   strength: float = 1.0
   """How firmly --image is kept: 1 as it is, 0 not at all."""
 
-  width: Annotated[int | None, _OfRecipe] = None
+  video: Annotated[Path | None, _IfAny] = None
+  """A clip to start from in place of noise, with --skip-initial: it is made over."""
+
+  width: Annotated[int | None, OfRecipe] = None
   """In pixels. Multiples of 32 waste nothing; others are cropped from larger ones."""
 
-  height: Annotated[int | None, _OfRecipe] = None
+  height: Annotated[int | None, OfRecipe] = None
   """In pixels, as the width."""
 
-  frames: Annotated[int | None, _OfRecipe] = None
+  frames: Annotated[int | None, OfRecipe] = None
   """Length of the video. 8k + 1 (1, 9, 17, 25, ...) wastes nothing; 1 is a picture."""
 
-  fps: Annotated[float | None, _OfRecipe] = None
+  fps: Annotated[float | None, OfRecipe] = None
   """Frames a second. The model is told, and moves things accordingly."""
-
-  steps: Annotated[int | None, _OfRecipe] = None
-  """Denoising steps: more are slower and finer."""
-
-  guidance: Annotated[float | None, _OfRecipe] = None
-  """How strictly the prompt is followed; 1 turns it off and takes half the time."""
 
   negative: Annotated[str | None, _IfAny] = None
   """What the video should not show."""
@@ -98,6 +95,9 @@ class Options:
 
   dtype: Annotated[Literal["float32", "bfloat16"] | None, _IfAny] = None
   """Precision of the networks; bfloat16 on GPU and TPU, float32 on CPU."""
+
+  how: tyro.conf.OmitArgPrefixes[SamplingFlags] = SamplingFlags()
+  """How it is sampled."""
 
 
 def explain_words(prompts: tuple[str, ...], console: Console) -> None:
@@ -127,6 +127,21 @@ def canvas_of(model: ltx_jax.LTXVideo, options: Options) -> Canvas:
   return canvas
 
 
+def clip_to_start_from(
+  model: ltx_jax.LTXVideo, path: Path | None, canvas: Canvas
+) -> jax.Array | None:
+  """Returns the latents [1 f h w c] of --video, or None where there is none."""
+  if path is None:
+    return None
+  clip = fit(ltx_jax.Condition(path), canvas).media
+  if len(clip) < canvas.used[0]:
+    raise ValueError(
+      f"{path} has {len(clip)} frames and {canvas.used[0]} are to be made; give a "
+      "longer clip, or fewer --frames."
+    )
+  return model.encode(clip[None])
+
+
 def generate(
   model: ltx_jax.LTXVideo,
   options: Options,
@@ -136,7 +151,7 @@ def generate(
   console: Console,
 ) -> tuple[np.ndarray, list[str]]:
   """Returns uint8 videos and a label for each: prompts times seeds, in one batch."""
-  sampling = model.recipe.sampling.override(options.steps, options.guidance)
+  sampling = options.how.apply(model.recipe.sampling)
   model.check_memory(len(options.prompts) * len(options.seed), canvas, sampling)
   several = len(options.seed) > 1
   prompts = [p for p in options.prompts for _ in options.seed]
@@ -161,6 +176,7 @@ def generate(
   ):
     latents = model.denoise(
       text,
+      latents=clip_to_start_from(model, options.video, canvas),
       width=width,
       height=height,
       frames=frames,

@@ -55,6 +55,25 @@ def test_whole_runs_are_the_originals(name):
   assert relative_error(some, golden[f"{name}/video"]) < 1e-3
 
 
+@pytest.mark.parametrize("name", case.GUIDED)
+def test_guided_batches_are_the_originals_clips(name):
+  """The original was run for each clip alone, since it is wrong for batches."""
+  golden, run = np.load(GOLDEN), case.GUIDED[name]
+  latents = case.denoise(make(run.scheduler), run)
+  assert relative_error(latents, golden[f"{name}/latents"]) < 1e-4
+
+
+def test_tone_mapping_reaches_the_decoder(model):
+  options = SIZE | {"steps": None}
+  plain, mapped = (
+    model.generate(
+      PROMPT, sampling=Sampling(steps=2, guidance=1.0, tone_map=tone_map), **options
+    )
+    for tone_map in (0.0, 0.8)
+  )
+  assert not np.array_equal(plain, mapped)
+
+
 def test_another_call_compiles_nothing(model, compilations):
   image = case.image()
 

@@ -110,6 +110,11 @@ class Sampling:
         )
 
   def _check_guidance(self) -> None:
+    if self.guidance_sigmas is not None and not len(self.guidance_sigmas):
+      raise ValueError(
+        "guidance_sigmas is empty; give the noise levels that the entries of the lists "
+        "belong to, or None where there are no lists."
+      )
     for name in ("guidance", "stg", "rescale"):
       self._check_length(name, isinstance(getattr(self, name), Sequence))
       for value in _list(getattr(self, name)):

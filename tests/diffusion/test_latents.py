@@ -1,4 +1,4 @@
-"""Order and positions of tokens, decode noise."""
+"""Order and positions of tokens, decode noise, tone mapping."""
 
 import numpy as np
 import pytest
@@ -50,3 +50,10 @@ def test_decode_noise_is_a_share_of_the_latents():
   mixed = latents.add_decode_noise(x, noise, np.array([0.0, 1.0], np.float32))
   np.testing.assert_array_equal(mixed[0], x[0])
   np.testing.assert_array_equal(mixed[1], noise[1])
+
+
+def test_compression_is_the_originals():
+  values = np.float32([0.5, 1.0, 2.0, -3.0]).reshape(1, 1, 1, 1, 4)
+  out = latents.compress(values, 0.6)
+  np.testing.assert_allclose(out.ravel(), [0.4479709, 0.82, 1.3821328, -1.9487246])
+  np.testing.assert_array_equal(latents.compress(values, 0.0), values)
