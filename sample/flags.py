@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ltx_jax.config import SchedulerConfig
+from ltx_jax.diffusion.branches import Mode
 from ltx_jax.diffusion.sampling import Blocks, Sampling
 
 OfRecipe = tyro.conf.arg(help_behavior_hint="(default: as the model's recipe says)")
@@ -36,47 +37,33 @@ class SamplingFlags:
   """How strictly the prompt is followed; 1 turns it off and takes half the time."""
 
   cfg_star: _Switch = None
-  """Scale the prediction without the prompt to fit the one with it, before guidance
-  leads away from it: less burnt colours at high --guidance."""
+  """Before guidance, scale what is predicted without the prompt to fit the rest."""
 
   stg: _Numbers = None
-  """Spatiotemporal guidance: how strongly to lead away from what the model predicts with
-  some blocks perturbed, for steadier shapes; 0 turns it off. One more evaluation a
-  step."""
+  """Spatiotemporal guidance: lead away from a perturbed model; 0 turns it off."""
 
-  stg_mode: Annotated[
-    Literal["attention_values", "attention_skip", "residual", "transformer_block"]
-    | None,
-    OfRecipe,
-  ] = None
-  """What --stg perturbs in a block: self-attention gives every token its own value, or
-  its own input; nothing (residual); or the whole block is left out."""
+  stg_mode: Annotated[Mode | None, OfRecipe] = None
+  """What is perturbed: attention to others, attention at all, nothing, or the block."""
 
   stg_blocks: Annotated[
     tuple[str, ...] | None, tyro.conf.arg(metavar="N,N,... [N,N,... ...]"), OfRecipe
   ] = None
-  """Which blocks, counted from 0, joined by commas: 11,25,35. Several such lists, or
-  `none`, are for the levels of --guidance-sigmas. A 2B model is used with 19."""
+  """Blocks for --stg, such as 11,25,35; 19 in a 2B model. Several lists: `none` too."""
 
   rescale: _Numbers = None
-  """With --stg: how far velocities get back the deviation that guidance inflates. 0.7 is
-  usual; 0 and, as in the original, 1 turn it off."""
+  """With --stg: undo the growth of velocities, 0.7 of it is usual; 0 or 1: not."""
 
   guidance_sigmas: _Numbers = None
-  """Noise levels, falling from 1, at which --guidance, --stg, --rescale and --stg-blocks
-  take their next value: 1 0.9 0.6 is three values each."""
+  """Noise levels, falling, where --guidance, --stg and the like change."""
 
   schedule: Annotated[Literal["uniform", "linear-quadratic"] | None, OfRecipe] = None
-  """How the steps are spaced: evenly, or finely at first and then coarser; not shifted
-  by size."""
+  """How noise levels are spaced: evenly, or finely first; not shifted by size."""
 
   sigmas: _Numbers = None
-  """The noise levels themselves, falling, in (0, 1]: a step each, in place of --steps.
-  Distilled models come with such a list."""
+  """The noise levels themselves, falling, in (0, 1], in place of --steps."""
 
   skip_initial: _Count = None
-  """With --video: steps of the schedule to leave out at its start. The more, the closer
-  to the clip that it starts from."""
+  """With --video: steps to leave out at the start; more stay closer to the clip."""
 
   skip_final: _Count = None
   """Steps to leave out at the end; the last one that is made goes all the way."""
@@ -94,8 +81,7 @@ class SamplingFlags:
   """Share of noise mixed in before decoding, in [0, 1]."""
 
   tone_map: _Number = None
-  """Compress large latents before decoding, in [0, 1]: tames contrast that is too hard.
-  0 changes nothing; 0.6 goes with the model 13B 0.9.8-distilled."""
+  """Compress large latents before decoding, in [0, 1]; 0 changes nothing."""
 
   def apply(self, sampling: Sampling) -> Sampling:
     """Returns a recipe's sampling with what is asked for in its place.
@@ -120,7 +106,7 @@ def _one_or_all(values: tuple[float, ...]) -> float | tuple[float, ...]:
 
 
 def _blocks(lists: tuple[str, ...]) -> Blocks:
-  """Reads "11,25" "none" as ((11, 25), ()), and one list alone as that for all steps."""
+  """Reads "11,25" "none" as ((11, 25), ()); one list alone is for all steps."""
   try:
     read = tuple(
       () if text == _NONE else tuple(int(block) for block in text.split(","))
@@ -128,8 +114,8 @@ def _blocks(lists: tuple[str, ...]) -> Blocks:
     )
   except ValueError:
     raise ValueError(
-      f"--stg-blocks is {' '.join(lists)}; give numbers of blocks joined by commas, such "
-      f"as 11,25,35, or {_NONE}."
+      f"--stg-blocks is {' '.join(lists)}; give numbers of blocks joined by commas, "
+      f"such as 11,25,35, or {_NONE}."
     ) from None
   return read[0] if len(read) == 1 else read
 

@@ -5,7 +5,15 @@
 
 The suffix of the output decides what is written: .mp4, .gif, .webp, or .png, which for
 one frame (--frames 1) is a picture. With --image, that picture is the first frame.
-Several prompts, or several seeds, are made in one batch.
+Several prompts, or several seeds, are made in one batch. With --video and
+--skip-initial, a clip is made over: its motion stays, the more so the more is skipped.
+
+Guidance may change with the noise level. Here it is off in the first step, strong down
+to level 0.9 and moderate from there on, and other blocks are perturbed:
+
+    python -m sample.generate "a small cyan square moving down on a gray background" \\
+      --guidance-sigmas 1 0.9 0.5 --guidance 1 6 3 --stg 0 2 1 --rescale 0.7 \\
+      --stg-blocks none 2 2,5
 
 Without --model it is the small model that comes with this code; it draws moving shapes
 and knows no other words. With a released checkpoint, give the file and the folder of
@@ -96,8 +104,9 @@ class Options:
   dtype: Annotated[Literal["float32", "bfloat16"] | None, _IfAny] = None
   """Precision of the networks; bfloat16 on GPU and TPU, float32 on CPU."""
 
-  how: tyro.conf.OmitArgPrefixes[SamplingFlags] = SamplingFlags()
-  """How it is sampled."""
+  sampling: tyro.conf.OmitArgPrefixes[SamplingFlags] = SamplingFlags()
+  """How it is sampled, where it is not as the model's recipe says. Several values, or
+  lists of blocks, belong to the noise levels of --guidance-sigmas, in order."""
 
 
 def explain_words(prompts: tuple[str, ...], console: Console) -> None:
@@ -151,7 +160,7 @@ def generate(
   console: Console,
 ) -> tuple[np.ndarray, list[str]]:
   """Returns uint8 videos and a label for each: prompts times seeds, in one batch."""
-  sampling = options.how.apply(model.recipe.sampling)
+  sampling = options.sampling.apply(model.recipe.sampling)
   model.check_memory(len(options.prompts) * len(options.seed), canvas, sampling)
   several = len(options.seed) > 1
   prompts = [p for p in options.prompts for _ in options.seed]
