@@ -142,7 +142,7 @@ def rescale(
 
 
 def _deviation(x: Float[jax.Array, "b n c"]) -> Float[jax.Array, "b 1 1"]:
-  return jnp.std(x, axis=_CLIP, keepdims=True, ddof=1)
+  return jnp.std(x, axis=_CLIP, keepdims=True)  # Of n or n - 1: it cancels.
 
 
 def guide(

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ltx_jax.diffusion import schedules
 from ltx_jax.diffusion.branches import guidance_of
@@ -52,6 +52,7 @@ from ltx_jax.typing import (
   Scalar,
   Tokens,
   VelocityFn,
+  Whole,
 )
 
 OnStep = Callable[[int, int, Tokens], Any]
@@ -168,7 +169,11 @@ def denoising_step(
 
 
 def _noise(
-  replayed: Tokens | None, keys: Key, name: str, index: Scalar, like: Tokens
+  replayed: Tokens | None,
+  keys: Key,
+  name: str,
+  index: Int[AnyArray, ""] | Whole,
+  like: Tokens,
 ) -> Tokens:
   """The noise that a run is replayed with, or that of the clips' keys."""
   return normal(keys, name, index, like.shape[1:]) if replayed is None else replayed
@@ -198,7 +203,7 @@ def make_step(
 
 
 def begin_from(
-  latents: Float[AnyArray, "u f h w c"] | None,
+  latents: Float[AnyArray, "..."] | None,
   noise: Latents,
   sampling: Sampling,
   levels: schedules.Levels,
@@ -232,7 +237,8 @@ def begin_from(
       "The first noise level is 1, at which nothing is left of the clip to start from; "
       "skip initial steps, for example with Sampling(skip_initial=10)."
     )
-  return interpolate(jnp.broadcast_to(latents, noise.shape), noise, levels[0])
+  sigma = jnp.asarray(levels[0])
+  return interpolate(jnp.broadcast_to(latents, noise.shape), noise, sigma)
 
 
 def sample(

@@ -23,8 +23,13 @@ def test_entries_of_a_released_recipe_are_the_originals():
   levels = schedules.linear_quadratic(30)[:27]
   marks = [1.0, 0.996, 0.9933, 0.9850, 0.9767, 0.9008, 0.6180]
   expected = [0, 1, 1, 2, 2, *[3] * 5, *[4] * 4, *[5] * 5, *[6] * 8]
-  # A comparison in float64 would put a level on the wrong side of 0.985 or 0.618.
   assert entries(levels, marks) == expected
+
+
+def test_a_mark_that_a_level_equals_is_reached_in_float32():
+  level = schedules.linear_quadratic(30)[24:25]
+  assert float(level[0]) < 0.618  # As float64 sees it.
+  assert entries(level, [0.618, 0.3]) == [0]
 
 
 def test_levels_below_all_marks_take_the_last_entry():

@@ -180,7 +180,7 @@ def test_rounded_sizes_are_said_and_strict_refuses_them(program, tmp_path):
 def test_a_clip_is_made_over_where_steps_are_skipped(program):
   rng = np.random.default_rng(0)
   clip = rng.integers(0, 255, (5, 32, 40, 3), np.uint8)
-  video.write("clip.gif", clip, 24)
+  video.write("clip.gif", clip, 24.0)
   options = (*SIZE, "--steps", "4", "--guidance", "1", "--video", "clip.gif")
   for skipped in ("1", "3"):
     code, _, err = program(
