@@ -12,7 +12,7 @@ from ltx_jax.config import (
   VAEConfig,
 )
 from ltx_jax.diffusion.conditioning import Condition
-from ltx_jax.diffusion.sampler import Sampling
+from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.loading import load, save
 from ltx_jax.model import LTXVideo
 

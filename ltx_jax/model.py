@@ -6,7 +6,8 @@
     generate      prompts -> uint8 video          all three
 
 Every random number has a name (`diffusion.draws`): "initial"; "posterior/i", the sample
-of what is encoded of condition i; "step/i", the noise on conditions; "decode".
+of what is encoded of condition i; "step/i", the noise on conditions; "stochastic/i",
+the fresh noise of a stochastic step; "decode".
 """
 
 from __future__ import annotations
@@ -20,23 +21,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from ltx_jax import programs
 from ltx_jax.analysis import memory
 from ltx_jax.config import ModelConfig, VAEConfig
+from ltx_jax.diffusion import schedules
 from ltx_jax.diffusion.conditioning import Condition, EncodedCondition, condition
 from ltx_jax.diffusion.draws import Draws, Seed, clip_keys, draw
 from ltx_jax.diffusion.guidance import needs_unconditional, stack_texts
 from ltx_jax.diffusion.latents import coordinates, unpatchify
-from ltx_jax.diffusion.sampler import Context, Sampling, sample
-from ltx_jax.diffusion.schedules import Levels
+from ltx_jax.diffusion.sampler import Context, begin_from, sample
+from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.media import fit, load_frames, whole_positions
 from ltx_jax.platforms import Policy
 from ltx_jax.presets import Recipe, recipe_for
 from ltx_jax.sizes import Canvas
 from ltx_jax.text import Tokenizer, tokenize, truncation_note
 from ltx_jax.typing import (
+  AnyArray,
   Coords,
   EncodedText,
   Key,
@@ -112,6 +115,8 @@ class LTXVideo:
     noise_scale: Scalar = 0.025,
     key: Key | None = None,
     draws: Draws | None = None,
+    *,
+    tone_map: Scalar = 0.0,
   ) -> Video:
     """Turns normalised latents into videos in [-1, 1], float32.
 
@@ -122,6 +127,7 @@ class LTXVideo:
       key: Draws that noise, and what the decoder injects; None draws nothing and uses
         the latents as they are.
       draws: Replaces the draw "decode".
+      tone_map: How far large latents are compressed, in [0, 1] (`latents.compress`).
 
     A VAE without timestep conditioning ignores `sigma`, `noise_scale` and the noise.
 
@@ -135,7 +141,7 @@ class LTXVideo:
         noise = jax.random.normal(noise_key, latents.shape)
       if draws is not None:
         noise = draw(None, "decode", latents.shape, draws=draws)
-      return self._decode(latents, sigma, noise, noise_scale, inject)
+      return self._decode(latents, sigma, noise, noise_scale, inject, tone_map=tone_map)
 
   def encode_text(self, prompts: Sequence[str]) -> EncodedText:
     """Turns prompts into text [b m e] and its mask [b m], each on its own and kept.
@@ -197,6 +203,7 @@ class LTXVideo:
     fps: Scalar,
     sampling: Sampling,
     conditions: Sequence[Condition] = (),
+    latents: Float[AnyArray, "_ f h w c"] | None = None,
     negative: NegativeText | None = None,
     seed: Seed = 0,
     draws: Draws | None = None,
@@ -210,8 +217,10 @@ class LTXVideo:
       height: In pixels.
       frames: Of the clip.
       fps: Frames a second.
-      sampling: Noise levels, guidance and noise on conditions.
+      sampling: How: noise levels, guidance, noise.
       conditions: Images and clips that are given.
+      latents: Of clips to start from, normalised, of the size asked for; noised to the
+        first level, which must lie below 1 (`Sampling.skip_initial`, `sigmas`).
       negative: Text that guidance leads away from, of one row or b; None: that of "".
       seed: Clip i draws from fold_in(key(seed), i); or one seed for each clip.
       draws: Replaces random draws by name.
@@ -225,7 +234,8 @@ class LTXVideo:
     canvas = Canvas.of(vae, frames, height, width)
     grid = vae.latent_shape(*canvas.used)
     clips, tokens = len(text[0]), int(np.prod(grid))
-    levels = self._levels(sampling, tokens)
+    levels = sampling.levels(self.config.scheduler, tokens)
+    schedules.check_trained(levels, self.config.allowed_inference_steps)
     if needs_unconditional(sampling.guidance):
       text = stack_texts(negative or self._unconditional(), text)
     with memory.memory_in_words(f"denoising {canvas.describe(clips)}"):
@@ -241,7 +251,8 @@ class LTXVideo:
         spatial_factor=vae.spatial_factor,
         causal=config.causal_temporal_positioning,
       )
-      start = condition(unpatchify(noise, grid), places[None], items)
+      begin = begin_from(latents, unpatchify(noise, grid), sampling, levels)
+      start = condition(begin, places[None], items)
       watch = None
       if on_step is not None:
         watch = lambda i, steps, x: on_step(i, steps, unpatchify(x, grid))  # noqa: E731
@@ -253,6 +264,7 @@ class LTXVideo:
         sampling,
         levels,
         keys=keys,
+        layers=config.num_layers,
         draws=draws,
         on_step=watch,
       )
@@ -335,7 +347,8 @@ class LTXVideo:
       noise = draw(keys, "decode", latents.shape)
       inject = jax.random.fold_in(keys[0], zlib.crc32(b"inject"))
       sigma, scale = sampling.decode_sigma, sampling.decode_noise
-      video = self._decode(latents, sigma, noise, scale, inject)
+      tone_map = sampling.tone_map
+      video = self._decode(latents, sigma, noise, scale, inject, tone_map=tone_map)
       return np.asarray(programs.to_uint8(canvas.crop(video)))
 
   def check_memory(self, clips: int, canvas: Canvas, sampling: Sampling) -> None:
@@ -348,9 +361,9 @@ class LTXVideo:
     """
     devices = jnp.asarray(jax.tree.leaves(self.params)[0]).devices()
     if len(devices) == 1:
-      guided = needs_unconditional(sampling.guidance)
       free = memory.free_memory(*devices)
-      memory.check(self.config, self.policy, clips, canvas, guided, free)
+      branches = sampling.branches
+      memory.check(self.config, self.policy, clips, canvas, branches, free)
 
   def _config(self, part: str) -> Any:
     config = getattr(self.config, part)
@@ -371,13 +384,17 @@ class LTXVideo:
     noise: Latents | None,
     noise_scale: Scalar,
     inject: Key | None,
+    *,
+    tone_map: Scalar,
   ) -> Video:
     vae = self._config("vae")
     noise = noise if vae.timestep_conditioning else None
     program = programs.decode(vae, self.policy)
     level, scale = np.float32(sigma), np.float32(noise_scale)
-    latents = jnp.asarray(latents, jnp.float32)
-    return program(self.params["vae"], latents, level, noise, scale, inject)
+    latents, compression = jnp.asarray(latents, jnp.float32), np.float32(tone_map)
+    return program(
+      self.params["vae"], latents, level, noise, scale, inject, tone_map=compression
+    )
 
   def _unconditional(self) -> EncodedText:
     if self.config.text_encoder is None:
@@ -402,20 +419,6 @@ class LTXVideo:
     if isinstance(negative_prompt, str):
       negative_prompt = self.encode_text([negative_prompt])
     return text, negative_prompt
-
-  def _levels(self, sampling: Sampling, tokens: int) -> Levels:
-    levels = sampling.levels(self.config.scheduler, tokens)
-    allowed = self.config.allowed_inference_steps
-    if allowed is not None:
-      known = {round(level, 4) for level in allowed}
-      wrong = [float(x) for x in levels if round(float(x), 4) not in known]
-      if wrong:
-        raise ValueError(
-          f"This distilled model was not trained for the noise levels {wrong[:4]}; "
-          f"choose among {sorted(known, reverse=True)}, for example with "
-          "Sampling(sigmas=...)."
-        )
-    return levels
 
   def _encode_conditions(
     self,

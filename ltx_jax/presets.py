@@ -34,7 +34,7 @@ from ltx_jax.config import (
   ModelConfig,
   VAEConfig,
 )
-from ltx_jax.diffusion.sampler import Sampling
+from ltx_jax.diffusion.sampling import Sampling
 
 ASSETS = pathlib.Path(__file__).parent / "assets"
 REPOSITORY = "Lightricks/LTX-Video"

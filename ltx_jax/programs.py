@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 
 from ltx_jax.config import TextEncoderConfig, TransformerConfig, VAEConfig
 from ltx_jax.diffusion import sampler
-from ltx_jax.diffusion.latents import add_decode_noise
+from ltx_jax.diffusion.latents import add_decode_noise, compress
 from ltx_jax.models import text_encoder, transformer, vae
 from ltx_jax.models.rope import RopeTables, rope_tables
 from ltx_jax.platforms import Policy
@@ -110,6 +110,7 @@ def decode(config: VAEConfig, policy: Policy) -> Callable:
   """Returns (params, latents, sigma, noise, noise_scale, key) -> video in [-1, 1].
 
   The latents are normalised; noise None adds none to them, key None injects none.
+  `tone_map` compresses them after that, as the original does.
   """
 
   def program(
@@ -119,9 +120,12 @@ def decode(config: VAEConfig, policy: Policy) -> Callable:
     noise: Latents | None,
     noise_scale: Scalar,
     key: Key | None,
+    *,
+    tone_map: Scalar = 0.0,
   ) -> Video:
     if noise is not None:
       latents = add_decode_noise(latents, noise, noise_scale)
+    latents = compress(latents, tone_map)
     latents = vae.unnormalize(params, latents)
     sigmas = jnp.full(len(latents), sigma, jnp.float32)
     video = vae.decode(params, config, policy, latents, sigmas, key)

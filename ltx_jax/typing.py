@@ -71,6 +71,38 @@ Sigma = Float[AnyArray, "b"] | Float[AnyArray, "b n"] | NoiseLevels
 """Noise levels in [0, 1]: of clips, of tokens, or of tokens by distinct level."""
 
 
+class Perturbation(NamedTuple):
+  """Which rows of a batch lose what in which block; all False is the network as it is.
+
+  Attributes:
+    values: Self-attention gives every token its own value, as if it saw no other.
+    attention: Self-attention gives back its input.
+    block: The whole block gives back its input.
+  """
+
+  values: Bool[AnyArray, "l b"]
+  attention: Bool[AnyArray, "l b"]
+  block: Bool[AnyArray, "l b"]
+
+
+class Branches(NamedTuple):
+  """What the rows of a batch are where they are not one clip a text.
+
+  Guidance evaluates a clip several times: with and without its text, or perturbed.
+
+  Attributes:
+    text: Which of the texts a row is given; None: the texts are the rows'.
+    perturbation: What is left out for which rows; None: nothing.
+  """
+
+  text: Int[AnyArray, "b"] | None = None
+  perturbation: Perturbation | None = None
+
+
+PLAIN = Branches()
+"""Each row is a clip with its own text, and nothing is left out."""
+
+
 @runtime_checkable
 class VelocityFn(Protocol):
   """The network as the samplers see it; `models.transformer.velocity_fn` makes one.
@@ -86,6 +118,7 @@ class VelocityFn(Protocol):
     tokens: Tokens,
     positions: Any,
     sigma: Sigma,
+    branches: Branches = PLAIN,
   ) -> Tokens:
     """Returns the velocity v = noise - x0 at noise level `sigma` in [0, 1]."""
     ...

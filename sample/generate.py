@@ -5,7 +5,15 @@
 
 The suffix of the output decides what is written: .mp4, .gif, .webp, or .png, which for
 one frame (--frames 1) is a picture. With --image, that picture is the first frame.
-Several prompts, or several seeds, are made in one batch.
+Several prompts, or several seeds, are made in one batch. With --video and
+--skip-initial, a clip is made over: its motion stays, the more so the more is skipped.
+
+Guidance may change with the noise level. Here it is off in the first step, strong down
+to level 0.9 and moderate from there on, and other blocks are perturbed:
+
+    python -m sample.generate "a small cyan square moving down on a gray background" \\
+      --guidance-sigmas 1 0.9 0.5 --guidance 1 6 3 --stg 0 2 1 --rescale 0.7 \\
+      --stg-blocks none 2 2,5
 
 Without --model it is the small model that comes with this code; it draws moving shapes
 and knows no other words. With a released checkpoint, give the file and the folder of
@@ -34,9 +42,9 @@ from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.media import fit
 from ltx_jax.sizes import Canvas
 from sample import console as shared
+from sample.flags import OfRecipe, SamplingFlags
 from train.command_line import cli
 
-_OfRecipe = tyro.conf.arg(help_behavior_hint="(default: as the model's recipe says)")
 _IfAny = tyro.conf.arg(help_behavior_hint="")
 
 
@@ -69,23 +77,20 @@ class Options:
   strength: float = 1.0
   """How firmly --image is kept: 1 as it is, 0 not at all."""
 
-  width: Annotated[int | None, _OfRecipe] = None
+  video: Annotated[Path | None, _IfAny] = None
+  """A clip to start from in place of noise, with --skip-initial: it is made over."""
+
+  width: Annotated[int | None, OfRecipe] = None
   """In pixels. Multiples of 32 waste nothing; others are cropped from larger ones."""
 
-  height: Annotated[int | None, _OfRecipe] = None
+  height: Annotated[int | None, OfRecipe] = None
   """In pixels, as the width."""
 
-  frames: Annotated[int | None, _OfRecipe] = None
+  frames: Annotated[int | None, OfRecipe] = None
   """Length of the video. 8k + 1 (1, 9, 17, 25, ...) wastes nothing; 1 is a picture."""
 
-  fps: Annotated[float | None, _OfRecipe] = None
+  fps: Annotated[float | None, OfRecipe] = None
   """Frames a second. The model is told, and moves things accordingly."""
-
-  steps: Annotated[int | None, _OfRecipe] = None
-  """Denoising steps: more are slower and finer."""
-
-  guidance: Annotated[float | None, _OfRecipe] = None
-  """How strictly the prompt is followed; 1 turns it off and takes half the time."""
 
   negative: Annotated[str | None, _IfAny] = None
   """What the video should not show."""
@@ -101,6 +106,10 @@ class Options:
 
   dtype: Annotated[Literal["float32", "bfloat16"] | None, _IfAny] = None
   """Precision of the networks; bfloat16 on GPU and TPU, float32 on CPU."""
+
+  sampling: tyro.conf.OmitArgPrefixes[SamplingFlags] = SamplingFlags()
+  """How it is sampled, where it is not as the model's recipe says. Several values, or
+  lists of blocks, belong to the noise levels of --guidance-sigmas, in order."""
 
 
 def explain_words(prompts: tuple[str, ...], console: Console) -> None:
@@ -130,6 +139,21 @@ def canvas_of(model: ltx_jax.LTXVideo, options: Options) -> Canvas:
   return canvas
 
 
+def clip_to_start_from(
+  model: ltx_jax.LTXVideo, path: Path | None, canvas: Canvas
+) -> jax.Array | None:
+  """Returns the latents [1 f h w c] of --video, or None where there is none."""
+  if path is None:
+    return None
+  clip = fit(ltx_jax.Condition(path), canvas).media
+  if len(clip) < canvas.used[0]:
+    raise ValueError(
+      f"{path} has {len(clip)} frames and {canvas.used[0]} are to be made; give a "
+      "longer clip, or fewer --frames."
+    )
+  return model.encode(clip[None])
+
+
 def generate(
   model: ltx_jax.LTXVideo,
   options: Options,
@@ -139,7 +163,7 @@ def generate(
   console: Console,
 ) -> tuple[np.ndarray, list[str]]:
   """Returns uint8 videos and a label for each: prompts times seeds, in one batch."""
-  sampling = model.recipe.sampling.override(options.steps, options.guidance)
+  sampling = options.sampling.apply(model.recipe.sampling)
   model.check_memory(len(options.prompts) * len(options.seed), canvas, sampling)
   several = len(options.seed) > 1
   prompts = [p for p in options.prompts for _ in options.seed]
@@ -164,6 +188,7 @@ def generate(
   ):
     latents = model.denoise(
       text,
+      latents=clip_to_start_from(model, options.video, canvas),
       width=width,
       height=height,
       frames=frames,

@@ -19,7 +19,7 @@ from ltx_jax.config import (
   VAEConfig,
 )
 from ltx_jax.diffusion.conditioning import Condition
-from ltx_jax.diffusion.sampler import Sampling
+from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.models import transformer, vae
 
 TRANSFORMER = TransformerConfig(
@@ -63,6 +63,7 @@ class Run:
   scheduler: str
   sampling: Sampling
   strength: float | None = None
+  from_latents: bool = False
 
 
 RUNS = {
@@ -72,6 +73,52 @@ RUNS = {
     "linear_quadratic", Sampling(steps=6, guidance=3.0, condition_noise=0.15), 1.0
   ),
   "soft_image": Run("shifted", Sampling(steps=7, guidance=2.5), 0.3),
+}
+
+_STG = {"steps": 4, "guidance": 3.0, "stg": 1.5}
+# With entries that need every set of branches: 1 alone, 2 of either kind, all 3.
+_SCHEDULES = {
+  "guidance_sigmas": (1.0, 0.99, 0.9, 0.5),
+  "guidance": (1.0, 6.0, 4.0, 1.0),
+  "stg": (0.0, 0.0, 3.0, 1.0),
+  "rescale": (1.0, 0.5, 0.7, 0.3),
+  "stg_blocks": ((), (0,), (0, 1), (1,)),
+}
+# The original does these for one clip at a time only.
+GUIDED = {
+  "attention_values": Run("shifted", Sampling(stg_blocks=(1,), **_STG)),
+  "attention_skip": Run(
+    "shifted", Sampling(stg_mode="attention_skip", stg_blocks=(0, 1), **_STG)
+  ),
+  "transformer_block": Run(
+    "shifted", Sampling(stg_mode="transformer_block", stg_blocks=(0,), **_STG)
+  ),
+  "residual": Run(
+    "shifted", Sampling(stg_mode="residual", stg_blocks=(0, 1), rescale=0.7, **_STG)
+  ),
+  "stg_alone": Run(
+    "shifted", Sampling(steps=4, guidance=1.0, stg=2.0, stg_blocks=(1,), rescale=0.5)
+  ),
+  "cfg_star": Run("shifted", Sampling(steps=4, guidance=4.0, cfg_star=True)),
+  "schedules": Run(
+    "linear_quadratic", Sampling(steps=8, cfg_star=True, **_SCHEDULES), 1.0
+  ),
+  "stochastic": Run(
+    "linear_quadratic", Sampling(steps=5, guidance=1.0, stochastic=True)
+  ),
+  "stochastic_image": Run(
+    "shifted", Sampling(steps=5, guidance=2.0, stochastic=True), 0.4
+  ),
+  "skipped_end": Run("linear_quadratic", Sampling(steps=8, skip_final=3)),
+  "skipped_start": Run(
+    "linear_quadratic",
+    Sampling(steps=8, skip_initial=3, skip_final=1),
+    from_latents=True,
+  ),
+  "distilled": Run(
+    "linear_quadratic",
+    Sampling(sigmas=(1.0, 0.9937, 0.725), guidance=1.0, tone_map=0.6),
+  ),
 }
 
 
@@ -118,6 +165,13 @@ def texts():
   return (text[:CLIPS], mask[:CLIPS]), (text[CLIPS:], mask[CLIPS:])
 
 
+def start_latents():
+  """Normalised latents [b f h w c] to start from."""
+  grid = VAE.latent_shape(FRAMES, HEIGHT, WIDTH)
+  shape = (CLIPS, *grid, VAE.latent_channels)
+  return np.random.default_rng(5).standard_normal(shape).astype(np.float32)
+
+
 def image():
   """One frame [1 H W 3] in [-1, 1]."""
   rng = np.random.default_rng(4)
@@ -141,6 +195,7 @@ def denoise(model, run, **changes):
     "fps": FPS,
     "sampling": run.sampling,
     "conditions": given,
+    "latents": start_latents() if run.from_latents else None,
     "negative": negative,
     "draws": draws,
   }

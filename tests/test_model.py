@@ -9,10 +9,12 @@ import pytest
 
 import ltx_jax
 from ltx_jax import Condition, Sampling, programs
+from ltx_jax.analysis import memory
 from ltx_jax.config import TextEncoderConfig
 from ltx_jax.models import text_encoder
 from ltx_jax.platforms import CPU
 from ltx_jax.presets import ASSETS
+from ltx_jax.sizes import Canvas
 from ltx_jax.text import load_tokenizer
 from tests import pipeline_case as case
 from tests.models import vae_case
@@ -53,6 +55,52 @@ def test_whole_runs_are_the_originals(name):
   video = model.decode(latents, *options, draws=case.draws)
   some = (video[:, ::2, ::4, ::4] + 1) / 2
   assert relative_error(some, golden[f"{name}/video"]) < 1e-3
+
+
+@pytest.mark.parametrize("name", case.GUIDED)
+def test_guided_batches_are_the_originals_clips(name):
+  """The original was run for each clip alone, since it is wrong for batches."""
+  golden, run = np.load(GOLDEN), case.GUIDED[name]
+  latents = case.denoise(make(run.scheduler), run)
+  assert relative_error(latents, golden[f"{name}/latents"]) < 1e-4
+
+
+def test_other_guidance_compiles_nothing(compilations):
+  """Mode, blocks, scales, schedule and CFG-star are numbers to one program."""
+  model, first = make("shifted"), case.GUIDED["attention_values"]
+  latents = case.denoise(model, first)
+  changes = [
+    {"stg_blocks": (0,)},
+    {"stg_mode": "attention_skip", "rescale": 0.5},
+    {"stg_mode": "transformer_block", "cfg_star": True},
+    {"guidance_sigmas": (0.9, 0.5), "stg": (1.0, 3.0), "guidance": (2.0, 7.0)},
+  ]
+  with compilations() as programs:
+    for change in changes:
+      sampling = dataclasses.replace(first.sampling, **change)
+      out = case.denoise(model, dataclasses.replace(first, sampling=sampling))
+      assert relative_error(out, latents) > 1e-3
+  assert programs == []
+
+
+def test_memory_is_planned_for_all_branches(model, monkeypatch):
+  planned = []
+  monkeypatch.setattr(memory, "check", lambda *plan: planned.append(plan[4]))
+  canvas = Canvas.of(case.VAE, 5, 32, 40)
+  for options in ({"guidance": 1.0}, {}, {"stg": 1.0, "stg_blocks": (1,)}):
+    model.check_memory(1, canvas, Sampling(**options))
+  assert planned == [1, 2, 3]
+
+
+def test_tone_mapping_reaches_the_decoder(model):
+  options = SIZE | {"steps": None}
+  plain, mapped = (
+    model.generate(
+      PROMPT, sampling=Sampling(steps=2, guidance=1.0, tone_map=tone_map), **options
+    )
+    for tone_map in (0.0, 0.8)
+  )
+  assert not np.array_equal(plain, mapped)
 
 
 def test_another_call_compiles_nothing(model, compilations):
@@ -260,7 +308,7 @@ def test_what_is_missing_is_named():
     alone.decode(np.zeros((1, 1, 1, 1, 6), np.float32))
 
 
-def exhausted(*_):
+def exhausted(*_, **__):
   raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
 

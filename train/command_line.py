@@ -189,11 +189,18 @@ def _refuse_unknown(argv: Sequence[str], names: Sequence[str], program: str) -> 
 
 
 def _flags(options: type) -> list[str]:
-  """Names of the fields of a dataclass that are options, not positional arguments."""
-  kinds = typing.get_type_hints(options, include_extras=True)
-  return [
-    name for name, kind in kinds.items() if tyro.conf.Positional not in get_args(kind)
-  ]
+  """Names of the fields of a dataclass that are options, not positional arguments.
+
+  A dataclass in a field gives its own fields: programs leave such prefixes out.
+  """
+  names = []
+  for name, kind in typing.get_type_hints(options, include_extras=True).items():
+    inner = get_args(kind)[0] if get_args(kind) else kind
+    if dataclasses.is_dataclass(inner):
+      names += _flags(inner)
+    elif tyro.conf.Positional not in get_args(kind):
+      names.append(name)
+  return names
 
 
 def _tyro(kind: Any, argv: Sequence[str], **how: Any) -> Any:

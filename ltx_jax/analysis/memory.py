@@ -53,7 +53,7 @@ def denoise_bytes(
   """Estimates a denoising step.
 
   Args:
-    rows: Clips, twice as many with guidance.
+    rows: Clips, times the branches of guidance that a step evaluates.
     tokens: Video tokens of a clip.
   """
   item, d = _BYTES[policy.dtype], config.width
@@ -93,13 +93,17 @@ def _numbers(layer: Layer, policy: Policy, clips: int) -> int:
 
 
 def plan(
-  config: ModelConfig, policy: Policy, clips: int, canvas: Canvas, guided: bool
+  config: ModelConfig, policy: Policy, clips: int, canvas: Canvas, branches: int
 ) -> Plan:
-  """Estimates what sampling clips of a size needs beside the weights."""
+  """Estimates what sampling clips of a size needs beside the weights.
+
+  Args:
+    branches: Of guidance, that the largest step evaluates (`Sampling.branches`).
+  """
   grid = config.vae.latent_shape(*canvas.used)
-  rows = 2 * clips if guided else clips
+  tokens = math.prod(grid)
   return Plan(
-    denoise=denoise_bytes(config.transformer, policy, rows, math.prod(grid)),
+    denoise=denoise_bytes(config.transformer, policy, branches * clips, tokens),
     decode=decode_bytes(config.vae, policy, clips, grid),
   )
 
@@ -109,22 +113,23 @@ def check(
   policy: Policy,
   clips: int,
   canvas: Canvas,
-  guided: bool,
+  branches: int,
   free: int | None,
 ) -> None:
   """Refuses a size that will not fit, before anything is compiled.
 
   Args:
+    branches: As of `plan`.
     free: Bytes that are free now (`free_memory`); None, unknown, refuses nothing.
 
   Raises:
     ValueError: with the plan, and the largest size that fits.
   """
-  needed = plan(config, policy, clips, canvas, guided)
+  needed = plan(config, policy, clips, canvas, branches)
   if free is None or needed.most <= free:
     return
   frames, height, width = canvas.used
-  words = _largest(config, policy, clips, canvas, guided, free)
+  words = _largest(config, policy, clips, canvas, branches, free)
   raise ValueError(
     f"{clips} clip(s) of {frames} frames of {width}x{height} need about "
     f"{_gb(needed.denoise)} to denoise and {_gb(needed.decode)} to decode beside the "
@@ -141,14 +146,14 @@ def _largest(
   policy: Policy,
   clips: int,
   canvas: Canvas,
-  guided: bool,
+  branches: int,
   free: int,
 ) -> str:
   """Names what fits: fewer clips, else a shorter clip, else a smaller frame."""
 
   def fits(clips: int, frames: int, height: int, width: int) -> bool:
     smaller = Canvas.of(config.vae, frames, height, width)
-    return plan(config, policy, clips, smaller, guided).most <= free
+    return plan(config, policy, clips, smaller, branches).most <= free
 
   frames, height, width = canvas.used
   for n in range(clips - 1, 0, -1):

@@ -5,20 +5,23 @@ A step at level sigma goes to the next level sigma' of the schedule,
   x <- x - (sigma - sigma') v(x, sigma),
 
 for all tokens, or with conditions for those that move, each from its own level
-(`diffusion.conditioning`). The last step goes to 0.
+(`diffusion.conditioning`). The last step goes to 0. Stochastic sampling goes to the
+clip that the velocity points at and back up with fresh noise instead:
+
+  x <- (1 - sigma') (x - sigma v(x, sigma)) + sigma' noise.
 
 `make_step` compiles that step once for a shape. Everything that changes from step to
-step or from call to call is an argument of the program: both levels, the guidance
-scale, the strengths, the text. What changes the program is only whether there is
-guidance and whether there are conditions, four variants, picked on the host by passing
-None. A Python loop dispatches the steps ahead of the device and reads nothing back, so
-that another number of steps compiles nothing, and callers may watch or stop between
-steps.
+step or from call to call is an argument of the program: both levels, the numbers of
+guidance, the blocks that are perturbed, the strengths, the text. What changes the
+program is only which branches of guidance there are (at most four sets, `guidance`),
+whether there are conditions and whether fresh noise is drawn, picked on the host by
+passing None. A Python loop dispatches the steps ahead of the device and reads nothing
+back, so that another number of steps compiles nothing, and callers may watch or stop
+between steps.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -26,9 +29,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
-from ltx_jax.config import SchedulerConfig
 from ltx_jax.diffusion import schedules
+from ltx_jax.diffusion.branches import guidance_of
 from ltx_jax.diffusion.conditioning import (
   Conditioned,
   Strengths,
@@ -37,82 +41,22 @@ from ltx_jax.diffusion.conditioning import (
   renoise,
 )
 from ltx_jax.diffusion.draws import Draws, draw, normal
-from ltx_jax.diffusion.guidance import classifier_free, needs_unconditional
-from ltx_jax.typing import Key, Params, Scalar, Tokens, VelocityFn, Whole
+from ltx_jax.diffusion.flow import interpolate
+from ltx_jax.diffusion.guidance import Guidance, guide, needs_unconditional
+from ltx_jax.diffusion.sampling import Sampling
+from ltx_jax.typing import (
+  AnyArray,
+  Key,
+  Latents,
+  Params,
+  Scalar,
+  Tokens,
+  VelocityFn,
+  Whole,
+)
 
 OnStep = Callable[[int, int, Tokens], Any]
 """Called after a step is dispatched with (index, number of steps, tokens)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Sampling:
-  """How a video is sampled; the only place where options grow.
-
-  Attributes:
-    steps: Denoising steps; None means 40, or one for each of `sigmas`.
-    guidance: Scale of classifier-free guidance; at 1 and below there is none.
-    schedule: Scheduler that spaces the noise levels; None takes the checkpoint's.
-    sigmas: Explicit noise levels, falling, in (0, 1]; they replace the schedule.
-    condition_noise: Strength of the noise on given tokens, relative to sigma^2.
-    decode_sigma: Noise level that the VAE's decoder is told.
-    decode_noise: Share of noise mixed into the latents before decoding.
-  """
-
-  steps: int | None = None
-  guidance: Scalar = 3.0
-  schedule: SchedulerConfig | None = None
-  sigmas: tuple[float, ...] | None = None
-  condition_noise: float = 0.15
-  decode_sigma: float = 0.05
-  decode_noise: float = 0.025
-
-  def __post_init__(self):
-    steps = self.steps
-    if steps is not None and (not isinstance(steps, Whole) or steps < 1):
-      raise ValueError(
-        f"The number of steps is {steps}; it must be at least 1 and whole."
-      )
-    if not isinstance(self.schedule, SchedulerConfig | None):
-      raise ValueError(
-        f"schedule is {self.schedule!r}; give a config.SchedulerConfig, for example "
-        "SchedulerConfig(sampler='LinearQuadratic'), or None for the checkpoint's own."
-      )
-    if self.sigmas is not None and self.steps not in (None, len(self.sigmas)):
-      raise ValueError(
-        f"{self.steps} steps are asked for and {len(self.sigmas)} noise levels are "
-        "given; leave one of them out."
-      )
-    for name in ("guidance", "condition_noise"):
-      if not 0 <= getattr(self, name) < float("inf"):
-        raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0.")
-    for name in ("decode_sigma", "decode_noise"):
-      if not 0 <= getattr(self, name) <= 1:
-        raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")
-
-  def override(self, steps: int | None, guidance: Scalar | None) -> Sampling:
-    """Returns these options with `steps` and `guidance` where they are not None.
-
-    Another number of steps than there are `sigmas` takes the schedule in their place.
-    """
-    given = {"steps": steps, "guidance": guidance}
-    changes = {name: value for name, value in given.items() if value is not None}
-    if steps not in (None, len(self.sigmas or ())):
-      changes["sigmas"] = None
-    return dataclasses.replace(self, **changes)
-
-  def levels(self, scheduler: SchedulerConfig, tokens: int) -> schedules.Levels:
-    """Returns the noise levels for a clip of `tokens` video tokens.
-
-    Args:
-      scheduler: The checkpoint's scheduler, used where `schedule` is None.
-      tokens: Video tokens, f h w.
-
-    Raises:
-      ValueError: where the levels, or the scheduler, are not usable.
-    """
-    if self.sigmas is not None:
-      return schedules.explicit(self.sigmas)
-    return schedules.schedule(self.schedule or scheduler, self.steps or 40, tokens)
 
 
 class Context(NamedTuple):
@@ -121,7 +65,7 @@ class Context(NamedTuple):
   Attributes:
     params: Parameters of the network.
     text: What the network made of the text; of 2b clips where `Sampling.guidance` is
-      above 1, the unconditional ones first.
+      above 1 in any step, the unconditional ones first.
     positions: What it made of the tokens' positions, which all clips share.
   """
 
@@ -136,12 +80,26 @@ class Control(NamedTuple):
   Attributes:
     sigma: Where it starts.
     sigma_next: Where it ends.
-    guidance: Scale of classifier-free guidance, or None for none.
+    guidance: Its branches and their numbers.
   """
 
   sigma: Scalar
   sigma_next: Scalar
-  guidance: Scalar | None
+  guidance: Guidance
+
+
+class Fresh(NamedTuple):
+  """The noise of a stochastic step.
+
+  Attributes:
+    keys: Keys of the clips [b].
+    index: The number of the step.
+    noise: The noise instead, where a run is replayed; else None.
+  """
+
+  keys: Key
+  index: Scalar
+  noise: Tokens | None = None
 
 
 class Given(NamedTuple):
@@ -170,8 +128,9 @@ def denoising_step(
   tokens: Tokens,
   control: Control,
   given: Given | None,
+  fresh: Fresh | None,
 ) -> Tokens:
-  """Returns the tokens one Euler step further down.
+  """Returns the tokens one step further down.
 
   Args:
     velocity_fn: The network.
@@ -179,34 +138,45 @@ def denoising_step(
     tokens: The tokens at level `control.sigma`.
     control: Levels and guidance of the step.
     given: The conditions, or None for none.
+    fresh: Noise for a stochastic step, or None for an Euler step.
   """
   sigma, sigma_next, guidance = control
   params, text, positions = context
-  clips = len(tokens) if guidance is None else 2 * len(tokens)
+  rows = guidance.count * len(tokens)
   if given is None:
-    levels = jnp.full(clips, sigma)
+    levels = jnp.full(rows, sigma)
   else:
-    noise = given.noise
-    if noise is None:
-      noise = normal(given.keys, "step", given.index, tokens.shape[1:])
+    noise = _noise(given.noise, given.keys, "step", given.index, tokens)
     strengths = given.strengths
     tokens = renoise(tokens, given.initial, strengths, noise, sigma, given.scale)
-    levels = noise_levels(sigma, strengths, clips)
+    levels = noise_levels(sigma, strengths, rows)
 
-  if guidance is None:
-    velocity = velocity_fn(params, text, tokens, positions, levels)
+  copies = jnp.concatenate([tokens] * guidance.count)
+  out = velocity_fn(params, text, copies, positions, levels, guidance.branches)
+  velocity = guide(jnp.split(out, guidance.count), guidance)
+
+  level = sigma
+  if given is not None:
+    level = jnp.minimum(sigma, 1 - strengths.per_token())[:, None]
+  if fresh is None:
+    moved = tokens - (level - sigma_next) * velocity
   else:
-    twice = jnp.concatenate([tokens, tokens])
-    both = velocity_fn(params, text, twice, positions, levels)
-    unconditional, conditional = jnp.split(both, 2)
-    velocity = classifier_free(conditional, unconditional, guidance)
-
-  velocity = velocity.astype(jnp.float32)
+    noise = _noise(fresh.noise, fresh.keys, "stochastic", fresh.index, tokens)
+    moved = interpolate(tokens - level * velocity, noise, sigma_next)
   if given is None:
-    return tokens - (sigma - sigma_next) * velocity
-  level = jnp.minimum(sigma, 1 - strengths.per_token())[:, None]
-  moved = tokens - (level - sigma_next) * velocity
+    return moved
   return jnp.where(moves(sigma, strengths)[:, None], moved, tokens)
+
+
+def _noise(
+  replayed: Tokens | None,
+  keys: Key,
+  name: str,
+  index: Int[AnyArray, ""] | Whole,
+  like: Tokens,
+) -> Tokens:
+  """The noise that a run is replayed with, or that of the clips' keys."""
+  return normal(keys, name, index, like.shape[1:]) if replayed is None else replayed
 
 
 Step = Callable[..., Tokens]
@@ -232,6 +202,45 @@ def make_step(
   return jax.jit(step, donate_argnums=donated, compiler_options=options)
 
 
+def begin_from(
+  latents: Float[AnyArray, "..."] | None,
+  noise: Latents,
+  sampling: Sampling,
+  levels: schedules.Levels,
+) -> Latents:
+  """Returns what the first step starts from: noise, or clips noised to its level.
+
+  Args:
+    latents: Of the clips, or of one for all of them; None starts from noise.
+    noise: Initial noise.
+    sampling: Says whether initial steps are skipped.
+    levels: Noise levels of the steps.
+
+  Raises:
+    ValueError: where steps are skipped and there is no clip, or the clip does not fit,
+      or the first level is 1, which leaves nothing of it.
+  """
+  if latents is None:
+    if sampling.skip_initial:
+      raise ValueError(
+        f"skip_initial is {sampling.skip_initial} and there is no clip to start from; "
+        "give the latents of one, or skip no initial steps."
+      )
+    return noise
+  if latents.shape not in (noise.shape, (1, *noise.shape[1:])):
+    raise ValueError(
+      f"The latents to start from have shape {latents.shape}; these clips take "
+      f"{noise.shape}."
+    )
+  if levels[0] >= 1:
+    raise ValueError(
+      "The first noise level is 1, at which nothing is left of the clip to start from; "
+      "skip initial steps, for example with Sampling(skip_initial=10)."
+    )
+  sigma = jnp.asarray(levels[0])
+  return interpolate(jnp.broadcast_to(latents, noise.shape), noise, sigma)
+
+
 def sample(
   step: Step,
   context: Context,
@@ -240,6 +249,7 @@ def sample(
   levels: schedules.Levels,
   *,
   keys: Key,
+  layers: int = 0,
   draws: Draws | None = None,
   on_step: OnStep | None = None,
 ) -> Tokens:
@@ -249,9 +259,10 @@ def sample(
     step: The compiled step of `make_step`.
     context: What all steps read, on the device.
     start: Initial noise and conditions.
-    sampling: Guidance and noise on conditions.
+    sampling: Guidance, noise on conditions, fresh noise.
     levels: Noise levels, `Sampling.levels`.
     keys: Keys of the clips [b].
+    layers: Blocks of the network, where some of them are perturbed.
     draws: Replaces random draws by name.
     on_step: Called after each dispatch with (index, steps, tokens); the tokens live
       until it returns.
@@ -259,20 +270,40 @@ def sample(
   Returns:
     The clip's tokens in float32, those of extra conditions dropped.
   """
-  guided = needs_unconditional(sampling.guidance)
-  guidance = np.float32(sampling.guidance) if guided else None
+  guidances = _guidances(sampling, levels, len(start.tokens), layers)
   # What every step reads is copied to the device once.
   strengths = jax.tree.map(jnp.asarray, start.strengths)
   initial = jnp.asarray(start.tokens, jnp.float32)
   tokens = jnp.array(initial, copy=True)  # For the first step to donate.
   ends = schedules.next_levels(levels)
   for i, (sigma, sigma_next) in enumerate(zip(levels, ends, strict=True)):
-    given = None
+    given = fresh = None
     if strengths is not None:
       scale = np.float32(sampling.condition_noise)
       noise = draw(keys, "step", tokens.shape, i, draws) if draws else None
       given = Given(initial, strengths, scale, keys, np.int32(i), noise)
-    tokens = step(context, tokens, Control(sigma, sigma_next, guidance), given)
+    if sampling.stochastic:
+      noise = draw(keys, "stochastic", tokens.shape, i, draws) if draws else None
+      fresh = Fresh(keys, np.int32(i), noise)
+    control = Control(sigma, sigma_next, guidances[i])
+    tokens = step(context, tokens, control, given, fresh)
     if on_step is not None:
       on_step(i, len(levels), tokens[:, start.extra :])
   return tokens[:, start.extra :]
+
+
+def _guidances(
+  sampling: Sampling, levels: schedules.Levels, clips: int, layers: int
+) -> list[Guidance]:
+  """Returns the guidance of every step; equal ones are made and copied once."""
+  made, settings = {}, sampling.settings(levels)
+  for setting in set(settings):
+    guidance = guidance_of(
+      setting,
+      clips=clips,
+      layers=layers,
+      unconditional_texts=needs_unconditional(sampling.guidance),
+    )
+    branches = jax.tree.map(jnp.asarray, guidance.branches)
+    made[setting] = guidance._replace(branches=branches)
+  return [made[setting] for setting in settings]

@@ -142,6 +142,27 @@ def explicit(levels: Sequence[float]) -> Levels:
   return array
 
 
+def check_trained(levels: Levels, allowed: Sequence[float] | None) -> None:
+  """Refuses levels that a distilled model was not trained for.
+
+  Args:
+    levels: Noise levels of the steps.
+    allowed: Those it was trained for, to four decimals; None: any.
+
+  Raises:
+    ValueError: naming the first few that are not among them.
+  """
+  if allowed is None:
+    return
+  known = {round(level, 4) for level in allowed}
+  wrong = [float(x) for x in levels if round(float(x), 4) not in known]
+  if wrong:
+    raise ValueError(
+      f"This distilled model was not trained for the noise levels {wrong[:4]}; choose "
+      f"among {sorted(known, reverse=True)}, for example with Sampling(sigmas=...)."
+    )
+
+
 def _constant(config: SchedulerConfig, steps: int) -> Levels:
   if config.shift is None:
     raise ValueError("The scheduler has sampler = 'Constant' and no shift; set one.")

@@ -11,6 +11,9 @@
   `Transformer.denoise` takes them.
 - Positions become rotary tables (`rope`).
 
+Rows of the batch may share a text, and may be perturbed (`typing.Branches`): that is
+how guidance evaluates several branches of a clip at once.
+
 Source: LTX-Video (arXiv:2501.00103), section on the transformer, and the PyTorch
 original, whose parameter names are kept.
 """
@@ -40,6 +43,9 @@ from ltx_jax.models.transformer_layers import (
 )
 from ltx_jax.platforms import CPU, Policy
 from ltx_jax.typing import (
+  PLAIN,
+  AnyArray,
+  Branches,
   Key,
   NoiseLevels,
   Params,
@@ -132,7 +138,12 @@ class Transformer(nn.Module):
     return TextState(keys, values, bias)  # l b m d
 
   def denoise(
-    self, tokens: Tokens, rope: RopeTables, text: TextState, sigma: Sigma
+    self,
+    tokens: Tokens,
+    rope: RopeTables,
+    text: TextState,
+    sigma: Sigma,
+    branches: Branches = PLAIN,
   ) -> Velocity:
     """Returns the float32 velocity of the tokens.
 
@@ -142,6 +153,7 @@ class Transformer(nn.Module):
       text: What `text_state` returned.
       sigma: Noise levels in [0, 1], of clips or tokens; levels of tokens are cheapest
         as `NoiseLevels`.
+      branches: Which text each row has, and what is left out for it.
     """
     dtype = self.policy.dtype
     levels, index = _noise_levels(sigma)  # b s
@@ -151,15 +163,18 @@ class Transformer(nn.Module):
     embedding = embedding.reshape(*levels.shape, 1, -1)  # b s 1 d
     rope = RopeTables(*(table.astype(dtype) for table in rope))
 
-    def body(block: Block, x: Array, text: tuple) -> tuple:
-      return block(x, text, bias, modulation, index, rope), None
+    def body(block: Block, x: Array, layer: tuple) -> tuple:
+      *text, perturbed = layer
+      text = tuple(_of_rows(a, branches.text) for a in text)
+      return block(x, text, bias, modulation, index, rope, perturbed=perturbed), None
 
-    bias = text.bias
+    bias = _of_rows(text.bias, branches.text)
     policy = REMAT_POLICIES[self.remat]
     if policy is not None:
       body = nn.remat(body, policy=policy, prevent_cse=False)
     x = self.patchify_proj(jnp.asarray(tokens, dtype))  # b n d
-    x, _ = self._scan(body, 0)(self.blocks, x, (text.keys, text.values))  # b n d
+    layers = text.keys, text.values, branches.perturbation
+    x, _ = self._scan(body, 0)(self.blocks, x, layers)  # b n d
 
     table = self.scale_shift_table.astype(jnp.float32)
     shift, scale = per_token(embedding + table, index)  # b n d
@@ -193,6 +208,15 @@ def _check(config: TransformerConfig, remat: str) -> None:
     raise ValueError(
       f"No remat policy is called {remat!r}; known are {', '.join(REMAT_POLICIES)}."
     )
+
+
+def _of_rows(
+  texts: Float[Array, "u ..."], row: Int[AnyArray, "b"] | None
+) -> Float[Array, "b ..."]:
+  """Gives each row its text; in the loop over blocks, so that no more is copied."""
+  if row is None:
+    return texts
+  return texts.at[jnp.asarray(row)].get(mode="promise_in_bounds")
 
 
 def _noise_levels(
@@ -230,12 +254,18 @@ def text_state(
 
 
 def velocity_fn(config: TransformerConfig, policy: Policy) -> VelocityFn:
-  """Returns velocity(params, text_state, tokens, rope_tables, sigma), for samplers."""
+  """Returns velocity(params, text_state, tokens, rope_tables, sigma, branches)."""
   module = Transformer(config, policy)
 
   def velocity(
-    params: Params, text: TextState, tokens: Tokens, rope: RopeTables, sigma: Sigma
+    params: Params,
+    text: TextState,
+    tokens: Tokens,
+    rope: RopeTables,
+    sigma: Sigma,
+    branches: Branches = PLAIN,
   ) -> Velocity:
-    return module.apply({"params": params}, tokens, rope, text, sigma, method="denoise")
+    inputs = tokens, rope, text, sigma, branches
+    return module.apply({"params": params}, *inputs, method="denoise")
 
   return velocity

@@ -12,6 +12,11 @@ the noise level that all blocks share, plus a table of the block's own (AdaLN-si
 Norms, modulation and gates are float32; the stream and the matmuls are in the policy's
 dtype.
 
+A row of the batch may be perturbed in a block (`typing.Perturbation`, for guidance):
+the mixture of values that its self-attention makes, before the output projection, is
+replaced by each token's own value or by the attention's input, or the row passes the
+block by. The masks are data, so that one program serves every choice of blocks.
+
 Source: LTX-Video (arXiv:2501.00103), section on the transformer; PixArt-alpha
 (arXiv:2310.00426) for AdaLN-single; DiT (arXiv:2212.09748) for the initial values. The
 details follow the PyTorch original, whose parameter names are kept.
@@ -26,14 +31,14 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ltx_jax.config import TransformerConfig
 from ltx_jax.models.attention import attend
 from ltx_jax.models.embeddings import TimestepEmbedder
 from ltx_jax.models.rope import RopeTables, rotate
 from ltx_jax.platforms import Policy
-from ltx_jax.typing import Key
+from ltx_jax.typing import Key, Perturbation
 
 _QK_NORM_EPS = 1e-5
 _MLP_RATIO = 4
@@ -86,6 +91,12 @@ def per_token(
   return [pick(row) for row in rows]
 
 
+def _where_row(
+  rows: Bool[Array, "b"], there: Float[Array, "b n d"], elsewhere: Float[Array, "b n d"]
+) -> Float[Array, "b n d"]:
+  return jnp.where(jnp.asarray(rows)[:, None, None], there, elsewhere)
+
+
 class Attention(nn.Module):
   """Multi-head attention whose parts are called one by one."""
 
@@ -123,10 +134,11 @@ class Attention(nn.Module):
     v: Float[Array, "b m d"],
     bias: Float[Array, "b m"] | None,
   ) -> Float[Array, "b n d"]:
+    """Returns what the heads mix, side by side; `to_out` comes after."""
     heads = self.config.num_attention_heads, self.config.attention_head_dim
     q, k, v = (a.reshape(*a.shape[:2], *heads) for a in (q, k, v))  # b n k x
     out = attend(q, k, v, bias, self.policy.attention)
-    return self.to_out(out.reshape(*out.shape[:2], -1))  # b n d
+    return out.reshape(*out.shape[:2], -1)  # b n d
 
 
 class FeedForward(nn.Module):
@@ -169,21 +181,39 @@ class Block(nn.Module):
     modulation: Float[Array, "b s 6 d"],
     index: Int[Array, "b n"] | None,
     rope: RopeTables,
+    *,
+    perturbed: Perturbation | None = None,
   ) -> Float[Array, "b n d"]:
-    dtype = x.dtype
+    """Returns the stream after the block.
+
+    Args:
+      x: The stream.
+      text: Keys and values of the text, `text_keys_values`.
+      bias: Of the text's padding.
+      modulation: The six vectors that all blocks share, of each noise level.
+      index: Which level a token has (`per_token`).
+      rope: Rotary tables.
+      perturbed: Masks [b] of this block; None perturbs no row.
+    """
+    start, dtype = x, x.dtype
     eps = self.config.norm_eps
     modulation = modulation + self.scale_shift_table.astype(jnp.float32)
     shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = per_token(modulation, index)
 
     h = (rms_norm(x, eps) * (1 + scale_1) + shift_1).astype(dtype)
     q, (k, v) = self.attn1.queries(h), self.attn1.keys_values(h)
-    h = self.attn1.mix(rotate(q, rope), rotate(k, rope), v, None)
-    x = (x + gate_1 * h).astype(dtype)
+    mixed = self.attn1.mix(rotate(q, rope), rotate(k, rope), v, None)
+    if perturbed is not None:
+      mixed = _where_row(perturbed.values, v, mixed)
+      mixed = _where_row(perturbed.attention, h, mixed)
+    x = (x + gate_1 * self.attn1.to_out(mixed)).astype(dtype)
 
-    x = x + self.attn2.mix(self.attn2.queries(x), *text, bias)
+    mixed = self.attn2.mix(self.attn2.queries(x), *text, bias)
+    x = x + self.attn2.to_out(mixed)
 
     h = (rms_norm(x, eps) * (1 + scale_2) + shift_2).astype(dtype)
-    return (x + gate_2 * self.ff(h)).astype(dtype)
+    x = (x + gate_2 * self.ff(h)).astype(dtype)
+    return x if perturbed is None else _where_row(perturbed.block, start, x)
 
 
 class CaptionProjection(nn.Module):

@@ -16,7 +16,7 @@ from ltx_jax.checkpoints import keys
 from ltx_jax.checkpoints.safetensors_io import aligned_empty
 from ltx_jax.checkpoints.trees import nest
 from ltx_jax.config import TransformerConfig, VAEConfig
-from ltx_jax.diffusion.sampler import Sampling
+from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.platforms import CPU
 from ltx_jax.sizes import Canvas
 from ltx_jax.typing import Params

@@ -83,13 +83,13 @@ def test_releases_are_near_what_was_compiled_for_an_h100():
 def refusal(free, clips=1, size=SIZE):
   canvas = Canvas.of(VAE_C, *size)
   with pytest.raises(ValueError) as error:
-    memory.check(RELEASE, GPU, clips, canvas, True, int(free))
+    memory.check(RELEASE, GPU, clips, canvas, 2, int(free))
   return str(error.value)
 
 
 def test_a_refusal_gives_the_plan_and_what_fits():
   said = refusal(2e9)
-  plan = memory.plan(RELEASE, GPU, 1, Canvas.of(VAE_C, *SIZE), True)
+  plan = memory.plan(RELEASE, GPU, 1, Canvas.of(VAE_C, *SIZE), 2)
   assert f"{plan.denoise / 1e9:.1f} GB to denoise" in said
   assert f"{plan.decode / 1e9:.1f} GB to decode" in said
   assert "2.0 GB are free; one clip of 81 frames of that size fits." in said
@@ -103,13 +103,13 @@ def test_a_refusal_gives_the_plan_and_what_fits():
 def test_what_is_named_fits_and_the_next_larger_does_not():
   for frames, fits in ((81, True), (89, False)):
     canvas = Canvas.of(VAE_C, frames, *SIZE[1:])
-    assert (memory.plan(RELEASE, GPU, 1, canvas, True).most <= 2e9) == fits
+    assert (memory.plan(RELEASE, GPU, 1, canvas, 2).most <= 2e9) == fits
 
 
 def test_what_fits_or_is_unknown_is_not_refused():
   canvas = Canvas.of(VAE_C, *SIZE)
-  memory.check(RELEASE, GPU, 1, canvas, True, int(8e9))
-  memory.check(RELEASE, GPU, 1, canvas, True, None)
+  memory.check(RELEASE, GPU, 1, canvas, 2, int(8e9))
+  memory.check(RELEASE, GPU, 1, canvas, 2, None)
 
 
 def test_free_memory_is_the_devices_own_where_it_has_some():

@@ -1,4 +1,4 @@
-"""Order and positions of tokens, decode noise."""
+"""Order and positions of tokens, decode noise, tone mapping."""
 
 import numpy as np
 import pytest
@@ -64,3 +64,10 @@ def test_adain_takes_over_the_moments_of_each_clips_channels():
   half = latents.adain(x, reference, 0.5)
   np.testing.assert_allclose(half, (x + out) / 2, atol=1e-5)
   np.testing.assert_array_equal(latents.adain(x, reference, 0.0), x)
+
+
+def test_compression_is_the_originals():
+  values = np.float32([0.5, 1.0, 2.0, -3.0]).reshape(1, 1, 1, 1, 4)
+  out = latents.compress(values, 0.6)
+  np.testing.assert_allclose(out.ravel(), [0.4479709, 0.82, 1.3821328, -1.9487246])
+  np.testing.assert_array_equal(latents.compress(values, 0.0), values)

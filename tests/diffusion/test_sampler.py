@@ -1,15 +1,16 @@
 """The Euler sampler on velocities that are known, and what it compiles."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltx_jax.config import SchedulerConfig
 from ltx_jax.diffusion import sampler, schedules
 from ltx_jax.diffusion.conditioning import Conditioned, EncodedCondition, condition
 from ltx_jax.diffusion.draws import clip_keys
-from ltx_jax.diffusion.sampler import Sampling
-from ltx_jax.typing import NoiseLevels
+from ltx_jax.diffusion.sampling import Sampling
+from ltx_jax.typing import PLAIN, NoiseLevels
 
 SCALE = np.float32(1.5)
 PARAMS = {"scale": SCALE}
@@ -22,12 +23,12 @@ def per_token(sigma):
   return sigma[:, None, None]
 
 
-def straight(params, text, tokens, positions, sigma):
+def straight(params, text, tokens, positions, sigma, branches=PLAIN):
   """The velocity of the path that ends at `text`: v = (x - x0) / sigma."""
   return params["scale"] * (tokens - text) / per_token(sigma)
 
 
-def affine(params, text, tokens, positions, sigma):
+def affine(params, text, tokens, positions, sigma, branches=PLAIN):
   """A velocity that shows which level and text every token was given."""
   return params["scale"] * (text + per_token(sigma) + 0.1 * tokens)
 
@@ -51,7 +52,7 @@ def test_straight_paths_are_followed_exactly(start):
   noise, coords = start
   x0 = np.random.default_rng(1).normal(size=(2, 6, 4)).astype(np.float32)
 
-  def unit(params, text, tokens, positions, sigma):
+  def unit(params, text, tokens, positions, sigma, branches=PLAIN):
     return straight({"scale": 1.0}, text, tokens, positions, sigma)
 
   plain = Sampling(guidance=1.0)
@@ -158,49 +159,6 @@ def test_extra_tokens_in_front_are_dropped(start):
   assert out.shape == (2, 4, 4)
 
 
-def test_levels_come_from_sigmas_then_schedule_then_checkpoint():
-  checkpoint = SchedulerConfig(sampler="LinearQuadratic")
-  assert len(Sampling().levels(checkpoint, 64)) == 40
-  np.testing.assert_array_equal(
-    Sampling(steps=3, schedule=SchedulerConfig()).levels(checkpoint, 64),
-    schedules.uniform(3),
-  )
-  np.testing.assert_array_equal(
-    Sampling(steps=3).levels(checkpoint, 64), schedules.linear_quadratic(3)
-  )
-  levels = Sampling(sigmas=(0.9, 0.5)).levels(checkpoint, 64)
-  np.testing.assert_array_equal(levels, np.float32([0.9, 0.5]))
-
-
-def test_another_number_of_steps_takes_the_schedule_for_the_sigmas():
-  distilled = Sampling(sigmas=(0.9, 0.5), guidance=1.0)
-  assert distilled.override(None, None) == distilled
-  assert distilled.override(2, None).sigmas == (0.9, 0.5)
-  assert distilled.override(3, 2.0) == Sampling(steps=3, guidance=2.0)
-  levels = distilled.override(3, None).levels(SchedulerConfig(), 64)
-  np.testing.assert_array_equal(levels, schedules.uniform(3))
-
-
-@pytest.mark.parametrize(
-  ("options", "message"),
-  [
-    ({"steps": 0}, "at least 1"),
-    ({"steps": 3, "sigmas": (1.0, 0.5)}, "3 steps are asked for and 2"),
-    ({"guidance": -1.0}, "guidance is -1.0"),
-    ({"guidance": float("nan")}, "guidance is nan"),
-    ({"decode_sigma": 1.5}, r"decode_sigma is 1.5; it must lie in \[0, 1\]"),
-    ({"steps": 2.5}, "steps is 2.5; it must be at least 1 and whole"),
-    (
-      {"schedule": "LinearQuadratic"},
-      r"schedule is 'LinearQuadratic'; give .* SchedulerConfig\(sampler='LinearQ",
-    ),
-  ],
-)
-def test_unusable_options_are_refused(unchecked, options, message):
-  with pytest.raises(ValueError, match=message):
-    Sampling(**options)
-
-
 def test_first_clip_does_not_depend_on_its_neighbours(start):
   noise, coords = start
   begin = condition(noise, coords, [EncodedCondition(noise[:1, :1], 0, 1.0)])
@@ -216,3 +174,127 @@ def test_first_clip_does_not_depend_on_its_neighbours(start):
     keys=clip_keys(0, 1),
   )
   np.testing.assert_allclose(out[0], both[0], rtol=1e-6)
+
+
+SCHEDULE = {
+  "guidance_sigmas": (1.0, 0.8, 0.6, 0.4, 0.2),
+  "guidance": (1.0, 3.0, 3.0, 1.0, 5.0),
+  "stg": (0.0, 0.0, 2.0, 2.0, 1.0),
+  "stg_blocks": ((), (), (0,), (1,), (1, 2)),
+}
+
+
+def test_each_step_evaluates_the_branches_that_it_needs(start):
+  noise, coords = start
+  begin = Conditioned(noise.reshape(2, 6, 4), coords, None)
+  rows = []
+
+  def counted(params, text, tokens, positions, sigma, branches=PLAIN):
+    rows.append(len(tokens))
+    text = text if branches.text is None else text[branches.text]
+    return affine(params, text, tokens, positions, sigma)
+
+  step = functools.partial(sampler.denoising_step, counted)
+  text = np.concatenate([begin.tokens, begin.tokens])
+  run(affine, begin, Sampling(**SCHEDULE), text, step=step, layers=3)
+  assert rows == [2, 4, 6, 4, 6]
+
+
+def test_another_schedule_compiles_nothing(start, compilations):
+  noise, coords = start
+  begin = Conditioned(noise.reshape(2, 6, 4), coords, None)
+
+  def masked(params, text, tokens, positions, sigma, branches=PLAIN):
+    text = text if branches.text is None else text[branches.text]
+    out = affine(params, text, tokens, positions, sigma)
+    if branches.perturbation is None:
+      return out
+    parts = [mask.sum(0)[:, None, None] for mask in branches.perturbation]
+    return out + parts[0] + 10 * parts[1] + 100 * parts[2]
+
+  step = sampler.make_step(masked)
+  text = np.concatenate([begin.tokens[::-1], begin.tokens])
+
+  def call(levels=None, **changes):
+    how = Sampling(**SCHEDULE | changes)
+    return run(affine, begin, how, text, levels, step=step, layers=3)
+
+  with compilations():
+    first = call()
+  assert step._cache_size() == 4
+  with compilations() as count:
+    others = [
+      call(cfg_star=True),
+      call(rescale=0.5),
+      call(stg_mode="attention_skip"),
+      call(stg_mode="transformer_block", stg_blocks=(0, 1, 2)),
+      call(schedules.linear_quadratic(5), guidance=7.0, stg=0.5, stg_blocks=(2,)),
+    ]
+  assert count == []
+  for other in others:
+    assert np.abs(other - first).max() > 1e-3
+
+
+def test_a_stochastic_step_points_at_the_clip_and_adds_fresh_noise(start):
+  noise, coords = start
+  begin = Conditioned(noise.reshape(2, 6, 4), coords, None)
+  recorded = np.random.default_rng(1).normal(size=(5, 2, 6, 4)).astype(np.float32)
+  plain = Sampling(guidance=1.0, stochastic=True)
+  text = begin.tokens + 1
+  out = run(
+    affine,
+    begin,
+    plain,
+    text,
+    draws=lambda name, shape: recorded[int(name.removeprefix("stochastic/"))],
+  )
+  x, levels = begin.tokens, np.append(schedules.uniform(5), 0)
+  for i, (now, then) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+    x0 = x - now * SCALE * (text + now + 0.1 * x)
+    x = (1 - then) * x0 + then * recorded[i]
+  np.testing.assert_allclose(out, x, rtol=1e-4, atol=1e-5)
+
+
+def test_fresh_noise_differs_by_step_and_clip_and_comes_from_the_seed(start):
+  noise, coords = start
+  begin = Conditioned(np.zeros((2, 6, 4), np.float32), coords, None)
+  plain = Sampling(guidance=1.0, stochastic=True)
+  seen = []
+
+  def still(params, text, tokens, positions, sigma, branches=PLAIN):
+    return tokens / sigma[:, None, None]  # Points at 0: what is left is the noise.
+
+  def once(seed, watch=None):
+    return run(still, begin, plain, begin.tokens, seed=seed, on_step=watch)
+
+  once(0, lambda i, steps, x: seen.append(np.array(x)))
+  same = []
+  once(0, lambda i, steps, x: same.append(np.array(x)))
+  np.testing.assert_array_equal(seen, same)
+  first = seen[0] / 0.8
+  assert 0.7 < first.std() < 1.3
+  assert np.abs(first[0] - first[1]).max() > 0.1
+  assert np.abs(first - seen[1] / 0.6).max() > 0.1
+  np.testing.assert_allclose(seen[-1], 0, atol=1e-6)
+  other = []
+  once(1, lambda i, steps, x: other.append(np.array(x)))
+  assert np.abs(other[0] - seen[0]).max() > 0.1
+
+
+def test_a_clip_to_start_from_is_noised_to_the_first_level(start):
+  noise, _ = start
+  clip = np.random.default_rng(3).normal(size=noise.shape).astype(np.float32)
+  levels = schedules.uniform(5)[1:]
+  skipping = Sampling(skip_initial=1)
+  out = sampler.begin_from(clip, noise, skipping, levels)
+  np.testing.assert_allclose(out, 0.2 * clip + 0.8 * noise, rtol=1e-5, atol=1e-6)
+  one = sampler.begin_from(clip[:1], noise, skipping, levels)
+  np.testing.assert_allclose(one[1], 0.2 * clip[0] + 0.8 * noise[1], atol=1e-6)
+  assert sampler.begin_from(None, noise, Sampling(), levels) is noise
+  for given, how, from_levels, message in (
+    (None, skipping, levels, "skip_initial is 1 and there is no clip"),
+    (clip, Sampling(), schedules.uniform(5), "The first noise level is 1"),
+    (clip[:, :2], skipping, levels, "have shape"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      sampler.begin_from(given, noise, how, from_levels)

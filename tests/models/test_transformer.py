@@ -11,7 +11,7 @@ from ltx_jax.config import TRANSFORMER_2B, TRANSFORMER_13B
 from ltx_jax.models import transformer
 from ltx_jax.models.rope import rope_tables
 from ltx_jax.platforms import CPU
-from ltx_jax.typing import NoiseLevels
+from ltx_jax.typing import Branches, NoiseLevels, Perturbation
 from tests.models.transformer_case import (
   CONFIG,
   CONFIGS,
@@ -172,6 +172,63 @@ def test_steps_from_the_text_state(params):
   run = jax.jit(transformer.velocity_fn(CONFIG, CPU))
   out = run(params, state, tokens, tables, TOKEN_SIGMA)
   assert relative_error(out, velocity(params, TOKEN_SIGMA)) < 1e-6
+
+
+@functools.cache
+def _compiled_velocity():
+  return jax.jit(transformer.velocity_fn(CONFIG, CPU))
+
+
+def perturbed_velocity(params, tokens=None, text=None, **masks):
+  """The network with some of the masks [l b] on, the others off."""
+  given, coords, *texts = inputs()
+  state = transformer.text_state(params, CONFIG, CPU, *texts)
+  off = np.zeros((CONFIG.num_layers, B), bool)
+  skips = Perturbation(**dict.fromkeys(Perturbation._fields, off) | masks)
+  tokens = given if tokens is None else tokens
+  tables = rope_tables(coords, CONFIG)
+  return _compiled_velocity()(
+    params, state, tokens, tables, SIGMA, Branches(text, skips)
+  )
+
+
+@pytest.mark.parametrize("field", Perturbation._fields)
+def test_only_rows_that_are_masked_are_perturbed(params, field):
+  plain = velocity(params, SIGMA)
+  np.testing.assert_allclose(perturbed_velocity(params), plain, rtol=1e-5, atol=1e-5)
+  mask = np.zeros((CONFIG.num_layers, B), bool)
+  mask[1, 2] = True
+  out = perturbed_velocity(params, **{field: mask})
+  np.testing.assert_allclose(out[:2], plain[:2], rtol=1e-5, atol=1e-5)
+  assert relative_error(out[2], plain[2]) > 1e-3
+
+
+@pytest.mark.parametrize("field", ["values", "attention"])
+def test_tokens_do_not_see_one_another_where_attention_is_replaced(params, field):
+  tokens = inputs()[0]
+  other = tokens.copy()
+  other[:, 0] += 1
+  mask = np.ones((CONFIG.num_layers, B), bool)
+  mask[:, 2] = False
+  one, two = (perturbed_velocity(params, x, **{field: mask}) for x in (tokens, other))
+  np.testing.assert_array_equal(one[:2, 1:], two[:2, 1:])
+  assert relative_error(one[2, 1:], two[2, 1:]) > 1e-4
+
+
+def test_a_network_that_is_passed_by_whole_sees_no_text(params):
+  mask = np.ones((CONFIG.num_layers, B), bool)
+  one = perturbed_velocity(params, block=mask)
+  two = perturbed_velocity(params, text=np.array([1, 0, 0], np.int32), block=mask)
+  np.testing.assert_array_equal(one, two)
+
+
+def test_rows_take_the_text_they_are_given(params):
+  tokens, coords, text, mask = inputs()
+  rows = np.array([1, 0, 1], np.int32)
+  out = perturbed_velocity(params, text=rows)
+  run = jax.jit(network(params, CONFIG, CPU))
+  expected = run(tokens, coords, text[rows], mask[rows], SIGMA)
+  assert relative_error(out, expected) < 1e-6
 
 
 def test_clips_share_positions(params):

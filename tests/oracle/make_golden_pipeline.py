@@ -18,6 +18,7 @@ from ltx_video.models.transformers.symmetric_patchifier import SymmetricPatchifi
 from ltx_video.models.transformers.transformer3d import Transformer3DModel
 from ltx_video.pipelines import pipeline_ltx_video
 from ltx_video.schedulers.rf import RectifiedFlowScheduler
+from ltx_video.utils.skip_layer_strategy import SkipLayerStrategy
 
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from tests import pipeline_case as case
@@ -42,38 +43,84 @@ def load_pipeline(path):
 
 
 @contextlib.contextmanager
-def replaced_draws():
-  """Replaces the original's random draws; yields the list of their names."""
+def replaced_draws(clips):
+  """Replaces the original's random draws for some clips; yields the draws' names."""
   names = []
 
+  def numbered(name):
+    return f"{name}/{sum(other.startswith(name) for other in names)}"
+
+  def drawn(name, shape):
+    names.append(name)
+    return torch.tensor(case.draws(name, (case.CLIPS, *shape[1:]))[clips])
+
   def tokens(shape, **_):
-    index = sum(not name.startswith("posterior") for name in names)
-    names.append("initial" if index == 0 else f"step/{index - 1}")
-    return torch.tensor(case.draws(names[-1], tuple(shape)))
+    return drawn(numbered("step") if "initial" in names else "initial", shape)
 
   def latents(name, shape):
-    names.append(name)
     b, c, *grid = shape
-    return torch.tensor(case.draws(name, (b, *grid, c))).moveaxis(-1, 1)
+    return drawn(name, (b, *grid, c)).moveaxis(-1, 1)
 
   def posterior(shape, **_):
-    index = sum(name.startswith("posterior") for name in names)
-    return latents(f"posterior/{index}", shape)
+    return latents(numbered("posterior"), shape)
+
+  def like(x):
+    if x.ndim == 3:
+      return drawn(numbered("stochastic"), x.shape)
+    return latents("decode", x.shape)
 
   with (
     mock.patch.object(pipeline_ltx_video, "randn_tensor", tokens),
     mock.patch.object(diffusers_vae, "randn_tensor", posterior),
-    mock.patch.object(torch, "randn_like", lambda x: latents("decode", x.shape)),
+    mock.patch.object(torch, "randn_like", like),
   ):
     yield names
 
 
+def _listed(value):
+  """The original asks for lists, of lists and numbers."""
+  return [_listed(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _how(sampling):
+  """The original's options of guidance and of noise levels."""
+  names = {
+    "attention_values": SkipLayerStrategy.AttentionValues,
+    "attention_skip": SkipLayerStrategy.AttentionSkip,
+    "residual": SkipLayerStrategy.Residual,
+    "transformer_block": SkipLayerStrategy.TransformerBlock,
+  }
+  return {
+    "num_inference_steps": sampling.steps,
+    "timesteps": _listed(sampling.sigmas),
+    "guidance_scale": _listed(sampling.guidance),
+    "cfg_star_rescale": sampling.cfg_star,
+    "stg_scale": _listed(sampling.stg),
+    "skip_layer_strategy": names[sampling.stg_mode],
+    "skip_block_list": _listed(sampling.stg_blocks),
+    "rescaling_scale": _listed(sampling.rescale),
+    "guidance_timesteps": _listed(sampling.guidance_sigmas),
+    "skip_initial_inference_steps": sampling.skip_initial,
+    "skip_final_inference_steps": sampling.skip_final,
+    "stochastic_sampling": sampling.stochastic,
+    "image_cond_noise_scale": sampling.condition_noise,
+    "decode_timestep": sampling.decode_sigma,
+    "decode_noise_scale": sampling.decode_noise,
+    "tone_map_compression_ratio": sampling.tone_map,
+  }
+
+
 @torch.no_grad()
-def run_original(run, pipeline):
-  """Returns latents [b f h w c], video [b F H W 3] in [0, 1], and the draws' names."""
+def run_original(run, pipeline, clips=slice(None)):
+  """Returns latents [b f h w c], video [b F H W 3] in [0, 1], and the draws' names.
+
+  Args:
+    clips: Which clips of the case; guidance of the original is right for one only.
+  """
   (text, mask), (negative, negative_mask) = case.texts()
-  repeated = [np.repeat(x, case.CLIPS, axis=0) for x in (negative, negative_mask)]
-  options = {
+  text, mask = text[clips], mask[clips]
+  repeated = [np.repeat(x, len(text), axis=0) for x in (negative, negative_mask)]
+  options = _how(run.sampling) | {
     "height": case.HEIGHT,
     "width": case.WIDTH,
     "num_frames": case.FRAMES,
@@ -83,38 +130,46 @@ def run_original(run, pipeline):
     "negative_prompt": None,
     "negative_prompt_embeds": torch.tensor(repeated[0]),
     "negative_prompt_attention_mask": torch.tensor(repeated[1].astype(np.float32)),
-    "num_inference_steps": run.sampling.steps,
-    "guidance_scale": float(run.sampling.guidance),
-    "stg_scale": 0.0,
-    "rescaling_scale": 1.0,
-    "image_cond_noise_scale": run.sampling.condition_noise,
-    "decode_timestep": run.sampling.decode_sigma,
-    "decode_noise_scale": run.sampling.decode_noise,
     "is_video": True,
     "vae_per_channel_normalize": True,
   }
   if run.strength is not None:
     media = torch.tensor(case.image()).moveaxis(-1, 0)[None]
-    media = media.repeat(case.CLIPS, 1, 1, 1, 1)
+    media = media.repeat(len(text), 1, 1, 1, 1)
     item = pipeline_ltx_video.ConditioningItem(media, 0, run.strength)
     options["conditioning_items"] = [item]
+  if run.from_latents:
+    options["latents"] = torch.tensor(case.start_latents()[clips]).moveaxis(-1, 1)
   results = []
   for output_type in ("latent", "pt"):
-    with replaced_draws() as names:
+    with replaced_draws(clips) as names:
       images = pipeline(output_type=output_type, **options).images
     results.append(images.moveaxis(1, -1).numpy())
   return *results, names
 
 
-def original(name):
-  """Runs the original on the case's parameters."""
-  run = case.RUNS[name]
+def _pipeline_of(run):
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / "model.safetensors"
     save_checkpoint(path, case.config(run.scheduler), case.params())
     pipeline = load_pipeline(path)
   pipeline.set_progress_bar_config(disable=True)
-  return run_original(run, pipeline)
+  return pipeline
+
+
+def original(name):
+  """Runs the original on the case's parameters."""
+  run = case.RUNS[name]
+  return run_original(run, _pipeline_of(run))
+
+
+def original_one_by_one(name):
+  """Runs the original for each clip of one of `GUIDED` alone; the same, stacked."""
+  run = case.GUIDED[name]
+  pipeline = _pipeline_of(run)
+  each = [run_original(run, pipeline, slice(i, i + 1)) for i in range(case.CLIPS)]
+  latents, videos, names = zip(*each, strict=True)
+  return np.concatenate(latents), np.concatenate(videos), names[0]
 
 
 def main():
@@ -124,6 +179,9 @@ def main():
     arrays[f"{name}/latents"] = latents
     arrays[f"{name}/video"] = video[:, ::2, ::4, ::4].astype(np.float32)
     print(name, latents.std(), video.std(), names)
+  for name in case.GUIDED:
+    arrays[f"{name}/latents"], _, names = original_one_by_one(name)
+    print(name, names)
   np.savez_compressed(GOLDEN, **arrays)
   print(GOLDEN, GOLDEN.stat().st_size, "bytes")
 

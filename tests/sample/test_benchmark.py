@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ltx_jax.checkpoints import keys
 from ltx_jax.config import Block, TransformerConfig, VAEConfig
-from ltx_jax.diffusion.sampler import Sampling
+from ltx_jax.diffusion.sampling import Sampling
 from sample.benchmark import __main__ as benchmark
 from sample.benchmark import ours, tasks, worker
 

@@ -11,11 +11,13 @@ from PIL import Image
 import ltx_jax
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.checkpoints.t5 import save_t5
-from ltx_jax.config import TextEncoderConfig
+from ltx_jax.config import SchedulerConfig, TextEncoderConfig
 from ltx_jax.data import video
+from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.models import text_encoder
 from ltx_jax.presets import ASSETS, PRESETS, Recipe
 from sample import console, generate
+from sample.flags import SamplingFlags
 from tests import pipeline_case as case
 from tests.checkpoints.test_lora import as_file, pairs
 
@@ -205,6 +207,108 @@ def test_rounded_sizes_are_said_and_strict_refuses_them(program, tmp_path):
   assert video.read("odd.png")[0].shape == (4, 32, 37, 3)
 
 
+def test_a_clip_is_made_over_where_steps_are_skipped(program):
+  rng = np.random.default_rng(0)
+  clip = rng.integers(0, 255, (5, 32, 40, 3), np.uint8)
+  video.write("clip.gif", clip, 24.0)
+  options = (*SIZE, "--steps", "4", "--guidance", "1", "--video", "clip.gif")
+  for skipped in ("1", "3"):
+    code, _, err = program(
+      PROMPT, *options, "--skip-initial", skipped, "--output", f"{skipped}.png"
+    )
+    assert (code, err) == (0, "")
+  assert not np.array_equal(video.read("1.png")[0], video.read("3.png")[0])
+  for arguments, message in (
+    ((), "The first noise level is 1"),
+    (("--skip-initial", "1", "--frames", "9"), "clip.gif has 5 frames and 9 are"),
+  ):
+    code, _, err = program(PROMPT, *options, *arguments, "--output", "no.png")
+    assert code == 2 and message in err
+
+
+FLAGS = [
+  (("--steps", "7"), {"steps": 7}),
+  (("--guidance", "2.5"), {"guidance": 2.5}),
+  (("--cfg-star", "on"), {"cfg_star": True}),
+  (("--stg", "1.5"), {"stg": 1.5}),
+  (("--stg-mode", "attention_skip"), {"stg_mode": "attention_skip"}),
+  (("--stg-blocks", "0,1"), {"stg_blocks": (0, 1)}),
+  (("--rescale", "0.4"), {"rescale": 0.4}),
+  (
+    ("--guidance-sigmas", "1", "0.5", "--guidance", "1", "4", "--stg", "0", "2")
+    + ("--rescale", "1", "0.5", "--stg-blocks", "none", "0,1"),
+    {
+      "guidance_sigmas": (1.0, 0.5),
+      "guidance": (1.0, 4.0),
+      "stg": (0.0, 2.0),
+      "rescale": (1.0, 0.5),
+      "stg_blocks": ((), (0, 1)),
+    },
+  ),
+  (
+    ("--schedule", "linear-quadratic"),
+    {"schedule": SchedulerConfig(sampler="LinearQuadratic")},
+  ),
+  (("--sigmas", "1", "0.4"), {"sigmas": (1.0, 0.4), "steps": None}),
+  (("--skip-initial", "2"), {"skip_initial": 2}),
+  (("--skip-final", "2"), {"skip_final": 2}),
+  (("--stochastic", "on"), {"stochastic": True}),
+  (("--condition-noise", "0.3"), {"condition_noise": 0.3}),
+  (("--decode-sigma", "0.1"), {"decode_sigma": 0.1}),
+  (("--decode-noise", "0.2"), {"decode_noise": 0.2}),
+  (("--tone-map", "0.6"), {"tone_map": 0.6}),
+]
+
+
+@pytest.mark.parametrize(("arguments", "changes"), FLAGS)
+def test_flags_change_how_it_is_sampled_and_decoded(
+  program, monkeypatch, arguments, changes
+):
+  """What the two stages are told; what they make of it is theirs to test."""
+  base = Sampling(steps=5, guidance=1.0, stg_blocks=(1,))
+  recipe = Recipe(40, 32, 5, 24.0, base)
+  preset = dataclasses.replace(PRESETS["moving-shapes"], recipe=recipe)
+  monkeypatch.setitem(PRESETS, "moving-shapes", preset)
+  told = []
+
+  def denoise(model, text, *, sampling, **rest):
+    told.append(sampling)
+    return np.zeros((1, 3, 4, 5, 6), np.float32)
+
+  def to_pixels(model, latents, sampling, **rest):
+    told.append(sampling)
+    return np.zeros((1, 5, 32, 40, 3), np.uint8)
+
+  monkeypatch.setattr(ltx_jax.LTXVideo, "denoise", denoise)
+  monkeypatch.setattr(ltx_jax.LTXVideo, "to_pixels", to_pixels)
+  code, _, err = program(PROMPT, *arguments, "--output", "a.png")
+  assert (code, err) == (0, "")
+  assert told == [dataclasses.replace(base, **changes)] * 2
+  assert told[0] != base
+
+
+def test_every_flag_of_sampling_is_among_those():
+  tested = {argument for arguments, _ in FLAGS for argument in arguments}
+  for field in dataclasses.fields(SamplingFlags):
+    assert "--" + field.name.replace("_", "-") in tested
+
+
+def test_a_flag_turns_off_what_the_recipe_has_on():
+  recipe = Sampling(stochastic=True, cfg_star=True)
+  off = SamplingFlags(stochastic="off", cfg_star="off").apply(recipe)
+  assert off == Sampling()
+  assert SamplingFlags().apply(recipe) == recipe
+
+
+def test_steps_and_noise_levels_replace_one_another():
+  distilled = Sampling(sigmas=(1.0, 0.5), guidance=1.0)
+  assert SamplingFlags(steps=3).apply(distilled) == Sampling(steps=3, guidance=1.0)
+  planned = Sampling(steps=30)
+  assert SamplingFlags(sigmas=(0.9,)).apply(planned) == Sampling(sigmas=(0.9,))
+  with pytest.raises(ValueError, match="3 steps are asked for and 1 noise levels"):
+    SamplingFlags(steps=3, sigmas=(0.9,)).apply(planned)
+
+
 def test_words_the_small_model_never_saw_are_answered(program):
   code, out, _ = program("a green dragon and a cat", *SIZE, "--output", "a.png")
   assert code == 0
@@ -223,6 +327,12 @@ def test_words_the_small_model_never_saw_are_answered(program):
     ((PROMPT, "--strength", "2", "--image", "no.png"), "condition is 2.0"),
     ((PROMPT, "--guidanse", "3"), "option --guidanse; did you mean --guidance?"),
     ((PROMPT, "--guidance", "much"), "--guidance"),
+    ((PROMPT, "--stg-blocks", "1;2"), "--stg-blocks is 1;2; give numbers of blocks"),
+    ((PROMPT, "--stg", "1"), "stg_blocks names no block to perturb"),
+    ((PROMPT, "--stg", "1", "--stg-blocks", "42"), "stg_blocks names [42]"),
+    ((PROMPT, "--guidance", "1", "6"), "guidance is a list of 2; give guidance_sig"),
+    ((PROMPT, "--skip-initial", "1"), "skip_initial is 1 and there is no clip"),
+    ((PROMPT, "--stg-mode", "values"), "--stg-mode"),
     ((PROMPT, "--dtype", "int8"), "--dtype"),
     ((PROMPT, "--fps"), "--fps"),
   ],

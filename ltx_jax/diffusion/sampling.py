@@ -1,0 +1,215 @@
+"""How a video is sampled, as data: noise levels, guidance, noise.
+
+What may change from step to step is one number for all of them, or a list with an entry
+for each of `guidance_sigmas` (`diffusion.branches` says which entry a step takes).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from ltx_jax.config import SchedulerConfig
+from ltx_jax.diffusion import branches, schedules
+from ltx_jax.typing import Scalar, Whole
+
+PerStep = Scalar | Sequence[float]
+"""A number for all steps, or one for each of `Sampling.guidance_sigmas`."""
+
+Blocks = Sequence[int] | Sequence[Sequence[int]]
+"""Blocks for all steps, or some for each of `Sampling.guidance_sigmas`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+  """How a video is sampled; the only place where options grow.
+
+  Attributes:
+    steps: Denoising steps; None means 40, or one for each of `sigmas`.
+    guidance: Scale of classifier-free guidance; at 1 and below there is none.
+    cfg_star: Whether the unconditional prediction is scaled first (CFG-star).
+    stg: Scale of spatiotemporal guidance; at 0 there is none.
+    stg_mode: What it perturbs: "attention_values", "attention_skip",
+      "transformer_block", or "residual", which changes nothing in this transformer.
+    stg_blocks: In which blocks, counted from 0.
+    rescale: How far guided velocities get back the deviation of the conditional ones,
+      from 0 to below 1; at 1 not at all, as in the original, nor without `stg`.
+    guidance_sigmas: Noise levels, falling, for lists of `guidance`, `stg`, `rescale`
+      and of lists of `stg_blocks`: a step takes the entry of the first that it is at or
+      above, or else the last.
+    schedule: Scheduler that spaces the noise levels; None takes the checkpoint's.
+    sigmas: Explicit noise levels, falling, in (0, 1]; they replace the schedule.
+    skip_initial: Steps of the schedule left out at its start, where a clip is given to
+      start from.
+    skip_final: Steps left out at its end; the last one that is made goes to 0.
+    stochastic: Whether every step draws fresh noise, as some distilled models want.
+    condition_noise: Strength of the noise on given tokens, relative to sigma^2.
+    decode_sigma: Noise level that the VAE's decoder is told.
+    decode_noise: Share of noise mixed into the latents before decoding.
+    tone_map: How far large latents are compressed before decoding, in [0, 1].
+
+  Raises:
+    ValueError: in one sentence, where an option does not fit.
+  """
+
+  steps: int | None = None
+  guidance: PerStep = 3.0
+  cfg_star: bool = False
+  stg: PerStep = 0.0
+  stg_mode: str = "attention_values"
+  stg_blocks: Blocks = ()
+  rescale: PerStep = 1.0
+  guidance_sigmas: Sequence[float] | None = None
+  schedule: SchedulerConfig | None = None
+  sigmas: tuple[float, ...] | None = None
+  skip_initial: int = 0
+  skip_final: int = 0
+  stochastic: bool = False
+  condition_noise: float = 0.15
+  decode_sigma: float = 0.05
+  decode_noise: float = 0.025
+  tone_map: float = 0.0
+
+  def __post_init__(self):
+    self._check_steps()
+    self._check_guidance()
+    for name in ("decode_sigma", "decode_noise", "tone_map"):
+      if not 0 <= getattr(self, name) <= 1:
+        raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")
+    if not 0 <= self.condition_noise < math.inf:
+      raise ValueError(
+        f"condition_noise is {self.condition_noise}; it must be at least 0."
+      )
+
+  def _check_steps(self) -> None:
+    steps = self.steps
+    if steps is not None and (not isinstance(steps, Whole) or steps < 1):
+      raise ValueError(
+        f"The number of steps is {steps}; it must be at least 1 and whole."
+      )
+    if not isinstance(self.schedule, SchedulerConfig | None):
+      raise ValueError(
+        f"schedule is {self.schedule!r}; give a config.SchedulerConfig, for example "
+        "SchedulerConfig(sampler='LinearQuadratic'), or None for the checkpoint's own."
+      )
+    if self.sigmas is not None and self.steps not in (None, len(self.sigmas)):
+      raise ValueError(
+        f"{self.steps} steps are asked for and {len(self.sigmas)} noise levels are "
+        "given; leave one of them out."
+      )
+    for name in ("skip_initial", "skip_final"):
+      skipped = getattr(self, name)
+      if not isinstance(skipped, Whole) or skipped < 0:
+        raise ValueError(f"{name} is {skipped}; it must be at least 0 and whole.")
+      if skipped and self.sigmas is not None:
+        raise ValueError(
+          f"{name} is {skipped} and the noise levels are given; leave the levels that "
+          "are to be skipped out of them."
+        )
+
+  def _check_guidance(self) -> None:
+    if self.guidance_sigmas is not None and not len(self.guidance_sigmas):
+      raise ValueError(
+        "guidance_sigmas is empty; give the noise levels that the entries of the lists "
+        "belong to, or None where there are no lists."
+      )
+    for name in ("guidance", "stg", "rescale"):
+      self._check_length(name, isinstance(getattr(self, name), Sequence))
+      for value in _list(getattr(self, name)):
+        if not 0 <= value < math.inf:
+          raise ValueError(f"{name} is {value}; it must be at least 0.")
+    self._check_length("stg_blocks", self._blocks_by_level)
+    if self.stg_mode not in get_args(branches.Mode):
+      raise ValueError(
+        f"stg_mode is {self.stg_mode!r}; it must be one of "
+        f"{', '.join(get_args(branches.Mode))}."
+      )
+    if max(_list(self.stg)) > 0 and not len(self.stg_blocks):
+      raise ValueError(
+        f"stg is {self.stg} and stg_blocks names no block to perturb; give some, for "
+        "example (19,) of the 28 blocks of the 2B models."
+      )
+
+  def _check_length(self, name: str, listed: bool) -> None:
+    """Refuses a list that has not an entry for each of `guidance_sigmas`."""
+    if not listed:
+      return
+    count = len(getattr(self, name))
+    if self.guidance_sigmas is None:
+      raise ValueError(
+        f"{name} is a list of {count}; give guidance_sigmas, the noise levels that its "
+        "entries belong to, or one value for all steps."
+      )
+    if count != len(self.guidance_sigmas):
+      raise ValueError(
+        f"{name} is a list of {count} and guidance_sigmas one of "
+        f"{len(self.guidance_sigmas)}; give an entry for each level."
+      )
+
+  @property
+  def _blocks_by_level(self) -> bool:
+    blocks = self.stg_blocks
+    return bool(len(blocks)) and isinstance(blocks[0], Sequence)
+
+  def _setting(self, entry: int) -> branches.Setting:
+    """The numbers at one of the entries of the lists."""
+    blocks = self.stg_blocks[entry] if self._blocks_by_level else self.stg_blocks
+    guidance, stg, rescale = (
+      float(value[entry] if isinstance(value, Sequence) else value)
+      for value in (self.guidance, self.stg, self.rescale)
+    )
+    return branches.Setting(
+      guidance, bool(self.cfg_star), stg, rescale, self.stg_mode, tuple(blocks)
+    )
+
+  def settings(self, levels: schedules.Levels) -> list[branches.Setting]:
+    """Returns the numbers of guidance of each step."""
+    if self.guidance_sigmas is None:
+      return [self._setting(0)] * len(levels)
+    chosen = branches.entries(levels, self.guidance_sigmas)
+    return [self._setting(entry) for entry in chosen]
+
+  @property
+  def branches(self) -> int:
+    """How many branches of a clip the largest step evaluates, from 1 to 3."""
+    count = 1 if self.guidance_sigmas is None else len(self.guidance_sigmas)
+    return max(self._setting(entry).branches for entry in range(count))
+
+  def override(self, steps: int | None, guidance: Scalar | None) -> Sampling:
+    """Returns these options with `steps` and `guidance` where they are not None.
+
+    Another number of steps than there are `sigmas` takes the schedule in their place.
+    """
+    given = {"steps": steps, "guidance": guidance}
+    changes: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+    if steps not in (None, len(self.sigmas or ())):
+      changes["sigmas"] = None
+    return dataclasses.replace(self, **changes)
+
+  def levels(self, scheduler: SchedulerConfig, tokens: int) -> schedules.Levels:
+    """Returns the noise levels for a clip of `tokens` video tokens.
+
+    Args:
+      scheduler: The checkpoint's scheduler, used where `schedule` is None.
+      tokens: Video tokens, f h w.
+
+    Raises:
+      ValueError: where the levels, or the scheduler, are not usable, or all steps are
+        skipped.
+    """
+    if self.sigmas is not None:
+      return schedules.explicit(self.sigmas)
+    levels = schedules.schedule(self.schedule or scheduler, self.steps or 40, tokens)
+    kept = levels[self.skip_initial : max(0, len(levels) - self.skip_final)]
+    if not len(kept):
+      raise ValueError(
+        f"{self.skip_initial} initial and {self.skip_final} final steps of "
+        f"{len(levels)} are skipped; at least one must be left."
+      )
+    return kept
+
+
+def _list(value: PerStep) -> Sequence[Scalar]:
+  return value if isinstance(value, Sequence) else [value]

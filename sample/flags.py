@@ -1,0 +1,131 @@
+"""The flags of `sample.generate` that say how a video is sampled (`Sampling`).
+
+Each is None where the model's recipe holds. Flags that take several values follow the
+noise level: one value is for all steps, several are for the levels of
+--guidance-sigmas, in its order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from ltx_jax.config import SchedulerConfig
+from ltx_jax.diffusion.branches import Mode
+from ltx_jax.diffusion.sampling import Blocks, Sampling
+
+OfRecipe = tyro.conf.arg(help_behavior_hint="(default: as the model's recipe says)")
+_Number = Annotated[float | None, OfRecipe]
+_Numbers = Annotated[tuple[float, ...] | None, OfRecipe]
+_Count = Annotated[int | None, OfRecipe]
+_Switch = Annotated[Literal["on", "off"] | None, OfRecipe]
+
+_NONE = "none"
+_SCHEDULES = {"uniform": "Uniform", "linear-quadratic": "LinearQuadratic"}
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingFlags:
+  """How it is sampled; what is left out is as the model's recipe says."""
+
+  steps: _Count = None
+  """Denoising steps: more are slower and finer."""
+
+  guidance: _Numbers = None
+  """How strictly the prompt is followed; 1 turns it off and takes half the time."""
+
+  cfg_star: _Switch = None
+  """Before guidance, scale what is predicted without the prompt to fit the rest."""
+
+  stg: _Numbers = None
+  """Spatiotemporal guidance: lead away from a perturbed model; 0 turns it off."""
+
+  stg_mode: Annotated[Mode | None, OfRecipe] = None
+  """What is perturbed: attention to others, attention at all, nothing, or the block."""
+
+  stg_blocks: Annotated[
+    tuple[str, ...] | None, tyro.conf.arg(metavar="N,N,... [N,N,... ...]"), OfRecipe
+  ] = None
+  """Blocks for --stg, such as 11,25,35; 19 in a 2B model. Several lists: `none` too."""
+
+  rescale: _Numbers = None
+  """With --stg: undo the growth of velocities, 0.7 of it is usual; 0 or 1: not."""
+
+  guidance_sigmas: _Numbers = None
+  """Noise levels, falling, where --guidance, --stg and the like change."""
+
+  schedule: Annotated[Literal["uniform", "linear-quadratic"] | None, OfRecipe] = None
+  """How noise levels are spaced: evenly, or finely first; not shifted by size."""
+
+  sigmas: _Numbers = None
+  """The noise levels themselves, falling, in (0, 1], in place of --steps."""
+
+  skip_initial: _Count = None
+  """With --video: steps to leave out at the start; more stay closer to the clip."""
+
+  skip_final: _Count = None
+  """Steps to leave out at the end; the last one that is made goes all the way."""
+
+  stochastic: _Switch = None
+  """Draw fresh noise in every step; the model 0.9.6-distilled is sampled so."""
+
+  condition_noise: _Number = None
+  """Noise on what is given with --image, so that it does not freeze the motion."""
+
+  decode_sigma: _Number = None
+  """Noise level that the decoder is told, in [0, 1]: its own last denoising step."""
+
+  decode_noise: _Number = None
+  """Share of noise mixed in before decoding, in [0, 1]."""
+
+  tone_map: _Number = None
+  """Compress large latents before decoding, in [0, 1]; 0 changes nothing."""
+
+  def apply(self, sampling: Sampling) -> Sampling:
+    """Returns a recipe's sampling with what is asked for in its place.
+
+    Raises:
+      ValueError: in one sentence, where the flags do not fit one another or the recipe.
+    """
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if value is not None:
+        changes[field.name] = _READ.get(field.name, lambda given: given)(value)
+    if self.steps is not None and self.sigmas is None:
+      sampling = sampling.override(self.steps, None)
+    if self.sigmas is not None and self.steps is None:
+      changes["steps"] = None
+    return dataclasses.replace(sampling, **changes)
+
+
+def _one_or_all(values: tuple[float, ...]) -> float | tuple[float, ...]:
+  return values[0] if len(values) == 1 else values
+
+
+def _blocks(lists: tuple[str, ...]) -> Blocks:
+  """Reads "11,25" "none" as ((11, 25), ()); one list alone is for all steps."""
+  try:
+    read = tuple(
+      () if text == _NONE else tuple(int(block) for block in text.split(","))
+      for text in lists
+    )
+  except ValueError:
+    raise ValueError(
+      f"--stg-blocks is {' '.join(lists)}; give numbers of blocks joined by commas, "
+      f"such as 11,25,35, or {_NONE}."
+    ) from None
+  return read[0] if len(read) == 1 else read
+
+
+_READ = {
+  "guidance": _one_or_all,
+  "stg": _one_or_all,
+  "rescale": _one_or_all,
+  "stg_blocks": _blocks,
+  "cfg_star": lambda value: value == "on",
+  "stochastic": lambda value: value == "on",
+  "schedule": lambda name: SchedulerConfig(sampler=_SCHEDULES[name]),
+}
