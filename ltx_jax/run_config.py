@@ -114,11 +114,14 @@ class VAERun:
   """Everything `train/vae.py` needs.
 
   Attributes:
+    trained: The whole "vae", or its "decoder" alone: encoder and statistics stay as
+      they were, so that a transformer trained on its latents stays valid.
     init_from: A checkpoint whose VAE the run starts from; empty for random parameters.
   """
 
   vae: VAEConfig
   stages: tuple[Stage, ...]
+  trained: Literal["vae", "decoder"] = "vae"
   loss: VAELossConfig = VAELossConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
   mesh: MeshConfig = MeshConfig()

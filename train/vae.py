@@ -10,6 +10,9 @@ means; they are written into the checkpoint and normalise the transformer's late
 the decoder meets the noise in training that it will meet in sampling.
 
     python -m train.vae moving_shapes --output.folder runs/vae
+
+With `--trained decoder` the encoder and the statistics stay as they are, and with them
+the latents that a transformer was trained on.
 """
 
 from __future__ import annotations
@@ -39,6 +42,8 @@ from train.loop import Metrics, TrainState
 
 STD_RANGE = (0.3, 3.0)
 """Where the latents' standard deviations should stay; a drift is said in the log."""
+
+_ENCODING = ("encoder", "quant_conv", "latent_norm_out")
 
 
 def init_state(run: VAERun, key: Key) -> TrainState:
@@ -112,6 +117,7 @@ def losses(
     state: Its step and running statistics are used, not its parameters.
   """
   key_z, key_sigma, key_noise, key_inject = jax.random.split(key, 4)
+  params = _held(params, run)
   mean, logvar = vae_lib.encode_moments(params, run.vae, policy, video)
   z = mean + jnp.exp(0.5 * logvar) * jax.random.normal(key_z, mean.shape)
   sigma = jax.random.uniform(key_sigma, video.shape[:1], maxval=run.loss.max_sigma)
@@ -129,6 +135,14 @@ def losses(
   )
   metrics = {"loss": loss, "mse": squared, "wavelet": wavelet, "kl": kl}
   return loss, (metrics | {"psnr": psnr(squared)}, moments(jax.lax.stop_gradient(mean)))
+
+
+def _held(params: Params, run: VAERun) -> Params:
+  """Holds gradients off the encoder, where the decoder alone is trained."""
+  if run.trained == "vae":
+    return params
+  held = {part: params[part] for part in _ENCODING if part in params}
+  return params | jax.lax.stop_gradient(held)
 
 
 def make_update(run: VAERun, policy: Policy) -> Callable:
@@ -152,6 +166,9 @@ def make_update(run: VAERun, policy: Policy) -> Callable:
     params = jax.tree.map(jnp.add, state.params, updates)
     decay = run.loss.statistics_decay
     extra = update_statistics(state.extra, batch_moments, decay, state.step)
+    if run.trained == "decoder":  # Weight decay has no gradient that could be held.
+      params |= {part: state.params[part] for part in _ENCODING if part in params}
+      extra = state.extra
     std = statistics(extra)["std"]
     metrics |= {
       "grad_norm": optim.global_norm(grads),

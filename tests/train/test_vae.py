@@ -174,6 +174,21 @@ def test_eight_devices_equal_one(start, name):
     np.testing.assert_allclose(eight.extra[name], value, rtol=1e-4, atol=1e-6)
 
 
+def test_the_decoder_alone_leaves_the_latents_as_they_were(start):
+  run = dataclasses.replace(RUN, trained="decoder")
+  losses = []
+  state = jax.tree.map(jnp.copy, start)
+  update = jax.jit(vae.make_update(run, CPU))
+  for _ in range(6):
+    state, metrics = update(state, clips())
+    losses.append(float(metrics["loss"]))
+  assert losses[-1] < losses[0]
+  case.assert_same_bits(state.params["encoder"], start.params["encoder"])
+  case.assert_same_bits(state.extra, start.extra)
+  moved = jax.tree.map(lambda a, b: bool((a != b).any()), state.params, start.params)
+  assert all(jax.tree.leaves(moved["decoder"]))
+
+
 def test_micro_batches_have_the_moments_of_the_whole(start):
   batch = case.first_batch(LOADER, tiny.IMAGE)
   halves = vae.make_update(case.with_optimizer(RUN, accumulate=2), CPU)
