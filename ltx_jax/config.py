@@ -338,8 +338,7 @@ VAE_C = VAEConfig()
 class LatentUpsamplerConfig(Metadata):
   """A latent upsampler, with the key names of its file's metadata (`models.upsampler`).
 
-  Attributes:
-    dims: 3 where convolutions see time, 2 where every frame is on its own.
+  With `dims` 2 every frame is on its own.
   """
 
   in_channels: int = 128
@@ -364,9 +363,7 @@ class LatentUpsamplerConfig(Metadata):
     if self.temporal_upsample and self.dims == 2:
       raise ValueError(f"{name} has temporal_upsample, which needs dims = 3, not 2.")
     if self.mid_channels % 32:
-      raise ValueError(
-        f"{name} has mid_channels = {self.mid_channels}; take a multiple of 32."
-      )
+      raise ValueError(f"mid_channels is {self.mid_channels}; take a multiple of 32.")
 
 
 @dataclasses.dataclass(frozen=True)

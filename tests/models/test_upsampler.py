@@ -68,7 +68,7 @@ def test_latents_of_another_vae_are_refused():
     ({"dims": 4}, "dims = 4; this code runs 2, 3"),
     ({"spatial_upsample": False}, "neither spatial_ nor temporal_upsample"),
     ({"dims": 2, "temporal_upsample": True}, "needs dims = 3, not 2"),
-    ({"mid_channels": 48}, "mid_channels = 48; take a multiple of 32"),
+    ({"mid_channels": 48}, "mid_channels is 48; take a multiple of 32"),
   ],
 )
 def test_configs_that_cannot_run_are_refused(fields, message):
