@@ -16,8 +16,9 @@ from jaxtyping import Float, UInt8
 from ltx_jax.config import TextEncoderConfig, TransformerConfig, VAEConfig
 from ltx_jax.diffusion import sampler
 from ltx_jax.diffusion.latents import add_decode_noise, compress
-from ltx_jax.models import text_encoder, transformer, vae
+from ltx_jax.models import text_encoder, transformer, vae, vae_tiled
 from ltx_jax.models.rope import RopeTables, rope_tables
+from ltx_jax.models.tiles import Tiles
 from ltx_jax.platforms import Policy
 from ltx_jax.typing import (
   AnyArray,
@@ -106,11 +107,12 @@ def encode(config: VAEConfig, policy: Policy) -> Callable:
 
 
 @functools.cache
-def decode(config: VAEConfig, policy: Policy) -> Callable:
+def decode(config: VAEConfig, policy: Policy, tiles: Tiles | None = None) -> Callable:
   """Returns (params, latents, sigma, noise, noise_scale, key) -> video in [-1, 1].
 
   The latents are normalised; noise None adds none to them, key None injects none.
-  `tone_map` compresses them after that, as the original does.
+  `tone_map` compresses them after that, as the original does. With `tiles` the last
+  stages, or all, run in those.
   """
 
   def program(
@@ -128,7 +130,11 @@ def decode(config: VAEConfig, policy: Policy) -> Callable:
     latents = compress(latents, tone_map)
     latents = vae.unnormalize(params, latents)
     sigmas = jnp.full(len(latents), sigma, jnp.float32)
-    video = vae.decode(params, config, policy, latents, sigmas, key)
+    inputs = params, config, policy, latents, sigmas, key
+    if tiles is None:
+      video = vae.decode(*inputs)
+    else:
+      video = vae_tiled.decode_in_tiles(*inputs, tiles=tiles)
     return jnp.clip(video, -1, 1)
 
   return _compiled(program, policy)

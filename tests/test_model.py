@@ -85,7 +85,7 @@ def test_other_guidance_compiles_nothing(compilations):
 
 def test_memory_is_planned_for_all_branches(model, monkeypatch):
   planned = []
-  monkeypatch.setattr(memory, "check", lambda *plan: planned.append(plan[4]))
+  monkeypatch.setattr(memory, "check", lambda *plan, **_: planned.append(plan[4]))
   canvas = Canvas.of(case.VAE, 5, 32, 40)
   for options in ({"guidance": 1.0}, {}, {"stg": 1.0, "stg_blocks": (1,)}):
     model.check_memory(1, canvas, Sampling(**options))
@@ -314,7 +314,7 @@ def exhausted(*_, **__):
 
 def test_memory_that_runs_out_names_stage_and_shapes(model, monkeypatch):
   for name in ("encode_text", "text_state", "encode", "decode"):
-    monkeypatch.setattr(programs, name, lambda config, policy: exhausted)
+    monkeypatch.setattr(programs, name, lambda *_: exhausted)
   text, _ = case.texts()
   calls = {
     r"encoding 1 prompt\(s\) of 256 tokens": lambda: model.encode_text(["new"]),
