@@ -361,8 +361,7 @@ class LTXVideo:
     Nothing is measured where the weights lie on several devices.
 
     Raises:
-      ValueError: with the plan, and the largest size that fits; or where tiles are
-        asked for that cannot be.
+      ValueError: with the plan, and the largest size that fits; or as of `decode`.
     """
     plan = self.config, self.policy, clips, canvas, sampling.branches
     memory.check(*plan, memory.free_beside(self.params), tiling=sampling.tiling)
@@ -394,7 +393,9 @@ class LTXVideo:
     noise = noise if vae.timestep_conditioning else None
     free = memory.free_beside(self.params)
     tiles = decoding.settle(vae, self.policy, latents.shape, tiling, free)
-    program = programs.decode(vae, self.policy, tiles)
+    program = programs.decode(vae, self.policy)
+    if tiles is not None:
+      program = programs.decode_in_tiles(vae, self.policy, tiles)
     level, scale = np.float32(sigma), np.float32(noise_scale)
     latents, compression = jnp.asarray(latents, jnp.float32), np.float32(tone_map)
     return program(

@@ -5,8 +5,9 @@
     blended   else, or where exact tiles would do several times the work
 
 The bytes of a decode are its largest layer's: its input, its output, the shortcut
-beside it, and what the platform's form of convolution unfolds; with them the video, and
-in tiles what those are cut from. Which tiles there can be: `models.tiles`.
+beside it, and what the platform's form of convolution unfolds; with them the video. In
+tiles they are what comes before those, or else what those are cut from, the video, and
+a tile's largest layer. Which tiles there can be: `models.tiles`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from ltx_jax.analysis import flops
 from ltx_jax.analysis.vae_walk import Layer, Size, walk_decoder, walk_head, walk_tail
@@ -28,7 +29,7 @@ from ltx_jax.typing import Tiling
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 _LOG = logging.getLogger("ltx_jax")
-_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # Of tiles along a side.
+_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16)  # Of tiles along a side.
 _WINDOWS = (32, 24, 16, 12, 8, 6, 5)  # Latent positions along a blended tile.
 _MOST_WORK = 4.0  # Of a whole decode's, that exact tiles may do.
 
@@ -49,11 +50,11 @@ def decode_bytes(
   axes = tiles.axes(config, cut)
   layers = walk_tail(config, tiles.begin, tuple(axis.size for axis in axes))
   held = clips * math.prod(cut) * channels
-  numbers = max(_most(before, policy, clips), held + _most(layers, policy, clips))
   whole = math.prod(axis.pixels for axis in axes)
   tile = math.prod(axis.weights.shape[1] for axis in axes)
   pixels = clips * (whole + 2 * tile) * config.out_channels
-  return numbers * ITEM_BYTES[policy.dtype] + 4 * pixels
+  item, numbers = ITEM_BYTES[policy.dtype], held + _most(layers, policy, clips)
+  return max(item * _most(before, policy, clips), item * numbers + 4 * pixels)
 
 
 def _most(layers: Iterable[Layer], policy: Policy, clips: int) -> int:
@@ -111,7 +112,27 @@ def choose(
   least = (blended or sorted(exact, key=lambda tiles: -math.prod(tiles.window)))[-1:]
   if not least or not fits(least[0]):
     return least[0] if least else None
-  return next(tiles for tiles in itertools.chain(exact, blended, least) if fits(tiles))
+  found = _first_that_fits(exact, fits) or _first_that_fits(blended, fits)
+  return found or least[0]
+
+
+def _first_that_fits(
+  candidates: Sequence[Tiles], fits: Callable[[Tiles], bool]
+) -> Tiles | None:
+  """Tries in order, but nothing larger than what was tried."""
+  failed = []
+
+  def is_larger(tiles: Tiles, than: Tiles) -> bool:
+    pairs = zip(tiles.window, than.window, strict=True)
+    return tiles.begin == than.begin and all(n >= other for n, other in pairs)
+
+  for tiles in candidates:
+    if any(is_larger(tiles, than) for than in failed):
+      continue
+    if fits(tiles):
+      return tiles
+    failed.append(tiles)
+  return None
 
 
 def settle(
@@ -147,11 +168,11 @@ def _exact(config: VAEConfig, size: Size) -> list[ExactTiles]:
     ]
     for places in itertools.product(*along):
       tail = (whole - head) * math.prod(share for _, share in places)
-      if head + tail <= _MOST_WORK * whole:
-        window = tuple(positions for positions, _ in places)
+      window = tuple(positions for positions, _ in places)
+      if window != cut and head + tail <= _MOST_WORK * whole:
         found.append((head + tail, ExactTiles(begin, window)))
   found.sort(key=lambda entry: entry[0])
-  return [tiles for _, tiles in found if not _is_whole(config, size, tiles)]
+  return [tiles for _, tiles in found]
 
 
 def _windows(n: int, overlap: int) -> list[tuple[int, float]]:

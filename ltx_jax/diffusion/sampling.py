@@ -31,7 +31,9 @@ def check_tiling(tiling: Tiling) -> None:
   if tiling in ("auto", "off"):
     return
   sizes = tiling if isinstance(tiling, tuple) else (tiling,)
-  if len(sizes) > 2 or not all(isinstance(n, Whole) and n >= 1 for n in sizes):
+  if len(sizes) not in (1, 2) or not all(
+    isinstance(n, Whole) and n >= 1 for n in sizes
+  ):
     raise ValueError(
       f"tiling is {tiling!r}; give 'auto', 'off', the side of a tile in pixels, or its "
       "(side, frames)."

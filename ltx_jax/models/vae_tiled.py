@@ -1,8 +1,9 @@
 """Decoding in tiles: less memory for the same video, or for one near it.
 
-One compiled program: what comes before the tiles runs whole, then a loop decodes tile
-after tile and adds each to the video by its weights (`models.tiles`). It holds what the
-tiles are cut from, the video, and the activations of one tile.
+What comes before the tiles runs whole. Then a loop decodes tile after tile and adds
+each to the video by its weights (`models.tiles`): it holds what the tiles are cut from,
+the video, and the activations of one tile. These are two functions, to be two programs,
+so that the activations of the first are gone before there is a video.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ltx_jax.platforms import Policy
 from ltx_jax.typing import AnyArray, Key, Latents, Params
 
 
-def decode_in_tiles(
+def before_tiles(
   params: Params,
   config: VAEConfig,
   policy: Policy,
@@ -31,8 +32,8 @@ def decode_in_tiles(
   key: Key | None = None,
   *,
   tiles: Tiles,
-) -> Float[Array, "b F H W 3"]:
-  """Decodes as `models.vae.decode` does, in tiles; injected noise is the same.
+) -> Float[Array, "b f2 h2 w2 o"]:
+  """Runs what comes before the tiles, whole: what they are cut from.
 
   Args:
     latents: Un-normalised, at noise level `sigma`.
@@ -43,10 +44,32 @@ def decode_in_tiles(
   Raises:
     ValueError: where the latents' channels are not the config's.
   """
-  variables, sigma = {"params": params["decoder"]}, jnp.asarray(sigma)
   x = decoder_input(params, config, policy, latents)
-  if tiles.begin is not None:
-    x = Decoder(config, policy, end=tiles.begin).apply(variables, x, sigma, key)
+  if tiles.begin is None:
+    return x
+  decoder = Decoder(config, policy, end=tiles.begin)
+  return decoder.apply({"params": params["decoder"]}, x, jnp.asarray(sigma), key)
+
+
+def decode_tiles(
+  params: Params,
+  config: VAEConfig,
+  policy: Policy,
+  x: Float[AnyArray, "b f h w c"],
+  sigma: Float[AnyArray, "b"],
+  key: Key | None = None,
+  *,
+  tiles: Tiles,
+) -> Float[Array, "b F H W 3"]:
+  """Runs the rest in tiles: pixels in [-1, 1], in float32.
+
+  Args:
+    x: What `before_tiles` made, with the same `sigma`, `key` and `tiles`.
+    sigma: As there.
+    key: As there; the noise is that of a whole decode.
+    tiles: As there.
+  """
+  variables, sigma = {"params": params["decoder"]}, jnp.asarray(sigma)
   frame = x.shape[2:4]
   axes = tiles.axes(config, x.shape[1:4])
   decoder = Decoder(config, policy, begin=tiles.begin)
@@ -55,7 +78,8 @@ def decode_in_tiles(
     sizes = (len(x), *(axis.size for axis in axes), x.shape[-1])
     tile = jax.lax.dynamic_slice(x, (0, *corner, 0), sizes)
     window = Window(frame, corner[1:])
-    return decoder.apply(variables, tile, sigma, key, window).astype(jnp.float32)
+    pixels = decoder.apply(variables, tile, sigma, key, window)
+    return jnp.clip(pixels.astype(jnp.float32), -1, 1)
 
   return _assemble(decode, axes, len(x), config.out_channels)
 
@@ -71,7 +95,8 @@ def _assemble(decode, axes: tuple[Axis, Axis, Axis], clips: int, channels: int):
     )
     place = (0, *(corner * ratios), 0)
     before = jax.lax.dynamic_slice(video, place, pixels.shape)
-    return jax.lax.dynamic_update_slice(video, before + pixels, place), None
+    sums = jnp.clip(before + pixels, -1, 1)  # Weights may add up to 1 + 1e-7.
+    return jax.lax.dynamic_update_slice(video, sums, place), None
 
   each = np.array(list(itertools.product(*(range(len(a.starts)) for a in axes))))
   corners = np.stack([a.starts[i] for a, i in zip(axes, each.T, strict=True)], axis=1)
