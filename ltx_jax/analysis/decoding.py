@@ -50,9 +50,7 @@ def decode_bytes(
   axes = tiles.axes(config, cut)
   layers = walk_tail(config, tiles.begin, tuple(axis.size for axis in axes))
   held = clips * math.prod(cut) * channels
-  whole = math.prod(axis.pixels for axis in axes)
-  tile = math.prod(axis.weights.shape[1] for axis in axes)
-  pixels = clips * (whole + 2 * tile) * config.out_channels
+  pixels = clips * math.prod(axis.pixels for axis in axes) * config.out_channels
   item, numbers = ITEM_BYTES[policy.dtype], held + _most(layers, policy, clips)
   return max(item * _most(before, policy, clips), item * numbers + 4 * pixels)
 
@@ -107,13 +105,35 @@ def choose(
 
   if free is None or fits(None):
     return None
-  exact, blended = _exact(config, size), _blended(config, size)
-  # What needs least comes last; where that does not fit, nothing does.
-  least = (blended or sorted(exact, key=lambda tiles: -math.prod(tiles.window)))[-1:]
-  if not least or not fits(least[0]):
-    return least[0] if least else None
-  found = _first_that_fits(exact, fits) or _first_that_fits(blended, fits)
-  return found or least[0]
+  least = _least(config, size)
+  if least is None or not fits(least):
+    return least
+  found = _first_that_fits(_exact(config, size), fits)
+  return found or _first_that_fits(_blended(config, size), fits) or least
+
+
+def least_bytes(
+  config: VAEConfig, policy: Policy, clips: int, size: Size, *, tiling: Tiling = "auto"
+) -> int:
+  """Estimates the least that decoding latents of a size can do with.
+
+  Raises:
+    ValueError: as `choose`.
+  """
+  if tiling == "auto":
+    ways = (None, _least(config, size))
+  else:
+    ways = (choose(config, policy, clips, size, tiling=tiling),)
+  return min(decode_bytes(config, policy, clips, size, tiles) for tiles in ways)
+
+
+def _least(config: VAEConfig, size: Size) -> Tiles | None:
+  """Returns the smallest tiles that there can be, or None where there are none."""
+  blended = _blended(config, size)
+  if blended:
+    return blended[-1]
+  exact = _exact(config, size)
+  return min(exact, key=lambda tiles: math.prod(tiles.window), default=None)
 
 
 def _first_that_fits(

@@ -128,9 +128,13 @@ def check(
     return
 
   def fits(clips: int, frames: int, height: int, width: int) -> bool:
-    size = Canvas.of(config.vae, frames, height, width)
-    smaller = plan(config, policy, clips, size, branches, tiling=tiling, free=free)
-    return smaller.most <= free
+    grid = config.vae.latent_shape(frames, height, width)
+    rows, tokens = branches * clips, math.prod(grid)
+    most = max(
+      denoise_bytes(config.transformer, policy, rows, tokens),
+      decoding.least_bytes(config.vae, policy, clips, grid, tiling=tiling),
+    )
+    return most <= free
 
   frames, height, width = canvas.used
   in_tiles = " in tiles" if needed.tiles else ""

@@ -88,7 +88,7 @@ def test_what_never_fits_is_planned_with_the_least():
     ((512, 65), ExactTiles(5, (33, 64, 64))),
     (112, ExactTiles(5, (129, 14, 14))),  # The halo is 104 pixels.
     (111, None),
-    ((200, 128), BlendedTiles((16, 6, 6))),
+    ((200, 26), BlendedTiles((4, 6, 6))),  # The halo is 25 frames.
     (1216, None),
   ],
 )
