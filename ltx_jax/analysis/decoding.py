@@ -230,33 +230,27 @@ def _is_whole(config: VAEConfig, size: Size, tiles: Tiles) -> bool:
 
 def _asked(
   config: VAEConfig, size: Size, tiling: int | tuple[int, int]
-) -> Tiles | None:
-  """Returns tiles of at most what is asked for: exact, or blended where too small."""
-  cuts, reason = geometry.cuts(config), geometry.why_not(config)
-  if reason and not cuts:
+) -> ExactTiles | None:
+  """Returns exact tiles of at most the size that is asked for, in the last stage."""
+  cuts = geometry.cuts(config)
+  if not cuts:
+    reason = geometry.why_not(config) or "this VAE has no up-sampling to cut it at"
     raise ValueError(f"tiling is {tiling}; {reason}: take 'auto' or 'off'.")
-  least = []
-  for begin in [*cuts[:1], *([] if reason else [None])]:
-    time, space = geometry.sides(config, begin)
-    overlaps = (
-      (BlendedTiles.overlap,) * 2 if begin is None else (time.overlap, space.overlap)
-    )
-    least = [
-      side.made(overlap + 1)
-      for side, overlap in zip((time, space), overlaps, strict=True)
-    ]
-    pixels, *frames = tiling if isinstance(tiling, tuple) else (tiling,)
-    cut = walk_head(config, begin, size)[1]
-    long = (frames[0] + time.lost) // time.ratio if frames else cut[0]
-    window = (long, pixels // space.ratio, pixels // space.ratio)
-    enough = (overlaps[0], overlaps[1], overlaps[1])
-    if all(w > v or w >= n for w, v, n in zip(window, enough, cut, strict=True)):
-      tiles = BlendedTiles(window) if begin is None else ExactTiles(begin, window)
-      return None if _is_whole(config, size, tiles) else tiles
-  raise ValueError(
-    f"tiling is {tiling}; this VAE's tiles take at least {least[1]} pixels a side and "
-    f"{least[0]} frames."
-  )
+  time, space = geometry.sides(config, cuts[0])
+  cut = walk_head(config, cuts[0], size)[1]
+  pixels, *frames = tiling if isinstance(tiling, tuple) else (tiling,)
+  rows = pixels // space.ratio
+  window = ((frames[0] + time.lost) // time.ratio if frames else cut[0], rows, rows)
+  shared = (time.overlap, space.overlap, space.overlap)
+  for positions, halo, n in zip(window, shared, cut, strict=True):
+    if positions <= halo and positions < n:
+      raise ValueError(
+        f"tiling is {tiling}; with its halo a tile of this VAE has at least "
+        f"{space.made(space.overlap + 1)} pixels a side and "
+        f"{time.made(time.overlap + 1)} frames."
+      )
+  tiles = ExactTiles(cuts[0], window)
+  return None if _is_whole(config, size, tiles) else tiles
 
 
 def extra_work(config: VAEConfig, size: Size, tiles: Tiles) -> float:

@@ -69,7 +69,7 @@ class Sampling:
     tone_map: How far large latents are compressed before decoding, in [0, 1].
     tiling: "auto" decodes in tiles where a video would not fit otherwise, "off" never;
       a number in tiles of at most that side in pixels, (side, frames) of that length
-      as well. Tiles too small for what they share are blended, and approximate.
+      as well.
 
   Raises:
     ValueError: in one sentence, where an option does not fit.

@@ -184,7 +184,6 @@ class BlendedTiles:
   window: Size
 
   begin = None
-  overlap = _BLENDED_OVERLAP
 
   def axes(self, config: VAEConfig, size: Size) -> tuple[Axis, Axis, Axis]:
     """Cuts latents of a size."""

@@ -87,17 +87,18 @@ def test_what_never_fits_is_planned_with_the_least():
     (512, ExactTiles(5, (129, 64, 64))),
     ((512, 65), ExactTiles(5, (33, 64, 64))),
     (112, ExactTiles(5, (129, 14, 14))),  # The halo is 104 pixels.
-    (111, None),
-    ((200, 26), BlendedTiles((4, 6, 6))),  # The halo is 25 frames.
+    ((200, 27), ExactTiles(5, (14, 25, 25))),
     (1216, None),
   ],
 )
 def test_tiles_have_the_size_that_is_asked_for(tiling, expected):
-  if tiling == 111:
-    with pytest.raises(ValueError, match=r"tiling is 111; .* at least 128 pixels a si"):
-      decoding.choose(VAE_C, GPU, 1, LARGE, tiling=tiling)
-  else:
-    assert decoding.choose(VAE_C, GPU, 1, LARGE, tiling=tiling) == expected
+  assert decoding.choose(VAE_C, GPU, 1, LARGE, tiling=tiling) == expected
+
+
+@pytest.mark.parametrize("tiling", [111, (512, 26)])
+def test_tiles_smaller_than_their_halo_are_refused(tiling):
+  with pytest.raises(ValueError, match="at least 112 pixels a side and 27 frames"):
+    decoding.choose(VAE_C, GPU, 1, LARGE, tiling=tiling)
 
 
 def test_group_norm_refuses_tiles_in_words():

@@ -337,7 +337,7 @@ def test_words_the_small_model_never_saw_are_answered(program):
     ((PROMPT, "--skip-initial", "1"), "skip_initial is 1 and there is no clip"),
     ((PROMPT, "--stg-mode", "values"), "--stg-mode"),
     ((PROMPT, "--tiling", "512 x 65"), "--tiling is 512 x 65; give auto, off, the s"),
-    ((PROMPT, "--tiling", "4"), "tiling is 4; this VAE's tiles take at least"),
+    ((PROMPT, "--tiling", "4"), "tiling is 4; with its halo a tile of"),
     ((PROMPT, "--dtype", "int8"), "--dtype"),
     ((PROMPT, "--fps"), "--fps"),
   ],
