@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ltx_jax import programs
-from ltx_jax.analysis import memory
+from ltx_jax.analysis import decoding, memory
 from ltx_jax.config import ModelConfig, VAEConfig
 from ltx_jax.diffusion import schedules
 from ltx_jax.diffusion.conditioning import Condition, EncodedCondition, condition
@@ -50,6 +50,7 @@ from ltx_jax.typing import (
   Sigma,
   Text,
   TextMask,
+  Tiling,
   Tokens,
   Video,
 )
@@ -117,6 +118,7 @@ class LTXVideo:
     draws: Draws | None = None,
     *,
     tone_map: Scalar = 0.0,
+    tiling: Tiling = "auto",
   ) -> Video:
     """Turns normalised latents into videos in [-1, 1], float32.
 
@@ -128,12 +130,14 @@ class LTXVideo:
         the latents as they are.
       draws: Replaces the draw "decode".
       tone_map: How far large latents are compressed, in [0, 1] (`latents.compress`).
+      tiling: Whether in tiles, as of `Sampling`.
 
     A VAE without timestep conditioning ignores `sigma`, `noise_scale` and the noise.
 
     Raises:
-      ValueError: where the model has no VAE.
+      ValueError: where the model has no VAE, or it cannot be tiled so.
     """
+    options = {"tone_map": tone_map, "tiling": tiling}
     with memory.memory_in_words(f"decoding latents of shape {latents.shape}"):
       noise = inject = None
       if key is not None:
@@ -141,7 +145,7 @@ class LTXVideo:
         noise = jax.random.normal(noise_key, latents.shape)
       if draws is not None:
         noise = draw(None, "decode", latents.shape, draws=draws)
-      return self._decode(latents, sigma, noise, noise_scale, inject, tone_map=tone_map)
+      return self._decode(latents, sigma, noise, noise_scale, inject, **options)
 
   def encode_text(self, prompts: Sequence[str]) -> EncodedText:
     """Turns prompts into text [b m e] and its mask [b m], each on its own and kept.
@@ -347,23 +351,20 @@ class LTXVideo:
       noise = draw(keys, "decode", latents.shape)
       inject = jax.random.fold_in(keys[0], zlib.crc32(b"inject"))
       sigma, scale = sampling.decode_sigma, sampling.decode_noise
-      tone_map = sampling.tone_map
-      video = self._decode(latents, sigma, noise, scale, inject, tone_map=tone_map)
+      options = {"tone_map": sampling.tone_map, "tiling": sampling.tiling}
+      video = self._decode(latents, sigma, noise, scale, inject, **options)
       return np.asarray(programs.to_uint8(canvas.crop(video)))
 
   def check_memory(self, clips: int, canvas: Canvas, sampling: Sampling) -> None:
     """Refuses what will not fit beside the weights (`analysis.memory`).
 
-    Nothing is checked where the weights lie on several devices.
+    Nothing is measured where the weights lie on several devices.
 
     Raises:
-      ValueError: with the plan, and the largest size that fits.
+      ValueError: with the plan, and the largest size that fits; or as of `decode`.
     """
-    devices = jnp.asarray(jax.tree.leaves(self.params)[0]).devices()
-    if len(devices) == 1:
-      free = memory.free_memory(*devices)
-      branches = sampling.branches
-      memory.check(self.config, self.policy, clips, canvas, branches, free)
+    plan = self.config, self.policy, clips, canvas, sampling.branches
+    memory.check(*plan, memory.free_beside(self.params), tiling=sampling.tiling)
 
   def _config(self, part: str) -> Any:
     config = getattr(self.config, part)
@@ -386,10 +387,15 @@ class LTXVideo:
     inject: Key | None,
     *,
     tone_map: Scalar,
+    tiling: Tiling,
   ) -> Video:
     vae = self._config("vae")
     noise = noise if vae.timestep_conditioning else None
+    free = memory.free_beside(self.params)
+    tiles = decoding.settle(vae, self.policy, latents.shape, tiling, free)
     program = programs.decode(vae, self.policy)
+    if tiles is not None:
+      program = programs.decode_in_tiles(vae, self.policy, tiles)
     level, scale = np.float32(sigma), np.float32(noise_scale)
     latents, compression = jnp.asarray(latents, jnp.float32), np.float32(tone_map)
     return program(

@@ -16,8 +16,9 @@ from jaxtyping import Float, UInt8
 from ltx_jax.config import TextEncoderConfig, TransformerConfig, VAEConfig
 from ltx_jax.diffusion import sampler
 from ltx_jax.diffusion.latents import add_decode_noise, compress
-from ltx_jax.models import text_encoder, transformer, vae
+from ltx_jax.models import text_encoder, transformer, vae, vae_tiled
 from ltx_jax.models.rope import RopeTables, rope_tables
+from ltx_jax.models.tiles import Tiles
 from ltx_jax.platforms import Policy
 from ltx_jax.typing import (
   AnyArray,
@@ -105,6 +106,19 @@ def encode(config: VAEConfig, policy: Policy) -> Callable:
   return _compiled(program, policy)
 
 
+def _to_decode(
+  params: Params,
+  latents: Latents,
+  noise: Latents | None,
+  noise_scale: Scalar,
+  tone_map: Scalar,
+) -> Latents:
+  """From normalised latents to what the VAE decodes."""
+  if noise is not None:
+    latents = add_decode_noise(latents, noise, noise_scale)
+  return vae.unnormalize(params, compress(latents, tone_map))
+
+
 @functools.cache
 def decode(config: VAEConfig, policy: Policy) -> Callable:
   """Returns (params, latents, sigma, noise, noise_scale, key) -> video in [-1, 1].
@@ -123,15 +137,68 @@ def decode(config: VAEConfig, policy: Policy) -> Callable:
     *,
     tone_map: Scalar = 0.0,
   ) -> Video:
-    if noise is not None:
-      latents = add_decode_noise(latents, noise, noise_scale)
-    latents = compress(latents, tone_map)
-    latents = vae.unnormalize(params, latents)
+    latents = _to_decode(params, latents, noise, noise_scale, tone_map)
     sigmas = jnp.full(len(latents), sigma, jnp.float32)
     video = vae.decode(params, config, policy, latents, sigmas, key)
     return jnp.clip(video, -1, 1)
 
   return _compiled(program, policy)
+
+
+@functools.cache
+def tiled_decode(
+  config: VAEConfig, policy: Policy, tiles: Tiles
+) -> tuple[Callable, Callable]:
+  """Returns what `decode` does as two programs; the second works in tiles.
+
+  The first takes the arguments of `decode`; the second (params, x, sigma, key), x being
+  what the first returned. The first has freed all else before the second runs.
+  """
+
+  def before(
+    params: Params,
+    latents: Latents,
+    sigma: Scalar,
+    noise: Latents | None,
+    noise_scale: Scalar,
+    key: Key | None,
+    *,
+    tone_map: Scalar = 0.0,
+  ) -> Float[AnyArray, "b f2 h2 w2 o"]:
+    latents = _to_decode(params, latents, noise, noise_scale, tone_map)
+    sigmas = jnp.full(len(latents), sigma, jnp.float32)
+    inputs = params, config, policy, latents, sigmas, key
+    return vae_tiled.before_tiles(*inputs, tiles=tiles)
+
+  def in_tiles(
+    params: Params, x: Float[AnyArray, "b f h w c"], sigma: Scalar, key: Key | None
+  ) -> Video:
+    sigmas = jnp.full(len(x), sigma, jnp.float32)
+    inputs = params, config, policy, x, sigmas, key
+    return vae_tiled.decode_tiles(*inputs, tiles=tiles)
+
+  return _compiled(before, policy), _compiled(in_tiles, policy)
+
+
+@functools.cache
+def decode_in_tiles(config: VAEConfig, policy: Policy, tiles: Tiles) -> Callable:
+  """Returns what `decode` does, in tiles (`tiled_decode`)."""
+  before, in_tiles = tiled_decode(config, policy, tiles)
+
+  def both(
+    params: Params,
+    latents: Latents,
+    sigma: Scalar,
+    noise: Latents | None,
+    noise_scale: Scalar,
+    key: Key | None,
+    *,
+    tone_map: Scalar = 0.0,
+  ) -> Video:
+    x = before(params, latents, sigma, noise, noise_scale, key, tone_map=tone_map)
+    return in_tiles(params, x, sigma, key)
+
+  return both
 
 
 @jax.jit

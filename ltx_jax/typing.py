@@ -14,7 +14,7 @@ Layout is channels last everywhere; other layouts exist only in `checkpoints`.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -66,6 +66,10 @@ class NoiseLevels(NamedTuple):
   sigma: Float[AnyArray, "b s"]
   index: Int[AnyArray, "b n"]
 
+
+Tiling = Literal["auto", "off"] | int | tuple[int, int]
+"""Whether a video is decoded in tiles: where it would not fit otherwise, never, or in
+tiles of at most a side in pixels, or (side, frames)."""
 
 Sigma = Float[AnyArray, "b"] | Float[AnyArray, "b n"] | NoiseLevels
 """Noise levels in [0, 1]: of clips, of tokens, or of tokens by distinct level."""

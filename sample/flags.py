@@ -15,6 +15,7 @@ import tyro
 from ltx_jax.config import SchedulerConfig
 from ltx_jax.diffusion.branches import Mode
 from ltx_jax.diffusion.sampling import Blocks, Sampling
+from ltx_jax.typing import Tiling
 
 OfRecipe = tyro.conf.arg(help_behavior_hint="(default: as the model's recipe says)")
 _Number = Annotated[float | None, OfRecipe]
@@ -83,6 +84,11 @@ class SamplingFlags:
   tone_map: _Number = None
   """Compress large latents before decoding, in [0, 1]; 0 changes nothing."""
 
+  tiling: Annotated[
+    str | None, tyro.conf.arg(metavar="auto|off|SIDE[xFRAMES]"), OfRecipe
+  ] = None
+  """Decode in tiles: where it would not fit, never, or of a size, such as 512x65."""
+
   def apply(self, sampling: Sampling) -> Sampling:
     """Returns a recipe's sampling with what is asked for in its place.
 
@@ -120,6 +126,19 @@ def _blocks(lists: tuple[str, ...]) -> Blocks:
   return read[0] if len(read) == 1 else read
 
 
+def _tiling(text: str) -> Tiling:
+  """Reads "auto", "off", "512" as a side in pixels, "512x65" as (side, frames)."""
+  if text in ("auto", "off"):
+    return text
+  sizes = text.split("x")
+  if len(sizes) > 2 or not all(size.isdecimal() for size in sizes):
+    raise ValueError(
+      f"--tiling is {text}; give auto, off, the side of a tile in pixels, such as 512, "
+      "or its side and frames, such as 512x65."
+    )
+  return int(text) if len(sizes) == 1 else (int(sizes[0]), int(sizes[1]))
+
+
 _READ = {
   "guidance": _one_or_all,
   "stg": _one_or_all,
@@ -127,5 +146,6 @@ _READ = {
   "stg_blocks": _blocks,
   "cfg_star": lambda value: value == "on",
   "stochastic": lambda value: value == "on",
+  "tiling": _tiling,
   "schedule": lambda name: SchedulerConfig(sampler=_SCHEDULES[name]),
 }

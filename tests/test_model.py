@@ -9,7 +9,7 @@ import pytest
 
 import ltx_jax
 from ltx_jax import Condition, Sampling, programs
-from ltx_jax.analysis import memory
+from ltx_jax.analysis import decoding, memory
 from ltx_jax.config import TextEncoderConfig
 from ltx_jax.models import text_encoder
 from ltx_jax.platforms import CPU
@@ -85,7 +85,7 @@ def test_other_guidance_compiles_nothing(compilations):
 
 def test_memory_is_planned_for_all_branches(model, monkeypatch):
   planned = []
-  monkeypatch.setattr(memory, "check", lambda *plan: planned.append(plan[4]))
+  monkeypatch.setattr(memory, "check", lambda *plan, **_: planned.append(plan[4]))
   canvas = Canvas.of(case.VAE, 5, 32, 40)
   for options in ({"guidance": 1.0}, {}, {"stg": 1.0, "stg_blocks": (1,)}):
     model.check_memory(1, canvas, Sampling(**options))
@@ -101,6 +101,59 @@ def test_tone_mapping_reaches_the_decoder(model):
     for tone_map in (0.0, 0.8)
   )
   assert not np.array_equal(plain, mapped)
+
+
+@pytest.fixture
+def decoded():
+  """Latents of 3 frames of 64 x 64, and what the noise is drawn from."""
+  latents = np.random.default_rng(0).standard_normal((1, 2, 8, 8, 6))
+  return latents.astype(np.float32), jax.random.key(0)
+
+
+def test_decoding_in_tiles_makes_the_same_video_and_says_its_price(
+  model, decoded, caplog
+):
+  latents, key = decoded
+  whole = model.decode(latents, key=key, tiling="off")
+  assert not caplog.messages
+  tiled = model.decode(latents, key=key, tiling=48)
+  assert tiled.dtype == np.float32
+  np.testing.assert_allclose(tiled, whole, atol=1e-5)
+  (said,) = caplog.messages
+  assert "decoding in 9 tiles of 3 frames of 48x48" in said
+  assert "% more work than whole." in said
+
+
+def test_a_video_is_decoded_in_tiles_where_it_would_not_fit(
+  model, decoded, monkeypatch, caplog
+):
+  latents, _ = decoded
+  needed = decoding.decode_bytes(case.VAE, CPU, 1, (2, 8, 8))
+  whole = model.decode(latents)
+  for free, tiles in ((needed, 0), (needed - 1, 1)):
+    monkeypatch.setattr(memory, "free_memory", lambda *_, free=free: free)
+    np.testing.assert_allclose(model.decode(latents), whole, atol=1e-5)
+    assert len(caplog.messages) == tiles
+
+
+def test_sampling_says_whether_to_decode_in_tiles(model, decoded, monkeypatch):
+  made, make = [], programs.decode_in_tiles
+
+  def recorded(config, policy, tiles):
+    made.append(tiles)
+    return make(config, policy, tiles)
+
+  monkeypatch.setattr(programs, "decode_in_tiles", recorded)
+  latents, _ = decoded
+  canvas = Canvas.of(case.VAE, 3, 64, 64)
+  for tiling in ("off", "auto", 48):
+    model.to_pixels(latents, Sampling(tiling=tiling), canvas=canvas)
+  assert [tiles.window for tiles in made] == [(2, 6, 6)]
+  model.check_memory(1, canvas, Sampling(tiling=48))
+  with pytest.raises(ValueError, match="tiling is 8; .* at least 48 pixels a side"):
+    model.check_memory(1, canvas, Sampling(tiling=8))
+  with pytest.raises(ValueError, match="tiling is 8; with its halo a tile"):
+    model.decode(latents, tiling=8)
 
 
 def test_another_call_compiles_nothing(model, compilations):
@@ -314,7 +367,7 @@ def exhausted(*_, **__):
 
 def test_memory_that_runs_out_names_stage_and_shapes(model, monkeypatch):
   for name in ("encode_text", "text_state", "encode", "decode"):
-    monkeypatch.setattr(programs, name, lambda config, policy: exhausted)
+    monkeypatch.setattr(programs, name, lambda *_: exhausted)
   text, _ = case.texts()
   calls = {
     r"encoding 1 prompt\(s\) of 256 tokens": lambda: model.encode_text(["new"]),

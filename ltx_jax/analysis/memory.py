@@ -3,8 +3,7 @@ and what is said where memory ran out all the same.
 
     denoise   10 activations of the transformer's width a token, the text's keys and
               values of all layers, and twice the logits of a chunk of queries
-    decode    where it is largest: a layer's input, its output, the shortcut beside it,
-              and what the platform's form of convolution unfolds
+    decode    in tiles where it would not fit whole (`analysis.decoding`)
 
 The formulas were fitted to the compiler's own figures and lie within a third of them
 (`tests/analysis/test_memory.py`), which is enough to refuse a size that cannot work and
@@ -16,30 +15,38 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 
-from ltx_jax.analysis.vae_walk import Layer, walk_decoder
-from ltx_jax.config import ModelConfig, TransformerConfig, VAEConfig
+from ltx_jax.analysis import decoding
+from ltx_jax.config import ModelConfig, TransformerConfig
+from ltx_jax.models import tiles as geometry
 from ltx_jax.models.attention import LOGITS_BYTES
+from ltx_jax.models.tiles import Tiles
 from ltx_jax.platforms import Policy
 from ltx_jax.sizes import Canvas
 from ltx_jax.text import MAX_TOKENS
+from ltx_jax.typing import Params, Tiling
 
 _LESS = "ask for fewer frames, a smaller size, or fewer clips or prompts at a time"
 
 _ACTIVATIONS = 10
-_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """Bytes that each stage of sampling needs beside the weights."""
+  """Bytes that each stage of sampling needs beside the weights.
+
+  Attributes:
+    tiles: Those that the decode is planned in; None, the whole.
+  """
 
   denoise: int
   decode: int
+  tiles: Tiles | None = None
 
   @property
   def most(self) -> int:
@@ -56,7 +63,7 @@ def denoise_bytes(
     rows: Clips, times the branches of guidance that a step evaluates.
     tokens: Video tokens of a clip.
   """
-  item, d = _BYTES[policy.dtype], config.width
+  item, d = decoding.ITEM_BYTES[policy.dtype], config.width
   activations = _ACTIVATIONS * rows * tokens * d * item
   text = 2 * config.num_layers * rows * MAX_TOKENS * d * item
   logits = 0
@@ -66,45 +73,33 @@ def denoise_bytes(
   return activations + text + logits
 
 
-def decode_bytes(
-  config: VAEConfig, policy: Policy, clips: int, size: tuple[int, int, int]
-) -> int:
-  """Estimates decoding latents of (frames, height, width)."""
-  layers = walk_decoder(config, *size)
-  numbers = max(_numbers(layer, policy, clips) for layer in layers)
-  pixels = clips * math.prod(layers[-1].after) * layers[-1].features
-  return numbers * _BYTES[policy.dtype] + 4 * pixels
-
-
-def _numbers(layer: Layer, policy: Policy, clips: int) -> int:
-  """What a layer keeps: input, output, shortcut and what is unfolded."""
-  before, after = math.prod(layer.before), math.prod(layer.after)
-  c, out = layer.channels, layer.features
-  unfolded = piece = 0
-  if layer.kernel == 3 and policy.convolution == "measured":
-    piece = 27 * c * out  # The kernel, cut by its time steps.
-    # Three parts, one a time step of the kernel; patches or projections besides.
-    unfolded = 3 * out * after
-    if out >= 2 * c:
-      unfolded += 9 * c * before
-    elif 2 * out <= c:
-      unfolded += 9 * out * after
-  return clips * (before * c + 2 * after * out + unfolded) + piece
-
-
 def plan(
-  config: ModelConfig, policy: Policy, clips: int, canvas: Canvas, branches: int
+  config: ModelConfig,
+  policy: Policy,
+  clips: int,
+  canvas: Canvas,
+  branches: int,
+  *,
+  tiling: Tiling = "auto",
+  free: int | None = None,
 ) -> Plan:
   """Estimates what sampling clips of a size needs beside the weights.
 
   Args:
     branches: Of guidance, that the largest step evaluates (`Sampling.branches`).
+    tiling: As of `Sampling`.
+    free: Bytes that are free; None, unknown, decodes whole unless told otherwise.
+
+  Raises:
+    ValueError: where tiles are asked for that cannot be.
   """
   grid = config.vae.latent_shape(*canvas.used)
   tokens = math.prod(grid)
+  tiles = decoding.choose(config.vae, policy, clips, grid, tiling=tiling, free=free)
   return Plan(
     denoise=denoise_bytes(config.transformer, policy, branches * clips, tokens),
-    decode=decode_bytes(config.vae, policy, clips, grid),
+    decode=decoding.decode_bytes(config.vae, policy, clips, grid, tiles),
+    tiles=tiles,
   )
 
 
@@ -115,25 +110,41 @@ def check(
   canvas: Canvas,
   branches: int,
   free: int | None,
+  *,
+  tiling: Tiling = "auto",
 ) -> None:
-  """Refuses a size that will not fit, before anything is compiled.
+  """Refuses a size that will not fit, even decoded in tiles, before it is compiled.
 
   Args:
     branches: As of `plan`.
     free: Bytes that are free now (`free_memory`); None, unknown, refuses nothing.
+    tiling: As of `plan`.
 
   Raises:
-    ValueError: with the plan, and the largest size that fits.
+    ValueError: with the plan, and the largest size that fits; or as of `plan`.
   """
-  needed = plan(config, policy, clips, canvas, branches)
+  needed = plan(config, policy, clips, canvas, branches, tiling=tiling, free=free)
   if free is None or needed.most <= free:
     return
+
+  def fits(clips: int, frames: int, height: int, width: int) -> bool:
+    grid = config.vae.latent_shape(frames, height, width)
+    rows, tokens = branches * clips, math.prod(grid)
+    most = max(
+      denoise_bytes(config.transformer, policy, rows, tokens),
+      decoding.least_bytes(config.vae, policy, clips, grid, tiling=tiling),
+    )
+    return most <= free
+
   frames, height, width = canvas.used
-  words = _largest(config, policy, clips, canvas, branches, free)
+  in_tiles = " in tiles" if needed.tiles else ""
+  reason = geometry.why_not(config.vae)
+  why = f"{reason}; " if reason and not in_tiles and needed.decode > free else ""
   raise ValueError(
     f"{clips} clip(s) of {frames} frames of {width}x{height} need about "
-    f"{_gb(needed.denoise)} to denoise and {_gb(needed.decode)} to decode beside the "
-    f"weights, and {_gb(free)} are free; {words}"
+    f"{_gb(needed.denoise)} to denoise and {_gb(needed.decode)} to decode{in_tiles} "
+    f"beside the weights, and {_gb(free)} are free; {why}"
+    f"{_largest(config, clips, canvas, fits)}"
   )
 
 
@@ -142,19 +153,9 @@ def _gb(size: int) -> str:
 
 
 def _largest(
-  config: ModelConfig,
-  policy: Policy,
-  clips: int,
-  canvas: Canvas,
-  branches: int,
-  free: int,
+  config: ModelConfig, clips: int, canvas: Canvas, fits: Callable[..., bool]
 ) -> str:
   """Names what fits: fewer clips, else a shorter clip, else a smaller frame."""
-
-  def fits(clips: int, frames: int, height: int, width: int) -> bool:
-    smaller = Canvas.of(config.vae, frames, height, width)
-    return plan(config, policy, clips, smaller, branches).most <= free
-
   frames, height, width = canvas.used
   for n in range(clips - 1, 0, -1):
     if fits(n, frames, height, width):
@@ -183,6 +184,12 @@ def free_memory(device: jax.Device | None = None) -> int | None:
       if line.startswith("MemAvailable:"):
         return int(line.split()[1]) * 1024
   return None
+
+
+def free_beside(params: Params) -> int | None:
+  """Returns what is free where a model's arrays lie, or None on several devices."""
+  devices = jnp.asarray(jax.tree.leaves(params)[0]).devices()
+  return free_memory(*devices) if len(devices) == 1 else None
 
 
 def free_of(stats: dict[str, int]) -> int | None:

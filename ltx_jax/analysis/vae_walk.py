@@ -105,7 +105,7 @@ def _taps(size: int, stride: int, zeros: bool) -> int:
   centres = range(0, size, stride)
   if not zeros:
     return 3 * len(centres)
-  return sum(min(i + 1, size - 1) - max(i - 1, 0) + 1 for i in centres)
+  return 3 * len(centres) - 1 - (centres[-1] == size - 1)  # Ends meet a zero.
 
 
 def _strides(block: Block) -> Size:
@@ -145,22 +145,60 @@ def walk_decoder(
   config: VAEConfig, frames: int, height: int, width: int
 ) -> list[Layer]:
   """Returns the layers that decode one clip, sizes being those of its latents."""
-  x = _Walk(config, (frames, height, width), config.latent_channels)
-  if config.use_quant_conv:
-    x.pointwise(config.latent_channels)
-  x.convolve(_top_channels(config))
-  for block in reversed(config.decoder_blocks):
-    if block.name in ("res_x", "attn_res_x"):
-      _decoder_stage(x, block)
-    elif block.name == "res_x_y":
-      x.resnet(x.channels // (block.multiplier or 2))
-    else:
-      shrinks = block.multiplier or 1 if block.name == "compress_all" else 1
-      x.depth_to_space(x.channels // shrinks, _strides(block))
+  return walk_tail(config, None, (frames, height, width))
+
+
+def walk_head(
+  config: VAEConfig, begin: int | None, size: Size
+) -> tuple[list[Layer], Size, int]:
+  """Returns the layers before a block of the decoder, and the size and channels there.
+
+  Args:
+    begin: As `models.vae.Decoder` counts blocks; None, the latents, has none before.
+    size: Of the latents.
+  """
+  x = _Walk(config, size, config.latent_channels)
+  if begin is not None:
+    _enter(x)
+    for block in config.decoder_blocks[::-1][:begin]:
+      _decoder_block(x, block)
+  return x.layers, x.size, x.channels
+
+
+def walk_tail(config: VAEConfig, begin: int | None, size: Size) -> list[Layer]:
+  """Returns the layers from a block of the decoder on to the pixels.
+
+  Args:
+    begin: As of `walk_head`.
+    size: Of what comes into that block.
+  """
+  channels = walk_head(config, begin, (1, 1, 1))[2]
+  x = _Walk(config, size, channels)
+  if begin is None:
+    _enter(x)
+  for block in config.decoder_blocks[::-1][begin:]:
+    _decoder_block(x, block)
   if config.timestep_conditioning:
     x.embed(2 * x.channels)
   x.convolve(config.out_channels * config.patch_size**2)
   return x.layers
+
+
+def _enter(x: _Walk) -> None:
+  """From the latents to the first block."""
+  if x.config.use_quant_conv:
+    x.pointwise(x.config.latent_channels)
+  x.convolve(_top_channels(x.config))
+
+
+def _decoder_block(x: _Walk, block: Block) -> None:
+  if block.name in ("res_x", "attn_res_x"):
+    _decoder_stage(x, block)
+  elif block.name == "res_x_y":
+    x.resnet(x.channels // (block.multiplier or 2))
+  else:
+    shrinks = block.multiplier or 1 if block.name == "compress_all" else 1
+    x.depth_to_space(x.channels // shrinks, _strides(block))
 
 
 def _top_channels(config: VAEConfig) -> int:

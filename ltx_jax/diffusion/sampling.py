@@ -13,13 +13,31 @@ from typing import Any, get_args
 
 from ltx_jax.config import SchedulerConfig
 from ltx_jax.diffusion import branches, schedules
-from ltx_jax.typing import Scalar, Whole
+from ltx_jax.typing import Scalar, Tiling, Whole
 
 PerStep = Scalar | Sequence[float]
 """A number for all steps, or one for each of `Sampling.guidance_sigmas`."""
 
 Blocks = Sequence[int] | Sequence[Sequence[int]]
 """Blocks for all steps, or some for each of `Sampling.guidance_sigmas`."""
+
+
+def check_tiling(tiling: Tiling) -> None:
+  """Checks the kind of what is said about tiles.
+
+  Raises:
+    ValueError: naming it, where it is none.
+  """
+  if tiling in ("auto", "off"):
+    return
+  sizes = tiling if isinstance(tiling, tuple) else (tiling,)
+  if len(sizes) not in (1, 2) or not all(
+    isinstance(n, Whole) and n >= 1 for n in sizes
+  ):
+    raise ValueError(
+      f"tiling is {tiling!r}; give 'auto', 'off', the side of a tile in pixels, or its "
+      "(side, frames)."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +67,9 @@ class Sampling:
     decode_sigma: Noise level that the VAE's decoder is told.
     decode_noise: Share of noise mixed into the latents before decoding.
     tone_map: How far large latents are compressed before decoding, in [0, 1].
+    tiling: "auto" decodes in tiles where a video would not fit otherwise, "off" never;
+      a number in tiles of at most that side in pixels, (side, frames) of that length
+      as well.
 
   Raises:
     ValueError: in one sentence, where an option does not fit.
@@ -71,6 +92,7 @@ class Sampling:
   decode_sigma: float = 0.05
   decode_noise: float = 0.025
   tone_map: float = 0.0
+  tiling: Tiling = "auto"
 
   def __post_init__(self):
     self._check_steps()
@@ -78,6 +100,7 @@ class Sampling:
     for name in ("decode_sigma", "decode_noise", "tone_map"):
       if not 0 <= getattr(self, name) <= 1:
         raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")
+    check_tiling(self.tiling)
     if not 0 <= self.condition_noise < math.inf:
       raise ValueError(
         f"condition_noise is {self.condition_noise}; it must be at least 0."

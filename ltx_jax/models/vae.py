@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ltx_jax.config import Block, VAEConfig
+from ltx_jax.config import SPATIAL_DOWN, Block, VAEConfig
 from ltx_jax.models.embeddings import TimestepEmbedder
 from ltx_jax.models.vae_layers import (
   NORMS,
@@ -32,6 +32,7 @@ from ltx_jax.models.vae_layers import (
   Downsample,
   ResnetBlock,
   SpaceToDepthDownsample,
+  Window,
   patchify,
   unpatchify,
 )
@@ -63,6 +64,7 @@ class ResStage(nn.Module):
     x: Float[Array, "b f h w c"],
     scaled_sigma: Float[Array, "b"] | None = None,
     key: Key | None = None,
+    window: Window | None = None,
   ) -> Float[Array, "b f h w c"]:
     embedding = None
     if self.conditioned:
@@ -71,7 +73,7 @@ class ResStage(nn.Module):
     keys = None if key is None else jax.random.split(key, self.block.num_layers)
     # Passing a module to a scanned function scans that module's parameters alone.
     layers = nn.scan(
-      lambda layer, x, embedding, key: (layer(x, embedding, key), None),
+      lambda layer, x, embedding, key: (layer(x, embedding, key, window), None),
       variable_axes={"params": 0},
       split_rngs={"params": True},
       in_axes=(nn.broadcast, 0),
@@ -149,7 +151,16 @@ def _top_channels(config: VAEConfig) -> int:
 
 
 class Decoder(nn.Module):
-  """Latents at noise level sigma to pixels, about [-1, 1].
+  """Latents at noise level sigma to pixels, about [-1, 1]; or a part of that way.
+
+  Blocks are counted in the order in which they run. The parameters are those of the
+  whole decoder, whatever part of it runs.
+
+  Attributes:
+    begin: Block to begin with, given what those before it made; None begins with the
+      latents.
+    end: Block to end before, returning what those before it made; None goes on to
+      pixels.
 
   Raises:
     ValueError: naming a block that a decoder does not have, whose channels do not fit,
@@ -158,27 +169,37 @@ class Decoder(nn.Module):
 
   config: VAEConfig
   policy: Policy
+  begin: int | None = None
+  end: int | None = None
 
   @nn.compact
   def __call__(
     self,
-    latents: Float[Array, "b f h w c"],
+    x: Float[Array, "b f h w c"],
     sigma: Float[Array, "b"],
     key: Key | None = None,
-  ) -> Float[Array, "b F H W 3"]:
+    window: Window | None = None,
+  ) -> Float[Array, "b F H W o"]:
     config, policy = self.config, self.policy
-    causal = config.causal_decoder
     scaled_sigma = self._scaled(sigma)
-    c = _top_channels(config)
-    x = CausalConv(c, config, policy, causal, name="conv_in")(latents)
-    for i, block in enumerate(reversed(config.decoder_blocks)):
+    if self.begin is None:
+      c = _top_channels(config)
+      x = CausalConv(c, config, policy, config.causal_decoder, name="conv_in")(x)
+    blocks = list(enumerate(reversed(config.decoder_blocks)))
+    for i, block in blocks[self.begin : self.end]:
       block_key = None if key is None else jax.random.fold_in(key, i)
-      x, c = self._block(block, f"up_blocks_{i}", x, c, scaled_sigma, block_key)
+      x = self._block(block, f"up_blocks_{i}", x, scaled_sigma, block_key, window)
+      if window is not None and block.name in SPATIAL_DOWN:
+        window = window.doubled()
+    return x if self.end is not None else self._pixels(x, scaled_sigma)
+
+  def _pixels(self, x: Array, scaled_sigma: Array | None) -> Array:
+    config, policy = self.config, self.policy
     x = NORMS[config.norm_layer](policy, name="conv_norm_out")(x)
     x = nn.silu(self._last_modulation(x, scaled_sigma))
     patches = config.out_channels * config.patch_size**2
-    x = CausalConv(patches, config, policy, causal, name="conv_out")(x)  # b F h w 3pp
-    return unpatchify(x, config.patch_size)
+    conv = CausalConv(patches, config, policy, config.causal_decoder, name="conv_out")
+    return unpatchify(conv(x), config.patch_size)
 
   def _scaled(self, sigma: Array) -> Array | None:
     if not self.config.timestep_conditioning:
@@ -192,26 +213,26 @@ class Decoder(nn.Module):
     block: Block,
     name: str,
     x: Array,
-    c: int,
     scaled_sigma: Array | None,
     key: Key | None,
-  ) -> tuple[Array, int]:
-    config, policy = self.config, self.policy
+    window: Window | None,
+  ) -> Array:
+    config, policy, c = self.config, self.policy, x.shape[-1]
     shared = (config, policy, config.causal_decoder)
     if block.name in ("res_x", "attn_res_x"):
       conditioned = config.timestep_conditioning
       stage = ResStage(block, c, *shared, conditioned, name=name)
-      return stage(x, scaled_sigma, key), c
+      return stage(x, scaled_sigma, key, window)
     _check_decoder_block(block)
     if block.name == "res_x_y":
       c = c // (block.multiplier or 2)
       resnet = ResnetBlock(c, *shared, inject_noise=block.inject_noise, name=name)
-      return resnet(x, None, key), c
+      return resnet(x, None, key, window)
     if block.name == "compress_all":
       c = c // (block.multiplier or 1)
     strides = _STRIDES[block.name.split("_")[1]]
     up = DepthToSpaceUpsample(c, *shared, strides, block.residual, name=name)
-    return up(x), c
+    return up(x)
 
   def _last_modulation(self, x: Array, scaled_sigma: Array | None) -> Array:
     if scaled_sigma is None:
@@ -363,6 +384,20 @@ def decode(
   Raises:
     ValueError: where the latents' channels are not the config's.
   """
+  x = decoder_input(params, config, policy, latents)
+  variables = {"params": params["decoder"]}
+  video = Decoder(config, policy).apply(variables, x, jnp.asarray(sigma), key)
+  return video.astype(jnp.float32)
+
+
+def decoder_input(
+  params: Params, config: VAEConfig, policy: Policy, latents: Latents
+) -> Float[Array, "b f h w c"]:
+  """Turns un-normalised latents into what `Decoder` takes.
+
+  Raises:
+    ValueError: where the latents' channels are not the config's.
+  """
   if latents.shape[-1] != config.latent_channels:
     raise ValueError(
       f"Latents of {latents.shape[-1]} channels cannot be decoded; this VAE has "
@@ -373,7 +408,4 @@ def decode(
     latents = latents * jnp.sqrt(norm["var"] + _BATCH_NORM_EPS) + norm["mean"]
   if config.use_quant_conv:
     latents = _pointwise(latents, params["post_quant_conv"])
-  latents = jnp.asarray(latents, policy.dtype)
-  variables = {"params": params["decoder"]}
-  video = Decoder(config, policy).apply(variables, latents, jnp.asarray(sigma), key)
-  return video.astype(jnp.float32)
+  return jnp.asarray(latents, policy.dtype)

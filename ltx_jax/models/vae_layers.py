@@ -11,11 +11,12 @@ Source: paper, section on the Video-VAE; the PyTorch original's
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ltx_jax.config import VAEConfig
 from ltx_jax.models.convolution import Strides, causal_conv
@@ -28,6 +29,30 @@ _NORM_EPS = 1e-6
 _GROUPS = 32
 
 _kernel_init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+
+
+class Window(NamedTuple):
+  """Where in a frame a tile lies: its noise is cut from that of the whole frame.
+
+  Attributes:
+    frame: Rows and columns of the whole frame.
+    offset: First row and column of the tile.
+  """
+
+  frame: tuple[int, int]
+  offset: Int[Array, "2"]
+
+  def doubled(self) -> Window:
+    """Returns the same place at twice the resolution."""
+    return Window((2 * self.frame[0], 2 * self.frame[1]), 2 * self.offset)
+
+
+def _noise_image(key: Key, size: tuple[int, int], window: Window | None) -> Array:
+  """Draws the noise of a frame; for a tile, cut from the draw for its whole frame."""
+  if window is None:
+    return jax.random.normal(key, size)
+  image = jax.random.normal(key, window.frame)
+  return jax.lax.dynamic_slice(image, tuple(window.offset), size)
 
 
 class CausalConv(nn.Module):
@@ -140,6 +165,7 @@ class ResnetBlock(nn.Module):
     x: Float[Array, "b f h w c"],
     embedding: Float[Array, "b 4*c"] | None = None,
     key: Key | None = None,
+    window: Window | None = None,
   ) -> Float[Array, "b f h w o"]:
     norm = NORMS[self.config.norm_layer]
     shift1, scale1, shift2, scale2 = self._modulation(x.shape[-1], embedding)
@@ -148,13 +174,13 @@ class ResnetBlock(nn.Module):
     h = norm(self.policy, name="norm1")(x)
     h = nn.silu(h * (1 + scale1) + shift1)
     h = self._conv("conv1", _kernel_init)(h)
-    h = self._add_noise("per_channel_scale1", h, key1)
+    h = self._add_noise("per_channel_scale1", h, key1, window)
 
     h = norm(self.policy, name="norm2")(h)
     h = nn.silu(h * (1 + scale2) + shift2)
     # Zero: at the start of training a residual block is the identity.
     h = self._conv("conv2", nn.initializers.zeros)(h)
-    h = self._add_noise("per_channel_scale2", h, key2)
+    h = self._add_noise("per_channel_scale2", h, key2, window)
     h = self._shortcut(x) + h
     if self.attention_head_dim is None:
       return h
@@ -180,13 +206,15 @@ class ResnetBlock(nn.Module):
     ada = ada.astype(self.policy.dtype)[:, :, None, None, None]
     return ada[:, 0], ada[:, 1], ada[:, 2], ada[:, 3]
 
-  def _add_noise(self, name: str, h: Array, key: Key | None) -> Array:
+  def _add_noise(
+    self, name: str, h: Array, key: Key | None, window: Window | None
+  ) -> Array:
     if not self.inject_noise:
       return h
     strength = self.param(name, nn.initializers.zeros, h.shape[-1:])
     if key is None:
       return h
-    image = jax.random.normal(key, h.shape[2:4])[..., None]  # h w 1
+    image = _noise_image(key, h.shape[2:4], window)[..., None]  # h w 1
     return h + (image * strength).astype(h.dtype)
 
   def _shortcut(self, x: Array) -> Array:

@@ -1,6 +1,8 @@
 """The memory plan against the compiler's own figures, and the words of a refusal."""
 
+import dataclasses
 import math
+import re
 
 import jax
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from configs import moving_shapes
 from ltx_jax import programs
-from ltx_jax.analysis import memory
+from ltx_jax.analysis import decoding, memory
 from ltx_jax.config import (
   TRANSFORMER_2B,
   VAE_C,
@@ -43,7 +45,7 @@ def test_decoding_is_near_what_the_compiler_plans(clips):
   latents = shapes(clips, *grid, config.latent_channels)
   program = programs.decode(config, CPU)
   arguments = params, latents, shapes(), latents, shapes(), None
-  found = memory.decode_bytes(config, CPU, clips, grid)
+  found = decoding.decode_bytes(config, CPU, clips, grid)
   assert 0.75 < found / compiled(program, *arguments) < 1.33
 
 
@@ -76,15 +78,44 @@ def test_releases_are_near_what_was_compiled_for_an_h100():
     found = memory.denoise_bytes(config, GPU, rows, n) - rows * text
     assert 0.75 < found / (gigabytes * 1e9) < 1.33
   pixels = 4 * math.prod(SIZE) * 3
-  found = memory.decode_bytes(VAE_C, GPU, 1, VAE_C.latent_shape(*SIZE)) - pixels
+  found = decoding.decode_bytes(VAE_C, GPU, 1, VAE_C.latent_shape(*SIZE)) - pixels
   assert 0.75 < found / 2.3e9 < 1.33
 
 
-def refusal(free, clips=1, size=SIZE):
+def refusal(free, clips=1, size=SIZE, tiling="off", config=RELEASE):
   canvas = Canvas.of(VAE_C, *size)
   with pytest.raises(ValueError) as error:
-    memory.check(RELEASE, GPU, clips, canvas, 2, int(free))
+    memory.check(config, GPU, clips, canvas, 2, int(free), tiling=tiling)
   return str(error.value)
+
+
+def test_a_video_that_fits_only_in_tiles_is_not_refused():
+  canvas = Canvas.of(VAE_C, *SIZE)
+  memory.check(RELEASE, GPU, 1, canvas, 2, int(2e9))
+  assert memory.plan(RELEASE, GPU, 1, canvas, 2).decode > 2e9
+  plan = memory.plan(RELEASE, GPU, 1, canvas, 2, free=int(2e9))
+  assert plan.tiles is not None and plan.decode <= 2e9
+  assert "one clip of 81 frames" in refusal(2e9, tiling="off")
+
+
+def test_a_refusal_of_what_fits_in_no_tiles_names_what_does():
+  free = int(0.5e9)
+  said = refusal(free, tiling="auto")
+  assert "GB to decode in tiles beside the weights, and 0.5 GB are free" in said
+  frames = int(re.search(r"one clip of (\d+) frames of that size fits", said)[1])
+  assert frames < SIZE[0]
+  memory.check(RELEASE, GPU, 1, Canvas.of(VAE_C, frames, *SIZE[1:]), 2, free)
+  assert "fits" in refusal(free, size=(frames + 8, *SIZE[1:]), tiling="auto")
+  assert "3 clip(s) at a time fit." in refusal(2.4e9, clips=4, tiling="auto")
+
+
+def test_group_norm_is_not_tiled_and_says_so():
+  config = dataclasses.replace(
+    RELEASE, vae=dataclasses.replace(VAE_C, norm_layer="group_norm")
+  )
+  said = refusal(2e9, tiling="auto", config=config)
+  assert "are free; group norm takes its statistics over the whole frame, so" in said
+  assert "tiles; one clip of 81 frames of that size fits." in said
 
 
 def test_a_refusal_gives_the_plan_and_what_fits():

@@ -97,3 +97,14 @@ def test_numbers_follow_the_noise_level_where_they_are_lists():
 def test_blocks_may_be_the_same_for_all_entries():
   sampling = Sampling(guidance_sigmas=(1.0, 0.6), stg=(0.0, 4.0), stg_blocks=(3,))
   assert [s.blocks for s in sampling.settings(np.float32([1.0, 0.5]))] == [(3,), (3,)]
+
+
+@pytest.mark.parametrize("tiling", ["on", 0, -64, 1.5, (512, 0), (1, 2, 3), ()])
+def test_tilings_that_are_none_are_refused(tiling, unchecked):
+  with pytest.raises(ValueError, match=r"tiling is .*; give 'auto', 'off', the side"):
+    Sampling(tiling=tiling)
+
+
+@pytest.mark.parametrize("tiling", ["auto", "off", 512, (512, 65)])
+def test_tilings(tiling):
+  assert Sampling(tiling=tiling).tiling == tiling

@@ -257,6 +257,9 @@ FLAGS = [
   (("--decode-sigma", "0.1"), {"decode_sigma": 0.1}),
   (("--decode-noise", "0.2"), {"decode_noise": 0.2}),
   (("--tone-map", "0.6"), {"tone_map": 0.6}),
+  (("--tiling", "off"), {"tiling": "off"}),
+  (("--tiling", "512"), {"tiling": 512}),
+  (("--tiling", "512x65"), {"tiling": (512, 65)}),
 ]
 
 
@@ -333,6 +336,8 @@ def test_words_the_small_model_never_saw_are_answered(program):
     ((PROMPT, "--guidance", "1", "6"), "guidance is a list of 2; give guidance_sig"),
     ((PROMPT, "--skip-initial", "1"), "skip_initial is 1 and there is no clip"),
     ((PROMPT, "--stg-mode", "values"), "--stg-mode"),
+    ((PROMPT, "--tiling", "512 x 65"), "--tiling is 512 x 65; give auto, off, the s"),
+    ((PROMPT, "--tiling", "4"), "tiling is 4; with its halo a tile of"),
     ((PROMPT, "--dtype", "int8"), "--dtype"),
     ((PROMPT, "--fps"), "--fps"),
   ],

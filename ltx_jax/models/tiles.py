@@ -1,0 +1,218 @@
+"""Where a decode is cut into tiles, and what is kept of each.
+
+    exact     the stages up to an up-sampling run whole, the rest in tiles
+    blended   everything runs in tiles, which fade into one another
+
+A tile is a window of the frame, and the network pads it at its own borders as it pads
+frames. At a border of the frame that is right. At a border inside the frame it is not,
+and each layer carries the mistake further in: one position a convolution (two frames
+from the start of causal time), twice as far after an up-sampling. Exact tiles keep none
+of what this reaches, so that what they keep is the whole decode's. Blended tiles keep
+nothing of the outer quarter of what two of them share, and fade linearly over the half
+between: most of the mistake is near the border.
+
+All tiles have one shape: the last one along a side begins early enough to end with the
+frame. Every position is made by weights that add up to 1 over the tiles.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ltx_jax.config import SPATIAL_DOWN, TEMPORAL_DOWN, VAEConfig
+
+Size = tuple[int, int, int]
+
+_BLENDED_OVERLAP = 3
+
+
+class Side(NamedTuple):
+  """What a part of the decoder makes of n positions along time or space.
+
+  Attributes:
+    ratio: They become ratio * n - lost.
+    lost: Frames that stand for nothing, ratio - 1 in time; 0 in space.
+    low: How many of those a false border at the start spoils.
+    high: The same at the end.
+  """
+
+  ratio: int
+  lost: int
+  low: int
+  high: int
+
+  def made(self, n: int) -> int:
+    """Returns how many positions are made of n."""
+    return self.ratio * n - self.lost
+
+  @property
+  def overlap(self) -> int:
+    """How many positions two exact tiles must share: their halo."""
+    return -(-(self.low + self.high + self.lost) // self.ratio)
+
+
+class Axis(NamedTuple):
+  """The tiles along one side of a frame.
+
+  Attributes:
+    size: Positions of a tile where the decode is cut.
+    ratio: Pixels, or frames, a position.
+    starts: First position of each tile.
+    weights: [tiles, pixels of a tile], adding up to 1 wherever tiles meet.
+  """
+
+  size: int
+  ratio: int
+  starts: np.ndarray
+  weights: np.ndarray
+
+  @property
+  def pixels(self) -> int:
+    """Pixels, or frames, of the whole frame along this side."""
+    return self.ratio * int(self.starts[-1]) + self.weights.shape[1]
+
+
+def sides(config: VAEConfig, begin: int | None) -> tuple[Side, Side]:
+  """Returns (time, space) of the decoder from block `begin` on, as `Decoder` counts."""
+  early, late = (2, 0) if config.causal_decoder else (1, 1)
+  low = high = reach = 0
+  time = space = 1
+
+  def convolve(times: int) -> None:
+    nonlocal low, high, reach
+    low, high, reach = low + times * early, high + times * late, reach + times
+
+  convolve(1 if begin is None else 0)
+  for block in config.decoder_blocks[::-1][begin:]:
+    if block.name.startswith("compress"):
+      convolve(1)
+    else:
+      convolve(2 * (1 if block.name == "res_x_y" else block.num_layers))
+    if block.name in TEMPORAL_DOWN:  # n frames become 2n - 1: the first makes one.
+      time, low, high = 2 * time, 2 * low - 1, 2 * high
+    if block.name in SPATIAL_DOWN:
+      space, reach = 2 * space, 2 * reach
+  convolve(1)
+  space, reach = config.patch_size * space, config.patch_size * reach
+  return Side(time, time - 1, low, high), Side(space, 0, reach, reach)
+
+
+def cuts(config: VAEConfig) -> list[int]:
+  """Returns the blocks that exact tiles may begin with, the last one first.
+
+  These are the last two up-samplings, as far as no attention over the whole frame
+  follows. There are none where norms take statistics of the whole frame.
+  """
+  found = []
+  if config.norm_layer == "group_norm":
+    return found
+  blocks = config.decoder_blocks[::-1]
+  for i in range(len(blocks) - 1, -1, -1):
+    if blocks[i].name == "attn_res_x":
+      break
+    if blocks[i].name.startswith("compress"):
+      found.append(i)
+  return found[:2]
+
+
+def why_not(config: VAEConfig) -> str | None:
+  """Says why a VAE cannot be decoded in blended tiles, or None where it can."""
+  if config.norm_layer == "group_norm":
+    what = "group norm takes its statistics"
+  elif any(block.name == "attn_res_x" for block in config.decoder_blocks):
+    what = "attention looks"
+  else:
+    return None
+  return f"{what} over the whole frame, so this VAE is not decoded in such tiles"
+
+
+def _spread(n: int, most: int, overlap: int) -> tuple[int, np.ndarray]:
+  """Returns (size, starts) of the fewest equal tiles of at most `most` positions."""
+  if n <= most:
+    return n, np.zeros(1, np.int32)
+  tiles = -(-(n - overlap) // (most - overlap))
+  size = -(-(n + (tiles - 1) * overlap) // tiles)
+  starts = np.minimum(np.arange(tiles) * (size - overlap), n - size)
+  return size, starts.astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExactTiles:
+  """Tiles whose video equals the whole decode's.
+
+  Attributes:
+    begin: First block that runs in tiles, one of `cuts`.
+    window: Most frames, rows and columns of a tile, in positions before that block,
+      with what tiles share. Each exceeds `Side.overlap`, or covers the frame.
+  """
+
+  begin: int
+  window: Size
+
+  def axes(self, config: VAEConfig, size: Size) -> tuple[Axis, Axis, Axis]:
+    """Cuts a frame of a size, in positions before block `begin`."""
+    time, space = sides(config, self.begin)
+    places = zip((time, space, space), size, self.window, strict=True)
+    return tuple(_exact(*place) for place in places)
+
+
+def _exact(side: Side, n: int, most: int) -> Axis:
+  size, starts = _spread(n, most, side.overlap)
+  made = side.made(size)
+  weights = np.zeros((len(starts), made), np.float32)
+  done = 0  # Pixels of the frame that the tiles so far have made.
+  for row, start in zip(weights, starts, strict=True):
+    last = start + size == n
+    row[done - side.ratio * start : made if last else made - side.high] = 1
+    done = side.ratio * start + made - side.high
+  return Axis(size, side.ratio, starts, weights)
+
+
+@dataclasses.dataclass(frozen=True)
+class BlendedTiles:
+  """Tiles of the whole decoder, whose video is near the whole decode's.
+
+  Attributes:
+    window: Most frames, rows and columns of a tile, in latent positions; above the
+      positions that tiles share, or covering the frame.
+  """
+
+  window: Size
+
+  begin = None
+
+  def axes(self, config: VAEConfig, size: Size) -> tuple[Axis, Axis, Axis]:
+    """Cuts latents of a size."""
+    time, space = sides(config, None)
+    places = zip((time, space, space), size, self.window, strict=True)
+    return tuple(_blended(*place) for place in places)
+
+
+def _blended(side: Side, n: int, most: int) -> Axis:
+  size, starts = _spread(n, most, _BLENDED_OVERLAP)
+  made = side.made(size)
+  shared = side.ratio * _BLENDED_OVERLAP - side.lost
+  # From one end: nothing for a quarter of what is shared, all after three quarters.
+  up = np.clip((np.arange(made) + 0.5 - shared / 4) / (shared / 2), 0, 1)
+  weights = np.ones((len(starts), made), np.float32)
+  weights[1:] *= up
+  weights[:-1] *= up[::-1]
+  total = np.zeros(side.made(n), np.float32)
+  places = [slice(side.ratio * start, side.ratio * start + made) for start in starts]
+  for row, place in zip(weights, places, strict=True):
+    total[place] += row
+  for row, place in zip(weights, places, strict=True):
+    row /= total[place]
+  return Axis(size, side.ratio, starts, weights)
+
+
+Tiles = ExactTiles | BlendedTiles
+
+
+def count(axes: tuple[Axis, Axis, Axis]) -> int:
+  """Returns the number of tiles."""
+  return math.prod(len(axis.starts) for axis in axes)

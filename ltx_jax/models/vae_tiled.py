@@ -1,0 +1,105 @@
+"""Decoding in tiles: less memory for the same video, or for one near it.
+
+What comes before the tiles runs whole. Then a loop decodes tile after tile and adds
+each to the video by its weights (`models.tiles`): it holds what the tiles are cut from,
+the video, and the activations of one tile. These are two functions, to be two programs,
+so that the activations of the first are gone before there is a video.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ltx_jax.config import VAEConfig
+from ltx_jax.models.tiles import Axis, Tiles
+from ltx_jax.models.vae import Decoder, decoder_input
+from ltx_jax.models.vae_layers import Window
+from ltx_jax.platforms import Policy
+from ltx_jax.typing import AnyArray, Key, Latents, Params
+
+
+def before_tiles(
+  params: Params,
+  config: VAEConfig,
+  policy: Policy,
+  latents: Latents,
+  sigma: Float[AnyArray, "b"],
+  key: Key | None = None,
+  *,
+  tiles: Tiles,
+) -> Float[Array, "b f2 h2 w2 o"]:
+  """Runs what comes before the tiles, whole: what they are cut from.
+
+  Args:
+    latents: Un-normalised, at noise level `sigma`.
+    sigma: In [0, 1]; ignored by a VAE without timestep conditioning.
+    key: For injected noise; None injects none.
+    tiles: Where it is cut.
+
+  Raises:
+    ValueError: where the latents' channels are not the config's.
+  """
+  x = decoder_input(params, config, policy, latents)
+  if tiles.begin is None:
+    return x
+  decoder = Decoder(config, policy, end=tiles.begin)
+  return decoder.apply({"params": params["decoder"]}, x, jnp.asarray(sigma), key)
+
+
+def decode_tiles(
+  params: Params,
+  config: VAEConfig,
+  policy: Policy,
+  x: Float[AnyArray, "b f h w c"],
+  sigma: Float[AnyArray, "b"],
+  key: Key | None = None,
+  *,
+  tiles: Tiles,
+) -> Float[Array, "b F H W 3"]:
+  """Runs the rest in tiles: pixels in [-1, 1], in float32.
+
+  Args:
+    x: What `before_tiles` made, with the same `sigma`, `key` and `tiles`.
+    sigma: As there.
+    key: As there; the noise is that of a whole decode.
+    tiles: As there.
+  """
+  variables, sigma = {"params": params["decoder"]}, jnp.asarray(sigma)
+  frame = x.shape[2:4]
+  axes = tiles.axes(config, x.shape[1:4])
+  decoder = Decoder(config, policy, begin=tiles.begin)
+
+  def decode(corner: Array) -> Array:
+    sizes = (len(x), *(axis.size for axis in axes), x.shape[-1])
+    tile = jax.lax.dynamic_slice(x, (0, *corner, 0), sizes)
+    window = Window(frame, corner[1:])
+    pixels = decoder.apply(variables, tile, sigma, key, window)
+    return jnp.clip(pixels.astype(jnp.float32), -1, 1)
+
+  return _assemble(decode, axes, len(x), config.out_channels)
+
+
+def _assemble(decode, axes: tuple[Axis, Axis, Axis], clips: int, channels: int):
+  """Adds up the tiles that `decode` makes of their corners, by their weights."""
+  ratios = np.array([axis.ratio for axis in axes], np.int32)
+
+  def add(video: Array, tile: tuple[Array, list[Array]]) -> tuple[Array, None]:
+    corner, (frames, rows, columns) = tile
+    pixels = decode(corner) * (
+      frames[:, None, None, None] * rows[:, None, None] * columns[:, None]
+    )
+    place = (0, *(corner * ratios), 0)
+    before = jax.lax.dynamic_slice(video, place, pixels.shape)
+    sums = jnp.clip(before + pixels, -1, 1)  # Weights may add up to 1 + 1e-7.
+    return jax.lax.dynamic_update_slice(video, sums, place), None
+
+  each = np.array(list(itertools.product(*(range(len(a.starts)) for a in axes))))
+  corners = np.stack([a.starts[i] for a, i in zip(axes, each.T, strict=True)], axis=1)
+  weights = [a.weights[i] for a, i in zip(axes, each.T, strict=True)]
+  video = jnp.zeros((clips, *(axis.pixels for axis in axes), channels), jnp.float32)
+  return jax.lax.scan(add, video, (corners, weights))[0]
