@@ -50,13 +50,29 @@ def fit(item: Condition, canvas: Canvas) -> Condition:
   """Returns a condition as frames of the size that is generated.
 
   They cover the size that is asked for; what is cropped away again repeats their edges.
+  What would reach beyond the last frame is cut.
 
   Raises:
-    ValueError: as `load_frames`.
+    ValueError: as `load_frames`, or where the condition starts after the last frame.
   """
   frames, height, width = canvas.asked
-  media = load_frames(item.media, height=height, width=width, frames=frames)
+  room = room_for(item, frames)
+  media = load_frames(item.media, height=height, width=width, frames=room)
   return dataclasses.replace(item, media=canvas.pad(media))
+
+
+def room_for(item: Condition, frames: int) -> int:
+  """Returns how many of a video's frames there are from a condition's first one on.
+
+  Raises:
+    ValueError: where there are none.
+  """
+  if item.frame >= frames:
+    raise ValueError(
+      f"A condition starts at frame {item.frame} of a video of {frames} frames; give a "
+      f"frame from 0 to {frames - 1}."
+    )
+  return frames - item.frame
 
 
 def whole_positions(
