@@ -7,11 +7,13 @@ import logging
 import os
 from typing import Any
 
+import jax
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from ltx_jax.diffusion.conditioning import Condition
 from ltx_jax.sizes import Canvas
+from ltx_jax.typing import AnyArray
 
 _LOG = logging.getLogger("ltx_jax")
 
@@ -21,15 +23,19 @@ _TOLERANCE = 1e-3
 
 
 def load_frames(
-  media: Any, *, height: int, width: int, frames: int | None = None
+  media: Any,
+  *,
+  height: int | None = None,
+  width: int | None = None,
+  frames: int | None = None,
 ) -> FloatFrames:
   """Reads media, scales them to cover a frame and crops what stands out, centred.
 
   Args:
     media: A path, a PIL image, uint8 [F H W 3] or [H W 3], or float of those shapes in
       [-1, 1].
-    height: Of the frame, in pixels.
-    width: Of the frame, in pixels.
+    height: Of the frame, in pixels; None: that of the media.
+    width: Of the frame, in pixels; None: that of the media.
     frames: Takes at most so many, from the first one.
 
   Returns:
@@ -39,6 +45,7 @@ def load_frames(
     ValueError: naming what was found, where it is none of these or cannot be read.
   """
   array = _frames(media, frames)
+  height, width = height or array.shape[1], width or array.shape[2]
   if array.dtype == np.uint8:
     from ltx_jax.data import video  # PyAV, which `import ltx_jax` does not load.
 
@@ -86,6 +93,19 @@ def whole_positions(
       f"come as {temporal_factor}k + 1."
     )
   return media[:kept]
+
+
+def stretch(
+  frames: Float[AnyArray, "*b H W 3"], height: int, width: int
+) -> Float[AnyArray, "*b _ _ 3"]:
+  """Scales frames to a size, whatever becomes of their proportions.
+
+  By linear interpolation without smoothing, as the original does between its passes.
+  """
+  if frames.shape[-3:-1] == (height, width):
+    return frames
+  shape = (*frames.shape[:-3], height, width, 3)
+  return jax.image.resize(frames, shape, "linear", antialias=False)
 
 
 def _frames(media: Any, frames: int | None) -> np.ndarray:

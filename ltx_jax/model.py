@@ -36,7 +36,7 @@ from ltx_jax.diffusion.guidance import needs_unconditional, stack_texts
 from ltx_jax.diffusion.latents import coordinates, unpatchify
 from ltx_jax.diffusion.sampler import Context, begin_from, sample
 from ltx_jax.diffusion.sampling import Sampling
-from ltx_jax.media import fit
+from ltx_jax.media import fit, stretch
 from ltx_jax.platforms import Policy
 from ltx_jax.presets import Recipe, recipe_for
 from ltx_jax.sizes import Canvas
@@ -372,7 +372,10 @@ class LTXVideo:
   def to_pixels(
     self, latents: Latents, sampling: Sampling, *, canvas: Canvas, seed: Seed = 0
   ) -> UInt8[np.ndarray, "b F H W 3"]:
-    """Decodes latents as `generate` does: noise by name, cropped, uint8 on the host."""
+    """Decodes latents as `generate` does: noise by name, cropped, uint8 on the host.
+
+    Frames of another size than the canvas's are scaled to it.
+    """
     with memory.memory_in_words(f"decoding {canvas.describe(len(latents))}"):
       keys = clip_keys(seed, len(latents))
       noise = draw(keys, "decode", latents.shape)
@@ -380,7 +383,8 @@ class LTXVideo:
       sigma, scale = sampling.decode_sigma, sampling.decode_noise
       tone_map = sampling.tone_map
       video = self._decode(latents, sigma, noise, scale, inject, tone_map=tone_map)
-      return np.asarray(programs.to_uint8(canvas.crop(video)))
+      video = canvas.crop(stretch(video, *canvas.used[1:]))
+      return np.asarray(programs.to_uint8(video))
 
   def check_memory(self, clips: int, canvas: Canvas, sampling: Sampling) -> None:
     """Refuses what will not fit beside the weights (`analysis.memory`).

@@ -13,10 +13,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, UInt8
 
-from ltx_jax.config import TextEncoderConfig, TransformerConfig, VAEConfig
+from ltx_jax.config import (
+  LatentUpsamplerConfig,
+  TextEncoderConfig,
+  TransformerConfig,
+  VAEConfig,
+)
 from ltx_jax.diffusion import sampler
-from ltx_jax.diffusion.latents import add_decode_noise, compress
-from ltx_jax.models import text_encoder, transformer, vae
+from ltx_jax.diffusion.latents import adain, add_decode_noise, compress
+from ltx_jax.models import text_encoder, transformer, upsampler, vae
 from ltx_jax.models.rope import RopeTables, rope_tables
 from ltx_jax.platforms import Policy
 from ltx_jax.typing import (
@@ -101,6 +106,21 @@ def encode(config: VAEConfig, policy: Policy) -> Callable:
     mean, logvar = vae.encode_moments(params, config, policy, video)
     latents = mean if noise is None else mean + jnp.exp(0.5 * logvar) * noise
     return vae.normalize(params, latents)
+
+  return _compiled(program, policy)
+
+
+@functools.cache
+def enlarge(config: LatentUpsamplerConfig, policy: Policy) -> Callable:
+  """Returns (params, the VAE's params, latents) -> latents of more rows and columns.
+
+  Both are normalised, and the larger ones have the channels' moments of the others.
+  """
+
+  def program(params: Params, of_vae: Params, latents: Latents) -> Latents:
+    raw = vae.unnormalize(of_vae, latents)
+    large = upsampler.upsample(params, config, policy, raw)
+    return adain(vae.normalize(of_vae, large), latents)
 
   return _compiled(program, policy)
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from ltx_jax.config import Block, ModelConfig, SchedulerConfig, VAEConfig
 from ltx_jax.diffusion.conditioning import Condition
-from ltx_jax.diffusion.sampling import Sampling
+from ltx_jax.diffusion.sampling import Sampling, TwoPasses
 from ltx_jax.models import vae
 from tests import pipeline_case as base
+from tests.models import upsampler_case
 
 VAE = VAEConfig(
   latent_channels=6,
@@ -67,6 +68,20 @@ TASKS = {
     ((16, 1, 1.0),), True, Sampling(steps=8, guidance=2.0, skip_initial=3)
   ),
 }
+
+PASSES = {
+  "two_passes": TwoPasses(
+    Sampling(sigmas=(1.0, 0.9, 0.6), guidance=2.0),
+    Sampling(sigmas=(0.9, 0.4), guidance=1.0, tone_map=0.6),
+  ),
+  "two_schedules": TwoPasses(
+    Sampling(steps=4, guidance=1.0, skip_final=1),
+    Sampling(steps=6, guidance=2.0, skip_initial=4),
+  ),
+}
+UPSAMPLER = upsampler_case.config("spatial")  # For 6 channels, as the VAE's.
+LARGE = (9, 40, 48)
+"""Frames, height, width that are asked for; the passes make 24x24 and 48x48."""
 
 
 @functools.cache

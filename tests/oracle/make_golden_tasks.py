@@ -8,11 +8,17 @@ import tempfile
 
 import numpy as np
 import torch
-from ltx_video.pipelines.pipeline_ltx_video import ConditioningItem
+from ltx_video.models.autoencoders.latent_upsampler import LatentUpsampler
+from ltx_video.pipelines.pipeline_ltx_video import (
+  ConditioningItem,
+  LTXMultiScalePipeline,
+)
 
 from ltx_jax.checkpoints.lightricks import save_checkpoint
+from ltx_jax.checkpoints.upsampler import save_upsampler
 from tests import pipeline_case as base
 from tests import tasks_case as case
+from tests.models import upsampler_case
 from tests.oracle.make_golden_pipeline import how, load_pipeline, replaced_draws
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "tasks.npz"
@@ -68,11 +74,64 @@ def run_task(loaded, task):
   return latents.moveaxis(1, -1).numpy(), names
 
 
+class Passes:
+  """The pipeline as the two passes call it, each with draws of its own names."""
+
+  def __init__(self, loaded):
+    self.loaded, self.vae = loaded, loaded.vae
+    self.vae_scale_factor = loaded.vae_scale_factor
+    self.prefixes, self.names = iter(("", "second/")), []
+
+  def __call__(self, **told):
+    with replaced_draws(slice(None), prefix=next(self.prefixes)) as names:
+      result = self.loaded(**told)
+    self.names += names
+    return result
+
+
+def upscaler():
+  """The original's latent upsampler on the case's parameters."""
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder) / "upsampler.safetensors"
+    made = upsampler_case.random_params(case.UPSAMPLER)
+    save_upsampler(path, case.UPSAMPLER, made)
+    return LatentUpsampler.from_pretrained(path).eval()
+
+
+@torch.no_grad()
+def run_passes(loaded, passes):
+  """Returns latents [b f h w c], video [b F H W 3] in [0, 1], and draws' names."""
+  image = ConditioningItem(frames(case.media("large", 1, *case.LARGE[1:])), 0, 1.0)
+  length, height, width = case.LARGE
+  told = options(passes.first) | {
+    "height": height,
+    "width": width,
+    "num_frames": length,
+    "conditioning_items": [image],
+  }
+  first, second = (how(sampling) for sampling in passes.both)
+  results = []
+  for output_type in ("latent", "pt"):
+    each = Passes(loaded)
+    made = LTXMultiScalePipeline(each, upscaler())(
+      downscale_factor=passes.scale,
+      first_pass=first,
+      second_pass=second,
+      **told | {"output_type": output_type},
+    )
+    results.append(made.images.moveaxis(1, -1).numpy())
+  return *results, each.names
+
+
 def main():
   loaded, arrays = pipeline(), {}
   for name, task in case.TASKS.items():
     arrays[name], names = run_task(loaded, task)
     print(name, arrays[name].std(), names)
+  for name, passes in case.PASSES.items():
+    arrays[name], video, names = run_passes(loaded, passes)
+    arrays[f"{name}/video"] = video[:, ::2, ::4, ::4]
+    print(name, arrays[name].std(), video.std(), names)
   np.savez_compressed(GOLDEN, **arrays)
   print(GOLDEN, GOLDEN.stat().st_size, "bytes")
 
