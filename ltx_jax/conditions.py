@@ -111,7 +111,7 @@ def _frames(item: Condition, canvas: Canvas, factor: int) -> FloatFrames:
   """As many of a condition's frames as are encoded, of the size that is generated."""
   frames, height, width = canvas.used
   room = room_for(item, frames)
-  media = load_frames(item.media, height=height, width=width, frames=room)
+  media = load_frames(item.media, height=height, width=width, frames=room, crf=item.crf)
   media = whole_positions(media, factor)
   if len(media) > 1 and item.frame % factor:
     before = item.frame // factor * factor

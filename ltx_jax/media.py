@@ -28,6 +28,7 @@ def load_frames(
   height: int | None = None,
   width: int | None = None,
   frames: int | None = None,
+  crf: int | None = None,
 ) -> FloatFrames:
   """Reads media, scales them to cover a frame and crops what stands out, centred.
 
@@ -37,6 +38,8 @@ def load_frames(
     height: Of the frame, in pixels; None: that of the media.
     width: Of the frame, in pixels; None: that of the media.
     frames: Takes at most so many, from the first one.
+    crf: Softens them, as of a condition; they are then scaled linearly, as the original
+      does.
 
   Returns:
     Frames in [-1, 1].
@@ -46,8 +49,13 @@ def load_frames(
   """
   array = _frames(media, frames)
   height, width = height or array.shape[1], width or array.shape[2]
+  if crf is not None:
+    from ltx_jax.data import soften  # PyAV, which `import ltx_jax` does not load.
+
+    soft = soften.soften(_as_bytes(array), height, width, crf)
+    return np.array(stretch(soft.astype(np.float32) / 127.5 - 1, height, width))
   if array.dtype == np.uint8:
-    from ltx_jax.data import video  # PyAV, which `import ltx_jax` does not load.
+    from ltx_jax.data import video
 
     return video.cover(array, height, width).astype(np.float32) / 127.5 - 1
   return _cover_floats(_checked(array), height, width)
@@ -64,8 +72,8 @@ def fit(item: Condition, canvas: Canvas) -> Condition:
   """
   frames, height, width = canvas.asked
   room = room_for(item, frames)
-  media = load_frames(item.media, height=height, width=width, frames=room)
-  return dataclasses.replace(item, media=canvas.pad(media))
+  media = load_frames(item.media, height=height, width=width, frames=room, crf=item.crf)
+  return dataclasses.replace(item, media=canvas.pad(media), crf=None)
 
 
 def room_for(item: Condition, frames: int) -> int:
@@ -131,6 +139,12 @@ def _frames(media: Any, frames: int | None) -> np.ndarray:
       "float in [-1, 1]."
     )
   return array[:frames]
+
+
+def _as_bytes(array: np.ndarray) -> np.ndarray:
+  if array.dtype == np.uint8:
+    return array
+  return np.rint(127.5 * (np.clip(_checked(array), -1, 1) + 1)).astype(np.uint8)
 
 
 def _checked(array: np.ndarray) -> FloatFrames:

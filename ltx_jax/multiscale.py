@@ -241,5 +241,5 @@ def sizes(
 
 def _scaled(item: Condition, frames: int, size: tuple[int, int]) -> Condition:
   """A condition in the size of a pass, whose frames are scaled back in the end."""
-  media = load_frames(item.media, frames=frames)
-  return dataclasses.replace(item, media=np.asarray(stretch(media, *size)))
+  media = load_frames(item.media, frames=frames, crf=item.crf)
+  return dataclasses.replace(item, media=np.asarray(stretch(media, *size)), crf=None)

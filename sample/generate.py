@@ -45,13 +45,14 @@ from rich.console import Console
 
 import ltx_jax
 from ltx_jax.analysis.memory import memory_in_words
-from ltx_jax.data import contact_sheet, moving_shapes, video
+from ltx_jax.data import contact_sheet, video
 from ltx_jax.diffusion.draws import Seed
 from ltx_jax.media import fit
 from ltx_jax.sizes import Canvas
 from sample import console as shared
 from sample.flags import OfRecipe, PassesFlags, SamplingFlags
 from sample.passes import Plan, plan_of
+from sample.prompts import advice, all_prompts
 from train.command_line import cli
 
 _IfAny = tyro.conf.arg(help_behavior_hint="")
@@ -67,6 +68,9 @@ class Options:
     tyro.conf.arg(metavar="PROMPT [PROMPT ...]", help_behavior_hint=""),
   ]
   """What to show. Several prompts give several videos."""
+
+  prompt_file: Annotated[Path | None, _IfAny] = None
+  """A text file with more of them, one a line; # begins a line that is none."""
 
   output: Path = Path("video.mp4")
   """File to write: .mp4, .gif, .webp or .png. Several videos get a number each."""
@@ -93,6 +97,9 @@ class Options:
   ] = ()
   """A picture or a clip that the video shows from a frame on (0), with a strength (1):
   clip.mp4@16:0.5. A clip starts at a multiple of 8. Once for each."""
+
+  crf: Annotated[int | None, _IfAny] = None
+  """Softens what is given as H.264 does, so that it moves more; 29 in the original."""
 
   video: Annotated[Path | None, _IfAny] = None
   """A clip to start from in place of noise, with --skip-initial: it is made over."""
@@ -135,18 +142,6 @@ class Options:
   """The same of the second pass of --multi-scale."""
 
 
-def explain_words(prompts: tuple[str, ...], console: Console) -> None:
-  """Says which words the small model never saw, and how its captions read."""
-  unknown = moving_shapes.unknown_words(" ".join(prompts))
-  if unknown:
-    console.print(
-      f"note: the small model never saw {', '.join(map(repr, unknown))}; what it draws "
-      f"for that means little. {moving_shapes.grammar_help()}",
-      highlight=False,
-      markup=False,
-    )
-
-
 def canvas_of(model: ltx_jax.LTXVideo, options: Options) -> Canvas:
   """The size asked for and the one generated."""
   recipe = model.recipe
@@ -166,7 +161,7 @@ def conditions_of(options: Options, canvas: Canvas) -> list[ltx_jax.Condition]:
   """What --image and --condition give, in the size that is generated."""
   given = [] if options.image is None else [(options.image, 0, options.strength)]
   given += [shared.path_frame_strength(text) for text in options.condition]
-  return [fit(ltx_jax.Condition(*each), canvas) for each in given]
+  return [fit(ltx_jax.Condition(*each, options.crf), canvas) for each in given]
 
 
 def start_of(
@@ -255,13 +250,11 @@ def write(
 def main(argv: Sequence[str] | None = None) -> None:
   """Reads the command line, generates, writes, and says what was done."""
   options = cli(Options, argv, program="python -m sample.generate", about=__doc__)
+  prompts = all_prompts(options.prompts, options.prompt_file)
+  options = dataclasses.replace(options, prompts=prompts)
   console = Console(soft_wrap=True)
   shared.show_notes(console)
   shared.use_compile_cache()
-  if not options.prompts:
-    raise ValueError(
-      f'Give at least one prompt, for example "{moving_shapes.EXAMPLES[0]}".'
-    )
   video.check_suffix(options.output)
 
   with shared.Clock() as clock:
@@ -276,8 +269,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     canvas = canvas_of(model, options)
     if canvas.note:
       console.print(f"note: {canvas.note}", highlight=False)
-    if model.config.name == "moving-shapes":
-      explain_words(options.prompts, console)
+    note = advice(options.prompts, model.config.name)
+    if note:
+      console.print(f"note: {note}", highlight=False, markup=False)
     videos, labels = generate(model, how, options, canvas, clock=clock, console=console)
 
   fps = model.recipe.fps if options.fps is None else options.fps

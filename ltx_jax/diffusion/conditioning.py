@@ -63,11 +63,15 @@ class Condition:
     frame: The frame at which it starts; a multiple of 8 for a clip, unless it has but
       one frame there is room for.
     strength: From 0, ignored, to 1, kept as it is.
+    crf: Blurs each frame and compresses it as H.264 with this rate factor first, as the
+      original does with 29: what is as soft as a frame of a video is set in motion more
+      readily. From 0, which only blurs, to 51; None leaves the media as they are.
   """
 
   media: Any
   frame: int = 0
   strength: float = 1.0
+  crf: int | None = None
 
   def __post_init__(self):
     if not 0 <= self.strength <= 1:
@@ -77,6 +81,10 @@ class Condition:
     if self.frame < 0:
       raise ValueError(
         f"A condition starts at frame {self.frame}; frames count from 0."
+      )
+    if self.crf is not None and not 0 <= self.crf <= 51:
+      raise ValueError(
+        f"The crf of a condition is {self.crf}; it must lie in [0, 51], or be None."
       )
 
 

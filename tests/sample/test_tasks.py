@@ -35,6 +35,16 @@ def test_conditions_are_given_where_and_as_firmly_as_is_said(program, monkeypatc
   assert told == [(1, 0, 1.0), (1, 4, 0.25), (3, 2, 1.0)]
 
 
+def test_what_is_given_is_softened_where_that_is_asked_for(program):
+  noise = np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8)
+  Image.fromarray(noise).save("still.png")
+  for crf in ("0", "40"):
+    arguments = ("--image", "still.png", "--crf", crf, "--output", f"{crf}.png")
+    code, _, err = program(PROMPT, *SIZE, *arguments)
+    assert (code, err) == (0, "")
+  assert not np.array_equal(video.read("0.png")[0], video.read("40.png")[0])
+
+
 def test_places_and_strengths_follow_the_last_signs():
   for text, expected in (
     ("a.png", ("a.png", 0, 1.0)),
