@@ -117,7 +117,9 @@ def enlarge(config: LatentUpsamplerConfig, policy: Policy) -> Callable:
   Both are normalised, and the larger ones have the channels' moments of the others.
   """
 
-  def program(params: Params, of_vae: Params, latents: Latents) -> Latents:
+  def program(
+    params: Params, of_vae: Params, latents: Latents
+  ) -> Float[jax.Array, "b f _ _ c"]:
     raw = vae.unnormalize(of_vae, latents)
     large = upsampler.upsample(params, config, policy, raw)
     return adain(vae.normalize(of_vae, large), latents)

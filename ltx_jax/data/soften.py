@@ -45,7 +45,7 @@ def soften(
   return np.stack([_through_h264(frame[:rows, :columns], crf) for frame in whole])
 
 
-def _crop(video: Frames, height: int, width: int) -> Frames:
+def _crop(video: Frames, height: int, width: int) -> UInt8[np.ndarray, "F _ _ 3"]:
   """The largest part about the centre that has the proportions of a frame."""
   rows, columns = video.shape[1:3]
   if columns / rows > width / height:

@@ -200,7 +200,8 @@ def condition(
     index[span] = number
   tokens, places, indices = [], [], []
   for number, key in enumerate(keyframes, 1 + len(items)):
-    mixed = lerp(key.noise, key.latents, np.float32(key.strength))
+    z = jnp.broadcast_to(key.latents, key.noise.shape)
+    mixed = lerp(key.noise, z, np.float32(key.strength))
     tokens.append(patchify(mixed))
     places.append(key.coords[None])
     indices.append(np.full(len(key.coords), number, np.int32))
