@@ -41,7 +41,7 @@ from ltx_jax.text import encode_prompts
 from ltx_jax.typing import EncodedText, Key, Latents, NegativeText, Params, Scalar
 
 _LOG = logging.getLogger("ltx_jax")
-_fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
+_of_the_second = jax.vmap(lambda key: jax.random.fold_in(key, zlib.crc32(b"second")))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -144,7 +144,7 @@ class MultiScale:
       policy = model.policy.in_dtype("float32")  # As the released ones are run.
       enlarge = programs.enlarge(self.upscaler.config, policy)
       large = enlarge(self.upscaler.params, model.params["vae"], small)
-    keys = _fold(keys, zlib.crc32(b"second"))
+    keys = _of_the_second(keys)
     named = draws and (lambda name, shape: draws(f"second/{name}", shape))
     return one_pass(second, passes.second, keys, large, named)
 

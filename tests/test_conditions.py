@@ -97,3 +97,18 @@ def test_what_is_made_over_is_long_enough(model):
   np.testing.assert_array_equal(start, model.encode_start(longer, whole, clips=2))
   with pytest.raises(ValueError, match="has 7 frames and 8 are to be made"):
     model.encode_start(clip[:7], canvas, clips=1)
+
+
+def test_generate_makes_a_clip_over(model):
+  text, _ = base.texts()
+  clip = case.media("clip", 9)
+  sampling = ltx_jax.Sampling(steps=4, guidance=1.0, skip_initial=2)
+
+  def over(clip, sampling):
+    return model.generate(text, **SIZE, frames=9, video=clip, sampling=sampling)
+
+  made = over(clip, sampling)
+  assert made.shape == (2, 9, case.HEIGHT, case.WIDTH, 3)
+  assert not np.array_equal(made, over(-clip, sampling))
+  with pytest.raises(ValueError, match="The first noise level is 1"):
+    over(clip, ltx_jax.Sampling(steps=4, guidance=1.0))

@@ -126,5 +126,7 @@ def test_upscalers_that_do_not_fit_are_refused(scales, tmp_path):
 
 
 def test_a_scale_that_is_none_is_refused():
-  with pytest.raises(ValueError, match="scale is 0; it must be above 0 and at most 1"):
-    TwoPasses(Sampling(), Sampling(), scale=0)
+  with pytest.raises(
+    ValueError, match="scale is 0.0; it must be above 0 and at most 1"
+  ):
+    TwoPasses(Sampling(), Sampling(), scale=0.0)
