@@ -12,19 +12,23 @@ from ltx_jax.config import (
   VAEConfig,
 )
 from ltx_jax.diffusion.conditioning import Condition
-from ltx_jax.diffusion.sampling import Sampling
-from ltx_jax.loading import load, save
+from ltx_jax.diffusion.sampling import Sampling, TwoPasses
+from ltx_jax.loading import load, load_upscaler, save
 from ltx_jax.model import LTXVideo
+from ltx_jax.multiscale import MultiScale
 
 __all__ = [
   "Condition",
   "LTXVideo",
   "ModelConfig",
+  "MultiScale",
   "Sampling",
   "SchedulerConfig",
   "TextEncoderConfig",
   "TransformerConfig",
+  "TwoPasses",
   "VAEConfig",
   "load",
+  "load_upscaler",
   "save",
 ]

@@ -13,9 +13,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from ltx_jax import sources
-from ltx_jax.checkpoints import arrays, diffusers, lightricks, lora, t5
+from ltx_jax.checkpoints import arrays, diffusers, lightricks, lora, t5, upsampler
 from ltx_jax.checkpoints.lora import Loras
 from ltx_jax.model import LTXVideo
+from ltx_jax.multiscale import Upscaler
 from ltx_jax.parallel import sharding
 from ltx_jax.platforms import Policy, policy_for
 from ltx_jax.presets import completed
@@ -72,6 +73,19 @@ def load(
   params["text_encoder"] = text_params
   config = dataclasses.replace(config, text_encoder=text_config)
   return LTXVideo(config, params, policy, load_tokenizer(files.tokenizer))
+
+
+def load_upscaler(source: sources.PathLike) -> Upscaler:
+  """Loads a network that enlarges latents, for `MultiScale`.
+
+  Args:
+    source: A name of `presets.UPSCALERS`, a file, or one on the hub as
+      "organisation/repository/file".
+
+  Raises:
+    ValueError: in one sentence that says what was found and what to do.
+  """
+  return Upscaler(*upsampler.load_upsampler(sources.resolve_upscaler(source)))
 
 
 def save(

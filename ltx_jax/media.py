@@ -7,11 +7,13 @@ import logging
 import os
 from typing import Any
 
+import jax
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from ltx_jax.diffusion.conditioning import Condition
 from ltx_jax.sizes import Canvas
+from ltx_jax.typing import AnyArray
 
 _LOG = logging.getLogger("ltx_jax")
 
@@ -21,16 +23,23 @@ _TOLERANCE = 1e-3
 
 
 def load_frames(
-  media: Any, *, height: int, width: int, frames: int | None = None
+  media: Any,
+  *,
+  height: int | None = None,
+  width: int | None = None,
+  frames: int | None = None,
+  crf: int | None = None,
 ) -> FloatFrames:
   """Reads media, scales them to cover a frame and crops what stands out, centred.
 
   Args:
     media: A path, a PIL image, uint8 [F H W 3] or [H W 3], or float of those shapes in
       [-1, 1].
-    height: Of the frame, in pixels.
-    width: Of the frame, in pixels.
+    height: Of the frame, in pixels; None: that of the media.
+    width: Of the frame, in pixels; None: that of the media.
     frames: Takes at most so many, from the first one.
+    crf: Softens them, as of a condition; they are then scaled linearly, as the original
+      does.
 
   Returns:
     Frames in [-1, 1].
@@ -39,8 +48,14 @@ def load_frames(
     ValueError: naming what was found, where it is none of these or cannot be read.
   """
   array = _frames(media, frames)
+  height, width = height or array.shape[1], width or array.shape[2]
+  if crf is not None:
+    from ltx_jax.data import soften  # PyAV, which `import ltx_jax` does not load.
+
+    soft = soften.soften(_as_bytes(array), height, width, crf)
+    return np.array(stretch(soft.astype(np.float32) / 127.5 - 1, height, width))
   if array.dtype == np.uint8:
-    from ltx_jax.data import video  # PyAV, which `import ltx_jax` does not load.
+    from ltx_jax.data import video
 
     return video.cover(array, height, width).astype(np.float32) / 127.5 - 1
   return _cover_floats(_checked(array), height, width)
@@ -50,13 +65,29 @@ def fit(item: Condition, canvas: Canvas) -> Condition:
   """Returns a condition as frames of the size that is generated.
 
   They cover the size that is asked for; what is cropped away again repeats their edges.
+  What would reach beyond the last frame is cut.
 
   Raises:
-    ValueError: as `load_frames`.
+    ValueError: as `load_frames`, or where the condition starts after the last frame.
   """
   frames, height, width = canvas.asked
-  media = load_frames(item.media, height=height, width=width, frames=frames)
-  return dataclasses.replace(item, media=canvas.pad(media))
+  room = room_for(item, frames)
+  media = load_frames(item.media, height=height, width=width, frames=room, crf=item.crf)
+  return dataclasses.replace(item, media=canvas.pad(media), crf=None)
+
+
+def room_for(item: Condition, frames: int) -> int:
+  """Returns how many of a video's frames there are from a condition's first one on.
+
+  Raises:
+    ValueError: where there are none.
+  """
+  if item.frame >= frames:
+    raise ValueError(
+      f"A condition starts at frame {item.frame} of a video of {frames} frames; give a "
+      f"frame from 0 to {frames - 1}."
+    )
+  return frames - item.frame
 
 
 def whole_positions(
@@ -70,6 +101,19 @@ def whole_positions(
       f"come as {temporal_factor}k + 1."
     )
   return media[:kept]
+
+
+def stretch(
+  frames: Float[AnyArray, "*b H W 3"], height: int, width: int
+) -> Float[AnyArray, "*b _ _ 3"]:
+  """Scales frames to a size, whatever becomes of their proportions.
+
+  By linear interpolation without smoothing, as the original does between its passes.
+  """
+  if frames.shape[-3:-1] == (height, width):
+    return frames
+  shape = (*frames.shape[:-3], height, width, 3)
+  return jax.image.resize(frames, shape, "linear", antialias=False)
 
 
 def _frames(media: Any, frames: int | None) -> np.ndarray:
@@ -95,6 +139,12 @@ def _frames(media: Any, frames: int | None) -> np.ndarray:
       "float in [-1, 1]."
     )
   return array[:frames]
+
+
+def _as_bytes(array: np.ndarray) -> np.ndarray:
+  if array.dtype == np.uint8:
+    return array
+  return np.rint(127.5 * (np.clip(_checked(array), -1, 1) + 1)).astype(np.uint8)
 
 
 def _checked(array: np.ndarray) -> FloatFrames:

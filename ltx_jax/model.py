@@ -5,14 +5,16 @@
     decode        latents -> video                the VAE's decoder, the last step
     generate      prompts -> uint8 video          all three
 
-Every random number has a name (`diffusion.draws`): "initial"; "posterior/i", the sample
-of what is encoded of condition i; "step/i", the noise on conditions; "stochastic/i",
-the fresh noise of a stochastic step; "decode".
+Every random number has a name (`diffusion.draws`): "initial"; "video", the sample of
+what is encoded of a clip to start from, and "posterior/i", of condition i;
+"condition/i", what its keyframes are mixed with; "step/i", the noise on conditions;
+"stochastic/i", the fresh noise of a stochastic step; "decode".
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import zlib
 from collections.abc import Callable, Sequence
@@ -25,19 +27,20 @@ from jaxtyping import Float, UInt8
 
 from ltx_jax import programs
 from ltx_jax.analysis import decoding, memory
+from ltx_jax.conditions import Encoder, encode_conditions, encode_start
 from ltx_jax.config import ModelConfig, VAEConfig
 from ltx_jax.diffusion import schedules
-from ltx_jax.diffusion.conditioning import Condition, EncodedCondition, condition
+from ltx_jax.diffusion.conditioning import Condition, condition
 from ltx_jax.diffusion.draws import Draws, Seed, clip_keys, draw
 from ltx_jax.diffusion.guidance import needs_unconditional, stack_texts
 from ltx_jax.diffusion.latents import coordinates, unpatchify
 from ltx_jax.diffusion.sampler import Context, begin_from, sample
 from ltx_jax.diffusion.sampling import Sampling
-from ltx_jax.media import fit, load_frames, whole_positions
+from ltx_jax.media import fit, stretch
 from ltx_jax.platforms import Policy
 from ltx_jax.presets import Recipe, recipe_for
 from ltx_jax.sizes import Canvas
-from ltx_jax.text import Tokenizer, tokenize, truncation_note
+from ltx_jax.text import Tokenizer, encode_prompts, tokenize, truncation_note
 from ltx_jax.typing import (
   AnyArray,
   Coords,
@@ -126,8 +129,7 @@ class LTXVideo:
       latents: What `encode` or `denoise` returned.
       sigma: Noise level that the decoder is told.
       noise_scale: Share of noise that is mixed into the latents.
-      key: Draws that noise, and what the decoder injects; None draws nothing and uses
-        the latents as they are.
+      key: Draws that noise, and what the decoder injects; None draws none.
       draws: Replaces the draw "decode".
       tone_map: How far large latents are compressed, in [0, 1] (`latents.compress`).
       tiling: Whether in tiles, as of `Sampling`.
@@ -247,16 +249,19 @@ class LTXVideo:
       state = programs.text_state(config, self.policy)(params, *text)
       keys = clip_keys(seed, clips)
       noise = draw(keys, "initial", (clips, tokens, config.in_channels), None, draws)
-      items = self._encode_conditions(conditions, canvas, keys, draws)
-      places = coordinates(
-        grid,
-        fps,
+      place = functools.partial(
+        coordinates,
+        fps=fps,
         temporal_factor=vae.temporal_factor,
         spatial_factor=vae.spatial_factor,
         causal=config.causal_temporal_positioning,
       )
+      given = ((), ())
+      if conditions:
+        encoder = self._encoder(keys, draws)
+        given = encode_conditions(conditions, canvas, encoder, place)
       begin = begin_from(latents, unpatchify(noise, grid), sampling, levels)
-      start = condition(begin, places[None], items)
+      start = condition(begin, place(grid)[None], *given)
       watch = None
       if on_step is not None:
         watch = lambda i, steps, x: on_step(i, steps, unpatchify(x, grid))  # noqa: E731
@@ -286,6 +291,7 @@ class LTXVideo:
     guidance: Scalar | None = None,
     negative_prompt: str | NegativeText | None = None,
     conditions: Sequence[Condition] = (),
+    video: Any = None,
     seed: Seed = 0,
     sampling: Sampling | None = None,
     on_step: OnStep | None = None,
@@ -302,6 +308,8 @@ class LTXVideo:
       guidance: Scale of classifier-free guidance; 1 turns it off.
       negative_prompt: What guidance leads away from, or its encoded text.
       conditions: Images and clips that are given.
+      video: A clip to make over, as `Condition.media`, long enough; it takes a sampling
+        that skips initial steps, the more of them the closer to the clip.
       seed: Video i draws from fold_in(key(seed), i); or one seed for each video.
       sampling: All other options; `steps` and `guidance` come before its own.
       on_step: Called after each step is dispatched with (index, steps, latents).
@@ -321,12 +329,16 @@ class LTXVideo:
       _LOG.warning(canvas.note)
     conditions = [fit(item, canvas) for item in conditions]
 
-    text, negative = self._encode_prompts(
-      prompt,
-      recipe.negative_prompt if negative_prompt is None else negative_prompt,
-      sampling,
+    if negative_prompt is None:
+      negative_prompt = recipe.negative_prompt
+    guided = needs_unconditional(sampling.guidance)
+    text, negative = encode_prompts(
+      self.encode_text, prompt, negative_prompt if guided else None
     )
     self.check_memory(len(text[0]), canvas, sampling)
+    start = None
+    if video is not None:
+      start = self.encode_start(video, canvas, clips=len(text[0]), seed=seed)
     frames, height, width = canvas.used
     latents = self.denoise(
       text,
@@ -336,16 +348,37 @@ class LTXVideo:
       fps=recipe.fps if fps is None else fps,
       sampling=sampling,
       conditions=conditions,
+      latents=start,
       negative=negative,
       seed=seed,
       on_step=on_step,
     )
     return self.to_pixels(latents, sampling, canvas=canvas, seed=seed)
 
+  def encode_start(
+    self,
+    video: Any,
+    canvas: Canvas,
+    *,
+    clips: int,
+    seed: Seed = 0,
+    draws: Draws | None = None,
+  ) -> Latents:
+    """Encodes a clip for `denoise(latents=)`, a sample of its own for each of `clips`.
+
+    Raises:
+      ValueError: where it cannot be read, or is shorter than what is asked for.
+    """
+    with memory.memory_in_words(f"encoding {canvas.describe(clips)}"):
+      return encode_start(video, canvas, self._encoder(clip_keys(seed, clips), draws))
+
   def to_pixels(
     self, latents: Latents, sampling: Sampling, *, canvas: Canvas, seed: Seed = 0
   ) -> UInt8[np.ndarray, "b F H W 3"]:
-    """Decodes latents as `generate` does: noise by name, cropped, uint8 on the host."""
+    """Decodes latents as `generate` does: noise by name, cropped, uint8 on the host.
+
+    Frames of another size than the canvas's are scaled to it.
+    """
     with memory.memory_in_words(f"decoding {canvas.describe(len(latents))}"):
       keys = clip_keys(seed, len(latents))
       noise = draw(keys, "decode", latents.shape)
@@ -353,7 +386,8 @@ class LTXVideo:
       sigma, scale = sampling.decode_sigma, sampling.decode_noise
       options = {"tone_map": sampling.tone_map, "tiling": sampling.tiling}
       video = self._decode(latents, sigma, noise, scale, inject, **options)
-      return np.asarray(programs.to_uint8(canvas.crop(video)))
+      video = canvas.crop(stretch(video, *canvas.used[1:]))
+      return np.asarray(programs.to_uint8(video))
 
   def check_memory(self, clips: int, canvas: Canvas, sampling: Sampling) -> None:
     """Refuses what will not fit beside the weights (`analysis.memory`).
@@ -410,41 +444,7 @@ class LTXVideo:
       )
     return self.encode_text([""])
 
-  def _encode_prompts(
-    self,
-    prompt: str | Sequence[str] | EncodedText,
-    negative_prompt: str | NegativeText,
-    sampling: Sampling,
-  ) -> tuple[EncodedText, NegativeText | None]:
-    if isinstance(prompt, str):
-      prompt = [prompt]
-    encoded = len(prompt) == 2 and not isinstance(prompt[0], str)
-    text = tuple(prompt) if encoded else self.encode_text(prompt)
-    if not needs_unconditional(sampling.guidance):
-      return text, None
-    if isinstance(negative_prompt, str):
-      negative_prompt = self.encode_text([negative_prompt])
-    return text, negative_prompt
-
-  def _encode_conditions(
-    self,
-    conditions: Sequence[Condition],
-    canvas: Canvas,
-    keys: Key,
-    draws: Draws | None,
-  ) -> list[EncodedCondition]:
-    """Encodes conditions at frame 0; each clip has its own sample of the posterior."""
-    if not conditions:
-      return []
+  def _encoder(self, keys: Key, draws: Draws | None = None) -> Encoder:
     vae = self._config("vae")
-    frames, height, width = canvas.used
-    program, items = programs.encode(vae, self.policy), []
-    for i, item in enumerate(conditions):
-      media = load_frames(item.media, height=height, width=width, frames=frames)
-      media = whole_positions(media, vae.temporal_factor)
-      grid = vae.latent_shape(*media.shape[:3])
-      shape = (len(keys), *grid, vae.latent_channels)
-      noise = draw(keys, "posterior", shape, i, draws)
-      latents = program(self.params["vae"], media[None], noise)
-      items.append(EncodedCondition(latents, item.frame, item.strength))
-    return items
+    encode = functools.partial(programs.encode(vae, self.policy), self.params["vae"])
+    return Encoder(vae, encode, keys, draws)

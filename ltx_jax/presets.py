@@ -7,12 +7,13 @@ decides what it is. A file that has none is known by its shapes
 (`checkpoints.recognize`), which gives what the preset's `config` says; the noise levels
 of a distilled model, which no shape tells, are taken from there.
 
-Recipes follow the original's, as far as `Sampling` has words for them. Not yet said:
-spatio-temporal guidance and rescaling (the 2B models up to 0.9.6-dev, and the 13B dev
-ones), guidance that changes from step to step (13B dev: here a constant one), noise
-added at every step (2B 0.9.6-distilled), the second pass at a higher resolution with
-its upscaler and tone mapping (13B, 2B 0.9.8; here one pass, of all levels that a
-distilled model knows). Nothing is led away from but the empty prompt.
+Recipes are the original's configurations: guidance with spatiotemporal guidance and
+rescaling for the 2B models up to 0.9.6-dev, and by noise level for the 13B dev ones;
+fresh noise in every step of 0.9.6-distilled; two passes with an upscaler for 13B and
+for 2B 0.9.8. The original has these two passes only. Here they are `Recipe.passes`, for
+`MultiScale`, and `Recipe.sampling` is one pass that takes no upscaler: the first one
+with its last steps, or all levels that a distilled model knows. Sizes are those that
+the models are mostly used at, and nothing is led away from but the empty prompt.
 
 Source: the configurations and release notes of Lightricks/LTX-Video.
 """
@@ -34,7 +35,7 @@ from ltx_jax.config import (
   ModelConfig,
   VAEConfig,
 )
-from ltx_jax.diffusion.sampling import Sampling
+from ltx_jax.diffusion.sampling import Sampling, TwoPasses
 
 ASSETS = pathlib.Path(__file__).parent / "assets"
 REPOSITORY = "Lightricks/LTX-Video"
@@ -54,6 +55,8 @@ class Recipe:
     fps: Frames a second.
     sampling: Noise levels, guidance, noise for the decoder.
     negative_prompt: What guidance leads away from.
+    passes: How it is sampled in two passes (`multiscale`); None where it is not.
+    upscaler: Which of `UPSCALERS` is used between them.
   """
 
   width: int = 768
@@ -62,6 +65,8 @@ class Recipe:
   fps: float = 25.0
   sampling: Sampling = Sampling()
   negative_prompt: str = ""
+  passes: TwoPasses | None = None
+  upscaler: str | None = None
 
 
 class HubFile(NamedTuple):
@@ -97,9 +102,42 @@ class Preset:
 
 
 _DISTILLED_LEVELS = (1.0, 0.9937, 0.9875, 0.9812, 0.975, 0.9094, 0.725, 0.4219)
-_DEV_2B = Recipe(sampling=Sampling(steps=40, guidance=3.0))
-_DEV_13B = Recipe(sampling=Sampling(steps=30, guidance=3.0))
+_DEV_2B = Recipe(
+  sampling=Sampling(steps=40, guidance=3.0, stg=1.0, stg_blocks=(19,), rescale=0.7)
+)
 _DISTILLED = Recipe(sampling=Sampling(sigmas=_DISTILLED_LEVELS, guidance=1.0))
+_STOCHASTIC = Recipe(sampling=dataclasses.replace(_DISTILLED.sampling, stochastic=True))
+
+_DEV_13B = Sampling(
+  steps=30,
+  guidance_sigmas=(1.0, 0.996, 0.9933, 0.985, 0.9767, 0.9008, 0.618),
+  guidance=(1.0, 1.0, 6.0, 8.0, 6.0, 1.0, 1.0),
+  cfg_star=True,
+  stg=(0.0, 0.0, 4.0, 4.0, 4.0, 2.0, 1.0),
+  stg_blocks=((), (11, 25, 35, 39), (22, 35, 39), (28,), (28,), (28,), (28,)),
+  rescale=(1.0, 1.0, 0.5, 0.5, 1.0, 1.0, 1.0),
+)
+_DEV_PASSES = TwoPasses(
+  first=dataclasses.replace(_DEV_13B, skip_final=3),
+  second=Sampling(
+    steps=30, skip_initial=17, guidance=1.0, cfg_star=True, stg=1.0, stg_blocks=(27,)
+  ),
+)
+
+
+def _distilled_passes(tone_map: float = 0.0) -> TwoPasses:
+  first, second = _DISTILLED_LEVELS[:-1], _DISTILLED_LEVELS[-3:]
+  return TwoPasses(
+    Sampling(sigmas=first, guidance=1.0),
+    Sampling(sigmas=second, guidance=1.0, tone_map=tone_map),
+  )
+
+
+def _two_passes(version: str, sampling: Sampling, passes: TwoPasses) -> Recipe:
+  """The recipe of a release that has an upscaler of its own."""
+  upscaler = f"ltxv-spatial-upscaler-{version}"
+  return Recipe(sampling=sampling, passes=passes, upscaler=upscaler)
+
 
 _TRANSFORMERS = {
   "2b": dataclasses.replace(TRANSFORMER_2B, causal_temporal_positioning=True),
@@ -178,18 +216,38 @@ PRESETS = {
     _DEV_096, _beside(_DEV_096), _DEV_2B, "2B, the best of its size that takes guidance"
   ),
   "ltxv-2b-0.9.6-distilled": _newer(
-    _DISTILLED_096, _beside(_DISTILLED_096), _DISTILLED, "2B, 8 steps, no guidance"
+    _DISTILLED_096, _beside(_DISTILLED_096), _STOCHASTIC, "2B, 8 steps, no guidance"
   ),
-  **_pair("ltxv-2b-0.9.8-distilled", _OPEN_WEIGHTS, _DISTILLED, "2B, 8 steps"),
-  **_pair("ltxv-13b-0.9.7-dev", _beside(_V097.format("dev")), _DEV_13B, "13B"),
+  **_pair(
+    "ltxv-2b-0.9.8-distilled",
+    _OPEN_WEIGHTS,
+    _two_passes("0.9.8", _DISTILLED.sampling, _distilled_passes()),
+    "2B, 8 steps",
+  ),
+  **_pair(
+    "ltxv-13b-0.9.7-dev",
+    _beside(_V097.format("dev")),
+    _two_passes("0.9.7", _DEV_13B, _DEV_PASSES),
+    "13B",
+  ),
   **_pair(
     "ltxv-13b-0.9.7-distilled",
     _beside(_V097.format("distilled")),
-    _DISTILLED,
+    _two_passes("0.9.7", _DISTILLED.sampling, _distilled_passes()),
     "13B, 8 steps",
   ),
-  **_pair("ltxv-13b-0.9.8-dev", _OPEN_WEIGHTS, _DEV_13B, "13B, for long videos too"),
-  **_pair("ltxv-13b-0.9.8-distilled", _OPEN_WEIGHTS, _DISTILLED, "13B, 8 steps"),
+  **_pair(
+    "ltxv-13b-0.9.8-dev",
+    _OPEN_WEIGHTS,
+    _two_passes("0.9.8", _DEV_13B, _DEV_PASSES),
+    "13B, for long videos too",
+  ),
+  **_pair(
+    "ltxv-13b-0.9.8-distilled",
+    _OPEN_WEIGHTS,
+    _two_passes("0.9.8", _DISTILLED.sampling, _distilled_passes(tone_map=0.6)),
+    "13B, 8 steps",
+  ),
 }
 
 UPSCALERS = {
@@ -203,7 +261,7 @@ UPSCALERS = {
     ("ltxv-spatial-upscaler-0.9.8", _OPEN_WEIGHTS),
   )
 }
-"""Networks that enlarge latents between two passes; no preset uses one yet."""
+"""Networks that enlarge latents between two passes (`Recipe.upscaler`)."""
 
 
 def suggestion(name: str) -> str:

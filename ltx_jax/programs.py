@@ -13,10 +13,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, UInt8
 
-from ltx_jax.config import TextEncoderConfig, TransformerConfig, VAEConfig
+from ltx_jax.config import (
+  LatentUpsamplerConfig,
+  TextEncoderConfig,
+  TransformerConfig,
+  VAEConfig,
+)
 from ltx_jax.diffusion import sampler
-from ltx_jax.diffusion.latents import add_decode_noise, compress
-from ltx_jax.models import text_encoder, transformer, vae, vae_tiled
+from ltx_jax.diffusion.latents import adain, add_decode_noise, compress
+from ltx_jax.models import text_encoder, transformer, upsampler, vae, vae_tiled
 from ltx_jax.models.rope import RopeTables, rope_tables
 from ltx_jax.models.tiles import Tiles
 from ltx_jax.platforms import Policy
@@ -117,6 +122,23 @@ def _to_decode(
   if noise is not None:
     latents = add_decode_noise(latents, noise, noise_scale)
   return vae.unnormalize(params, compress(latents, tone_map))
+
+
+@functools.cache
+def enlarge(config: LatentUpsamplerConfig, policy: Policy) -> Callable:
+  """Returns (params, the VAE's params, latents) -> latents of more rows and columns.
+
+  Both are normalised, and the larger ones have the channels' moments of the others.
+  """
+
+  def program(
+    params: Params, of_vae: Params, latents: Latents
+  ) -> Float[jax.Array, "b f _ _ c"]:
+    raw = vae.unnormalize(of_vae, latents)
+    large = upsampler.upsample(params, config, policy, raw)
+    return adain(vae.normalize(of_vae, large), latents)
+
+  return _compiled(program, policy)
 
 
 @functools.cache

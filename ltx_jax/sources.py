@@ -19,6 +19,7 @@ from ltx_jax.presets import (
   PRESETS,
   TEXT_ENCODER,
   TEXT_ENCODER_LICENCE,
+  UPSCALERS,
   HubFile,
   named_like,
   suggestion,
@@ -69,6 +70,34 @@ def resolve(source: PathLike, text_encoder: TextEncoderSource = None) -> Files:
   return found._replace(preset=preset)
 
 
+def resolve_upscaler(source: PathLike) -> pathlib.Path:
+  """Finds the file of a latent upsampler.
+
+  Args:
+    source: A name of `presets.UPSCALERS`, a file, or a file on the hub.
+
+  Raises:
+    ValueError: where there is none.
+  """
+  name, path = os.fspath(source), pathlib.Path(source)
+  if name in UPSCALERS:
+    return hub.fetch(*UPSCALERS[name])
+  if path.is_file():
+    return path
+  if _is_on_the_hub(name):
+    repository, _, file = name.rpartition("/")
+    return hub.fetch(repository, file)
+  raise ValueError(
+    f"There is no upscaler {name!r}; give one of {', '.join(UPSCALERS)}, or a file "
+    "(*.safetensors)."
+  )
+
+
+def _is_on_the_hub(name: str) -> bool:
+  """Whether this reads as organisation/repository/file."""
+  return name.endswith(".safetensors") and name.count("/") == 2 and name[0] != "/"
+
+
 def _preset_files(name: str) -> pathlib.Path | HubFile | None:
   return PRESETS[name].files if name in PRESETS else None
 
@@ -94,7 +123,7 @@ def _checkpoint(source: PathLike) -> pathlib.Path:
     return path
   if path.is_dir():
     raise _folder_refused(path)
-  if path.suffix == ".safetensors" and name.count("/") == 2 and path.parts[0] != "/":
+  if _is_on_the_hub(name):
     repository, _, file = name.rpartition("/")
     released = _preset_files(named_like(file) or "")
     same = isinstance(released, HubFile) and released.repository == repository

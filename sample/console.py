@@ -58,6 +58,16 @@ def path_and_strength(text: str) -> tuple[str, float]:
     return text, 1.0
 
 
+def path_frame_strength(text: str) -> tuple[str, int, float]:
+  """Splits `PATH[@FRAME][:STRENGTH]`; frame 0 and strength 1 if they are not there."""
+  rest, strength = path_and_strength(text)
+  path, at, frame = rest.rpartition("@")
+  try:
+    return (path, int(frame), strength) if at and path else (rest, 0, strength)
+  except ValueError:
+    return rest, 0, strength
+
+
 class NotesHandler(logging.Handler):
   """Prints what the library has to say, such as a size that it rounds."""
 

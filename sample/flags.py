@@ -64,7 +64,8 @@ class SamplingFlags:
   """The noise levels themselves, falling, in (0, 1], in place of --steps."""
 
   skip_initial: _Count = None
-  """With --video: steps to leave out at the start; more stay closer to the clip."""
+  """With --video, or in a second pass: steps to leave out at the start; the more, the
+  closer to what it starts from."""
 
   skip_final: _Count = None
   """Steps to leave out at the end; the last one that is made goes all the way."""
@@ -73,7 +74,7 @@ class SamplingFlags:
   """Draw fresh noise in every step; the model 0.9.6-distilled is sampled so."""
 
   condition_noise: _Number = None
-  """Noise on what is given with --image, so that it does not freeze the motion."""
+  """Noise on what is given with --image and the like: without it, motion freezes."""
 
   decode_sigma: _Number = None
   """Noise level that the decoder is told, in [0, 1]: its own last denoising step."""
@@ -105,6 +106,20 @@ class SamplingFlags:
     if self.sigmas is not None and self.steps is None:
       changes["steps"] = None
     return dataclasses.replace(sampling, **changes)
+
+
+@dataclasses.dataclass(frozen=True)
+class PassesFlags:
+  """Whether there are two passes, and what lies between them."""
+
+  multi_scale: bool = False
+  """Make a small video first, and then a large one from it: two passes."""
+
+  upscaler: Annotated[str | None, OfRecipe] = None
+  """With --multi-scale: what enlarges: ltxv-spatial-upscaler-0.9.8, or a file."""
+
+  scale: _Number = None
+  """With --multi-scale: width and height of the small video, of those asked for."""
 
 
 def _one_or_all(values: tuple[float, ...]) -> float | tuple[float, ...]:

@@ -4,9 +4,17 @@
       --output circle.mp4
 
 The suffix of the output decides what is written: .mp4, .gif, .webp, or .png, which for
-one frame (--frames 1) is a picture. With --image, that picture is the first frame.
-Several prompts, or several seeds, are made in one batch. With --video and
---skip-initial, a clip is made over: its motion stays, the more so the more is skipped.
+one frame (--frames 1) is a picture. Several prompts, or several seeds, are made in one
+batch. With --image, that picture is the first frame. Pictures and clips may be given at
+any frame, with --condition once for each; a clip at frame 0 is continued, and one at
+the end is led up to:
+
+    python -m sample.generate "a large red circle moving right on a navy background" \
+      --condition first.png --condition last.png@24:0.8
+
+With --video and --skip-initial, a clip is made over: its motion stays, the more so the
+more is skipped. With --multi-scale, a small video is made first, and a large one from
+it; --second.steps and the like are those of the second pass.
 
 Guidance may change with the noise level. Here it is off in the first step, strong down
 to level 0.9 and moderate from there on, and other blocks are perturbed:
@@ -37,12 +45,14 @@ from rich.console import Console
 
 import ltx_jax
 from ltx_jax.analysis.memory import memory_in_words
-from ltx_jax.data import contact_sheet, moving_shapes, video
-from ltx_jax.diffusion.guidance import needs_unconditional
+from ltx_jax.data import contact_sheet, video
+from ltx_jax.diffusion.draws import Seed
 from ltx_jax.media import fit
 from ltx_jax.sizes import Canvas
 from sample import console as shared
-from sample.flags import OfRecipe, SamplingFlags
+from sample.flags import OfRecipe, PassesFlags, SamplingFlags
+from sample.passes import Plan, plan_of
+from sample.prompts import advice, all_prompts
 from train.command_line import cli
 
 _IfAny = tyro.conf.arg(help_behavior_hint="")
@@ -58,6 +68,9 @@ class Options:
     tyro.conf.arg(metavar="PROMPT [PROMPT ...]", help_behavior_hint=""),
   ]
   """What to show. Several prompts give several videos."""
+
+  prompt_file: Annotated[Path | None, _IfAny] = None
+  """A text file with more of them, one a line; # begins a line that is none."""
 
   output: Path = Path("video.mp4")
   """File to write: .mp4, .gif, .webp or .png. Several videos get a number each."""
@@ -76,6 +89,17 @@ class Options:
 
   strength: float = 1.0
   """How firmly --image is kept: 1 as it is, 0 not at all."""
+
+  condition: Annotated[
+    tuple[str, ...],
+    tyro.conf.UseAppendAction,
+    tyro.conf.arg(metavar="PATH[@FRAME][:STRENGTH]", help_behavior_hint=""),
+  ] = ()
+  """A picture or a clip that the video shows from a frame on (0), with a strength (1):
+  clip.mp4@16:0.5. A clip starts at a multiple of 8. Once for each."""
+
+  crf: Annotated[int | None, _IfAny] = None
+  """Softens what is given as H.264 does, so that it moves more; 29 in the original."""
 
   video: Annotated[Path | None, _IfAny] = None
   """A clip to start from in place of noise, with --skip-initial: it is made over."""
@@ -107,21 +131,15 @@ class Options:
   dtype: Annotated[Literal["float32", "bfloat16"] | None, _IfAny] = None
   """Precision of the networks; bfloat16 on GPU and TPU, float32 on CPU."""
 
+  passes: tyro.conf.OmitArgPrefixes[PassesFlags] = PassesFlags()
+  """One pass or two."""
+
   sampling: tyro.conf.OmitArgPrefixes[SamplingFlags] = SamplingFlags()
   """How it is sampled, where it is not as the model's recipe says. Several values, or
   lists of blocks, belong to the noise levels of --guidance-sigmas, in order."""
 
-
-def explain_words(prompts: tuple[str, ...], console: Console) -> None:
-  """Says which words the small model never saw, and how its captions read."""
-  unknown = moving_shapes.unknown_words(" ".join(prompts))
-  if unknown:
-    console.print(
-      f"note: the small model never saw {', '.join(map(repr, unknown))}; what it draws "
-      f"for that means little. {moving_shapes.grammar_help()}",
-      highlight=False,
-      markup=False,
-    )
+  second: SamplingFlags = SamplingFlags()
+  """The same of the second pass of --multi-scale."""
 
 
 def canvas_of(model: ltx_jax.LTXVideo, options: Options) -> Canvas:
@@ -139,23 +157,30 @@ def canvas_of(model: ltx_jax.LTXVideo, options: Options) -> Canvas:
   return canvas
 
 
-def clip_to_start_from(
-  model: ltx_jax.LTXVideo, path: Path | None, canvas: Canvas
-) -> jax.Array | None:
-  """Returns the latents [1 f h w c] of --video, or None where there is none."""
-  if path is None:
-    return None
-  clip = fit(ltx_jax.Condition(path), canvas).media
-  if len(clip) < canvas.used[0]:
+def conditions_of(options: Options, canvas: Canvas) -> list[ltx_jax.Condition]:
+  """What --image and --condition give, in the size that is generated."""
+  given = [] if options.image is None else [(options.image, 0, options.strength)]
+  given += [shared.path_frame_strength(text) for text in options.condition]
+  return [fit(ltx_jax.Condition(*each, options.crf), canvas) for each in given]
+
+
+def start_of(
+  model: ltx_jax.LTXVideo, options: Options, canvas: Canvas, *, clips: int, seed: Seed
+) -> dict[str, jax.Array]:
+  """The latents of --video, by the name of the argument that they are, or nothing."""
+  if options.video is None:
+    return {}
+  if options.passes.multi_scale:
     raise ValueError(
-      f"{path} has {len(clip)} frames and {canvas.used[0]} are to be made; give a "
-      "longer clip, or fewer --frames."
+      "--video is made over in one pass, and the second pass of --multi-scale starts "
+      "from the first; leave one of them out."
     )
-  return model.encode(clip[None])
+  return {"latents": model.encode_start(options.video, canvas, clips=clips, seed=seed)}
 
 
 def generate(
   model: ltx_jax.LTXVideo,
+  plan: Plan,
   options: Options,
   canvas: Canvas,
   *,
@@ -163,19 +188,15 @@ def generate(
   console: Console,
 ) -> tuple[np.ndarray, list[str]]:
   """Returns uint8 videos and a label for each: prompts times seeds, in one batch."""
-  sampling = options.sampling.apply(model.recipe.sampling)
-  model.check_memory(len(options.prompts) * len(options.seed), canvas, sampling)
+  plan.check_memory(len(options.prompts) * len(options.seed), canvas)
   several = len(options.seed) > 1
   prompts = [p for p in options.prompts for _ in options.seed]
   seeds = tuple(options.seed * len(options.prompts)) if several else options.seed[0]
-  conditions = []
-  if options.image is not None:
-    image = ltx_jax.Condition(options.image, strength=options.strength)
-    conditions.append(fit(image, canvas))
+  conditions = conditions_of(options, canvas)
 
   with clock.stage("text"), memory_in_words(f"encoding {len(prompts)} prompt(s)"):
     text, negative = model.encode_text(prompts), None
-    if needs_unconditional(sampling.guidance):
+    if plan.guided:
       given, default = options.negative, model.recipe.negative_prompt
       negative = model.encode_text([default if given is None else given])
     jax.block_until_ready((text, negative))
@@ -186,14 +207,13 @@ def generate(
     memory_in_words(what),
     shared.step_bar(console) as on_step,
   ):
-    latents = model.denoise(
+    latents = plan.denoise(
       text,
-      latents=clip_to_start_from(model, options.video, canvas),
+      **start_of(model, options, canvas, clips=len(prompts), seed=seeds),
       width=width,
       height=height,
       frames=frames,
       fps=model.recipe.fps if options.fps is None else options.fps,
-      sampling=sampling,
       conditions=conditions,
       negative=negative,
       seed=seeds,
@@ -201,7 +221,7 @@ def generate(
     )
     jax.block_until_ready(latents)
   with clock.stage("decode"):
-    videos = model.to_pixels(latents, sampling, canvas=canvas, seed=seeds)
+    videos = model.to_pixels(latents, plan.samplings[-1], canvas=canvas, seed=seeds)
   labels = [
     f"{prompt} (seed {seed})" if several else prompt
     for prompt, seed in zip(prompts, options.seed * len(options.prompts), strict=False)
@@ -230,13 +250,11 @@ def write(
 def main(argv: Sequence[str] | None = None) -> None:
   """Reads the command line, generates, writes, and says what was done."""
   options = cli(Options, argv, program="python -m sample.generate", about=__doc__)
+  prompts = all_prompts(options.prompts, options.prompt_file)
+  options = dataclasses.replace(options, prompts=prompts)
   console = Console(soft_wrap=True)
   shared.show_notes(console)
   shared.use_compile_cache()
-  if not options.prompts:
-    raise ValueError(
-      f'Give at least one prompt, for example "{moving_shapes.EXAMPLES[0]}".'
-    )
   video.check_suffix(options.output)
 
   with shared.Clock() as clock:
@@ -247,12 +265,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         text_encoder=options.text_encoder,
         loras=[shared.path_and_strength(text) for text in options.lora],
       )
+      how = plan_of(model, options.sampling, options.second, options.passes)
     canvas = canvas_of(model, options)
     if canvas.note:
       console.print(f"note: {canvas.note}", highlight=False)
-    if model.config.name == "moving-shapes":
-      explain_words(options.prompts, console)
-    videos, labels = generate(model, options, canvas, clock=clock, console=console)
+    note = advice(options.prompts, model.config.name)
+    if note:
+      console.print(f"note: {note}", highlight=False, markup=False)
+    videos, labels = generate(model, how, options, canvas, clock=clock, console=console)
 
   fps = model.recipe.fps if options.fps is None else options.fps
   paths = write(videos, labels, options, fps)

@@ -126,7 +126,7 @@ def config(scheduler="linear_quadratic"):
   return ModelConfig(TRANSFORMER, VAE, SCHEDULERS[scheduler], name="random")
 
 
-def _draw(path, leaf):
+def drawn(path, leaf):
   """Random everywhere, so that no zero-initialised parameter hides a mistake."""
   name = jax.tree_util.keystr(path, simple=True, separator="/")
   noise = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(leaf.shape)
@@ -151,7 +151,7 @@ def params():
     "vae": lambda: vae.init_vae(key, VAE),
   }
   return {
-    part: jax.tree_util.tree_map_with_path(_draw, jax.eval_shape(init))
+    part: jax.tree_util.tree_map_with_path(drawn, jax.eval_shape(init))
     for part, init in inits.items()
   }
 

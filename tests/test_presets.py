@@ -4,6 +4,7 @@ import dataclasses
 import logging
 
 import huggingface_hub
+import numpy as np
 import pytest
 
 import ltx_jax
@@ -11,6 +12,8 @@ from ltx_jax import hub, presets, sources
 from ltx_jax.checkpoints import keys, recognize
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.config import VAE_A
+from ltx_jax.diffusion import schedules
+from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.presets import PRESETS, HubFile
 from tests import pipeline_case as case
 from tests import test_loading as loading
@@ -95,6 +98,69 @@ def test_distilled_recipes_take_levels_that_the_model_knows(name):
   levels = sampling.levels(config.scheduler, 1000)
   known = [round(level, 4) for level in config.allowed_inference_steps]
   assert [round(float(level), 4) for level in levels] == known
+
+
+def samplings(preset):
+  """Of one pass, and of two where there are two."""
+  passes = preset.recipe.passes
+  return [preset.recipe.sampling, *(passes.both if passes else ())]
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_recipes_fit_their_models(name):
+  """Blocks that are there, levels that were trained, second passes that start below."""
+  preset = RELEASED[name]
+  layers = preset.config.transformer.num_layers
+  for sampling in samplings(preset):
+    levels = sampling.levels(preset.config.scheduler, 1000)
+    schedules.check_trained(levels, preset.config.allowed_inference_steps)
+    for setting in sampling.settings(levels):
+      assert all(block < layers for block in setting.blocks)
+  assert (preset.recipe.passes is None) == (preset.recipe.upscaler is None)
+  if preset.recipe.passes:
+    assert levels[0] < 1
+    version = name.split("-")[2]
+    assert preset.recipe.upscaler == f"ltxv-spatial-upscaler-{version}"
+    assert preset.recipe.upscaler in presets.UPSCALERS
+
+
+def test_what_the_recipes_say():
+  stochastic = {name for name, p in RELEASED.items() if samplings(p)[0].stochastic}
+  assert stochastic == {"ltxv-2b-0.9.6-distilled"}
+  mapped = {name for name, p in RELEASED.items() if samplings(p)[-1].tone_map}
+  last = "ltxv-13b-0.9.8-distilled"
+  assert mapped == {last, f"{last}-fp8"}
+  assert RELEASED[last].recipe.passes.both == (
+    Sampling(sigmas=(1.0, 0.9937, 0.9875, 0.9812, 0.975, 0.9094, 0.725), guidance=1.0),
+    Sampling(sigmas=(0.9094, 0.725, 0.4219), guidance=1.0, tone_map=0.6),
+  )
+  for version in ("0.9.0", "0.9.1", "0.9.5", "0.9.6-dev"):
+    (sampling,) = samplings(RELEASED[f"ltxv-2b-{version}"])
+    assert sampling == Sampling(
+      steps=40, guidance=3.0, stg=1.0, stg_blocks=(19,), rescale=0.7
+    )
+
+
+def test_the_large_dev_models_are_guided_by_noise_level():
+  preset = RELEASED["ltxv-13b-0.9.8-dev"]
+  first, second = preset.recipe.passes.both
+  levels = first.levels(preset.config.scheduler, 1000)
+  assert len(levels) == 27
+  assert len(second.levels(preset.config.scheduler, 1000)) == 13
+  marks = np.float32([1.0, 0.997, 0.994, 0.99, 0.98, 0.95, 0.7, 0.3])
+  told = [(s.guidance, s.stg, s.share, s.blocks) for s in first.settings(marks)]
+  assert told == [
+    (1, 0, 0, ()),
+    (1, 0, 0, (11, 25, 35, 39)),
+    (6, 4, 0.5, (22, 35, 39)),
+    (8, 4, 0.5, (28,)),
+    (6, 4, 0, (28,)),
+    (1, 2, 0, (28,)),
+    (1, 1, 0, (28,)),
+    (1, 1, 0, (28,)),
+  ]
+  assert first.cfg_star and second.cfg_star
+  assert second.settings(marks)[0].blocks == (27,)
 
 
 def test_fine_tunes_and_other_networks_keep_what_they_are():

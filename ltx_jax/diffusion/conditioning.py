@@ -19,9 +19,14 @@ step,
 
 which keeps the network from copying the given frame's grain into frozen motion.
 
-A condition elsewhere (a keyframe) will be extra tokens in front of the clip's own,
-with positions of their own; `Conditioned.extra` counts them, and they are dropped at
-the end.
+A condition that starts later, at frame s, is encoded as if it were a video of its own.
+The encoder's first latent frame then stands for one frame, where the clip's latent
+frame there stands for 8, and the second has seen nothing before it. So an image, or the
+first two latent frames of a clip, become tokens of their own in front of the clip's,
+keyframes: noise mixed with them by (1), at the positions that they have as a video,
+moved by s frames. They guide the clip's tokens by attention alone and are dropped at
+the end. What a clip has beyond two latent frames means the same in both, and replaces
+the clip's latent frames from s / 8 + 2 on by (1).
 
 Source: the original's conditioning, and the paper's section on image-to-video.
 """
@@ -43,6 +48,9 @@ from ltx_jax.typing import AnyArray, Latents, NoiseLevels, Scalar, Tokens
 HARD = 1 - 1e-6
 """Tokens of a strength above this are given outright, and re-noised."""
 
+PREFIX = 2
+"""Latent frames of a later clip that become keyframes."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
@@ -50,14 +58,20 @@ class Condition:
 
   Attributes:
     media: A path, a PIL image, uint8 [F H W 3] or [H W 3], or float in [-1, 1] of
-      those shapes; it is scaled to cover the frame and cropped about its centre.
-    frame: The frame at which it starts.
+      those shapes; it is scaled to cover the frame and cropped about its centre. Of a
+      clip, the first 8k + 1 frames are used that the video has room for.
+    frame: The frame at which it starts; a multiple of 8 for a clip, unless it has but
+      one frame there is room for.
     strength: From 0, ignored, to 1, kept as it is.
+    crf: Blurs each frame and compresses it as H.264 with this rate factor first, as the
+      original does with 29: what is as soft as a frame of a video is set in motion more
+      readily. From 0, which only blurs, to 51; None leaves the media as they are.
   """
 
   media: Any
   frame: int = 0
   strength: float = 1.0
+  crf: int | None = None
 
   def __post_init__(self):
     if not 0 <= self.strength <= 1:
@@ -68,18 +82,33 @@ class Condition:
       raise ValueError(
         f"A condition starts at frame {self.frame}; frames count from 0."
       )
-    if self.frame > 0:
+    if self.crf is not None and not 0 <= self.crf <= 51:
       raise ValueError(
-        f"A condition starts at frame {self.frame}; so far only frame 0, the start of "
-        "the video, can be given."
+        f"The crf of a condition is {self.crf}; it must lie in [0, 51], or be None."
       )
 
 
 class EncodedCondition(NamedTuple):
-  """A condition as normalised latents, at a frame and a strength."""
+  """Normalised latents that are mixed into the clip's from latent frame `start` on."""
 
   latents: Latents
-  frame: int
+  start: int
+  strength: float
+
+
+class Keyframe(NamedTuple):
+  """Normalised latents that become tokens of their own.
+
+  Attributes:
+    latents: Of one clip, or of each.
+    noise: What they are mixed with, for each clip.
+    coords: Positions of their tokens.
+    strength: How firmly they are given.
+  """
+
+  latents: Float[AnyArray, "_ f h w c"]
+  noise: Latents
+  coords: Float[AnyArray, "n 3"]
   strength: float
 
 
@@ -127,38 +156,64 @@ def lerp(
   return jnp.where(weight < 0.5, start + weight * difference, near_end)
 
 
+def keyframes_of(frame: int, latent_frames: int) -> int:
+  """Returns how many of a condition's latent frames become keyframes.
+
+  Args:
+    frame: At which it starts.
+    latent_frames: That it has.
+  """
+  return min(latent_frames, PREFIX) if frame > 0 else 0
+
+
 def condition(
   noise: Latents,
   coords: Float[AnyArray, "1 n 3"],
   items: Sequence[EncodedCondition],
+  keyframes: Sequence[Keyframe] = (),
 ) -> Conditioned:
   """Mixes conditions into the initial noise, in their order (equation 1).
 
   Args:
     noise: Initial noise [b f h w c].
     coords: Positions of the clip's tokens.
-    items: Encoded conditions at frame 0, as high and wide as `noise` and no longer.
+    items: What is mixed into it, as high and wide as `noise` and no longer.
+    keyframes: What is put in front of it.
 
   Raises:
     ValueError: where an item's latents do not fit.
   """
-  if not items:
+  if not items and not keyframes:
     return Conditioned(patchify(noise), coords, None)
   latents, index = jnp.asarray(noise), np.zeros(noise.shape[1:-1], np.int32)
   for number, item in enumerate(items, 1):
-    frames = item.latents.shape[1]
-    if frames > noise.shape[1] or item.latents.shape[2:] != noise.shape[2:]:
+    span = slice(item.start, item.start + item.latents.shape[1])
+    if span.stop > noise.shape[1] or item.latents.shape[2:] != noise.shape[2:]:
       raise ValueError(
         f"A condition has latents {item.latents.shape[1:]} (frames, height, width, "
-        f"channels), which do not fit into the clip's {noise.shape[1:]}."
+        f"channels) from latent frame {item.start} on, which do not fit into the "
+        f"clip's {noise.shape[1:]}."
       )
     z = jnp.broadcast_to(item.latents, (len(noise), *item.latents.shape[1:]))
-    mixed = lerp(latents[:, :frames], z, np.float32(item.strength))
-    latents = latents.at[:, :frames].set(mixed)
-    index[:frames] = number
-  values = np.array([0.0, *(item.strength for item in items)], np.float32)
-  strengths = Strengths(values, index.reshape(-1))
-  return Conditioned(patchify(latents), coords, strengths)
+    mixed = lerp(latents[:, span], z, np.float32(item.strength))
+    latents = latents.at[:, span].set(mixed)
+    index[span] = number
+  tokens, places, indices = [], [], []
+  for number, key in enumerate(keyframes, 1 + len(items)):
+    z = jnp.broadcast_to(key.latents, key.noise.shape)
+    mixed = lerp(key.noise, z, np.float32(key.strength))
+    tokens.append(patchify(mixed))
+    places.append(key.coords[None])
+    indices.append(np.full(len(key.coords), number, np.int32))
+  values = [0.0, *(given.strength for given in (*items, *keyframes))]
+  return Conditioned(
+    jnp.concatenate([*tokens, patchify(latents)], axis=1),
+    np.concatenate([*places, coords], axis=1),
+    Strengths(
+      np.array(values, np.float32), np.concatenate([*indices, index.reshape(-1)])
+    ),
+    sum(map(len, indices)),
+  )
 
 
 def noise_levels(sigma: Scalar, strengths: Strengths, clips: int) -> NoiseLevels:

@@ -23,8 +23,8 @@ from ltx_jax.typing import AnyArray, Key, Scalar, Whole
 Draws = Callable[[str, tuple[int, ...]], Any]
 """Replaces a draw: (name, shape) -> standard normal numbers of that shape."""
 
-Seed = Whole | Sequence[int] | Int[AnyArray, "_"]
-"""One for all clips of a batch, or one for each."""
+Seed = Whole | Sequence[int] | Int[AnyArray, "_"] | Key
+"""One for all clips of a batch, one for each, or the clips' keys."""
 
 
 def clip_keys(seed: Seed, clips: int) -> Key:
@@ -32,13 +32,16 @@ def clip_keys(seed: Seed, clips: int) -> Key:
 
   Args:
     seed: One seed, from which clip i takes fold_in(key(seed), i), or one for each clip,
-      which then takes fold_in(key(its seed), 0), as if it were alone.
+      which then takes fold_in(key(its seed), 0), as if it were alone; or keys [b] made
+      from such, as they are.
     clips: Number of clips.
 
   Raises:
     ValueError: where there are several seeds, and not one for each clip, or a seed is
       no whole number.
   """
+  if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
+    return seed
   numbers = np.asarray(seed)
   if numbers.ndim > 1 or not np.issubdtype(numbers.dtype, np.integer):
     raise ValueError(

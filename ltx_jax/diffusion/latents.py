@@ -35,7 +35,9 @@ def unpatchify(tokens: Tokens, grid: tuple[int, int, int]) -> Latents:
   return tokens.reshape(b, *grid, c)
 
 
-def adain(latents: Latents, reference: Latents, factor: Scalar = 1.0) -> Latents:
+def adain(
+  latents: Latents, reference: Float[AnyArray, "b _ _ _ c"], factor: Scalar = 1.0
+) -> Latents:
   """Gives latents the mean and standard deviation of others, channel by channel.
 
     x + factor ((x - mean(x)) / std(x) std(r) + mean(r) - x)

@@ -234,5 +234,33 @@ class Sampling:
     return kept
 
 
+@dataclasses.dataclass(frozen=True)
+class TwoPasses:
+  """How a video is sampled in two passes, the first of them smaller (`multiscale`).
+
+  Attributes:
+    first: Of the small video.
+    second: Of the large one, from a noise level below 1.
+    scale: Width and height of the small video, of those asked for. The original's is
+      a little less than 2/3, and 768 pixels become 480 with it, not 512.
+
+  Raises:
+    ValueError: where the scale is none.
+  """
+
+  first: Sampling
+  second: Sampling
+  scale: float = 0.6666666
+
+  def __post_init__(self):
+    if not 0 < self.scale <= 1:
+      raise ValueError(f"scale is {self.scale}; it must be above 0 and at most 1.")
+
+  @property
+  def both(self) -> tuple[Sampling, Sampling]:
+    """One after the other."""
+    return self.first, self.second
+
+
 def _list(value: PerStep) -> Sequence[Scalar]:
   return value if isinstance(value, Sequence) else [value]

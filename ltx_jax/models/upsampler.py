@@ -124,7 +124,7 @@ def init_upsampler(key: Key, config: LatentUpsamplerConfig) -> Params:
 
 def upsample(
   params: Params, config: LatentUpsamplerConfig, policy: Policy, latents: Latents
-) -> Latents:
+) -> Float[Array, "b f2 h2 w2 c"]:
   """Returns latents of more frames, rows and columns (`growth`), in float32.
 
   Args:

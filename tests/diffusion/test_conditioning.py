@@ -55,9 +55,35 @@ def test_later_conditions_overwrite_earlier_ones(clip):
 def test_conditions_that_do_not_fit_are_refused(clip):
   noise, coords, image = clip
   long = np.repeat(image, 4, axis=1)
-  for latents in (long, image[:, :, :1]):
-    with pytest.raises(ValueError, match="do not fit"):
-      c.condition(noise, coords, [c.EncodedCondition(latents, 0, 1.0)])
+  for latents, first in ((long, 0), (long[:, :2], 2), (image[:, :, :1], 0)):
+    with pytest.raises(ValueError, match=f"latent frame {first} on, which do not fit"):
+      c.condition(noise, coords, [c.EncodedCondition(latents, first, 1.0)])
+
+
+def test_keyframes_are_tokens_in_front_with_places_of_their_own(clip):
+  noise, coords, image = clip
+  rng = np.random.default_rng(1)
+  own = rng.normal(size=(2, 1, 2, 2, 4)).astype(np.float32)
+  places = rng.normal(size=(2, 4, 3)).astype(np.float32)
+  keys = [
+    c.Keyframe(image, own, places[0], 0.25),
+    c.Keyframe(image + 1, own, places[1], 1.0),
+  ]
+  start = c.condition(noise, coords, [c.EncodedCondition(image, 2, 0.5)], keys)
+  assert start.extra == 8 and start.tokens.shape == (2, 20, 4)
+  first = 0.75 * own + 0.25 * image
+  np.testing.assert_allclose(start.tokens[:, :4], first.reshape(2, 4, 4), atol=1e-6)
+  second = np.broadcast_to((image + 1).reshape(1, 4, 4), (2, 4, 4))
+  np.testing.assert_array_equal(start.tokens[:, 4:8], second)
+  np.testing.assert_array_equal(start.tokens[:, 8:16], noise[:, :2].reshape(2, 8, 4))
+  np.testing.assert_array_equal(start.coords[0], [*places[0], *places[1], *coords[0]])
+  given = [0.25] * 4 + [1] * 4 + [0] * 8 + [0.5] * 4
+  np.testing.assert_array_equal(start.strengths.per_token(), np.float32(given))
+
+
+def test_a_later_clip_has_two_latent_frames_of_its_own_at_most():
+  assert [c.keyframes_of(0, n) for n in (1, 2, 5)] == [0, 0, 0]
+  assert [c.keyframes_of(16, n) for n in (1, 2, 5)] == [1, 2, 2]
 
 
 def test_lerp_is_exact_at_both_ends():
@@ -90,7 +116,7 @@ def test_only_tokens_given_outright_are_renoised():
     ({"strength": 1.5}, r"strength of a condition is 1.5; it must lie in \[0, 1\]"),
     ({"strength": float("nan")}, "nan"),
     ({"frame": -1}, "frames count from 0"),
-    ({"frame": 8}, "only frame 0"),
+    ({"crf": 52}, r"crf of a condition is 52; it must lie in \[0, 51\]"),
   ],
 )
 def test_unusable_conditions_are_refused(arguments, message):

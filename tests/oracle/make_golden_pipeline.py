@@ -43,26 +43,37 @@ def load_pipeline(path):
 
 
 @contextlib.contextmanager
-def replaced_draws(clips):
-  """Replaces the original's random draws for some clips; yields the draws' names."""
+def replaced_draws(clips, *, keyframes=(), video=False, prefix=""):
+  """Replaces the original's random draws for some clips; yields the draws' names.
+
+  Args:
+    clips: Which of the case's clips are run.
+    keyframes: Numbers of the conditions that have keyframes.
+    video: Whether what is encoded first is a clip to start from.
+    prefix: Of the names.
+  """
   names = []
 
   def numbered(name):
-    return f"{name}/{sum(other.startswith(name) for other in names)}"
+    return f"{name}/{sum(other.startswith(prefix + name) for other in names)}"
 
   def drawn(name, shape):
-    names.append(name)
-    return torch.tensor(case.draws(name, (case.CLIPS, *shape[1:]))[clips])
-
-  def tokens(shape, **_):
-    return drawn(numbered("step") if "initial" in names else "initial", shape)
+    names.append(prefix + name)
+    return torch.tensor(case.draws(names[-1], (case.CLIPS, *shape[1:]))[clips])
 
   def latents(name, shape):
     b, c, *grid = shape
     return drawn(name, (b, *grid, c)).moveaxis(-1, 1)
 
+  def of_the_pipeline(shape, **_):
+    if len(shape) == 5:
+      number = sum(name.startswith(f"{prefix}condition") for name in names)
+      return latents(f"condition/{keyframes[number]}", shape)
+    first = f"{prefix}initial" not in names
+    return drawn("initial" if first else numbered("step"), shape)
+
   def posterior(shape, **_):
-    return latents(numbered("posterior"), shape)
+    return latents("video" if video and not names else numbered("posterior"), shape)
 
   def like(x):
     if x.ndim == 3:
@@ -70,7 +81,7 @@ def replaced_draws(clips):
     return latents("decode", x.shape)
 
   with (
-    mock.patch.object(pipeline_ltx_video, "randn_tensor", tokens),
+    mock.patch.object(pipeline_ltx_video, "randn_tensor", of_the_pipeline),
     mock.patch.object(diffusers_vae, "randn_tensor", posterior),
     mock.patch.object(torch, "randn_like", like),
   ):
@@ -82,7 +93,7 @@ def _listed(value):
   return [_listed(v) for v in value] if isinstance(value, tuple) else value
 
 
-def _how(sampling):
+def how(sampling):
   """The original's options of guidance and of noise levels."""
   names = {
     "attention_values": SkipLayerStrategy.AttentionValues,
@@ -120,7 +131,7 @@ def run_original(run, pipeline, clips=slice(None)):
   (text, mask), (negative, negative_mask) = case.texts()
   text, mask = text[clips], mask[clips]
   repeated = [np.repeat(x, len(text), axis=0) for x in (negative, negative_mask)]
-  options = _how(run.sampling) | {
+  options = how(run.sampling) | {
     "height": case.HEIGHT,
     "width": case.WIDTH,
     "num_frames": case.FRAMES,

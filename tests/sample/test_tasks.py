@@ -1,0 +1,104 @@
+"""The flags of `sample.generate` that say what is given, and of two passes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ltx_jax
+from ltx_jax.checkpoints.upsampler import save_upsampler
+from ltx_jax.data import video
+from ltx_jax.diffusion.sampling import Sampling, TwoPasses
+from ltx_jax.presets import PRESETS, Recipe
+from sample import console
+from tests import pipeline_case as case
+from tests.models import upsampler_case
+from tests.sample.test_generate import PROMPT, SIZE
+
+
+def test_conditions_are_given_where_and_as_firmly_as_is_said(program, monkeypatch):
+  picture = np.uint8(127.5 * (case.image()[0] + 1))
+  Image.fromarray(picture).save("still.png")
+  video.write("clip@2.png", np.stack([picture] * 3), 24.0)
+  told, denoise = [], ltx_jax.LTXVideo.denoise
+
+  def recorded(model, text, *, conditions, **rest):
+    told.extend((len(c.media), c.frame, c.strength) for c in conditions)
+    return denoise(model, text, conditions=conditions, **rest)
+
+  monkeypatch.setattr(ltx_jax.LTXVideo, "denoise", recorded)
+  given = ("still.png", "still.png@4:0.25", "clip@2.png@2")
+  arguments = [a for text in given for a in ("--condition", text)]
+  code, _, err = program(PROMPT, *SIZE, *arguments, "--output", "a.png")
+  assert (code, err) == (0, "")
+  assert told == [(1, 0, 1.0), (1, 4, 0.25), (3, 2, 1.0)]
+
+
+def test_what_is_given_is_softened_where_that_is_asked_for(program):
+  noise = np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8)
+  Image.fromarray(noise).save("still.png")
+  for crf in ("0", "40"):
+    arguments = ("--image", "still.png", "--crf", crf, "--output", f"{crf}.png")
+    code, _, err = program(PROMPT, *SIZE, *arguments)
+    assert (code, err) == (0, "")
+  assert not np.array_equal(video.read("0.png")[0], video.read("40.png")[0])
+
+
+def test_places_and_strengths_follow_the_last_signs():
+  for text, expected in (
+    ("a.png", ("a.png", 0, 1.0)),
+    ("a.png@8", ("a.png", 8, 1.0)),
+    ("a.png:0.5", ("a.png", 0, 0.5)),
+    ("C:me@home.png@16:.5", ("C:me@home.png", 16, 0.5)),
+    ("me@home.png", ("me@home.png", 0, 1.0)),
+  ):
+    assert console.path_frame_strength(text) == expected
+
+
+@pytest.fixture
+def two_passes(tmp_path, monkeypatch):
+  """A recipe of two passes and an upscaler; lists what each pass is told."""
+  config = upsampler_case.config("spatial")
+  params = upsampler_case.random_params(config)
+  save_upsampler(tmp_path / "up.safetensors", config, params)
+  passes = TwoPasses(
+    Sampling(steps=3, guidance=1.0), Sampling(sigmas=(0.9, 0.4), guidance=1.0)
+  )
+  recipe = Recipe(48, 40, 5, 24.0, passes=passes, upscaler="up.safetensors")
+  preset = dataclasses.replace(PRESETS["moving-shapes"], recipe=recipe)
+  monkeypatch.setitem(PRESETS, "moving-shapes", preset)
+  told = []
+
+  def denoise(model, text, *, sampling, width, height, **rest):
+    told.append((width, height, sampling))
+    return np.zeros((1, 3, height // 8, width // 8, 6), np.float32)
+
+  monkeypatch.setattr(ltx_jax.LTXVideo, "denoise", denoise)
+  return passes, told
+
+
+def test_two_passes_are_made_and_each_has_its_flags(program, two_passes):
+  passes, told = two_passes
+  first, second = passes.both
+  changed = dataclasses.replace(second, tone_map=0.6)
+  fewer = dataclasses.replace(first, steps=2)
+  for arguments, expected in (
+    ((), [(24, 24, first), (48, 48, second)]),
+    (("--scale", "0.5"), [(24, 16, first), (48, 32, second)]),
+    (("--second.tone-map", "0.6"), [(24, 24, first), (48, 48, changed)]),
+    (("--steps", "2"), [(24, 24, fewer), (48, 48, second)]),
+  ):
+    told.clear()
+    code, _, err = program(PROMPT, "--multi-scale", *arguments, "--output", "a.png")
+    assert (code, err) == (0, "")
+    assert told == expected
+    assert video.read("a.png")[0].shape == (5, 40, 48, 3)
+
+
+def test_an_upscaler_is_the_one_that_is_asked_for(program, two_passes):
+  code, _, err = program(PROMPT, "--multi-scale", "--upscaler", "other.safetensors")
+  assert code == 2 and "There is no upscaler 'other.safetensors'" in err
+  arguments = ("--multi-scale", "--video", "clip.gif", "--output", "a.png")
+  code, _, err = program(PROMPT, *arguments)
+  assert code == 2 and "--video is made over in one pass" in err
