@@ -191,13 +191,14 @@ def _refuse_unknown(argv: Sequence[str], names: Sequence[str], program: str) -> 
 def _flags(options: type) -> list[str]:
   """Names of the fields of a dataclass that are options, not positional arguments.
 
-  A dataclass in a field gives its own fields: programs leave such prefixes out.
+  A dataclass in a field gives its own fields, behind its name unless that is left out.
   """
   names = []
   for name, kind in typing.get_type_hints(options, include_extras=True).items():
     inner = get_args(kind)[0] if get_args(kind) else kind
     if dataclasses.is_dataclass(inner):
-      names += _flags(inner)
+      bare = tyro.conf.OmitArgPrefixes in get_args(kind)
+      names += [flag if bare else f"{name}.{flag}" for flag in _flags(inner)]
     elif tyro.conf.Positional not in get_args(kind):
       names.append(name)
   return names

@@ -156,5 +156,5 @@ def convolve(
   policy: Policy,
 ) -> Float[Array, "b f2 h2 w2 o"]:
   """Convolves what is padded already and adds the bias, in the policy's dtype."""
-  y = _FORMS[policy.convolution](x, kernel.astype(policy.dtype), strides)
+  y = _FORMS[policy.convolution](x, jnp.asarray(kernel, policy.dtype), strides)
   return y + bias.astype(policy.dtype)

@@ -20,7 +20,7 @@ from tests.sample.test_generate import PROMPT, SIZE
 def test_conditions_are_given_where_and_as_firmly_as_is_said(program, monkeypatch):
   picture = np.uint8(127.5 * (case.image()[0] + 1))
   Image.fromarray(picture).save("still.png")
-  video.write("clip@2.png", np.stack([picture] * 3), 24.0)
+  video.write("clip@2.gif", np.stack([picture] * 3), 24.0)
   told, denoise = [], ltx_jax.LTXVideo.denoise
 
   def recorded(model, text, *, conditions, **rest):
@@ -28,7 +28,7 @@ def test_conditions_are_given_where_and_as_firmly_as_is_said(program, monkeypatc
     return denoise(model, text, conditions=conditions, **rest)
 
   monkeypatch.setattr(ltx_jax.LTXVideo, "denoise", recorded)
-  given = ("still.png", "still.png@4:0.25", "clip@2.png@2")
+  given = ("still.png", "still.png@4:0.25", "clip@2.gif@2")
   arguments = [a for text in given for a in ("--condition", text)]
   code, _, err = program(PROMPT, *SIZE, *arguments, "--output", "a.png")
   assert (code, err) == (0, "")

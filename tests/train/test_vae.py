@@ -93,7 +93,7 @@ def test_statistics_converge_to_those_of_the_means():
     if step == 0:  # Where they start is forgotten at once.
       np.testing.assert_allclose(extra["mean"], 0.9 * vae.moments(latents)["mean"])
   found = vae.statistics(extra)
-  np.testing.assert_allclose(found["mean"], mean, atol=0.05)
+  np.testing.assert_allclose(found["mean"], mean, atol=0.1)
   np.testing.assert_allclose(found["std"], std, rtol=0.02)
 
 
