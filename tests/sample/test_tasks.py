@@ -20,7 +20,7 @@ from tests.sample.test_generate import PROMPT, SIZE
 def test_conditions_are_given_where_and_as_firmly_as_is_said(program, monkeypatch):
   picture = np.uint8(127.5 * (case.image()[0] + 1))
   Image.fromarray(picture).save("still.png")
-  video.write("clip@2.gif", np.stack([picture] * 3), 24.0)
+  video.write("clip@2.gif", np.stack([picture, 255 - picture, picture]), 24.0)
   told, denoise = [], ltx_jax.LTXVideo.denoise
 
   def recorded(model, text, *, conditions, **rest):
