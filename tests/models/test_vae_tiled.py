@@ -133,4 +133,4 @@ def test_blended_tiles_are_within_40_db_with_the_shipped_model(small):
   assert counts == [2, 2, 2]
   near = decode(params, config, inputs, cut)
   assert near.shape == ours.shape
-  assert 40 < psnr(near[0], ours[0], peak=2) < 100
+  assert 40 < psnr(near[0], ours[0], peak=2.0) < 100

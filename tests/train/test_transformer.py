@@ -240,13 +240,11 @@ def test_loss_falls_on_one_batch_and_the_average_follows(start):
   )
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])
-def test_eight_devices_equal_one(start, name):
-  run = case.with_optimizer(RUN, name=name)
-  optimizer = optim.make_optimizer(run.optimizer, run.steps)
-  state = start._replace(opt_state=optimizer.init(start.params))
+def test_eight_devices_equal_one(start):
+  """With AdamW; the VAE's tests do the same with Muon."""
+  assert RUN.optimizer.name == "adamw"
   (one, metrics), (eight, sharded_metrics) = (
-    case.after(2, update(run), state, clips(), RULES, mesh)
+    case.after(2, update(), start, clips(), RULES, mesh)
     for mesh in (case.SINGLE, case.EIGHT)
   )
   step = case.distance(one.params, start.params)
