@@ -9,43 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 
-from configs.moving_shapes import LARGE_IMAGE, LONG, MIDDLE, VAE
-from ltx_jax.run_config import (
-  OptimizerConfig,
-  OutputConfig,
-  Stage,
-  VAELossConfig,
-  VAERun,
-)
+from configs import moving_shapes
+from ltx_jax.run_config import OutputConfig, VAERun
 
 
 def vae() -> VAERun:
-  """Clips of both lengths, then whole ones.
-
-  The KL term is weaker than at first, when it keeps the latents from growing.
-  """
-  few_images = dataclasses.replace(LARGE_IMAGE, weight=0.1)
-  return VAERun(
-    vae=VAE,
-    stages=(
-      Stage(
-        400,
-        (
-          dataclasses.replace(MIDDLE, weight=0.6),
-          dataclasses.replace(LONG, weight=0.4),
-          few_images,
-        ),
-        tokens=320,
-      ),
-      Stage(350, (LONG, few_images), tokens=256),
-    ),
-    loss=VAELossConfig(wavelet=0.02, kl=1e-4),
-    optimizer=OptimizerConfig(
-      name="muon",
-      learning_rate=1.2e-3,
-      muon_learning_rate=1.5e-2,
-      warmup_steps=20,
-      weight_decay=1e-3,
+  """Clips of both lengths, then whole ones, as the run after it and shorter."""
+  run = moving_shapes.vae()
+  steps = (400, 350)
+  return dataclasses.replace(
+    run,
+    stages=tuple(
+      dataclasses.replace(stage, steps=count)
+      for stage, count in zip(run.stages, steps, strict=True)
     ),
     init_from="runs/vae_images/vae.safetensors",
     output=OutputConfig(folder="runs/vae_clips"),

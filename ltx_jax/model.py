@@ -319,12 +319,7 @@ class LTXVideo:
     """
     recipe = self.recipe
     sampling = (sampling or recipe.sampling).override(steps, guidance)
-    canvas = Canvas.of(
-      self._config("vae"),
-      recipe.frames if frames is None else frames,
-      recipe.height if height is None else height,
-      recipe.width if width is None else width,
-    )
+    canvas = recipe.canvas(self._config("vae"), frames, height, width)
     if canvas.note:
       _LOG.warning(canvas.note)
     conditions = [fit(item, canvas) for item in conditions]

@@ -177,12 +177,7 @@ class MultiScale:
         "This model's recipe has one pass; give passes=TwoPasses(first, second), the "
         "second with sigmas below 1 or with skip_initial."
       )
-    canvas = Canvas.of(
-      model.config.vae,
-      recipe.frames if frames is None else frames,
-      recipe.height if height is None else height,
-      recipe.width if width is None else width,
-    )
+    canvas = recipe.canvas(model.config.vae, frames, height, width)
     if canvas.note:
       _LOG.warning(canvas.note)
     conditions = [fit(item, canvas) for item in conditions]

@@ -36,6 +36,7 @@ from ltx_jax.config import (
   VAEConfig,
 )
 from ltx_jax.diffusion.sampling import Sampling, TwoPasses
+from ltx_jax.sizes import Canvas
 
 ASSETS = pathlib.Path(__file__).parent / "assets"
 REPOSITORY = "Lightricks/LTX-Video"
@@ -67,6 +68,21 @@ class Recipe:
   negative_prompt: str = ""
   passes: TwoPasses | None = None
   upscaler: str | None = None
+
+  def canvas(
+    self, vae: VAEConfig, frames: int | None, height: int | None, width: int | None
+  ) -> Canvas:
+    """Returns the canvas of a size, in which None is the recipe's.
+
+    Raises:
+      ValueError: as `Canvas.of`.
+    """
+    return Canvas.of(
+      vae,
+      self.frames if frames is None else frames,
+      self.height if height is None else height,
+      self.width if width is None else width,
+    )
 
 
 class HubFile(NamedTuple):

@@ -76,7 +76,7 @@ class Options:
   """File to write: .mp4, .gif, .webp or .png. Several videos get a number each."""
 
   model: str = "moving-shapes"
-  """A preset, a checkpoint (*.safetensors), or ORGANISATION/REPOSITORY/FILE (hub)."""
+  """A preset, a checkpoint (*.safetensors), a diffusers folder, or ORG/REPO/FILE."""
 
   text_encoder: Annotated[str | None, _IfAny] = None
   """Folder of the T5 encoder and its tokenizer, if not beside the model."""
@@ -144,14 +144,8 @@ class Options:
 
 def canvas_of(model: ltx_jax.LTXVideo, options: Options) -> Canvas:
   """The size asked for and the one generated."""
-  recipe = model.recipe
-  asked = (
-    (options.frames, recipe.frames),
-    (options.height, recipe.height),
-    (options.width, recipe.width),
-  )
-  sizes = (default if size is None else size for size, default in asked)
-  canvas = Canvas.of(model.config.vae, *sizes)
+  asked = options.frames, options.height, options.width
+  canvas = model.recipe.canvas(model.config.vae, *asked)
   if canvas.note and options.strict:
     raise ValueError(f"--strict refuses this size: {canvas.note}")
   return canvas

@@ -121,20 +121,13 @@ def how(sampling):
   }
 
 
-@torch.no_grad()
-def run_original(run, pipeline, clips=slice(None)):
-  """Returns latents [b f h w c], video [b F H W 3] in [0, 1], and the draws' names.
-
-  Args:
-    clips: Which clips of the case; guidance of the original is right for one only.
-  """
+def told(sampling, size, clips=slice(None)):
+  """What every call of the original is told; `size` is (frames, height, width)."""
   (text, mask), (negative, negative_mask) = case.texts()
   text, mask = text[clips], mask[clips]
   repeated = [np.repeat(x, len(text), axis=0) for x in (negative, negative_mask)]
-  options = how(run.sampling) | {
-    "height": case.HEIGHT,
-    "width": case.WIDTH,
-    "num_frames": case.FRAMES,
+  return how(sampling) | {
+    **dict(zip(("num_frames", "height", "width"), size, strict=True)),
     "frame_rate": case.FPS,
     "prompt_embeds": torch.tensor(text),
     "prompt_attention_mask": torch.tensor(mask.astype(np.float32)),
@@ -144,9 +137,19 @@ def run_original(run, pipeline, clips=slice(None)):
     "is_video": True,
     "vae_per_channel_normalize": True,
   }
+
+
+@torch.no_grad()
+def run_original(run, pipeline, clips=slice(None)):
+  """Returns latents [b f h w c], video [b F H W 3] in [0, 1], and the draws' names.
+
+  Args:
+    clips: Which clips of the case; guidance of the original is right for one only.
+  """
+  options = told(run.sampling, (case.FRAMES, case.HEIGHT, case.WIDTH), clips)
   if run.strength is not None:
     media = torch.tensor(case.image()).moveaxis(-1, 0)[None]
-    media = media.repeat(len(text), 1, 1, 1, 1)
+    media = media.repeat(len(options["prompt_embeds"]), 1, 1, 1, 1)
     item = pipeline_ltx_video.ConditioningItem(media, 0, run.strength)
     options["conditioning_items"] = [item]
   if run.from_latents:

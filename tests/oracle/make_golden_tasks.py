@@ -19,7 +19,12 @@ from ltx_jax.checkpoints.upsampler import save_upsampler
 from tests import pipeline_case as base
 from tests import tasks_case as case
 from tests.models import upsampler_case
-from tests.oracle.make_golden_pipeline import how, load_pipeline, replaced_draws
+from tests.oracle.make_golden_pipeline import (
+  how,
+  load_pipeline,
+  replaced_draws,
+  told,
+)
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "tasks.npz"
 
@@ -39,26 +44,6 @@ def frames(media):
   return torch.tensor(media).moveaxis(-1, 0)[None].repeat(base.CLIPS, 1, 1, 1, 1)
 
 
-def options(sampling):
-  """What every call is told."""
-  (text, mask), (negative, negative_mask) = base.texts()
-  repeated = [np.repeat(x, len(text), axis=0) for x in (negative, negative_mask)]
-  return how(sampling) | {
-    "height": case.HEIGHT,
-    "width": case.WIDTH,
-    "num_frames": case.FRAMES,
-    "frame_rate": base.FPS,
-    "prompt_embeds": torch.tensor(text),
-    "prompt_attention_mask": torch.tensor(mask.astype(np.float32)),
-    "negative_prompt": None,
-    "negative_prompt_embeds": torch.tensor(repeated[0]),
-    "negative_prompt_attention_mask": torch.tensor(repeated[1].astype(np.float32)),
-    "is_video": True,
-    "vae_per_channel_normalize": True,
-    "output_type": "latent",
-  }
-
-
 @torch.no_grad()
 def run_task(loaded, task):
   """Returns the original's latents [b f h w c] of a task, and the draws' names."""
@@ -67,10 +52,12 @@ def run_task(loaded, task):
     for i, (frame, count, strength) in enumerate(task.given)
   ]
   video = frames(case.media("video", case.FRAMES)) if task.video else None
-  told = options(task.sampling) | {"conditioning_items": given, "media_items": video}
+  size = case.FRAMES, case.HEIGHT, case.WIDTH
+  options = told(task.sampling, size) | {"output_type": "latent"}
+  options |= {"conditioning_items": given, "media_items": video}
   how_drawn = {"keyframes": task.keyframes, "video": task.video}
   with replaced_draws(slice(None), **how_drawn) as names:
-    latents = loaded(**told).images
+    latents = loaded(**options).images
   return latents.moveaxis(1, -1).numpy(), names
 
 
@@ -102,13 +89,7 @@ def upscaler():
 def run_passes(loaded, passes):
   """Returns latents [b f h w c], video [b F H W 3] in [0, 1], and draws' names."""
   image = ConditioningItem(frames(case.media("large", 1, *case.LARGE[1:])), 0, 1.0)
-  length, height, width = case.LARGE
-  told = options(passes.first) | {
-    "height": height,
-    "width": width,
-    "num_frames": length,
-    "conditioning_items": [image],
-  }
+  options = told(passes.first, case.LARGE) | {"conditioning_items": [image]}
   first, second = (how(sampling) for sampling in passes.both)
   results = []
   for output_type in ("latent", "pt"):
@@ -117,7 +98,7 @@ def run_passes(loaded, passes):
       downscale_factor=passes.scale,
       first_pass=first,
       second_pass=second,
-      **told | {"output_type": output_type},
+      **options | {"output_type": output_type},
     )
     results.append(made.images.moveaxis(1, -1).numpy())
   return *results, each.names
