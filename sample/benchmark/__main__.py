@@ -278,6 +278,8 @@ def main() -> None:
   """Reads the command line, measures task by task, and prints."""
   options = cli(Options, program="python -m sample.benchmark", about=__doc__)
   console = Console(stderr=options.json)
+  if not console.is_terminal:
+    console.width = 160  # In a file no column needs to be cut.
   names = chosen(options.tasks)
   for name, value in (("repeats", options.repeats), ("threads", options.threads)):
     if value < 1:
