@@ -6,15 +6,19 @@ in the configured mode. The four forms below give the same numbers:
 
   direct   one 3-D convolution; best on GPU and TPU
   frames   y_t = sum_i conv2d(x_{t + i}, K_i): three 2-D convolutions
-  patches  the same sum as three matmuls over 3 x 3 patches of 9 c channels; best where
-           a convolution widens
-  projections  its dual: three matmuls to 9 o channels, shifted and added; best where
-           a convolution narrows
+  patches  the same sum as three matmuls over 3 x 3 patches of 9 c channels
+  projections  its dual: three matmuls to 9 o channels, shifted and added
+
+On a CPU the result, the gradient of the input and that of the kernel are three
+different pieces of work, and each takes the form that was measured fastest for it.
 
 Source: `CausalConv3d` of the PyTorch original; the choice for CPUs is by measurement.
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -61,25 +65,30 @@ def _time_slices(x: Array, kernel: Array, stride: int) -> list[Array]:
 
 
 def _frames(x: Array, kernel: Array, strides: Strides) -> Array:
+  """One row of zeros is added below and what it makes dropped again: without padding
+  XLA's CPU backend convolves two to four times slower."""
+  rows = (x.shape[2] - kernel.shape[1]) // strides[1] + 1
+  padding = ((0, strides[1]), (0, 0))
+
   def convolve(frames: Array, kernel_2d: Array) -> Array:
     b, f = frames.shape[:2]
     flat = frames.reshape(b * f, *frames.shape[2:])
     out = jax.lax.conv_general_dilated(
-      flat, kernel_2d, strides[1:], "VALID", dimension_numbers=_LAYOUT_2D
+      flat, kernel_2d, strides[1:], padding, dimension_numbers=_LAYOUT_2D
     )
-    return out.reshape(b, f, *out.shape[1:])
+    return out[:, :rows].reshape(b, f, rows, *out.shape[2:])
 
   slices = _time_slices(x, kernel, strides[0])
   return sum(convolve(frames, kernel[i]) for i, frames in enumerate(slices))
 
 
-def _patches(x: Array, kernel: Array, strides: Strides) -> Array:
-  size_t, size_y, size_x, c, out = kernel.shape
-  _, _, height, width, _ = x.shape
-  rows = (height - size_y) // strides[1] + 1
-  columns = (width - size_x) // strides[2] + 1
-  shifted = [
-    x[
+def _shifted(frames: Array, kernel: Array, strides: Strides) -> list[Array]:
+  """What each of the kernel's places in space sees of the frames, row by row."""
+  size_y, size_x = kernel.shape[1:3]
+  rows = (frames.shape[2] - size_y) // strides[1] + 1
+  columns = (frames.shape[3] - size_x) // strides[2] + 1
+  return [
+    frames[
       :,
       :,
       dy : dy + (rows - 1) * strides[1] + 1 : strides[1],
@@ -88,7 +97,11 @@ def _patches(x: Array, kernel: Array, strides: Strides) -> Array:
     for dy in range(size_y)
     for dx in range(size_x)
   ]
-  patches = jnp.concatenate(shifted, axis=-1)
+
+
+def _patches(x: Array, kernel: Array, strides: Strides) -> Array:
+  size_t, size_y, size_x, c, out = kernel.shape
+  patches = jnp.concatenate(_shifted(x, kernel, strides), axis=-1)
   matrices = kernel.reshape(size_t, size_y * size_x * c, out)
   slices = _time_slices(patches, kernel, strides[0])
   return sum(frames @ matrices[i] for i, frames in enumerate(slices))
@@ -108,14 +121,61 @@ def _projections(x: Array, kernel: Array) -> Array:
   return total
 
 
-def _measured(x: Array, kernel: Array, strides: Strides) -> Array:
-  """The form that was fastest on CPUs, forwards and backwards, for such a shape."""
+def _kernel_gradient(x: Array, kernel: Array, strides: Strides, dy: Array) -> Array:
+  """One matmul a tap: what it saw, transposed, times the gradient of the result."""
   c, out = kernel.shape[-2:]
-  tiny_frame = x.shape[2] * x.shape[3] <= 16  # 2 x 2 and its padding.
+  dy = dy.reshape(-1, out)
+  taps = [
+    seen.reshape(-1, c).T @ dy
+    for frames in _time_slices(x, kernel, strides[0])
+    for seen in _shifted(frames, kernel, strides)
+  ]
+  return jnp.stack(taps).reshape(kernel.shape)
+
+
+def _few_positions(x: Array, kernel: Array) -> bool:
+  """Whether patches are small beside the kernel, or frames are hardly more than edges:
+  2 x 2 and its padding."""
+  b, f, height, width, c = x.shape
+  return height * width <= 16 or b * f * height * width <= c
+
+
+def _result_form(x: Array, kernel: Array) -> Callable:
+  return _patches if _few_positions(x, kernel) else _frames
+
+
+def _input_gradient_form(x: Array, kernel: Array) -> Callable:
+  c, out = kernel.shape[-2:]
+  return _patches if out >= 2 * c or _few_positions(x, kernel) else _frames
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _measured(x: Array, kernel: Array, strides: Strides) -> Array:
+  """Each in the form that was fastest on CPUs for such shapes (see the module)."""
+  return _result_form(x, kernel)(x, kernel, strides)
+
+
+def _measured_forward(
+  x: Array, kernel: Array, strides: Strides
+) -> tuple[Array, tuple[Array, Array]]:
+  return _measured(x, kernel, strides), (x, kernel)
+
+
+def _measured_backward(
+  strides: Strides, saved: tuple[Array, Array], dy: Array
+) -> tuple[Array, Array]:
+  x, kernel = saved
+  c, out = kernel.shape[-2:]
+  form = _input_gradient_form(x, kernel)
+  (dx,) = jax.vjp(lambda x: form(x, kernel, strides), x)[1](dy)
   if 2 * out <= c and strides == (1, 1, 1):
-    return _projections(x, kernel)
-  form = _patches if tiny_frame or out >= 2 * c else _frames
-  return form(x, kernel, strides)
+    (dkernel,) = jax.vjp(lambda kernel: _projections(x, kernel), kernel)[1](dy)
+  else:
+    dkernel = _kernel_gradient(x, kernel, strides, dy)
+  return dx, dkernel
+
+
+_measured.defvjp(_measured_forward, _measured_backward)
 
 
 _FORMS = {"direct": _direct, "measured": _measured}

@@ -95,31 +95,47 @@ def test_forms_have_the_same_gradients(strides, monkeypatch):
       assert relative_error(other, ours) < 1e-6
 
 
-@pytest.mark.parametrize(
-  "shape, strides, form",
-  [
-    ({"height": 2, "width": 2}, (1, 1, 1), "patches"),  # A frame of 2 x 2.
-    ({"c": 3, "out": 6}, (1, 1, 1), "patches"),  # Widening.
-    ({"c": 8, "out": 3}, (1, 1, 1), "projections"),  # Narrowing.
-    ({"c": 8, "out": 3}, (2, 2, 2), "frames"),
-    ({}, (1, 1, 1), "frames"),
-  ],
-)
-def test_measured_picks_a_form_and_keeps_the_numbers(shape, strides, form, monkeypatch):
-  picked = []
+def recorded_forms(monkeypatch):
+  """The names of the forms used from now on, in order."""
+  used = []
   for name in ("frames", "patches", "projections"):
     function = getattr(convolution, f"_{name}")
 
     def recorded(*operands, name=name, function=function):
-      picked.append(name)
+      used.append(name)
       return function(*operands)
 
     monkeypatch.setattr(convolution, f"_{name}", recorded)
+  return used
+
+
+# By shape: the form of the result, that of the input's gradient, and projections where
+# the kernel's gradient takes them.
+@pytest.mark.parametrize(
+  "shape, strides, forms",
+  [
+    ({"height": 2, "width": 2}, (1, 1, 1), ["patches", "patches"]),  # 2 x 2 frames.
+    ({"c": 700}, (1, 1, 1), ["patches", "patches", "projections"]),  # Few positions.
+    ({"c": 3, "out": 6}, (1, 1, 1), ["frames", "patches"]),  # Widening.
+    ({"c": 8, "out": 3}, (1, 1, 1), ["frames", "frames", "projections"]),  # Narrowing.
+    ({"c": 8, "out": 3}, (2, 2, 2), ["frames", "frames"]),
+    ({}, (1, 1, 1), ["frames", "frames"]),
+  ],
+)
+def test_measured_picks_forms_and_keeps_the_numbers(shape, strides, forms, monkeypatch):
   arrays = operands(5, **shape)
-  out = convolve(arrays, strides, policy=CPU)
-  assert picked == [form]
-  expected = reference(*arrays, strides, True, "zeros")
-  assert relative_error(out, expected) < 1e-6
+
+  def loss(arrays, policy):
+    out = convolve(arrays, strides, padding="reflect", policy=policy)
+    return (out * weights(out.shape)).sum(), out
+
+  gradients, out = jax.grad(loss, has_aux=True)(arrays, DIRECT)
+  used = recorded_forms(monkeypatch)
+  ours, result = jax.grad(loss, has_aux=True)(arrays, CPU)
+  assert used == forms
+  assert relative_error(result, out) < 1e-6
+  for gradient, expected in zip(ours, gradients, strict=True):
+    assert relative_error(gradient, expected) < 1e-6
 
 
 def test_one_frame_costs_one_frame():
