@@ -40,6 +40,7 @@ from ltx_jax.media import fit, stretch
 from ltx_jax.platforms import Policy
 from ltx_jax.presets import Recipe, recipe_for
 from ltx_jax.sizes import Canvas
+from ltx_jax.stacks import take_apart
 from ltx_jax.text import Tokenizer, encode_prompts, tokenize, truncation_note
 from ltx_jax.typing import (
   AnyArray,
@@ -88,6 +89,12 @@ class LTXVideo:
     """What `generate` takes where an argument is None."""
     return recipe_for(self.config)
 
+  @functools.cached_property
+  def _parts(self) -> Params:
+    """What programs of transformer and VAE are called with."""
+    networks = self.params.keys() - {"text_encoder"}
+    return {name: take_apart(self.params[name], self.policy) for name in networks}
+
   def encode(self, video: Video, key: Key | None = None) -> Latents:
     """Turns videos into normalised latents [b f h w c] in float32.
 
@@ -110,7 +117,7 @@ class LTXVideo:
         grid = vae.latent_shape(*video.shape[1:4])
         noise = jax.random.normal(key, (len(video), *grid, vae.latent_channels))
       program = programs.encode(vae, self.policy)
-      return program(self.params["vae"], jnp.asarray(video, jnp.float32), noise)
+      return program(self._parts["vae"], jnp.asarray(video, jnp.float32), noise)
 
   def decode(
     self,
@@ -197,7 +204,7 @@ class LTXVideo:
       ValueError: where the model has no transformer.
     """
     program = programs.velocity(self._config("transformer"), self.policy)
-    return program(self.params["transformer"], tokens, coords, text, mask, sigma)
+    return program(self._parts["transformer"], tokens, coords, text, mask, sigma)
 
   def denoise(
     self,
@@ -245,7 +252,7 @@ class LTXVideo:
     if needs_unconditional(sampling.guidance):
       text = stack_texts(negative or self._unconditional(), text)
     with memory.memory_in_words(f"denoising {canvas.describe(clips)}"):
-      params = self.params["transformer"]
+      params = self._parts["transformer"]
       state = programs.text_state(config, self.policy)(params, *text)
       keys = clip_keys(seed, clips)
       noise = draw(keys, "initial", (clips, tokens, config.in_channels), None, draws)
@@ -428,7 +435,7 @@ class LTXVideo:
     level, scale = np.float32(sigma), np.float32(noise_scale)
     latents, compression = jnp.asarray(latents, jnp.float32), np.float32(tone_map)
     return program(
-      self.params["vae"], latents, level, noise, scale, inject, tone_map=compression
+      self._parts["vae"], latents, level, noise, scale, inject, tone_map=compression
     )
 
   def _unconditional(self) -> EncodedText:
@@ -441,5 +448,5 @@ class LTXVideo:
 
   def _encoder(self, keys: Key, draws: Draws | None = None) -> Encoder:
     vae = self._config("vae")
-    encode = functools.partial(programs.encode(vae, self.policy), self.params["vae"])
+    encode = functools.partial(programs.encode(vae, self.policy), self._parts["vae"])
     return Encoder(vae, encode, keys, draws)

@@ -1,7 +1,8 @@
 """The compiled programs of a model, one for each network config and policy.
 
 Two models of the same architecture share them, parameters being arguments. Each is
-compiled for a shape when it is first called with it.
+compiled for a shape when it is first called with it. Parameters of transformer and VAE
+may be taken apart (`stacks`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ltx_jax.models import text_encoder, transformer, upsampler, vae, vae_tiled
 from ltx_jax.models.rope import RopeTables, rope_tables
 from ltx_jax.models.tiles import Tiles
 from ltx_jax.platforms import Policy
+from ltx_jax.stacks import put_together
 from ltx_jax.typing import (
   AnyArray,
   Coords,
@@ -57,7 +59,7 @@ def text_state(config: TransformerConfig, policy: Policy) -> Callable:
   """Returns (params, text, mask) -> keys and values of the text for every step."""
 
   def program(params: Params, text: Text, mask: TextMask) -> transformer.TextState:
-    return transformer.text_state(params, config, policy, text, mask)
+    return transformer.text_state(put_together(params), config, policy, text, mask)
 
   return _compiled(program, policy)
 
@@ -78,7 +80,7 @@ def step(config: TransformerConfig, policy: Policy) -> sampler.Step:
   """Returns one denoising step (`diffusion.sampler.denoising_step`)."""
   velocity_fn = transformer.velocity_fn(config, policy)
   return sampler.make_step(
-    velocity_fn,
+    lambda params, *inputs: velocity_fn(put_together(params), *inputs),
     donate=policy.donate,
     compiler_options=dict(policy.compiler_options),
   )
@@ -89,7 +91,8 @@ def velocity(config: TransformerConfig, policy: Policy) -> Callable:
   """Returns (params, tokens, coords, text, mask, sigma) -> velocity."""
   module = transformer.Transformer(config, policy)
   return _compiled(
-    lambda params, *inputs: module.apply({"params": params}, *inputs), policy
+    lambda params, *inputs: module.apply({"params": put_together(params)}, *inputs),
+    policy,
   )
 
 
@@ -104,6 +107,7 @@ def encode(config: VAEConfig, policy: Policy) -> Callable:
   def program(
     params: Params, video: Video, noise: Float[AnyArray, "u f h w c"] | None
   ) -> Float[AnyArray, "_ f h w c"]:
+    params = put_together(params)
     mean, logvar = vae.encode_moments(params, config, policy, video)
     latents = mean if noise is None else mean + jnp.exp(0.5 * logvar) * noise
     return vae.normalize(params, latents)
@@ -159,6 +163,7 @@ def decode(config: VAEConfig, policy: Policy) -> Callable:
     *,
     tone_map: Scalar = 0.0,
   ) -> Video:
+    params = put_together(params)
     latents = _to_decode(params, latents, noise, noise_scale, tone_map)
     sigmas = jnp.full(len(latents), sigma, jnp.float32)
     video = vae.decode(params, config, policy, latents, sigmas, key)
@@ -187,6 +192,7 @@ def tiled_decode(
     *,
     tone_map: Scalar = 0.0,
   ) -> Float[AnyArray, "b f2 h2 w2 o"]:
+    params = put_together(params)
     latents = _to_decode(params, latents, noise, noise_scale, tone_map)
     sigmas = jnp.full(len(latents), sigma, jnp.float32)
     inputs = params, config, policy, latents, sigmas, key
@@ -196,7 +202,7 @@ def tiled_decode(
     params: Params, x: Float[AnyArray, "b f h w c"], sigma: Scalar, key: Key | None
   ) -> Video:
     sigmas = jnp.full(len(x), sigma, jnp.float32)
-    inputs = params, config, policy, x, sigmas, key
+    inputs = put_together(params), config, policy, x, sigmas, key
     return vae_tiled.decode_tiles(*inputs, tiles=tiles)
 
   return _compiled(before, policy), _compiled(in_tiles, policy)

@@ -1,11 +1,16 @@
 """Settings of all tests, set before JAX starts its backend: before modules are read.
 
-Eight host devices, so that sharded code runs anywhere. Machine code is not optimised:
-at these sizes compiling is most of the time, and it takes a third of it so.
+Eight host devices, so that sharded code runs anywhere. Compiling is most of the time at
+these sizes: machine code is not optimised, which takes a third of it, and what one
+process compiled (a worker, a program that a test starts) the others read from a folder.
+Tell JAX where (JAX_COMPILATION_CACHE_DIR) and the next run finds it there too.
 """
 
+import atexit
 import contextlib
 import os
+import shutil
+import tempfile
 
 import pytest
 
@@ -18,6 +23,11 @@ for name, value in (
     flags.append(f"{name}={value}")
 os.environ["XLA_FLAGS"] = " ".join(flags)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+  compiled = tempfile.mkdtemp(prefix="ltx-jax-compiled-")
+  atexit.register(shutil.rmtree, compiled, ignore_errors=True)
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 @pytest.fixture

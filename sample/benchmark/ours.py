@@ -19,6 +19,7 @@ from ltx_jax.config import TransformerConfig, VAEConfig
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.platforms import CPU
 from ltx_jax.sizes import Canvas
+from ltx_jax.stacks import take_apart
 from ltx_jax.typing import Params
 from sample.benchmark import worker
 from sample.console import Clock
@@ -51,7 +52,7 @@ def random_params(entries: Iterable[keys.Entry], std: float, skip: str = "") -> 
 
 
 def _on_device(params: Params) -> Params:
-  return jax.block_until_ready(jax.device_put(params))
+  return take_apart(jax.block_until_ready(jax.device_put(params)), CPU)
 
 
 def _normal(*shape: int) -> np.ndarray:
