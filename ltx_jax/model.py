@@ -274,7 +274,7 @@ class LTXVideo:
         watch = lambda i, steps, x: on_step(i, steps, unpatchify(x, grid))  # noqa: E731
       positions = programs.positions(config, self.policy)(start.coords)
       out = sample(
-        programs.step(config, self.policy),
+        programs.step_of_run(config, self.policy, sampling.cache, len(levels)),
         Context(params, state, positions),
         start,
         sampling,

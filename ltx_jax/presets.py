@@ -58,6 +58,8 @@ class Recipe:
     negative_prompt: What guidance leads away from.
     passes: How it is sampled in two passes (`multiscale`); None where it is not.
     upscaler: Which of `UPSCALERS` is used between them.
+    cache: Threshold for `Sampling.cache` at which videos were measured to stay close to
+      those without (docs/verification.md); None where nothing was measured.
   """
 
   width: int = 768
@@ -68,6 +70,7 @@ class Recipe:
   negative_prompt: str = ""
   passes: TwoPasses | None = None
   upscaler: str | None = None
+  cache: float | None = None
 
   def canvas(
     self, vae: VAEConfig, frames: int | None, height: int | None, width: int | None
@@ -216,7 +219,7 @@ _DISTILLED_096 = "ltxv-2b-0.9.6-distilled-04-25.safetensors"
 PRESETS = {
   "moving-shapes": Preset(
     files=ASSETS / "moving_shapes",
-    recipe=Recipe(128, 128, 25, 24.0, Sampling(steps=25, guidance=3.0)),
+    recipe=Recipe(128, 128, 25, 24.0, Sampling(steps=25, guidance=3.0), cache=0.1),
     summary="small, trained by this code, ships with it; draws moving shapes",
   ),
   "ltxv-2b-0.9.0": _older(

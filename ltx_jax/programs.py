@@ -20,9 +20,10 @@ from ltx_jax.config import (
   TransformerConfig,
   VAEConfig,
 )
-from ltx_jax.diffusion import sampler
+from ltx_jax.diffusion import sampler, step_cache
 from ltx_jax.diffusion.latents import adain, add_decode_noise, compress
 from ltx_jax.models import text_encoder, transformer, upsampler, vae, vae_tiled
+from ltx_jax.models.first_input import first_input_fn
 from ltx_jax.models.rope import RopeTables, rope_tables
 from ltx_jax.models.tiles import Tiles
 from ltx_jax.platforms import Policy
@@ -83,6 +84,36 @@ def step(config: TransformerConfig, policy: Policy) -> sampler.Step:
     lambda params, *inputs: velocity_fn(put_together(params), *inputs),
     donate=policy.donate,
     compiler_options=dict(policy.compiler_options),
+  )
+
+
+@functools.cache
+def caching_step(config: TransformerConfig, policy: Policy) -> Callable:
+  """Returns a step that may leave the network out (`diffusion.step_cache`)."""
+  return step_cache.make_caching_step(
+    transformer.velocity_fn(config, policy),
+    first_input_fn(config, policy),
+    donate=policy.donate,
+    compiler_options=dict(policy.compiler_options),
+  )
+
+
+def step_of_run(
+  config: TransformerConfig, policy: Policy, cache: float, steps: int
+) -> sampler.Step:
+  """Returns what makes the steps of one run, with or without a cache of that threshold.
+
+  Args:
+    config: Of the network.
+    policy: How it is run.
+    cache: As of `Sampling`.
+    steps: How many steps the run has.
+  """
+  if not cache:
+    return step(config, policy)
+  program = caching_step(config, policy)
+  return step_cache.Caching(
+    program, cache, steps=steps, width=config.width, dtype=policy.dtype
   )
 
 

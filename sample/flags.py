@@ -73,6 +73,10 @@ class SamplingFlags:
   stochastic: _Switch = None
   """Draw fresh noise in every step; the model 0.9.6-distilled is sampled so."""
 
+  cache: Annotated[float | None, tyro.conf.arg(metavar="THRESHOLD"), OfRecipe] = None
+  """Skip the network where its input changed by less since it ran; 0: never. Faster and
+  a little different; 0.1 makes half the calls of the small model."""
+
   condition_noise: _Number = None
   """Noise on what is given with --image and the like: without it, motion freezes."""
 

@@ -50,9 +50,11 @@ from ltx_jax.diffusion.draws import Seed
 from ltx_jax.media import fit
 from ltx_jax.sizes import Canvas
 from sample import console as shared
+from sample.enhance import EnhanceFlags
 from sample.flags import OfRecipe, PassesFlags, SamplingFlags
+from sample.hints import hint
 from sample.passes import Plan, plan_of
-from sample.prompts import advice, all_prompts
+from sample.prompts import all_prompts
 from train.command_line import cli
 
 _IfAny = tyro.conf.arg(help_behavior_hint="")
@@ -130,6 +132,9 @@ class Options:
 
   dtype: Annotated[Literal["float32", "bfloat16"] | None, _IfAny] = None
   """Precision of the networks; bfloat16 on GPU and TPU, float32 on CPU."""
+
+  enhance: tyro.conf.OmitArgPrefixes[EnhanceFlags] = EnhanceFlags()
+  """Prompts made longer first, by a language model behind an address."""
 
   passes: tyro.conf.OmitArgPrefixes[PassesFlags] = PassesFlags()
   """One pass or two."""
@@ -244,12 +249,15 @@ def write(
 def main(argv: Sequence[str] | None = None) -> None:
   """Reads the command line, generates, writes, and says what was done."""
   options = cli(Options, argv, program="python -m sample.generate", about=__doc__)
+  video.check_suffix(options.output)
   prompts = all_prompts(options.prompts, options.prompt_file)
-  options = dataclasses.replace(options, prompts=prompts)
+  options = dataclasses.replace(options, prompts=options.enhance.apply(prompts))
   console = Console(soft_wrap=True)
   shared.show_notes(console)
   shared.use_compile_cache()
-  video.check_suffix(options.output)
+  for prompt in dict.fromkeys(options.prompts):
+    if prompt not in prompts:
+      console.print(f"enhanced: {prompt}", highlight=False, markup=False)
 
   with shared.Clock() as clock:
     with clock.stage("load"):
@@ -263,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     canvas = canvas_of(model, options)
     if canvas.note:
       console.print(f"note: {canvas.note}", highlight=False)
-    note = advice(options.prompts, model.config.name)
+    note = hint(options.prompts, model.config.name)
     if note:
       console.print(f"note: {note}", highlight=False, markup=False)
     videos, labels = generate(model, how, options, canvas, clock=clock, console=console)

@@ -1,4 +1,4 @@
-"""The prompts of `sample.generate`: from the command line and a file, with advice."""
+"""The prompts of `sample.generate`: from the command line and a file."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ltx_jax.data import moving_shapes
-from ltx_jax.presets import PRESETS
-
-FEW_WORDS = 40
-"""The captions that the released models were trained on are far longer."""
 
 
 def all_prompts(given: Sequence[str], file: Path | None) -> tuple[str, ...]:
@@ -42,29 +38,3 @@ def all_prompts(given: Sequence[str], file: Path | None) -> tuple[str, ...]:
       f'Give at least one prompt, for example "{moving_shapes.EXAMPLES[0]}".'
     )
   return tuple(prompts)
-
-
-def advice(prompts: Sequence[str], model: str | None) -> str | None:
-  """Returns one note on prompts that a model will make little of, or None.
-
-  Args:
-    prompts: What is to be shown.
-    model: The name in the model's config. Of one that is no preset, nothing is known.
-  """
-  if model == "moving-shapes":
-    unknown = moving_shapes.unknown_words(" ".join(prompts))
-    if not unknown:
-      return None
-    return (
-      f"the small model never saw {', '.join(map(repr, unknown))}; what it draws for "
-      f"that means little. {moving_shapes.grammar_help()}"
-    )
-  short = [prompt for prompt in prompts if len(prompt.split()) < FEW_WORDS]
-  if not short or model not in PRESETS:
-    return None
-  return (
-    f"{short[0]!r} has {len(short[0].split())} words; the released models were trained "
-    "on captions of a paragraph, and short ones often give stills. Say who does what, "
-    "how it moves and changes, then the look of things, the background, the camera and "
-    "the light."
-  )

@@ -83,6 +83,17 @@ def test_other_guidance_compiles_nothing(compilations):
   assert programs == []
 
 
+def test_the_step_cache_leaves_the_network_out(caplog):
+  """Its own tests say where; here, that the model's denoiser has it."""
+  model, run = make("shifted"), case.RUNS["soft_image"]
+  plain = case.denoise(model, run)
+  for cache, count, error in ((1e-9, 7, (0, 1e-5)), (1e9, 2, (1e-3, 2))):
+    sampling = dataclasses.replace(run.sampling, cache=cache)
+    out = case.denoise(model, dataclasses.replace(run, sampling=sampling))
+    assert error[0] <= relative_error(out, plain) < error[1]
+    assert f"evaluated in {count} of 7 steps" in caplog.messages[-1]
+
+
 def test_memory_is_planned_for_all_branches(model, monkeypatch):
   planned = []
   monkeypatch.setattr(memory, "check", lambda *plan, **_: planned.append(plan[4]))

@@ -50,6 +50,7 @@ from ltx_jax.typing import (
   Latents,
   Params,
   Scalar,
+  Sigma,
   Tokens,
   VelocityFn,
   Whole,
@@ -140,32 +141,63 @@ def denoising_step(
     given: The conditions, or None for none.
     fresh: Noise for a stochastic step, or None for an Euler step.
   """
-  sigma, sigma_next, guidance = control
-  params, text, positions = context
-  rows = guidance.count * len(tokens)
+  tokens = renoised(tokens, control.sigma, given)
+  velocity = predict(velocity_fn, context, tokens, control, given)
+  return moved(tokens, velocity, control, given, fresh)
+
+
+def renoised(tokens: Tokens, sigma: Scalar, given: Given | None) -> Tokens:
+  """Returns the tokens that the network is shown: those of conditions with noise."""
   if given is None:
-    levels = jnp.full(rows, sigma)
-  else:
-    noise = _noise(given.noise, given.keys, "step", given.index, tokens)
-    strengths = given.strengths
-    tokens = renoise(tokens, given.initial, strengths, noise, sigma, given.scale)
-    levels = noise_levels(sigma, strengths, rows)
+    return tokens
+  noise = _noise(given.noise, given.keys, "step", given.index, tokens)
+  return renoise(tokens, given.initial, given.strengths, noise, sigma, given.scale)
 
+
+def levels_of(sigma: Scalar, given: Given | None, rows: int) -> Sigma:
+  """Returns the noise levels of so many rows, of tokens where there are conditions."""
+  if given is None:
+    return jnp.full(rows, sigma)
+  return noise_levels(sigma, given.strengths, rows)
+
+
+def predict(
+  velocity_fn: VelocityFn,
+  context: Context,
+  tokens: Tokens,
+  control: Control,
+  given: Given | None,
+) -> Tokens:
+  """Returns the guided velocity of the tokens that the network is shown."""
+  guidance = control.guidance
   copies = jnp.concatenate([tokens] * guidance.count)
+  levels = levels_of(control.sigma, given, len(copies))
+  params, text, positions = context
   out = velocity_fn(params, text, copies, positions, levels, guidance.branches)
-  velocity = guide(jnp.split(out, guidance.count), guidance)
+  return guide(jnp.split(out, guidance.count), guidance)
 
+
+def moved(
+  tokens: Tokens,
+  velocity: Tokens,
+  control: Control,
+  given: Given | None,
+  fresh: Fresh | None,
+) -> Tokens:
+  """Returns the tokens at the step's end, those of firm conditions where they were."""
+  sigma, sigma_next, _ = control
   level = sigma
   if given is not None:
+    strengths = given.strengths
     level = jnp.minimum(sigma, 1 - strengths.per_token())[:, None]
   if fresh is None:
-    moved = tokens - (level - sigma_next) * velocity
+    after = tokens - (level - sigma_next) * velocity
   else:
     noise = _noise(fresh.noise, fresh.keys, "stochastic", fresh.index, tokens)
-    moved = interpolate(tokens - level * velocity, noise, sigma_next)
+    after = interpolate(tokens - level * velocity, noise, sigma_next)
   if given is None:
-    return moved
-  return jnp.where(moves(sigma, strengths)[:, None], moved, tokens)
+    return after
+  return jnp.where(moves(sigma, strengths)[:, None], after, tokens)
 
 
 def _noise(

@@ -63,6 +63,8 @@ class Sampling:
       start from.
     skip_final: Steps left out at its end; the last one that is made goes to 0.
     stochastic: Whether every step draws fresh noise, as some distilled models want.
+    cache: Relative change of the network's input below which a step takes the velocity
+      of an earlier one instead of evaluating (`diffusion.step_cache`); 0: always does.
     condition_noise: Strength of the noise on given tokens, relative to sigma^2.
     decode_sigma: Noise level that the VAE's decoder is told.
     decode_noise: Share of noise mixed into the latents before decoding.
@@ -88,6 +90,7 @@ class Sampling:
   skip_initial: int = 0
   skip_final: int = 0
   stochastic: bool = False
+  cache: float = 0.0
   condition_noise: float = 0.15
   decode_sigma: float = 0.05
   decode_noise: float = 0.025
@@ -101,10 +104,9 @@ class Sampling:
       if not 0 <= getattr(self, name) <= 1:
         raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")
     check_tiling(self.tiling)
-    if not 0 <= self.condition_noise < math.inf:
-      raise ValueError(
-        f"condition_noise is {self.condition_noise}; it must be at least 0."
-      )
+    for name in ("condition_noise", "cache"):
+      if not 0 <= getattr(self, name) < math.inf:
+        raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0.")
 
   def _check_steps(self) -> None:
     steps = self.steps

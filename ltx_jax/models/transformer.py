@@ -156,7 +156,7 @@ class Transformer(nn.Module):
       branches: Which text each row has, and what is left out for it.
     """
     dtype = self.policy.dtype
-    levels, index = _noise_levels(sigma)  # b s
+    levels, index = distinct_levels(sigma)  # b s
     t = self.config.timestep_scale_multiplier * levels
     modulation, embedding = self.adaln_single(t.reshape(-1))
     modulation = modulation.reshape(*levels.shape, 6, -1)  # b s 6 d
@@ -219,7 +219,7 @@ def _of_rows(
   return texts.at[jnp.asarray(row)].get(mode="promise_in_bounds")
 
 
-def _noise_levels(
+def distinct_levels(
   sigma: Sigma,
 ) -> tuple[Float[Array, "b s"], Int[Array, "b n"] | None]:
   """Brings noise levels to distinct ones per clip, and what token has which."""

@@ -62,6 +62,16 @@ def rms_norm(x: Float[Array, "b n d"], eps: float) -> Float[Array, "b n d"]:
   return x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + eps)
 
 
+def modulated(
+  x: Float[Array, "b n d"],
+  shift: Float[Array, "b _ d"],
+  scale: Float[Array, "b _ d"],
+  eps: float,
+) -> Float[Array, "b n d"]:
+  """Normalises, scales and shifts in float32; the result has the dtype of `x`."""
+  return (rms_norm(x, eps) * (1 + scale) + shift).astype(x.dtype)
+
+
 def layer_norm(x: Float[Array, "b n d"], eps: float) -> Float[Array, "b n d"]:
   """Normalises the channels to mean 0 and variance 1, without weights, in float32."""
   x = x.astype(jnp.float32)
@@ -200,7 +210,7 @@ class Block(nn.Module):
     modulation = modulation + self.scale_shift_table.astype(jnp.float32)
     shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = per_token(modulation, index)
 
-    h = (rms_norm(x, eps) * (1 + scale_1) + shift_1).astype(dtype)
+    h = modulated(x, shift_1, scale_1, eps)
     q, (k, v) = self.attn1.queries(h), self.attn1.keys_values(h)
     mixed = self.attn1.mix(rotate(q, rope), rotate(k, rope), v, None)
     if perturbed is not None:
@@ -211,7 +221,7 @@ class Block(nn.Module):
     mixed = self.attn2.mix(self.attn2.queries(x), *text, bias)
     x = x + self.attn2.to_out(mixed)
 
-    h = (rms_norm(x, eps) * (1 + scale_2) + shift_2).astype(dtype)
+    h = modulated(x, shift_2, scale_2, eps)
     x = (x + gate_2 * self.ff(h)).astype(dtype)
     return x if perturbed is None else _where_row(perturbed.block, start, x)
 

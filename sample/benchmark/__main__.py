@@ -2,7 +2,9 @@
 
     python -m sample.benchmark --against ltx-video
 
-Four tasks, all in float32:
+    python -m sample.benchmark --against diffusers
+
+Four tasks, all in float32, of which diffusers is given the last:
 
     velocity   one call of the 2B transformer: 256 video tokens, 128 text tokens
     decode     a clip of 25 x 256 x 256 by the decoder of the released VAE (0.9.5 on)
@@ -12,7 +14,9 @@ Four tasks, all in float32:
 Each side runs a task in a process of its own, tied to two CPUs, and the sides take
 turns: ours, theirs, ours, theirs. What is compared is the median of the runs after the
 first; memory is the most that a process ever held (VmHWM). Weights are random, except
-where the small model is there: values do not change the time. `velocity` needs about
+where the small model is there: values do not change the time. diffusers has no name for
+that one's VAE, and takes a random model of its transformer and a narrow VAE of 0.9.5.
+Rows in Markdown, to paste into a README, come after the table. `velocity` needs about
 20 GB of free memory for both sides; `--tasks decode,encode,generate` leaves it out.
 
 FLOPs are those of the mathematics (`ltx_jax.analysis.flops`). A share says how much of
@@ -35,22 +39,27 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import tyro
 from rich.console import Console
-from rich.table import Table
 
 from ltx_jax import presets
 from ltx_jax.analysis import memory
 from sample import console as shared
-from sample.benchmark import tasks
+from sample.benchmark import report, tasks
 from sample.benchmark.tasks import Task
 from train.command_line import cli
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TASKS = ("velocity", "decode", "encode", "generate")
 MEMORY_TARGET = 1.1
-NEEDED = ("torch", "ltx_video", "diffusers")
+THEIRS = {"ltx-video": "theirs", "diffusers": "theirs_diffusers"}
+TASKS_OF = {"ltx-video": TASKS, "diffusers": ("generate",)}
+NEEDED = {
+  "ltx-video": ("torch", "ltx_video", "diffusers"),
+  "diffusers": ("torch", "diffusers", "transformers"),
+}
 
 _ACTIVATIONS = 2**30  # Allowed beside the weights, a side.
 
@@ -59,13 +68,15 @@ _ACTIVATIONS = 2**30  # Allowed beside the weights, a side.
 class Options:
   """What is measured."""
 
-  against: Literal["ltx-video"] = "ltx-video"
-  """The PyTorch original, by the name of its package."""
+  against: Literal["ltx-video", "diffusers"] = "ltx-video"
+  """The PyTorch original by the name of its package, or the pipeline of diffusers."""
 
   against_python: Path = Path(sys.executable)
   """Interpreter that has it; None of this package is needed there."""
 
-  tasks: str = ",".join(TASKS)
+  tasks: Annotated[
+    str | None, tyro.conf.arg(help_behavior_hint="(default: all that they do)")
+  ] = None
   """Which, in which order, with commas between."""
 
   repeats: int = 5
@@ -147,10 +158,13 @@ def measure(
     figures = [worker.ask(spec) | {"seconds": []} for worker in workers]
     for _ in range(repeats):
       for worker, found in zip(workers, figures, strict=True):
-        found["seconds"].append(worker.ask("run")["seconds"])
+        answer = worker.ask("run")
+        found["seconds"].append(answer["seconds"])
+        found.setdefault("stages", []).append(answer.get("stages", {}))
     for worker, found in zip(workers, figures, strict=True):
       found |= worker.ask("end")
   for found in figures:
+    found["stages"] = _medians(found.pop("stages", []))
     found["median"] = statistics.median(found["seconds"])
     found["fastest"] = min(found["seconds"])
     found["share"] = task.flops / found["median"] / found["rate"]
@@ -167,6 +181,12 @@ def measure(
   }
 
 
+def _medians(stages: Sequence[dict[str, float]]) -> dict[str, float]:
+  """Of each stage over the runs; all runs have the same."""
+  names = stages[0] if stages else ()
+  return {name: statistics.median(each[name] for each in stages) for name in names}
+
+
 def _check_memory(task: Task, sides: int) -> None:
   needed = sides * (4 * task.parameters + _ACTIVATIONS)
   free = memory.free_memory()
@@ -177,8 +197,8 @@ def _check_memory(task: Task, sides: int) -> None:
     )
 
 
-def check_installed(python: Path) -> None:
-  """Refuses an interpreter without the original.
+def check_installed(python: Path, against: str) -> None:
+  """Refuses an interpreter without the original, or without diffusers.
 
   Raises:
     ValueError: naming what it lacks.
@@ -187,7 +207,7 @@ def check_installed(python: Path) -> None:
   code += " if u.find_spec(n) is None))"
   try:
     done = subprocess.run(
-      [python, "-c", code, *NEEDED], capture_output=True, text=True, check=True
+      [python, "-c", code, *NEEDED[against]], capture_output=True, text=True, check=True
     )
   except (OSError, subprocess.CalledProcessError) as error:
     raise ValueError(
@@ -196,76 +216,41 @@ def check_installed(python: Path) -> None:
   missing = done.stdout.split()
   if missing:
     raise ValueError(
-      f"{python} lacks {', '.join(missing)}, so the PyTorch original cannot run there; "
+      f"{python} lacks {', '.join(missing)}, so {against} cannot run there; "
       "install it as pyproject.toml says beside the extra 'oracle', or name an "
       "interpreter that has it with --against-python."
     )
 
 
-def chosen(names: str) -> list[str]:
-  """Returns the tasks named, which are separated by commas.
+def chosen(names: str | None, against: str) -> list[str]:
+  """Returns the tasks named, which are separated by commas; None names all.
 
   Raises:
     ValueError: for an unknown one, suggesting the nearest.
   """
+  known = TASKS_OF[against]
+  if names is None:
+    return list(known)
   asked = [name.strip() for name in names.split(",") if name.strip()]
   for name in asked:
     if name not in TASKS:
       near = difflib.get_close_matches(name, TASKS, n=1)
       guess = f"did you mean {near[0]}?" if near else f"there are {', '.join(TASKS)}."
       raise ValueError(f"No task is called {name!r}; {guess}")
+    if name not in known:
+      raise ValueError(
+        f"{against} is not timed for {name!r}; it is for {', '.join(known)}."
+      )
   if not asked:
     raise ValueError(f"--tasks names none; there are {', '.join(TASKS)}.")
   return asked
-
-
-def table(results: Sequence[dict[str, Any]], threads: int) -> Table:
-  """Shows the results: a row a task."""
-  rates = {
-    side: statistics.median(result[side]["rate"] for result in results) / 1e9
-    for side in ("ours", "theirs")
-  }
-  caption = (
-    f"{threads} CPUs a side. Seconds: median (fastest). Share: of the rate at which "
-    f"that side multiplies large matrices here ({rates['ours']:.0f} and "
-    f"{rates['theirs']:.0f} GFLOP/s)."
-  )
-  out = Table(title="ltx-jax against ltx-video, float32", caption=caption)
-  headers = ("task", "TFLOP", "ours s", "theirs s", "ratio", "target", "share ours")
-  headers += ("theirs", "GB ours", "theirs", "ratio", "target")
-  for name in (*headers, "compile s"):
-    out.add_column(name, justify="left" if name == "task" else "right")
-  for result in results:
-    ours, theirs = result["ours"], result["theirs"]
-    seconds = (f"{s['median']:.2f} ({s['fastest']:.2f})" for s in (ours, theirs))
-    out.add_row(
-      result["task"],
-      f"{result['flops'] / 1e12:.3g}",
-      *seconds,
-      *_against(result["ratio"], result["target"]),
-      *(f"{100 * side['share']:.0f} %" for side in (ours, theirs)),
-      *(f"{side['peak'] / 1e9:.2f}" for side in (ours, theirs)),
-      *_against(result["memory_ratio"], result["memory_target"]),
-      f"{ours.get('compile', 0):.1f}",
-    )
-  return out
-
-
-def _against(ratio: float | None, target: float | None) -> tuple[str, str]:
-  """A ratio, green where it meets its target and red where not, and the target."""
-  if ratio is None:
-    return "?", ""
-  if target is None:
-    return f"{ratio:.2f}", ""
-  colour = "green" if ratio <= target else "red"
-  return f"[{colour}]{ratio:.2f}[/{colour}]", f"<= {target:g}"
 
 
 def sides_of(options: Options) -> list[Side]:
   """Us and the original."""
   modules = (
     (sys.executable, "ours"),
-    (options.against_python, "theirs"),
+    (options.against_python, THEIRS[options.against]),
   )
   names = "ltx-jax", options.against
   return [
@@ -280,15 +265,16 @@ def main() -> None:
   console = Console(stderr=options.json)
   if not console.is_terminal:
     console.width = 160  # In a file no column needs to be cut.
-  names = chosen(options.tasks)
+  against = options.against
+  names = chosen(options.tasks, against)
   for name, value in (("repeats", options.repeats), ("threads", options.threads)):
     if value < 1:
       raise ValueError(f"--{name} is {value}; it must be at least 1.")
-  check_installed(options.against_python)
+  check_installed(options.against_python, against)
   results = []
   with tempfile.TemporaryDirectory() as folder:
     make = tasks.RELEASED | {
-      "generate": lambda: tasks.generate(_checkpoint(options, folder, console))
+      "generate": lambda: _generation(options, Path(folder), console)
     }
     for name in names:
       with console.status(f"{name}: building and timing both sides"):
@@ -299,17 +285,28 @@ def main() -> None:
   if options.json:
     print(json.dumps({"threads": options.threads, "results": results}, indent=2))
   else:
-    console.print(table(results, options.threads))
+    console.print(report.table(results, against, options.threads))
+    for line in report.markdown(results, against, options.threads):
+      print(line)
 
 
-def _checkpoint(options: Options, folder: str, console: Console) -> Path:
+def _generation(options: Options, folder: Path, console: Console) -> Task:
+  if options.against != "diffusers":
+    return tasks.generate(_checkpoint(options, folder, console))
+  path = options.model or tasks.random_checkpoint(
+    folder / "model.safetensors", vae=tasks.EXPRESSIBLE_VAE
+  )
+  return tasks.for_diffusers(path, folder / "diffusers")
+
+
+def _checkpoint(options: Options, folder: Path, console: Console) -> Path:
   if options.model is not None:
     return options.model
   shipped = presets.ASSETS / "moving_shapes" / "model.safetensors"
   if shipped.exists():
     return shipped
   console.print("note: the small model is not there; its weights are random here.")
-  return tasks.random_checkpoint(Path(folder) / "model.safetensors")
+  return tasks.random_checkpoint(folder / "model.safetensors")
 
 
 if __name__ == "__main__":

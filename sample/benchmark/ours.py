@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterable
@@ -103,6 +104,9 @@ def _generate(spec: worker.Spec) -> worker.Run:
   text = _normal(*shape), np.ones(shape[:2], bool)
   canvas = Canvas.of(model.config.vae, f, h, w)
 
+  stages = worker.Stages()
+  decode = stages.timed("decode", model.to_pixels)
+
   def run() -> np.ndarray:
     latents = model.denoise(
       text,
@@ -113,9 +117,9 @@ def _generate(spec: worker.Spec) -> worker.Run:
       sampling=sampling,
       negative=text,
     )
-    return model.to_pixels(latents, sampling, canvas=canvas)
+    return decode(jax.block_until_ready(latents), sampling, canvas=canvas)
 
-  return run
+  return stages.around("denoise", run)
 
 
 _TASKS = {
@@ -126,16 +130,21 @@ _TASKS = {
 }
 
 
-def build(spec: worker.Spec) -> tuple[worker.Run, dict[str, float]]:
+def build(spec: worker.Spec) -> tuple[worker.Run, worker.Answer]:
   """Returns what runs the task, which has run once, and the seconds of compiling it."""
   dispatch = _TASKS[spec["kind"]](spec)
 
+  @functools.wraps(dispatch)  # Its stages too.
   def run() -> jax.Array | np.ndarray:
     return jax.block_until_ready(dispatch())
 
   with Clock() as clock, clock.stage("first run"):
     warm_up = worker.seconds_of(run)
-  return run, {"warm_up": warm_up, "compile": clock.seconds["compile"]}
+  return run, {
+    "warm_up": warm_up,
+    "compile": clock.seconds["compile"],
+    "versions": {"jax": jax.__version__},
+  }
 
 
 def product(size: int) -> worker.Run:

@@ -12,6 +12,7 @@ from configs import moving_shapes
 from ltx_jax import presets
 from ltx_jax.analysis import flops
 from ltx_jax.checkpoints import keys, lightricks
+from ltx_jax.checkpoints.convert import convert
 from ltx_jax.config import (
   TRANSFORMER_2B,
   VAE_C,
@@ -145,6 +146,32 @@ def random_checkpoint(
   config = ModelConfig(transformer, vae, scheduler, name="moving-shapes")
   lightricks.save_checkpoint(path, config, params)
   return path
+
+
+EXPRESSIBLE_VAE = dataclasses.replace(
+  VAE_C, encoder_base_channels=16, decoder_base_channels=16
+)
+"""The newest release's VAE at an eighth of its width. The small model's own begins with
+a block that changes the size, which diffusers has no name for."""
+
+
+def for_diffusers(
+  path: Path, folder: Path, text_tokens: int = MAX_TOKENS, **changes: Any
+) -> Task:
+  """A whole video by a checkpoint, written to `folder` in the layout of diffusers.
+
+  Args:
+    path: The checkpoint.
+    folder: What is written; it must not be there.
+    text_tokens: As of `generate`.
+    **changes: As of `generate`.
+
+  Raises:
+    ValueError: where diffusers cannot have the checkpoint's networks.
+  """
+  convert(path, folder)
+  task = generate(path, text_tokens, **changes)
+  return dataclasses.replace(task, spec=task.spec | {"folder": str(folder.resolve())})
 
 
 RELEASED = {"velocity": velocity, "decode": decode, "encode": encode}

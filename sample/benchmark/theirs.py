@@ -131,7 +131,9 @@ def _generate(spec):
     "vae_per_channel_normalize": True,
     "output_type": "pt",
   }
-  return lambda: pipeline(**options).images
+  stages = worker.Stages()
+  pipeline.vae.decode = stages.timed("decode", pipeline.vae.decode)
+  return stages.around("denoise", lambda: pipeline(**options).images)
 
 
 _TASKS = {
@@ -142,13 +144,17 @@ _TASKS = {
 }
 
 
-def build(spec: worker.Spec) -> tuple[worker.Run, dict[str, float]]:
+def build(spec: worker.Spec) -> tuple[worker.Run, worker.Answer]:
   """Returns what runs the task, which has run once."""
+  import importlib.metadata
+
   import torch
 
   torch.set_num_threads(spec["threads"])
   run = torch.inference_mode()(_TASKS[spec["kind"]](spec))
-  return run, {"warm_up": worker.seconds_of(run)}
+  versions = {"torch": torch.__version__}
+  versions["ltx-video"] = importlib.metadata.version("ltx-video")
+  return run, {"warm_up": worker.seconds_of(run), "versions": versions}
 
 
 def product(size: int) -> worker.Run:

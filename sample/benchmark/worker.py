@@ -4,12 +4,13 @@ It reads one line of JSON, the task, and then one word a line; it answers each l
 one line of JSON:
 
     {"kind": "velocity", ...}   builds the task, runs it once  -> {"build", "warm_up"}
-    run                         runs it                        -> {"seconds"}
+    run                         runs it                        -> {"seconds", "stages"}
     end                         multiplies large matrices      -> {"peak", "rate"}
 
 `peak` is the most memory the process ever held, in bytes, before the matrices; `rate`
 the FLOP/s of their product; `warm_up` holds the seconds of the first run or, where a
-compiler can be timed apart, of compilation.
+compiler can be timed apart, of compilation. `stages` has the seconds of each stage of a
+run that has several, and what is built says the `versions` of what it is built with.
 
 Nothing here imports JAX or PyTorch: each side has only its own.
 """
@@ -25,6 +26,7 @@ from typing import IO, Any
 
 Spec = dict[str, Any]
 Run = Callable[[], Any]
+Answer = dict[str, Any]
 
 MATRIX = 3072
 MATRIX_RUNS = 4
@@ -54,11 +56,44 @@ def seconds_of(run: Run) -> float:
   return time.perf_counter() - start
 
 
+class Stages:
+  """Seconds of each stage of a run; functions return when their work is done."""
+
+  def __init__(self):
+    self.seconds: dict[str, float] = {}
+
+  def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the function, with its time added to a stage."""
+
+    def call(*inputs: Any, **options: Any) -> Any:
+      start = time.perf_counter()
+      out = function(*inputs, **options)
+      spent = time.perf_counter() - start
+      self.seconds[name] = self.seconds.get(name, 0.0) + spent
+      return out
+
+    return call
+
+  def around(self, name: str, run: Run) -> Run:
+    """Returns a run that has these stages, what no other one is being `name`."""
+
+    def whole() -> Any:
+      self.seconds.clear()
+      start = time.perf_counter()
+      out = run()
+      rest = time.perf_counter() - start - sum(self.seconds.values())
+      self.seconds[name] = rest
+      return out
+
+    whole.stages = self
+    return whole
+
+
 def serve(
-  build: Callable[[Spec], tuple[Run, dict[str, float]]],
+  build: Callable[[Spec], tuple[Run, Answer]],
   make_product: Callable[[int], Run],
   lines: IO[str],
-  answer: Callable[[dict[str, float]], None],
+  answer: Callable[[Answer], None],
 ) -> None:
   """Answers the driver until it says "end".
 
@@ -73,7 +108,10 @@ def serve(
   answer(times | {"build": time.perf_counter() - start - times["warm_up"]})
   for line in lines:
     if line.strip() == "run":
-      answer({"seconds": seconds_of(run)})
+      found: Answer = {"seconds": seconds_of(run)}
+      if hasattr(run, "stages"):
+        found["stages"] = dict(run.stages.seconds)
+      answer(found)
       continue
     peak, product = peak_bytes(), make_product(MATRIX)
     fastest = min(seconds_of(product) for _ in range(MATRIX_RUNS))
@@ -81,7 +119,7 @@ def serve(
     return
 
 
-def answer_on_stdout() -> Callable[[dict[str, float]], None]:
+def answer_on_stdout() -> Callable[[Answer], None]:
   """Returns what sends answers; anything else that is printed goes to stderr."""
   out = os.fdopen(os.dup(1), "w")
   os.dup2(2, 1)

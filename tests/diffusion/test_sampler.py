@@ -33,6 +33,16 @@ def affine(params, text, tokens, positions, sigma, branches=PLAIN):
   return params["scale"] * (text + per_token(sigma) + 0.1 * tokens)
 
 
+def masked(params, text, tokens, positions, sigma, branches=PLAIN):
+  """One that shows what is left out for which row as well."""
+  text = text if branches.text is None else text[branches.text]
+  out = affine(params, text, tokens, positions, sigma)
+  if branches.perturbation is None:
+    return out
+  parts = [mask.sum(0)[:, None, None] for mask in branches.perturbation]
+  return out + parts[0] + 10 * parts[1] + 100 * parts[2]
+
+
 @pytest.fixture
 def start():
   rng = np.random.default_rng(0)
@@ -203,14 +213,6 @@ def test_each_step_evaluates_the_branches_that_it_needs(start):
 def test_another_schedule_compiles_nothing(start, compilations):
   noise, coords = start
   begin = Conditioned(noise.reshape(2, 6, 4), coords, None)
-
-  def masked(params, text, tokens, positions, sigma, branches=PLAIN):
-    text = text if branches.text is None else text[branches.text]
-    out = affine(params, text, tokens, positions, sigma)
-    if branches.perturbation is None:
-      return out
-    parts = [mask.sum(0)[:, None, None] for mask in branches.perturbation]
-    return out + parts[0] + 10 * parts[1] + 100 * parts[2]
 
   step = sampler.make_step(masked)
   text = np.concatenate([begin.tokens[::-1], begin.tokens])

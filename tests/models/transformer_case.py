@@ -48,12 +48,13 @@ def shapes(config):
   return jax.eval_shape(functools.partial(transformer.init, config), jax.random.key(0))
 
 
-def random_params(config=CONFIG):
+def random_params(config=CONFIG, seed=0):
   """Parameters away from their initialisation: none is 0, no norm's scale is 1."""
 
   def draw(path, leaf):
     name = jax.tree_util.keystr(path, simple=True, separator="/")
-    noise = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(leaf.shape)
+    rng = np.random.default_rng(zlib.crc32(name.encode()) + seed)
+    noise = rng.standard_normal(leaf.shape)
     if name.endswith("kernel"):
       noise *= leaf.shape[-2] ** -0.5
     elif name.endswith("scale"):
@@ -65,9 +66,9 @@ def random_params(config=CONFIG):
   return jax.tree_util.tree_map_with_path(draw, shapes(config))
 
 
-def inputs(config=CONFIG, n=N):
+def inputs(config=CONFIG, n=N, seed=1):
   """Returns tokens, coords, text, mask; the last clip's text is all padding."""
-  rng = np.random.default_rng(1)
+  rng = np.random.default_rng(seed)
   tokens = rng.standard_normal((B, n, config.in_channels)).astype(np.float32)
   largest = np.array(config.positional_embedding_max_pos)
   coords = (rng.random((B, n, 3)) * largest).astype(np.float32)

@@ -85,11 +85,12 @@ OPTIONS = VAEConfig(
 SHORT = {"short_a": SHORT_A, "short_c": SHORT_C, "options": OPTIONS}
 
 
-def random_params(config):
+def random_params(config, seed=0):
   """Parameters away from their initialisation: none is 0, no norm's scale is 1."""
   flat = {}
   for path, shape in keys.tree_shapes(keys.vae_entries(config)).items():
-    noise = np.random.default_rng(zlib.crc32(path.encode())).standard_normal(shape)
+    rng = np.random.default_rng(zlib.crc32(path.encode()) + seed)
+    noise = rng.standard_normal(shape)
     if path.endswith("kernel"):
       dense = "linear_" in path or "/to_" in path
       noise *= np.prod(shape[-2:-1] if dense else shape[-5:-1]) ** -0.5
@@ -103,9 +104,9 @@ def random_params(config):
   return nest(flat)
 
 
-def inputs(config, positions=1):
+def inputs(config, positions=1, seed=1):
   """Returns a video and latents of 1 + `positions` latent frames, 2 x 3 in space."""
-  rng = np.random.default_rng(1)
+  rng = np.random.default_rng(seed)
   size, frames = config.spatial_factor, positions * config.temporal_factor + 1
   video = rng.uniform(-1, 1, (B, frames, 2 * size, 3 * size, config.in_channels))
   latents = rng.standard_normal((B, positions + 1, 2, 3, config.latent_channels))

@@ -64,13 +64,13 @@ def run_task(loaded, task):
 class Passes:
   """The pipeline as the two passes call it, each with draws of its own names."""
 
-  def __init__(self, loaded):
-    self.loaded, self.vae = loaded, loaded.vae
+  def __init__(self, loaded, clips=slice(None)):
+    self.loaded, self.vae, self.clips = loaded, loaded.vae, clips
     self.vae_scale_factor = loaded.vae_scale_factor
     self.prefixes, self.names = iter(("", "second/")), []
 
   def __call__(self, **told):
-    with replaced_draws(slice(None), prefix=next(self.prefixes)) as names:
+    with replaced_draws(self.clips, prefix=next(self.prefixes)) as names:
       result = self.loaded(**told)
     self.names += names
     return result
@@ -85,23 +85,33 @@ def upscaler():
     return LatentUpsampler.from_pretrained(path).eval()
 
 
+def _both_passes(each, passes, options):
+  """What the passes make, channels last; `each` is a `Passes`."""
+  first, second = (how(sampling) for sampling in passes.both)
+  made = LTXMultiScalePipeline(each, upscaler())(
+    downscale_factor=passes.scale, first_pass=first, second_pass=second, **options
+  )
+  return made.images.moveaxis(1, -1).numpy()
+
+
 @torch.no_grad()
 def run_passes(loaded, passes):
   """Returns latents [b f h w c], video [b F H W 3] in [0, 1], and draws' names."""
   image = ConditioningItem(frames(case.media("large", 1, *case.LARGE[1:])), 0, 1.0)
   options = told(passes.first, case.LARGE) | {"conditioning_items": [image]}
-  first, second = (how(sampling) for sampling in passes.both)
   results = []
   for output_type in ("latent", "pt"):
     each = Passes(loaded)
-    made = LTXMultiScalePipeline(each, upscaler())(
-      downscale_factor=passes.scale,
-      first_pass=first,
-      second_pass=second,
-      **options | {"output_type": output_type},
-    )
-    results.append(made.images.moveaxis(1, -1).numpy())
+    results.append(_both_passes(each, passes, options | {"output_type": output_type}))
   return *results, each.names
+
+
+@torch.no_grad()
+def latents_of_passes(loaded, passes, clips):
+  """The latents of some clips, with nothing given but the text, and draws' names."""
+  each = Passes(loaded, clips)
+  options = told(passes.first, case.LARGE, clips) | {"output_type": "latent"}
+  return _both_passes(each, passes, options), each.names
 
 
 def main():

@@ -1,5 +1,6 @@
-"""The original's side of the benchmark does the same work as ours."""
+"""The other sides of the benchmark do the same work as ours."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("ltx_video")
 
-from sample.benchmark import tasks, theirs  # noqa: E402
+from ltx_jax.diffusion.sampling import Sampling  # noqa: E402
+from sample.benchmark import ours, tasks, theirs, theirs_diffusers  # noqa: E402
 from tests.sample import test_benchmark as case  # noqa: E402
 
 # The original calls functions that PyTorch is to change.
@@ -35,3 +37,23 @@ def test_every_task_runs_in_the_original(kind, tmp_path):
   assert out.shape == shapes[kind]
   assert np.isfinite(out).all() and out.std() > 0
   assert times["warm_up"] > 0
+
+
+def test_diffusers_makes_a_video_of_the_same_checkpoint(tmp_path):
+  narrow = dataclasses.replace(
+    tasks.EXPRESSIBLE_VAE, encoder_base_channels=8, decoder_base_channels=8
+  )
+  path = tasks.random_checkpoint(
+    tmp_path / "model.safetensors", case.TRANSFORMER_OF_128, narrow
+  )
+  size = {"frames": 9, "height": 32, "width": 64, "sampling": Sampling(steps=2)}
+  task = tasks.for_diffusers(path, tmp_path / "folder", text_tokens=7, **size)
+  spec = json.loads(json.dumps(task.spec)) | {"threads": 1}
+  for side in (ours, theirs_diffusers):
+    run, times = side.build(spec)
+    out = np.asarray(run())
+    assert sorted(out.shape) == [1, 3, 9, 32, 64] and out.std() > 0
+    assert run.stages.seconds.keys() == {"denoise", "decode"}
+    assert times["versions"]
+  with pytest.raises(ValueError, match="timed for 'generate', not 'decode'"):
+    theirs_diffusers.build({"kind": "decode"})

@@ -15,7 +15,7 @@ from ltx_jax.checkpoints import keys
 from ltx_jax.config import Block, TransformerConfig, VAEConfig
 from ltx_jax.diffusion.sampling import Sampling
 from sample.benchmark import __main__ as benchmark
-from sample.benchmark import ours, tasks, worker
+from sample.benchmark import ours, report, tasks, worker
 
 TRANSFORMER = TransformerConfig(
   num_attention_heads=2,
@@ -36,6 +36,7 @@ VAE = VAEConfig(
     Block("compress_all", multiplier=2, residual=True),
   ),
 )
+TRANSFORMER_OF_128 = dataclasses.replace(TRANSFORMER, in_channels=128, out_channels=128)
 VIDEO = (5, 16, 24)
 PYTHON = Path(sys.executable)
 
@@ -63,7 +64,7 @@ def test_driver_times_both_sides_in_turn(tmp_path):
   assert json.loads(json.dumps(result)) == result
 
   console = Console(file=io.StringIO(), width=200)
-  console.print(benchmark.table([result], threads=1))
+  console.print(report.table([result], "ltx-video", threads=1))
   row = next(r for r in console.file.getvalue().splitlines() if "velocity" in r)
   assert f" {ratio:.2f} " in row and " <= 0.5 " in row and " <= 1.1 " in row
 
@@ -96,6 +97,56 @@ def test_every_task_runs_here(kind, tmp_path):
   assert out.shape == shapes[kind]
   assert np.isfinite(out).all() and out.std() > 0
   assert 0 < times["compile"] < times["warm_up"]
+
+
+def test_stages_add_up_to_the_run(tmp_path):
+  run, times = ours.build(json.loads(json.dumps(generation(tmp_path).spec)))
+  lines, answers = io.StringIO("{}\nrun\nend\n"), []
+  worker.serve(
+    lambda spec: (run, times), lambda size: lambda: None, lines, answers.append
+  )
+  stages = answers[1]["stages"]
+  assert set(stages) == {"denoise", "decode"} and min(stages.values()) > 0
+  assert abs(sum(stages.values()) - answers[1]["seconds"]) < 0.01
+  assert times["versions"] == {"jax": jax.__version__}
+
+
+def test_rows_to_paste_say_what_was_measured_and_with_what():
+  side = {"median": 1.234, "stages": {"denoise": 1.0, "decode": 0.234}}
+  found = {
+    "task": "generate",
+    "ours": side | {"versions": {"jax": "1.2"}},
+    "theirs": side | {"versions": {"torch": "2.3", "diffusers": "0.4"}},
+    "ratio": 0.987,
+    "memory_ratio": None,
+  }
+  head, line, row = report.markdown([found], "diffusers", 2)
+  assert head.count("|") == line.count("|") == row.count("|")
+  for text in (
+    "generate, against diffusers",
+    f"{report.machine()}, 2 CPUs, float32",
+    "1.23 s (denoise 1.00, decode 0.23); jax 1.2",
+    "torch 2.3, diffusers 0.4",
+    "0.99",
+  ):
+    assert text in row
+
+
+def test_diffusers_is_given_whole_videos_from_a_folder(tmp_path, monkeypatch):
+  path = tasks.random_checkpoint(
+    tmp_path / "m.safetensors", TRANSFORMER_OF_128, tasks.EXPRESSIBLE_VAE
+  )
+  spec = tasks.for_diffusers(path, tmp_path / "folder").spec
+  assert spec["kind"] == "generate" and spec["path"] == str(path)
+  parts = {part.name for part in Path(spec["folder"]).iterdir() if part.is_dir()}
+  assert parts == {"scheduler", "transformer", "vae"}
+  assert benchmark.chosen(None, "diffusers") == ["generate"]
+  with pytest.raises(
+    ValueError, match="diffusers is not timed for 'decode'; it is for"
+  ):
+    benchmark.chosen("decode", "diffusers")
+  sides = benchmark.sides_of(benchmark.Options(against="diffusers"))
+  assert "sample.benchmark.theirs_diffusers" in sides[1].command
 
 
 def test_random_weights_are_there_once():
@@ -131,7 +182,8 @@ def run_main(monkeypatch, *arguments):
 
 
 def test_without_the_original_it_says_so(monkeypatch, capsys):
-  monkeypatch.setattr(benchmark, "NEEDED", ("json", "no_such_package"))
+  needed = {"ltx-video": ("json", "no_such_package")}
+  monkeypatch.setattr(benchmark, "NEEDED", needed)
   assert run_main(monkeypatch, "--tasks", "velocity") == 2
   said = capsys.readouterr().err
   assert "lacks no_such_package" in said and "--against-python" in said
@@ -141,6 +193,7 @@ def test_without_the_original_it_says_so(monkeypatch, capsys):
 def test_bad_options_are_one_sentence(monkeypatch, capsys):
   for option, value, message in (
     ("--tasks", "velocty", "did you mean velocity?"),
+    ("--against", "diffuser", "--against"),
     ("--repeats", "0", "--repeats is 0"),
     ("--repeats", "some", "--repeats"),
     ("--against-python", "/no/python", "/no/python"),
@@ -161,7 +214,7 @@ def test_too_little_memory_is_said_before(monkeypatch):
 
 
 def test_json_holds_all_figures(monkeypatch, capsys):
-  monkeypatch.setattr(benchmark, "check_installed", lambda python: None)
+  monkeypatch.setattr(benchmark, "check_installed", lambda *_: None)
   found = {"task": "decode", "ratio": 0.9}
   monkeypatch.setattr(benchmark, "measure", lambda *_: found)
   arguments = ["benchmark", "--tasks", "decode", "--json"]

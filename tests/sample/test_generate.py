@@ -216,6 +216,7 @@ FLAGS = [
   (("--skip-initial", "2"), {"skip_initial": 2}),
   (("--skip-final", "2"), {"skip_final": 2}),
   (("--stochastic", "on"), {"stochastic": True}),
+  (("--cache", "0.1"), {"cache": 0.1}),
   (("--condition-noise", "0.3"), {"condition_noise": 0.3}),
   (("--decode-sigma", "0.1"), {"decode_sigma": 0.1}),
   (("--decode-noise", "0.2"), {"decode_noise": 0.2}),

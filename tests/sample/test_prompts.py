@@ -1,13 +1,11 @@
-"""Prompts from files, and what is said of those that a model makes little of."""
+"""Prompts from the command line and from files."""
 
 import numpy as np
 import pytest
 
 from ltx_jax.data import video
-from sample.prompts import advice, all_prompts
+from sample.prompts import all_prompts
 from tests.sample.test_generate import OTHER, PROMPT, SIZE
-
-LONG = "a woman walks along a wet street at night and looks up at the signs " * 3
 
 
 def test_a_file_has_a_prompt_a_line_after_those_of_the_command_line(tmp_path):
@@ -29,15 +27,6 @@ def test_files_without_prompts_are_refused(tmp_path):
     all_prompts((), tmp_path / "nowhere.txt")
   with pytest.raises(ValueError, match="Give at least one prompt"):
     all_prompts((), None)
-
-
-def test_short_prompts_get_advice_and_long_ones_none():
-  note = advice([LONG, "a cat"], "ltxv-2b-0.9.5")
-  assert "'a cat' has 2 words" in note and "camera" in note
-  assert advice([LONG], "ltxv-2b-0.9.5") is None
-  assert advice(["a cat"], "a model of one's own") is None
-  assert advice([PROMPT], "moving-shapes") is None
-  assert "never saw 'cat'" in advice(["a small cat"], "moving-shapes")
 
 
 def test_the_program_reads_the_file(program, tmp_path):

@@ -1,0 +1,149 @@
+"""A prompt made longer by a language model, behind any OpenAI-compatible endpoint.
+
+    python -m sample.generate "a fox in the snow" --model ltxv-2b-0.9.6-dev \\
+      --enhance http://localhost:8000/v1 --enhance-model qwen3-4b
+
+A request is a POST of {"model", "messages"} to URL/chat/completions, and the answer's
+text takes the prompt's place. Nothing is sent unless --enhance is given, and then the
+prompts alone, never pictures. What the environment variable ENHANCE_API_KEY holds is
+sent as the bearer's key, if it is set.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import tyro
+
+KEY = "ENHANCE_API_KEY"
+"""The environment variable with the key of the endpoint."""
+
+TIMEOUT = 120.0
+"""Seconds to wait for an answer; a model may have to be loaded first."""
+
+INSTRUCTION = (
+  "You turn short ideas for videos into captions for a video generator. Answer with "
+  "one paragraph of plain English, 80 to 150 words, and nothing else. Keep "
+  "everything that the idea says. Write in the present tense and in the order of "
+  "time: first the main action, then how people, animals and things move and "
+  "change, what they look like, the place and its background, where the camera is "
+  "and how it moves, and the light and colors. Describe one continuous shot. Say "
+  "what can be seen, not what it means."
+)
+
+_PATH = "/chat/completions"
+_MOST_SAID = 200
+_UNSET = tyro.conf.arg(help_behavior_hint="")
+
+
+@dataclasses.dataclass(frozen=True)
+class EnhanceFlags:
+  """Whether prompts are made longer first; off unless an address is given."""
+
+  enhance: Annotated[str | None, tyro.conf.arg(metavar="URL"), _UNSET] = None
+  """Have a language model write a paragraph of each prompt: the address of an
+  OpenAI-compatible endpoint, such as http://localhost:8000/v1."""
+
+  enhance_model: Annotated[str | None, tyro.conf.arg(metavar="NAME"), _UNSET] = None
+  """With --enhance: which of the endpoint's models, where it has several."""
+
+  def apply(self, prompts: Sequence[str]) -> tuple[str, ...]:
+    """Returns the prompts that are to be shown: longer ones, or those given.
+
+    Raises:
+      ValueError: in one sentence, where the endpoint does not answer with a text.
+    """
+    if self.enhance is None:
+      if self.enhance_model is not None:
+        raise ValueError(
+          f"--enhance-model is {self.enhance_model} and there is no endpoint; give "
+          "--enhance URL, or leave it out."
+        )
+      return tuple(prompts)
+    longer = {
+      prompt: enhanced(prompt, self.enhance, self.enhance_model)
+      for prompt in dict.fromkeys(prompts)
+    }
+    return tuple(longer[prompt] for prompt in prompts)
+
+
+def enhanced(
+  prompt: str, url: str, model: str | None = None, timeout: float = TIMEOUT
+) -> str:
+  """Returns what the endpoint's model makes of a prompt, as one line.
+
+  Args:
+    prompt: An idea for a video.
+    url: Of the endpoint, with or without /chat/completions at its end.
+    model: Which of its models; None leaves it to the endpoint.
+    timeout: Seconds until it is given up, for connecting and for every read.
+
+  Raises:
+    ValueError: in one sentence, where there is no answer or no text in it.
+  """
+  request = _request(prompt, url, model)
+  try:
+    with urllib.request.urlopen(request, timeout=timeout) as response:
+      answer = response.read()
+  except urllib.error.HTTPError as error:
+    raise ValueError(
+      f"--enhance {url} answers with error {error.code}: {_said(error)}; check the "
+      f"address, --enhance-model and the key in {KEY}, or leave --enhance out."
+    ) from None
+  except OSError as error:  # Timeouts, and all else that urllib reports, are these.
+    reason = getattr(error, "reason", error)
+    raise ValueError(
+      f"--enhance {url} does not answer ({reason}); check that it runs, or leave "
+      "--enhance out."
+    ) from None
+  return _text(answer, url)
+
+
+def _request(prompt: str, url: str, model: str | None) -> urllib.request.Request:
+  parts = urllib.parse.urlsplit(url)
+  if parts.scheme not in ("http", "https") or not parts.netloc:
+    raise ValueError(
+      f"--enhance is {url}; give the address of an OpenAI-compatible endpoint, such as "
+      "http://localhost:8000/v1."
+    )
+  path = parts.path.rstrip("/").removesuffix(_PATH) + _PATH
+  body: dict[str, Any] = {
+    "messages": [
+      {"role": "system", "content": INSTRUCTION},
+      {"role": "user", "content": prompt},
+    ]
+  }
+  if model is not None:
+    body["model"] = model
+  headers = {"Content-Type": "application/json"}
+  if os.environ.get(KEY):
+    headers["Authorization"] = f"Bearer {os.environ[KEY]}"
+  address = urllib.parse.urlunsplit(parts._replace(path=path))
+  return urllib.request.Request(address, json.dumps(body).encode(), headers)
+
+
+def _said(error: urllib.error.HTTPError) -> str:
+  """The endpoint's own words, on one line and not too many."""
+  words = " ".join(error.read().decode("utf-8", "replace").split())
+  return words[:_MOST_SAID] or error.reason
+
+
+def _text(answer: bytes, url: str) -> str:
+  try:
+    text = json.loads(answer)["choices"][0]["message"]["content"]
+    line = " ".join(text.split())
+  except (ValueError, LookupError, TypeError, AttributeError):
+    line = ""
+  if not line:
+    raise ValueError(
+      f"--enhance {url} answers without a text; it must be an OpenAI-compatible "
+      "endpoint for chat completions."
+    )
+  return line

@@ -1,0 +1,108 @@
+"""What is said of prompts that a model will make little of.
+
+Released models were trained on captions of a paragraph that say what happens. A few
+words, or a description of a scene in which nothing moves, often give a still. The small
+model's captions are one short sentence each; it is told of words it never saw.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ltx_jax.data import moving_shapes
+from ltx_jax.presets import PRESETS
+
+FEW_WORDS = 40
+"""The captions that the released models were trained on are far longer."""
+
+_MOVES = frozenset(
+  """
+  accelerate appear approach arrive bend blow bounce bow break breathe burn burst
+  carry chase chew circle clap climb close collapse come crash crawl cross cry dance
+  dart descend disappear dive dolly drag drift drip drive drop duck eat emerge enter
+  erupt expand explode fade fall flap flash flicker flip float flow flutter fly fold
+  follow frown gallop gather gesture glance glide go grab grow hop hover hug hurry
+  jog jump kick kiss knock laugh lean leap leave lift lower march melt move nod open
+  orbit pan pass pedal perform play plunge point pour pull pulse punch push race
+  reach recede retreat return reveal ride ripple rise roll rotate run rush sail sing
+  shake shift shoot shrink sink sip skate ski skip slam slide slip slow smile speak
+  spill spin spiral splash spread sprint stagger step stir stream stride stroll
+  stumble surge sway sweep swim swing swirl swoop talk throw tilt touch track
+  transform travel tremble trot tumble turn twirl twist type unfold vibrate walk
+  wander wave whirl wink wobble zoom
+  """.split()
+)
+_IRREGULAR = frozenset(
+  "ate blew broke came dove drove fell flew grew left ran rode rose sang sank shook "
+  "shot spoke spun stood swam swept swung threw went".split()
+)
+
+_LONGER = (
+  "Say who does what, how it moves and changes, then the look of things, the "
+  "background, the camera and the light."
+)
+
+
+def hint(prompts: Sequence[str], model: str | None) -> str | None:
+  """Returns one line on prompts that a model will make little of, or None.
+
+  Args:
+    prompts: What is to be shown.
+    model: The name in the model's config. Of one that is no preset, nothing is known.
+  """
+  if model == "moving-shapes":
+    return _of_the_small_model(prompts)
+  if model not in PRESETS:
+    return None
+  for prompt in prompts:
+    words = len(prompt.split())
+    if words < FEW_WORDS:
+      return (
+        f"{prompt!r} has {words} words; the released models were trained on captions "
+        f"of a paragraph, and short ones often give stills. {_LONGER}"
+      )
+  still = [prompt for prompt in prompts if not moves(prompt)]
+  if not still:
+    return None
+  return (
+    f"nothing seems to move in '{_beginning(still[0])}', and the video may be a still. "
+    f"{_LONGER}"
+  )
+
+
+def moves(prompt: str) -> bool:
+  """Whether a prompt has an English word of motion, of things or of the camera."""
+  words = re.findall(r"[a-z]+", prompt.lower())
+  return any(
+    word in _IRREGULAR or not _MOVES.isdisjoint(_stems(word)) for word in words
+  )
+
+
+def _stems(word: str) -> set[str]:
+  """The verbs that a word may be a form of: running -> runn, run, runne."""
+  stems = {word}
+  for suffix in ("s", "es", "ed", "ing"):
+    if word.endswith(suffix):
+      stem = word.removesuffix(suffix)
+      stems |= {stem, f"{stem}e"}
+      if stem[-2:-1] == stem[-1:]:
+        stems.add(stem[:-1])
+      if suffix in ("es", "ed") and stem.endswith("i"):
+        stems.add(f"{stem[:-1]}y")
+  return stems
+
+
+def _beginning(prompt: str, words: int = 8) -> str:
+  several = prompt.split()
+  return " ".join(several[:words]) + (" ..." if len(several) > words else "")
+
+
+def _of_the_small_model(prompts: Sequence[str]) -> str | None:
+  unknown = moving_shapes.unknown_words(" ".join(prompts))
+  if not unknown:
+    return None
+  return (
+    f"the small model never saw {', '.join(map(repr, unknown))}; what it draws for "
+    f"that means little. {moving_shapes.grammar_help()}"
+  )

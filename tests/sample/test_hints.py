@@ -1,0 +1,47 @@
+"""What is said of prompts that a model will make little of."""
+
+import pytest
+
+from sample.hints import hint, moves
+from tests.sample.test_generate import PROMPT
+
+LONG = "a woman walks along a wet street at night and looks up at the signs " * 3
+STILL = "an old wooden table with a blue vase and three lemons in the soft light " * 3
+
+
+def test_short_prompts_get_a_hint_and_long_ones_none():
+  note = hint([LONG, "a cat"], "ltxv-2b-0.9.5")
+  assert "'a cat' has 2 words" in note and "camera" in note
+  assert hint([LONG], "ltxv-2b-0.9.5") is None
+  assert "\n" not in note
+
+
+def test_prompts_in_which_nothing_moves_get_a_hint():
+  note = hint([LONG, STILL], "ltxv-13b-0.9.8-dev")
+  assert "nothing seems to move in 'an old wooden table with a blue vase ...'" in note
+  assert "how it moves" in note and "\n" not in note
+  assert hint([f"{STILL} and the camera pans"], "ltxv-13b-0.9.8-dev") is None
+
+
+def test_of_models_that_are_no_release_nothing_is_known():
+  for model in (None, "a model of one's own"):
+    assert hint(["a cat", STILL], model) is None
+
+
+def test_the_small_models_short_captions_are_as_they_should_be():
+  assert hint([PROMPT], "moving-shapes") is None
+  assert "never saw 'cat'" in hint(["a small cat"], "moving-shapes")
+
+
+@pytest.mark.parametrize(
+  "word",
+  "run runs running walked waving glides gliding flies flying carried pans zooming "
+  "splashes Danced fell swam".split(),
+)
+def test_forms_of_verbs_of_motion_are_known(word):
+  assert moves(f"a dog {word} there")
+
+
+@pytest.mark.parametrize("word", ["sits", "a ring", "the walls", "based", "red"])
+def test_other_words_are_no_motion(word):
+  assert not moves(f"a dog, {word}")
