@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ltx_jax.data import video
-from sample.prompts import advice, all_prompts
+from sample.prompts import advice, all_prompts, by_window
 from tests.sample.test_generate import OTHER, PROMPT, SIZE
 
 LONG = "a woman walks along a wet street at night and looks up at the signs " * 3
@@ -38,6 +38,16 @@ def test_short_prompts_get_advice_and_long_ones_none():
   assert advice(["a cat"], "a model of one's own") is None
   assert advice([PROMPT], "moving-shapes") is None
   assert "never saw 'cat'" in advice(["a small cat"], "moving-shapes")
+
+
+def test_prompts_have_parts_for_windows():
+  assert by_window(["a | b|c ", "d", "e|f"]) == [
+    ["a", "d", "e"],
+    ["b", "d", "f"],
+    ["c", "d", "f"],
+  ]
+  with pytest.raises(ValueError, match="'a||b' has an empty part".replace("|", r"\|")):
+    by_window(["a||b"])
 
 
 def test_the_program_reads_the_file(program, tmp_path):
