@@ -12,6 +12,7 @@ to name one that can. Compiling would tell exactly, minutes later.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import dataclasses
 import math
@@ -181,9 +182,9 @@ def check_decode(
   frames, t = canvas.used[0], config.temporal_factor
   if free is None or needed(frames) <= free:
     return
-  shorter = (f for f in range(frames - t, 0, -t) if needed(f) <= free)
-  most = next(shorter, None)
-  fits = "no length fits" if most is None else f"{most} frames of that size fit"
+  shorter = range(1, frames, t)
+  count = bisect.bisect_right(shorter, free, key=needed)  # Of those that fit.
+  fits = f"{shorter[count - 1]} frames of that size fit" if count else "no length fits"
   raise ValueError(
     f"Decoding {canvas.describe(clips)} needs about {_gb(needed(frames))} beside the "
     f"weights, and {_gb(free)} are free; {fits}."
