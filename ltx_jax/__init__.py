@@ -11,17 +11,20 @@ from ltx_jax.config import (
   TransformerConfig,
   VAEConfig,
 )
-from ltx_jax.diffusion.conditioning import Condition
+from ltx_jax.diffusion.conditioning import Condition, Reference
 from ltx_jax.diffusion.sampling import Sampling, TwoPasses
 from ltx_jax.loading import load, load_upscaler, save
 from ltx_jax.model import LTXVideo
 from ltx_jax.multiscale import MultiScale
+from ltx_jax.windows import LongVideo
 
 __all__ = [
   "Condition",
   "LTXVideo",
+  "LongVideo",
   "ModelConfig",
   "MultiScale",
+  "Reference",
   "Sampling",
   "SchedulerConfig",
   "TextEncoderConfig",

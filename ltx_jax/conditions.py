@@ -6,7 +6,7 @@ as in the original. What becomes of the latents is in `diffusion.conditioning`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +15,9 @@ from jaxtyping import Float
 from ltx_jax.config import VAEConfig
 from ltx_jax.diffusion.conditioning import (
   Condition,
+  Conditions,
   EncodedCondition,
   Keyframe,
-  keyframes_of,
 )
 from ltx_jax.diffusion.draws import Draws, draw
 from ltx_jax.media import FloatFrames, fit, load_frames, room_for, whole_positions
@@ -56,7 +56,7 @@ class Encoder(NamedTuple):
 
 
 def encode_conditions(
-  conditions: Sequence[Condition], canvas: Canvas, encoder: Encoder, place: Place
+  conditions: Conditions, canvas: Canvas, encoder: Encoder, place: Place
 ) -> tuple[list[EncodedCondition], list[Keyframe]]:
   """Returns what of the conditions is mixed into the clip, and what is put before it.
 
@@ -67,22 +67,47 @@ def encode_conditions(
     place: Where tokens are.
 
   Raises:
-    ValueError: where media cannot be read, or a clip starts where it cannot.
+    ValueError: where media cannot be read, a clip starts where it cannot, or a
+      reference cannot be made as much smaller as it is to be.
   """
   items, keyframes = [], []
   factor = encoder.config.temporal_factor
   for i, item in enumerate(conditions):
+    if isinstance(item, EncodedCondition):
+      items.append(item)
+      continue
     z = encoder.sample(_frames(item, canvas, factor), "posterior", i)
-    own = keyframes_of(item.frame, z.shape[1])
+    own = item.keyframes(z.shape[1])
     if own:
       grid = (own, *z.shape[2:4])
       noise = encoder.noise("condition", i, grid)
-      coords = place(grid, start_frame=item.frame)
+      spacing = np.float32([1, item.downscale, item.downscale])
+      coords = place(grid, start_frame=item.frame) * spacing
       keyframes.append(Keyframe(z[:, :own], noise, coords, item.strength))
     if own < z.shape[1]:
       start = item.frame // factor + own
       items.append(EncodedCondition(z[:, own:], start, item.strength))
   return items, keyframes
+
+
+def extra_tokens(conditions: Conditions, canvas: Canvas, config: VAEConfig) -> int:
+  """Returns how many tokens there are beside those of the clip.
+
+  Args:
+    conditions: Whose media are frames, as of `media.fit`.
+    canvas: The size of the clip.
+    config: Of the VAE.
+  """
+  count = 0
+  for item in conditions:
+    if isinstance(item, EncodedCondition):  # Part of the clip.
+      continue
+    kept = min(len(item.media), canvas.used[0] - item.frame)
+    latent_frames = (kept - 1) // config.temporal_factor + 1
+    side = config.spatial_factor * item.downscale
+    h, w = (pixels // side for pixels in canvas.used[1:])
+    count += item.keyframes(latent_frames) * h * w
+  return count
 
 
 def encode_start(media: Any, canvas: Canvas, encoder: Encoder) -> Latents:
@@ -110,14 +135,35 @@ def encode_start(media: Any, canvas: Canvas, encoder: Encoder) -> Latents:
 def _frames(item: Condition, canvas: Canvas, factor: int) -> FloatFrames:
   """As many of a condition's frames as are encoded, of the size that is generated."""
   frames, height, width = canvas.used
-  room = room_for(item, frames)
-  media = load_frames(item.media, height=height, width=width, frames=room, crf=item.crf)
-  media = whole_positions(media, factor)
-  if len(media) > 1 and item.frame % factor:
-    before = item.frame // factor * factor
+  smaller, side = item.downscale, item.downscale * canvas.factors[1]
+  if height % side or width % side:
     raise ValueError(
-      f"A clip of {len(media)} frames starts at frame {item.frame}; a clip starts at a "
-      f"multiple of {factor}, such as {before} or {before + factor}, and only a single "
-      "image anywhere."
+      f"A reference is to be {smaller} times smaller than {width}x{height}; give a "
+      f"width and height that are multiples of {side}, or another downscale."
     )
+  size = {"height": height // smaller, "width": width // smaller}
+  room = room_for(item, frames)
+  media = load_frames(item.media, **size, frames=room, crf=item.crf)
+  media = whole_positions(media, factor)
+  check_start(item.frame, len(media), factor)
   return media
+
+
+def check_start(frame: int, frames: int, factor: int) -> None:
+  """Refuses a clip that starts within a latent frame.
+
+  Args:
+    frame: At which it starts.
+    frames: That it has.
+    factor: Frames that a latent frame holds.
+
+  Raises:
+    ValueError: where it does.
+  """
+  if frames > 1 and frame % factor:
+    before = frame // factor * factor
+    raise ValueError(
+      f"A clip of {frames} frames starts at frame {frame}; a clip starts at a multiple "
+      f"of {factor}, such as {before} or {before + factor}, and only a single image "
+      "anywhere."
+    )

@@ -27,10 +27,10 @@ from jaxtyping import Float, UInt8
 
 from ltx_jax import programs
 from ltx_jax.analysis import decoding, memory
-from ltx_jax.conditions import Encoder, encode_conditions, encode_start
+from ltx_jax.conditions import Encoder, encode_conditions, encode_start, extra_tokens
 from ltx_jax.config import ModelConfig, VAEConfig
 from ltx_jax.diffusion import schedules
-from ltx_jax.diffusion.conditioning import Condition, condition
+from ltx_jax.diffusion.conditioning import Condition, Conditions, condition
 from ltx_jax.diffusion.draws import Draws, Seed, clip_keys, draw
 from ltx_jax.diffusion.guidance import needs_unconditional, stack_texts
 from ltx_jax.diffusion.latents import coordinates, unpatchify
@@ -215,7 +215,7 @@ class LTXVideo:
     frames: int,
     fps: Scalar,
     sampling: Sampling,
-    conditions: Sequence[Condition] = (),
+    conditions: Conditions = (),
     latents: Float[AnyArray, "_ f h w c"] | None = None,
     negative: NegativeText | None = None,
     seed: Seed = 0,
@@ -231,7 +231,7 @@ class LTXVideo:
       frames: Of the clip.
       fps: Frames a second.
       sampling: How: noise levels, guidance, noise.
-      conditions: Images and clips that are given.
+      conditions: Images and clips that are given, or their latents.
       latents: Of clips to start from, normalised, of the size asked for; noised to the
         first level, which must lie below 1 (`Sampling.skip_initial`, `sigmas`).
       negative: Text that guidance leads away from, of one row or b; None: that of "".
@@ -337,7 +337,7 @@ class LTXVideo:
     text, negative = encode_prompts(
       self.encode_text, prompt, negative_prompt if guided else None
     )
-    self.check_memory(len(text[0]), canvas, sampling)
+    self.check_memory(len(text[0]), canvas, sampling, conditions)
     start = None
     if video is not None:
       start = self.encode_start(video, canvas, clips=len(text[0]), seed=seed)
@@ -391,16 +391,21 @@ class LTXVideo:
       video = canvas.crop(stretch(video, *canvas.used[1:]))
       return np.asarray(programs.to_uint8(video))
 
-  def check_memory(self, clips: int, canvas: Canvas, sampling: Sampling) -> None:
+  def check_memory(
+    self, clips: int, canvas: Canvas, sampling: Sampling, conditions: Conditions = ()
+  ) -> None:
     """Refuses what will not fit beside the weights (`analysis.memory`).
 
-    Nothing is measured where the weights lie on several devices.
+    Nothing is measured where the weights lie on several devices. Media of conditions
+    are frames, as of `media.fit`.
 
     Raises:
       ValueError: with the plan, and the largest size that fits; or as of `decode`.
     """
-    plan = self.config, self.policy, clips, canvas, sampling.branches
-    memory.check(*plan, memory.free_beside(self.params), tiling=sampling.tiling)
+    free, tiling = memory.free_beside(self.params), sampling.tiling
+    extra = extra_tokens(conditions, canvas, self._config("vae"))
+    plan = self.config, self.policy, clips, canvas, sampling.branches, free
+    memory.check(*plan, tiling=tiling, extra=extra)
 
   def _config(self, part: str) -> Any:
     config = getattr(self.config, part)

@@ -187,7 +187,7 @@ class MultiScale:
     text, negative = encode_prompts(
       model.encode_text, prompt, negative_prompt if guided else None
     )
-    self.check_memory(len(text[0]), canvas, passes)
+    self.check_memory(len(text[0]), canvas, passes, conditions)
     frames, height, width = canvas.used
     latents = self.denoise(
       text,
@@ -203,7 +203,13 @@ class MultiScale:
     )
     return model.to_pixels(latents, passes.second, canvas=canvas, seed=seed)
 
-  def check_memory(self, clips: int, canvas: Canvas, passes: TwoPasses) -> None:
+  def check_memory(
+    self,
+    clips: int,
+    canvas: Canvas,
+    passes: TwoPasses,
+    conditions: Sequence[Condition] = (),
+  ) -> None:
     """Refuses what will not fit beside the weights, in either pass.
 
     Raises:
@@ -211,9 +217,10 @@ class MultiScale:
     """
     frames, height, width = canvas.used
     config = self.model.config.vae
-    made = sizes(config, height, width, passes.scale)
-    for size, sampling in zip(made, passes.both, strict=True):
-      self.model.check_memory(clips, Canvas.of(config, frames, *size), sampling)
+    both = sizes(config, height, width, passes.scale)
+    for size, sampling in zip(both, passes.both, strict=True):
+      made = Canvas.of(config, frames, *size)
+      self.model.check_memory(clips, made, sampling, conditions)
 
 
 def sizes(

@@ -18,6 +18,7 @@ from ltx_jax.diffusion.sampling import Blocks, Sampling
 from ltx_jax.typing import Tiling
 
 OfRecipe = tyro.conf.arg(help_behavior_hint="(default: as the model's recipe says)")
+IfAny = tyro.conf.arg(help_behavior_hint="")
 _Number = Annotated[float | None, OfRecipe]
 _Numbers = Annotated[tuple[float, ...] | None, OfRecipe]
 _Count = Annotated[int | None, OfRecipe]
@@ -124,6 +125,47 @@ class PassesFlags:
 
   scale: _Number = None
   """With --multi-scale: width and height of the small video, of those asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowFlags:
+  """Whether a long video is made window after window (`ltx_jax.LongVideo`)."""
+
+  window: Annotated[int | None, IfAny] = None
+  """Make a long video in windows of so many frames, 8k + 1, each begun with the end of
+  the one before. A prompt may then have parts joined by |, one for each window."""
+
+  overlap: Annotated[int | None, IfAny] = None
+  """With --window: frames of that end, 8k + 1; 25 if not given."""
+
+  overlap_strength: Annotated[float | None, IfAny] = None
+  """With --window: how firmly they are kept: 1, the usual, as they are; with 0.5 they
+  are made anew and blended."""
+
+  adain: Annotated[float | None, IfAny] = None
+  """With --window: from 0, the usual, to 1: gives every window's latents the mean and
+  deviation of the first one's, against colours that drift."""
+
+  def given(self) -> dict[str, Any]:
+    """Returns the arguments of `LongVideo` that are given."""
+    arguments = {
+      "window": self.window,
+      "overlap": self.overlap,
+      "strength": self.overlap_strength,
+      "adain": self.adain,
+    }
+    return {name: value for name, value in arguments.items() if value is not None}
+
+  def refuse_leftovers(self) -> None:
+    """Refuses what only windows read, where there are none.
+
+    Raises:
+      ValueError: naming the flag.
+    """
+    for field in dataclasses.fields(self):
+      if self.window is None and getattr(self, field.name) is not None:
+        flag = field.name.replace("_", "-")
+        raise ValueError(f"--{flag} is for windows; add --window, or leave it out.")
 
 
 def _one_or_all(values: tuple[float, ...]) -> float | tuple[float, ...]:

@@ -16,6 +16,15 @@ With --video and --skip-initial, a clip is made over: its motion stays, the more
 more is skipped. With --multi-scale, a small video is made first, and a large one from
 it; --second.steps and the like are those of the second pass.
 
+With --window, a video of any length is made window after window, each with a prompt of
+its own where there are several:
+
+    python -m sample.generate --frames 57 --window 25 --overlap 9 \\
+      "a large red circle moving right on a navy background \\
+      | a large red circle moving down on a navy background"
+
+With --reference, a clip guides the video from beside it, with an in-context LoRA.
+
 Guidance may change with the noise level. Here it is off in the first step, strong down
 to level 0.9 and moderate from there on, and other blocks are perturbed:
 
@@ -51,13 +60,11 @@ from ltx_jax.media import fit
 from ltx_jax.sizes import Canvas
 from sample import console as shared
 from sample.enhance import EnhanceFlags
-from sample.flags import OfRecipe, PassesFlags, SamplingFlags
+from sample.flags import IfAny, OfRecipe, PassesFlags, SamplingFlags, WindowFlags
 from sample.hints import hint
 from sample.passes import Plan, plan_of
-from sample.prompts import all_prompts
+from sample.prompts import all_prompts, parts
 from train.command_line import cli
-
-_IfAny = tyro.conf.arg(help_behavior_hint="")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +76,10 @@ class Options:
     tyro.conf.Positional,
     tyro.conf.arg(metavar="PROMPT [PROMPT ...]", help_behavior_hint=""),
   ]
-  """What to show. Several prompts give several videos."""
+  """What to show. Several prompts give several videos; with --window, A|B|C gives one,
+  with a prompt for each window."""
 
-  prompt_file: Annotated[Path | None, _IfAny] = None
+  prompt_file: Annotated[Path | None, IfAny] = None
   """A text file with more of them, one a line; # begins a line that is none."""
 
   output: Path = Path("video.mp4")
@@ -80,13 +88,13 @@ class Options:
   model: str = "moving-shapes"
   """A preset, a checkpoint (*.safetensors), a diffusers folder, or ORG/REPO/FILE."""
 
-  text_encoder: Annotated[str | None, _IfAny] = None
+  text_encoder: Annotated[str | None, IfAny] = None
   """Folder of the T5 encoder and its tokenizer, if not beside the model."""
 
   lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH[:STRENGTH] ...")] = ()
   """LoRA files, each with a strength (1 if not given): style.safetensors:0.8."""
 
-  image: Annotated[Path | None, _IfAny] = None
+  image: Annotated[Path | None, IfAny] = None
   """A picture, or a clip, that the video begins with."""
 
   strength: float = 1.0
@@ -100,10 +108,22 @@ class Options:
   """A picture or a clip that the video shows from a frame on (0), with a strength (1):
   clip.mp4@16:0.5. A clip starts at a multiple of 8. Once for each."""
 
-  crf: Annotated[int | None, _IfAny] = None
-  """Softens what is given as H.264 does, so that it moves more; 29 in the original."""
+  reference: Annotated[
+    tuple[str, ...],
+    tyro.conf.UseAppendAction,
+    tyro.conf.arg(metavar="VIDEO[:STRENGTH]", help_behavior_hint=""),
+  ] = ()
+  """A clip that guides the video from beside it, such as outlines or depth, with the
+  --lora that was trained for it; with a strength (1). Once for each."""
 
-  video: Annotated[Path | None, _IfAny] = None
+  reference_downscale: int = 1
+  """How many times smaller than the video the LoRA takes what --reference gives."""
+
+  crf: Annotated[int | None, IfAny] = None
+  """Softens what --image and --condition give as H.264 does, so that it moves more; 29
+  in the original."""
+
+  video: Annotated[Path | None, IfAny] = None
   """A clip to start from in place of noise, with --skip-initial: it is made over."""
 
   width: Annotated[int | None, OfRecipe] = None
@@ -118,7 +138,7 @@ class Options:
   fps: Annotated[float | None, OfRecipe] = None
   """Frames a second. The model is told, and moves things accordingly."""
 
-  negative: Annotated[str | None, _IfAny] = None
+  negative: Annotated[str | None, IfAny] = None
   """What the video should not show."""
 
   seed: tuple[int, ...] = (0,)
@@ -130,7 +150,7 @@ class Options:
   sheet: bool = True
   """Write a contact sheet beside the videos."""
 
-  dtype: Annotated[Literal["float32", "bfloat16"] | None, _IfAny] = None
+  dtype: Annotated[Literal["float32", "bfloat16"] | None, IfAny] = None
   """Precision of the networks; bfloat16 on GPU and TPU, float32 on CPU."""
 
   enhance: tyro.conf.OmitArgPrefixes[EnhanceFlags] = EnhanceFlags()
@@ -138,6 +158,9 @@ class Options:
 
   passes: tyro.conf.OmitArgPrefixes[PassesFlags] = PassesFlags()
   """One pass or two."""
+
+  windows: tyro.conf.OmitArgPrefixes[WindowFlags] = WindowFlags()
+  """Whether a long video is made window after window."""
 
   sampling: tyro.conf.OmitArgPrefixes[SamplingFlags] = SamplingFlags()
   """How it is sampled, where it is not as the model's recipe says. Several values, or
@@ -157,10 +180,15 @@ def canvas_of(model: ltx_jax.LTXVideo, options: Options) -> Canvas:
 
 
 def conditions_of(options: Options, canvas: Canvas) -> list[ltx_jax.Condition]:
-  """What --image and --condition give, in the size that is generated."""
+  """What --image, --condition and --reference give, in the size that is generated."""
   given = [] if options.image is None else [(options.image, 0, options.strength)]
   given += [shared.path_frame_strength(text) for text in options.condition]
-  return [fit(ltx_jax.Condition(*each, options.crf), canvas) for each in given]
+  conditions = [ltx_jax.Condition(*each, options.crf) for each in given]
+  for text in options.reference:
+    path, strength = shared.path_and_strength(text)
+    smaller = options.reference_downscale
+    conditions.append(ltx_jax.Reference(path, 0, strength, downscale=smaller))
+  return [fit(item, canvas) for item in conditions]
 
 
 def start_of(
@@ -173,6 +201,11 @@ def start_of(
     raise ValueError(
       "--video is made over in one pass, and the second pass of --multi-scale starts "
       "from the first; leave one of them out."
+    )
+  if options.windows.window is not None:
+    raise ValueError(
+      "--video is made over in one go, and --window makes a video part by part; leave "
+      "one of them out."
     )
   return {"latents": model.encode_start(options.video, canvas, clips=clips, seed=seed)}
 
@@ -187,14 +220,14 @@ def generate(
   console: Console,
 ) -> tuple[np.ndarray, list[str]]:
   """Returns uint8 videos and a label for each: prompts times seeds, in one batch."""
-  plan.check_memory(len(options.prompts) * len(options.seed), canvas)
   several = len(options.seed) > 1
   prompts = [p for p in options.prompts for _ in options.seed]
   seeds = tuple(options.seed * len(options.prompts)) if several else options.seed[0]
   conditions = conditions_of(options, canvas)
+  plan.check_memory(len(prompts), canvas, conditions=conditions)
 
   with clock.stage("text"), memory_in_words(f"encoding {len(prompts)} prompt(s)"):
-    text, negative = model.encode_text(prompts), None
+    text, negative = plan.encode_text(prompts), None
     if plan.guided:
       given, default = options.negative, model.recipe.negative_prompt
       negative = model.encode_text([default if given is None else given])
@@ -267,11 +300,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         text_encoder=options.text_encoder,
         loras=[shared.path_and_strength(text) for text in options.lora],
       )
-      how = plan_of(model, options.sampling, options.second, options.passes)
+      flags = options.sampling, options.second, options.passes, options.windows
+      how = plan_of(model, *flags)
     canvas = canvas_of(model, options)
     if canvas.note:
       console.print(f"note: {canvas.note}", highlight=False)
-    note = hint(options.prompts, model.config.name)
+    asked = options.prompts
+    if options.windows.window is not None:
+      asked = [part for prompt in asked for part in parts(prompt)]
+    note = hint(asked, model.config.name)
     if note:
       console.print(f"note: {note}", highlight=False, markup=False)
     videos, labels = generate(model, how, options, canvas, clock=clock, console=console)

@@ -1,31 +1,33 @@
-"""How `sample.generate` makes latents: in one pass, or in two with an upscaler."""
+"""How `sample.generate` makes latents: in one pass, in two, or in windows."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import ltx_jax
 from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.diffusion.sampling import Sampling
-from ltx_jax.sizes import Canvas
-from ltx_jax.typing import Latents
-from sample.flags import PassesFlags, SamplingFlags
+from ltx_jax.typing import EncodedText, Latents
+from sample.flags import PassesFlags, SamplingFlags, WindowFlags
+from sample.prompts import by_window
 
 
 class Plan(NamedTuple):
   """What is run.
 
   Attributes:
-    denoise: `LTXVideo.denoise` or `MultiScale.denoise`, told how to sample.
+    encode_text: (prompts, of the videos) -> the text that `denoise` takes.
+    denoise: That of `LTXVideo`, `MultiScale` or `LongVideo`, told how to sample.
     check_memory: Refuses a number of clips of a size that will not fit.
     samplings: Of the passes; the last one's latents are decoded.
   """
 
+  encode_text: Callable[[Sequence[str]], Any]
   denoise: Callable[..., Latents]
-  check_memory: Callable[[int, Canvas], None]
+  check_memory: Callable[..., None]
   samplings: tuple[Sampling, ...]
 
   @property
@@ -39,20 +41,33 @@ def plan_of(
   first: SamplingFlags,
   second: SamplingFlags,
   passes: PassesFlags,
+  windows: WindowFlags,
 ) -> Plan:
   """Returns what the flags ask for, with the upscaler loaded where there is one.
 
   Raises:
-    ValueError: where flags of two passes are given for one, or no upscaler is known.
+    ValueError: where flags of two passes or of windows are given without them, both are
+      asked for, or no upscaler is known.
   """
   recipe = model.recipe
+  windows.refuse_leftovers()
   if not passes.multi_scale:
     _refuse_leftovers(second, passes)
     sampling = first.apply(recipe.sampling)
+    way, encode_text = model, model.encode_text
+    if windows.window is not None:
+      way = ltx_jax.LongVideo(model, **windows.given())
+      encode_text = functools.partial(_encode_by_window, model)
     return Plan(
-      functools.partial(model.denoise, sampling=sampling),
-      functools.partial(model.check_memory, sampling=sampling),
+      encode_text,
+      functools.partial(way.denoise, sampling=sampling),
+      functools.partial(way.check_memory, sampling=sampling),
       (sampling,),
+    )
+  if windows.window is not None:
+    raise ValueError(
+      "--window makes a video in one pass, and --multi-scale in two; leave one of them "
+      "out."
     )
   upscaler = passes.upscaler or recipe.upscaler
   if upscaler is None:
@@ -68,10 +83,17 @@ def plan_of(
   )
   scales = ltx_jax.MultiScale(model, ltx_jax.load_upscaler(upscaler))
   return Plan(
+    model.encode_text,
     functools.partial(scales.denoise, passes=how),
     functools.partial(scales.check_memory, passes=how),
     how.both,
   )
+
+
+def _encode_by_window(
+  model: ltx_jax.LTXVideo, prompts: Sequence[str]
+) -> list[EncodedText]:
+  return [model.encode_text(of_window) for of_window in by_window(prompts)]
 
 
 def _refuse_leftovers(second: SamplingFlags, passes: PassesFlags) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ltx_jax.data import moving_shapes
 
+_BETWEEN_WINDOWS = "|"
+
 
 def all_prompts(given: Sequence[str], file: Path | None) -> tuple[str, ...]:
   """Returns the prompts of the command line, and then those of a file.
@@ -38,3 +40,31 @@ def all_prompts(given: Sequence[str], file: Path | None) -> tuple[str, ...]:
       f'Give at least one prompt, for example "{moving_shapes.EXAMPLES[0]}".'
     )
   return tuple(prompts)
+
+
+def parts(prompt: str) -> list[str]:
+  """Returns the parts of a prompt that are for one window after another.
+
+  Raises:
+    ValueError: where one of them is empty.
+  """
+  found = [part.strip() for part in prompt.split(_BETWEEN_WINDOWS)]
+  if not all(found):
+    raise ValueError(
+      f"The prompt {prompt!r} has an empty part; with --window, {_BETWEEN_WINDOWS} "
+      "stands between the prompts of two windows."
+    )
+  return found
+
+
+def by_window(prompts: Sequence[str]) -> list[list[str]]:
+  """Returns the prompts of all videos, for one window after another.
+
+  Where a prompt has fewer parts than another, its last is for all that follow.
+
+  Raises:
+    ValueError: as `parts`.
+  """
+  split = [parts(prompt) for prompt in prompts]
+  windows = max(map(len, split))
+  return [[p[min(i, len(p) - 1)] for p in split] for i in range(windows)]

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import ltx_jax
-from ltx_jax import Condition
+from ltx_jax import Condition, Reference, programs
+from ltx_jax.analysis import memory
+from ltx_jax.media import load_frames
 from ltx_jax.platforms import CPU
 from ltx_jax.sizes import Canvas
 from tests import pipeline_case as base
@@ -84,6 +86,56 @@ def test_a_clip_ends_where_the_video_ends(model):
 def test_conditions_where_they_cannot_be_are_refused(model, frame, count, message):
   with pytest.raises(ValueError, match=message):
     given(model, 17, Condition(case.media("clip", count), frame))
+
+
+def test_references_are_shown_beside_the_video_and_dropped(model):
+  """One step, made by hand of what the network says of all tokens."""
+  clip, image = case.media("clip", 9, 16, 32), case.media("image", 1, 16, 32)
+  text, _ = base.texts()
+  latents = model.denoise(
+    text,
+    width=32,
+    height=16,
+    frames=9,
+    fps=25.0,
+    sampling=ltx_jax.Sampling(sigmas=(1.0,), guidance=1.0, condition_noise=0.0),
+    conditions=[Reference(clip), Reference(image, 4, 0.25, downscale=2)],
+    draws=base.draws,
+  )
+  encode = programs.encode(case.VAE, CPU)
+  drawn = base.draws("posterior/0", (2, 2, 2, 4, 6))
+  shown = encode(model.params["vae"], clip[None], drawn).reshape(2, 16, 6)
+  small = load_frames(image, height=8, width=16)
+  drawn = base.draws("posterior/1", (2, 1, 1, 2, 6))
+  z = encode(model.params["vae"], small[None], drawn)
+  mixed = 0.75 * base.draws("condition/1", z.shape) + 0.25 * z
+  noise = base.draws("initial", (2, 16, 6))
+  tokens = np.concatenate([shown, mixed.reshape(2, 2, 6), noise], axis=1)
+  grid = [(t, y, x) for t in (0, 1 / 25) for y in (0, 8) for x in (0, 8, 16, 24)]
+  places = np.float32([*grid, (4 / 25, 0, 0), (4 / 25, 0, 16), *grid])
+  coords = np.broadcast_to(places, (2, *places.shape))
+  sigma = np.broadcast_to(np.float32([0] * 16 + [0.75] * 2 + [1] * 16), (2, 34))
+  velocity = model.velocity(tokens, coords, *text, sigma)[:, 18:]
+  assert latents.shape == (2, 2, 2, 4, 6)
+  assert relative_error(latents.reshape(2, 16, 6), noise - velocity) < 1e-5
+
+
+def test_references_count_in_the_memory_that_is_planned(model, monkeypatch):
+  planned = []
+  monkeypatch.setattr(memory, "check", lambda *_, extra, **__: planned.append(extra))
+  clip, canvas = case.media("clip", 9), Canvas.of(case.VAE, 9, 16, 32)
+  for given, tokens in (
+    ([], 0),
+    ([Condition(clip), Condition(clip[:1], 3)], 8),
+    ([Reference(clip), Reference(clip, downscale=2), Reference(clip, 8)], 16 + 4 + 8),
+  ):
+    model.check_memory(1, canvas, ltx_jax.Sampling(), given)
+    assert planned.pop() == tokens
+
+
+def test_a_reference_that_cannot_be_as_small_is_refused(model):
+  with pytest.raises(ValueError, match="2 times smaller than 24x16; give .* of 16"):
+    given(model, 9, Reference(case.media("clip", 9), downscale=2))
 
 
 def test_what_is_made_over_is_long_enough(model):

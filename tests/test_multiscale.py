@@ -101,13 +101,14 @@ def test_generate_makes_what_is_asked_for(scales):
 def test_both_passes_are_planned(scales, monkeypatch):
   planned = []
 
-  def check(model, clips, canvas, sampling):
-    planned.append((clips, canvas.used, sampling.branches))
+  def check(model, clips, canvas, sampling, conditions):
+    planned.append((clips, canvas.used, sampling.branches, conditions))
 
   monkeypatch.setattr(ltx_jax.LTXVideo, "check_memory", check)
   passes = TwoPasses(Sampling(steps=2), Sampling(steps=2, guidance=1.0))
-  scales.check_memory(3, Canvas.of(case.VAE, *case.LARGE), passes)
-  assert planned == [(3, (9, 24, 24), 2), (3, (9, 48, 48), 1)]
+  given = [Condition(case.media("large", 1))]
+  scales.check_memory(3, Canvas.of(case.VAE, *case.LARGE), passes, given)
+  assert planned == [(3, (9, 24, 24), 2, given), (3, (9, 48, 48), 1, given)]
 
 
 def test_upscalers_that_do_not_fit_are_refused(scales, tmp_path):

@@ -12,6 +12,7 @@ to name one that can. Compiling would tell exactly, minutes later.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import dataclasses
 import math
@@ -22,7 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from ltx_jax.analysis import decoding
-from ltx_jax.config import ModelConfig, TransformerConfig
+from ltx_jax.config import ModelConfig, TransformerConfig, VAEConfig
 from ltx_jax.models import tiles as geometry
 from ltx_jax.models.attention import LOGITS_BYTES
 from ltx_jax.models.tiles import Tiles
@@ -82,11 +83,13 @@ def plan(
   *,
   tiling: Tiling = "auto",
   free: int | None = None,
+  extra: int = 0,
 ) -> Plan:
   """Estimates what sampling clips of a size needs beside the weights.
 
   Args:
     branches: Of guidance, that the largest step evaluates (`Sampling.branches`).
+    extra: Tokens of what is given that are not part of the clip.
     tiling: As of `Sampling`.
     free: Bytes that are free; None, unknown, decodes whole unless told otherwise.
 
@@ -94,7 +97,7 @@ def plan(
     ValueError: where tiles are asked for that cannot be.
   """
   grid = config.vae.latent_shape(*canvas.used)
-  tokens = math.prod(grid)
+  tokens = math.prod(grid) + extra
   tiles = decoding.choose(config.vae, policy, clips, grid, tiling=tiling, free=free)
   return Plan(
     denoise=denoise_bytes(config.transformer, policy, branches * clips, tokens),
@@ -112,6 +115,7 @@ def check(
   free: int | None,
   *,
   tiling: Tiling = "auto",
+  extra: int = 0,
 ) -> None:
   """Refuses a size that will not fit, even decoded in tiles, before it is compiled.
 
@@ -119,17 +123,21 @@ def check(
     branches: As of `plan`.
     free: Bytes that are free now (`free_memory`); None, unknown, refuses nothing.
     tiling: As of `plan`.
+    extra: As of `plan`.
 
   Raises:
     ValueError: with the plan, and the largest size that fits; or as of `plan`.
   """
-  needed = plan(config, policy, clips, canvas, branches, tiling=tiling, free=free)
+  sizes = clips, canvas, branches
+  needed = plan(config, policy, *sizes, tiling=tiling, free=free, extra=extra)
   if free is None or needed.most <= free:
     return
 
   def fits(clips: int, frames: int, height: int, width: int) -> bool:
     grid = config.vae.latent_shape(frames, height, width)
-    rows, tokens = branches * clips, math.prod(grid)
+    # What is given shrinks with the clip.
+    share = math.prod(grid) / math.prod(config.vae.latent_shape(*canvas.used))
+    rows, tokens = branches * clips, math.prod(grid) + math.ceil(share * extra)
     most = max(
       denoise_bytes(config.transformer, policy, rows, tokens),
       decoding.least_bytes(config.vae, policy, clips, grid, tiling=tiling),
@@ -145,6 +153,41 @@ def check(
     f"{_gb(needed.denoise)} to denoise and {_gb(needed.decode)} to decode{in_tiles} "
     f"beside the weights, and {_gb(free)} are free; {why}"
     f"{_largest(config, clips, canvas, fits)}"
+  )
+
+
+def check_decode(
+  config: VAEConfig,
+  policy: Policy,
+  clips: int,
+  canvas: Canvas,
+  free: int | None,
+  *,
+  tiling: Tiling = "auto",
+) -> None:
+  """Refuses a video that cannot be decoded at once, however its latents are made.
+
+  Args:
+    free: As of `check`.
+    tiling: As of `plan`.
+
+  Raises:
+    ValueError: with what it needs, and how many frames can be decoded; or as of `plan`.
+  """
+
+  def needed(frames: int) -> int:
+    grid = config.latent_shape(frames, *canvas.used[1:])
+    return decoding.least_bytes(config, policy, clips, grid, tiling=tiling)
+
+  frames, t = canvas.used[0], config.temporal_factor
+  if free is None or needed(frames) <= free:
+    return
+  shorter = range(1, frames, t)
+  count = bisect.bisect_right(shorter, free, key=needed)  # Of those that fit.
+  fits = f"{shorter[count - 1]} frames of that size fit" if count else "no length fits"
+  raise ValueError(
+    f"Decoding {canvas.describe(clips)} needs about {_gb(needed(frames))} beside the "
+    f"weights, and {_gb(free)} are free; {fits}."
   )
 
 

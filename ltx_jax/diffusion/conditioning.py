@@ -28,14 +28,21 @@ moved by s frames. They guide the clip's tokens by attention alone and are dropp
 the end. What a clip has beyond two latent frames means the same in both, and replaces
 the clip's latent frames from s / 8 + 2 on by (1).
 
-Source: the original's conditioning, and the paper's section on image-to-video.
+A reference is a clip that is shown beside the video and is no part of it: its outlines,
+say, or its depth, for an in-context LoRA that was trained to follow them. All of its
+latent frames become such tokens, at the very positions of the frames that they belong
+to. One that is d times smaller has a token for every d x d of the video's, which stands
+where the first of them does.
+
+Source: the original's conditioning, and the paper's section on image-to-video; for
+references the LTX-Video trainer, and for smaller ones ComfyUI-LTXVideo.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +50,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ltx_jax.diffusion.latents import patchify
-from ltx_jax.typing import AnyArray, Latents, NoiseLevels, Scalar, Tokens
+from ltx_jax.typing import AnyArray, Latents, NoiseLevels, Scalar, Tokens, Whole
 
 HARD = 1 - 1e-6
 """Tokens of a strength above this are given outright, and re-noised."""
@@ -73,6 +80,9 @@ class Condition:
   strength: float = 1.0
   crf: int | None = None
 
+  downscale: ClassVar[int] = 1
+  """How many times smaller it is than the video."""
+
   def __post_init__(self):
     if not 0 <= self.strength <= 1:
       raise ValueError(
@@ -87,6 +97,36 @@ class Condition:
         f"The crf of a condition is {self.crf}; it must lie in [0, 51], or be None."
       )
 
+  def keyframes(self, latent_frames: int) -> int:
+    """Returns how many of its latent frames become tokens of their own."""
+    return min(latent_frames, PREFIX) if self.frame > 0 else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference(Condition):
+  """A clip that guides the video from beside it, for an in-context LoRA.
+
+  Its attributes are those of a condition; it is scaled and cropped like one.
+
+  Attributes:
+    downscale: How many times smaller than the video it is shown: as the LoRA was
+      trained. Height and width of the video must be multiples of 32 times that.
+  """
+
+  downscale: int = 1
+
+  def __post_init__(self):
+    super().__post_init__()
+    if not isinstance(self.downscale, Whole) or self.downscale < 1:
+      raise ValueError(
+        f"The downscale of a reference is {self.downscale}; it must be at least 1 and "
+        "whole."
+      )
+
+  def keyframes(self, latent_frames: int) -> int:
+    """Returns all of its latent frames: none of them is part of the video."""
+    return latent_frames
+
 
 class EncodedCondition(NamedTuple):
   """Normalised latents that are mixed into the clip's from latent frame `start` on."""
@@ -94,6 +134,10 @@ class EncodedCondition(NamedTuple):
   latents: Latents
   start: int
   strength: float
+
+
+Conditions = Sequence[Condition | EncodedCondition]
+"""What is given beside the text; what is encoded already is taken as it is."""
 
 
 class Keyframe(NamedTuple):
@@ -154,16 +198,6 @@ def lerp(
   difference = jnp.subtract(end, start)
   near_end = end - difference * (1 - weight)
   return jnp.where(weight < 0.5, start + weight * difference, near_end)
-
-
-def keyframes_of(frame: int, latent_frames: int) -> int:
-  """Returns how many of a condition's latent frames become keyframes.
-
-  Args:
-    frame: At which it starts.
-    latent_frames: That it has.
-  """
-  return min(latent_frames, PREFIX) if frame > 0 else 0
 
 
 def condition(

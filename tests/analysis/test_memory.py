@@ -98,6 +98,35 @@ def test_a_video_that_fits_only_in_tiles_is_not_refused():
   assert "one clip of 81 frames" in refusal(2e9, tiling="off")
 
 
+def test_what_is_given_beside_a_clip_is_planned():
+  canvas = Canvas.of(VAE_C, *SIZE)
+  tokens = math.prod(VAE_C.latent_shape(*SIZE))
+  alone, beside = (
+    memory.plan(RELEASE, GPU, 1, canvas, 1, extra=extra) for extra in (0, tokens)
+  )
+  assert beside.decode == alone.decode
+  config = RELEASE.transformer
+  assert beside.denoise == memory.denoise_bytes(config, GPU, 1, 2 * tokens)
+  memory.check(RELEASE, GPU, 1, canvas, 2, int(6e9))
+  with pytest.raises(ValueError, match="one clip of .* frames of that size fits"):
+    memory.check(RELEASE, GPU, 1, canvas, 2, int(6e9), extra=40 * tokens)
+
+
+def test_a_video_too_long_to_decode_at_once_is_refused():
+  canvas, free = Canvas.of(VAE_C, 2001, 512, 768), int(8e9)
+  with pytest.raises(ValueError) as error:
+    memory.check_decode(VAE_C, GPU, 1, canvas, free)
+  said = str(error.value)
+  assert said.startswith("Decoding 1 clip(s) of 2001 frames of 768x512 needs about")
+  frames = int(re.search(r"8.0 GB are free; (\d+) frames of that size fit", said)[1])
+  memory.check_decode(VAE_C, GPU, 1, Canvas.of(VAE_C, frames, 512, 768), free)
+  with pytest.raises(ValueError, match=f"{frames} frames of that size fit"):
+    memory.check_decode(VAE_C, GPU, 1, Canvas.of(VAE_C, frames + 8, 512, 768), free)
+  memory.check_decode(VAE_C, GPU, 1, canvas, None)
+  with pytest.raises(ValueError, match="no length fits"):
+    memory.check_decode(VAE_C, GPU, 1, canvas, 1)
+
+
 def test_a_refusal_of_what_fits_in_no_tiles_names_what_does():
   free = int(0.5e9)
   said = refusal(free, tiling="auto")

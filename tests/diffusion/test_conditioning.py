@@ -82,8 +82,15 @@ def test_keyframes_are_tokens_in_front_with_places_of_their_own(clip):
 
 
 def test_a_later_clip_has_two_latent_frames_of_its_own_at_most():
-  assert [c.keyframes_of(0, n) for n in (1, 2, 5)] == [0, 0, 0]
-  assert [c.keyframes_of(16, n) for n in (1, 2, 5)] == [1, 2, 2]
+  first, later = c.Condition(None), c.Condition(None, frame=16)
+  assert [first.keyframes(n) for n in (1, 2, 5)] == [0, 0, 0]
+  assert [later.keyframes(n) for n in (1, 2, 5)] == [1, 2, 2]
+
+
+def test_a_reference_has_all_of_its_latent_frames_of_its_own():
+  for frame in (0, 16):
+    reference = c.Reference(None, frame)
+    assert [reference.keyframes(n) for n in (1, 2, 5)] == [1, 2, 5]
 
 
 def test_lerp_is_exact_at_both_ends():
@@ -120,5 +127,12 @@ def test_only_tokens_given_outright_are_renoised():
   ],
 )
 def test_unusable_conditions_are_refused(arguments, message):
-  with pytest.raises(ValueError, match=message):
-    c.Condition("image.png", **arguments)
+  for kind in (c.Condition, c.Reference):
+    with pytest.raises(ValueError, match=message):
+      kind("image.png", **arguments)
+
+
+@pytest.mark.parametrize("downscale", [0, 1.5])
+def test_a_downscale_that_is_none_is_refused(downscale, unchecked):
+  with pytest.raises(ValueError, match=f"reference is {downscale}; it must be at le"):
+    c.Reference("clip.mp4", downscale=downscale)

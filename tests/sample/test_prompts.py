@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ltx_jax.data import video
-from sample.prompts import all_prompts
+from sample.prompts import all_prompts, by_window
 from tests.sample.test_generate import OTHER, PROMPT, SIZE
 
 
@@ -27,6 +27,16 @@ def test_files_without_prompts_are_refused(tmp_path):
     all_prompts((), tmp_path / "nowhere.txt")
   with pytest.raises(ValueError, match="Give at least one prompt"):
     all_prompts((), None)
+
+
+def test_prompts_have_parts_for_windows():
+  assert by_window(["a | b|c ", "d", "e|f"]) == [
+    ["a", "d", "e"],
+    ["b", "d", "f"],
+    ["c", "d", "f"],
+  ]
+  with pytest.raises(ValueError, match="'a||b' has an empty part".replace("|", r"\|")):
+    by_window(["a||b"])
 
 
 def test_the_program_reads_the_file(program, tmp_path):

@@ -1,4 +1,4 @@
-"""The flags of `sample.generate` that say what is given, and of two passes."""
+"""The flags of `sample.generate` for what is given, for two passes, for windows."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from ltx_jax.presets import PRESETS, Recipe
 from sample import console
 from tests import pipeline_case as case
 from tests.models import upsampler_case
-from tests.sample.test_generate import PROMPT, SIZE
+from tests.sample.test_generate import OTHER, PROMPT, SIZE
 
 
 def test_conditions_are_given_where_and_as_firmly_as_is_said(program, monkeypatch):
@@ -102,3 +102,94 @@ def test_an_upscaler_is_the_one_that_is_asked_for(program, two_passes):
   arguments = ("--multi-scale", "--video", "clip.gif", "--output", "a.png")
   code, _, err = program(PROMPT, *arguments)
   assert code == 2 and "--video is made over in one pass" in err
+
+
+def test_references_are_given_as_is_said(program, monkeypatch):
+  clip = np.random.default_rng(0).integers(0, 256, (5, 32, 48, 3), np.uint8)
+  video.write("depth.gif", clip, 24.0)
+  told = []
+
+  def denoise(model, text, *, conditions, width, **rest):
+    told[:] = conditions
+    return np.zeros((1, 3, 4, width // 8, 6), np.float32)
+
+  monkeypatch.setattr(ltx_jax.LTXVideo, "denoise", denoise)
+  for width, arguments, expected in (
+    ("40", ("--reference", "depth.gif"), [(1.0, 1)]),
+    ("40", ("--reference", "depth.gif:0.5") * 2, [(0.5, 1)] * 2),
+    ("48", ("--reference", "depth.gif", "--reference-downscale", "2"), [(1.0, 2)]),
+  ):
+    arguments = (*SIZE, "--width", width, *arguments, "--output", "a.png")
+    code, _, err = program(PROMPT, *arguments)
+    assert (code, err) == (0, "")
+    assert [(item.strength, item.downscale) for item in told] == expected
+    assert all(type(item) is ltx_jax.Reference for item in told)
+    assert told[0].frame == 0 and len(told[0].media) == 5
+
+
+WINDOWS = (*SIZE, "--frames", "9", "--window", "5", "--overlap", "3")
+
+
+def test_long_videos_are_made_in_windows_with_prompts_of_their_own(
+  program, monkeypatch
+):
+  told, denoise = [], ltx_jax.LTXVideo.denoise
+
+  def recorded(model, text, *, frames, **rest):
+    told.append((frames, np.asarray(text[0])))
+    return denoise(model, text, frames=frames, **rest)
+
+  monkeypatch.setattr(ltx_jax.LTXVideo, "denoise", recorded)
+  texts = {}
+  for prompt in (f"{PROMPT} | {OTHER}", PROMPT):
+    told.clear()
+    arguments = (*WINDOWS, "--guidance", "1", "--output", "a.png")
+    code, out, err = program(prompt, *arguments)
+    assert (code, err) == (0, "") and "note" not in out
+    assert [frames for frames, _ in told] == [5, 5, 5]
+    texts[prompt] = [text for _, text in told]
+    assert video.read("a.png")[0].shape == (9, 32, 40, 3)
+  first, second, third = texts[f"{PROMPT} | {OTHER}"]
+  for text in texts[PROMPT]:
+    np.testing.assert_array_equal(text, first)
+  np.testing.assert_array_equal(second, third)
+  assert np.abs(second - first).max() > 0
+
+
+@pytest.mark.parametrize(
+  ("arguments", "expected"),
+  [
+    (("--window", "27"), (27, 25, 1.0, 0.0)),
+    (("--window", "7", "--overlap", "5"), (7, 5, 1.0, 0.0)),
+    (("--window", "27", "--overlap-strength", "0.5"), (27, 25, 0.5, 0.0)),
+    (("--window", "27", "--adain", "0.7"), (27, 25, 1.0, 0.7)),
+  ],
+)
+def test_windows_are_as_is_said(program, monkeypatch, arguments, expected):
+  told = []
+
+  def denoise(long, texts, **rest):
+    told.append((long.window, long.overlap, long.strength, long.adain))
+    return np.zeros((1, 3, 4, 5, 6), np.float32)
+
+  monkeypatch.setattr(ltx_jax.LongVideo, "denoise", denoise)
+  code, _, err = program(PROMPT, *SIZE, *arguments, "--output", "a.png")
+  assert (code, err) == (0, "")
+  assert told == [expected]
+
+
+def test_what_windows_cannot_do_is_refused(program):
+  for prompt, arguments, message in (
+    (PROMPT, ("--overlap", "9"), "--overlap is for windows; add --window, or leave it"),
+    (PROMPT, ("--overlap-strength", "1"), "--overlap-strength is for windows"),
+    (PROMPT, ("--adain", "1"), "--adain is for windows; add --window"),
+    (PROMPT, ("--window", "4"), "window is 4; it must be 2k + 1 frames"),
+    (PROMPT, ("--window", "5"), "overlap is 25 and window is 5"),
+    (PROMPT, ("--window", "27", "--multi-scale"), "--window makes a video in one pass"),
+    (PROMPT, ("--window", "27", "--video", "a.gif"), "--window makes a video part by"),
+    (f"{PROMPT}|", ("--window", "27"), "has an empty part; with --window, | stands"),
+    (f"{PROMPT}|{OTHER}", ("--window", "27"), "2 prompts for 1 window(s); give one"),
+  ):
+    code, _, err = program(prompt, *SIZE, *arguments, "--output", "a.png")
+    assert code == 2 and message in err
+    assert len(err.strip().splitlines()) == 1
