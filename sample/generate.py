@@ -48,6 +48,7 @@ from ltx_jax.analysis.memory import memory_in_words
 from ltx_jax.data import contact_sheet, video
 from ltx_jax.diffusion.draws import Seed
 from ltx_jax.media import fit
+from ltx_jax.quantization import Weights
 from ltx_jax.sizes import Canvas
 from sample import console as shared
 from sample.flags import OfRecipe, PassesFlags, SamplingFlags
@@ -130,6 +131,19 @@ class Options:
 
   dtype: Annotated[Literal["float32", "bfloat16"] | None, _IfAny] = None
   """Precision of the networks; bfloat16 on GPU and TPU, float32 on CPU."""
+
+  weights: Annotated[Weights | None, _IfAny] = None
+  """Keeps the transformer's matrices in 8 bits, which takes half of bfloat16's memory
+  and changes the video a little; fp8 keeps those of an fp8 file as they are."""
+
+  text_weights: Annotated[Weights | None, _IfAny] = None
+  """The same for the text encoder."""
+
+  text_cache: Annotated[
+    str | None, tyro.conf.arg(metavar="DIR|off", help_behavior_hint="")
+  ] = None
+  """Where encoded prompts are kept, which then need no text encoder;
+  ~/.cache/ltx-jax/text if not given."""
 
   passes: tyro.conf.OmitArgPrefixes[PassesFlags] = PassesFlags()
   """One pass or two."""
@@ -258,6 +272,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         dtype=options.dtype,
         text_encoder=options.text_encoder,
         loras=[shared.path_and_strength(text) for text in options.lora],
+        weights=options.weights,
+        text_weights=options.text_weights,
+        # Before the transformer is there, so that both are never in memory at once.
+        prompts=[*options.prompts, options.negative or ""],
+        text_cache=shared.text_cache(options.text_cache),
       )
       how = plan_of(model, options.sampling, options.second, options.passes)
     canvas = canvas_of(model, options)
