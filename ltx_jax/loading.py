@@ -88,7 +88,9 @@ def load(
     return LTXVideo(config, params, policy)
   config = dataclasses.replace(config, text_encoder=text.config)
   if prompts is not None or text_cache is not None:
-    return LTXVideo(config, params, policy, text.tokenizer, text, texts)
+    model = LTXVideo(config, params, policy, text.tokenizer, text)
+    model.texts.update(texts)
+    return model
   params["text_encoder"] = text.load()
   return LTXVideo(config, params, policy, text.tokenizer)
 

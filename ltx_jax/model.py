@@ -83,7 +83,7 @@ class LTXVideo:
   policy: Policy
   tokenizer: Tokenizer | None = dataclasses.field(default=None, repr=False)
   text_on_demand: TextOnDemand | None = dataclasses.field(default=None, repr=False)
-  texts: Texts = dataclasses.field(default_factory=dict, repr=False)
+  texts: Texts = dataclasses.field(default_factory=dict, init=False, repr=False)
 
   @property
   def recipe(self) -> Recipe:

@@ -83,9 +83,7 @@ class TextOnDemand:
     """
     texts = {} if self.cache is None else self._kept(prompts)
     if new := [prompt for prompt in dict.fromkeys(prompts) if prompt not in texts]:
-      remedy = (
-        "take it in 8 bits (text_weights='int8'), or encode before what else runs"
-      )
+      remedy = "take it in 8 bits, or give load(prompts=), which encodes them first"
       with memory_in_words("the text encoder", remedy):
         how = self.config, self.policy, self.tokenizer
         # Waited for, so that the encoder is not in memory beside what is loaded next.
