@@ -1,5 +1,7 @@
 """Weights in 8 bits: their error, their place in the tree, their bytes, their use."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -169,6 +171,21 @@ def test_a_model_loaded_in_8_bits_predicts_nearly_the_same(
   model = ltx_jax.load(folder, weights=weights)
   assert_same(model.params, quantize_params(full.params, weights))
   assert 1e-4 < relative_error(velocity(model), velocity(full)) < error
+
+
+def test_the_scan_gives_every_layer_its_own_scale(full):
+  """One layer's kernel times 3, or its scale times 3: the same network."""
+  larger = np.float32([[1], [3]])
+  flat = flatten(full.params)
+  eight = flatten(quantize_params(full.params, "int8"))
+  name = "transformer/blocks/attn1/to_out/kernel"
+  one = flat | {name: flat[name] * larger[..., None]}
+  other = eight | {f"{name}_scale": eight[f"{name}_scale"] * larger}
+  expected, found = (
+    velocity(dataclasses.replace(full, params=nest(params))) for params in (one, other)
+  )
+  assert relative_error(expected, velocity(full)) > 0.1
+  assert relative_error(found, expected) < 0.03
 
 
 def test_loras_are_merged_before_weights_become_8_bits(folder, tmp_path):
