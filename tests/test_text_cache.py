@@ -116,14 +116,13 @@ def test_fingerprints_follow_content_not_place(tmp_path):
   assert of(first) == of(second)
 
 
-def test_texts_are_forgotten_when_they_are_too_many():
-  texts = {"a": 1, "b": 2}
+def test_texts_are_forgotten_when_they_are_too_many(text):
+  texts, many = {"a": text, "b": text}, [str(i) for i in range(_MOST_KEPT)]
   assert missing(texts, ["c", "b", "c"]) == ["c"]
   assert missing(texts, ["a"]) == []
-  many = [str(i) for i in range(_MOST_KEPT)]
   assert missing(texts, ["b", *many]) == ["b", *many]
   assert texts == {}
-  assert missing({str(i): 0 for i in range(_MOST_KEPT)}, many) == []
+  assert missing(dict.fromkeys(many, text), many) == []
 
 
 @pytest.fixture(scope="module")

@@ -29,10 +29,10 @@ NAME = "Weights in 8 bits, against full precision"
 COMMAND = "python -m tests.verify quantization"
 
 CLIPS, SIGMAS = 4, (0.1, 0.5, 0.9)
-# What is kept well below what is seen: the limits are of int8 and of fp8.
+# The videos are far better than anybody sees; less would be a mistake in the scales.
 VELOCITY_PERCENT = {"int8": 2.0, "fp8": 6.0}
-VIDEO_DB = {"int8": 30.0, "fp8": 25.0}
-TEXT_PERCENT = 2.0
+VIDEO_DB = {"int8": 50.0, "fp8": 45.0}
+TEXT_PERCENT = 1.0
 
 
 def in_8_bits(model: ltx_jax.LTXVideo, part: str, weights: str) -> ltx_jax.LTXVideo:
@@ -112,9 +112,13 @@ def small_model() -> list[dict]:
   percent = change(np.asarray(other[0])[real], np.asarray(text[0])[real])
   rows.append(row("text in int8: its change", percent, "%", most=TEXT_PERCENT))
   percent = change(velocities(full, inputs, other), expected)
-  rows.append(row("text in int8: change of the velocity", percent, "%", most=2.0))
+  rows.append(
+    row("text in int8: change of the velocity", percent, "%", most=TEXT_PERCENT)
+  )
   db = decibels(full, other, none)
-  rows.append(row(f"text in int8: PSNR of {CLIPS} videos", db, "dB", least=30.0))
+  rows.append(
+    row(f"text in int8: PSNR of {CLIPS} videos", db, "dB", least=VIDEO_DB["int8"])
+  )
   return rows
 
 
