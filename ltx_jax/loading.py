@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+import pathlib
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Literal
 
@@ -14,13 +15,19 @@ from jax.sharding import Mesh, NamedSharding
 
 from ltx_jax import sources
 from ltx_jax.checkpoints import arrays, diffusers, lightricks, lora, t5, upsampler
+from ltx_jax.checkpoints.arrays import Place
 from ltx_jax.checkpoints.lora import Loras
+from ltx_jax.checkpoints.networks import PARTS
 from ltx_jax.model import LTXVideo
 from ltx_jax.multiscale import Upscaler
 from ltx_jax.parallel import sharding
 from ltx_jax.platforms import Policy, policy_for
 from ltx_jax.presets import completed
+from ltx_jax.quantization import Weights, is_quantized, quantizing
 from ltx_jax.text import load_tokenizer
+from ltx_jax.text_cache import TextCache, fingerprint
+from ltx_jax.text_on_demand import TextOnDemand, Texts
+from ltx_jax.typing import Params
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _LAYOUTS = {"lightricks": lightricks, "diffusers": diffusers}
@@ -38,6 +45,10 @@ def load(
   text_encoder: sources.TextEncoderSource = None,
   mesh: Mesh | None = None,
   loras: Loras = (),
+  weights: Weights | None = None,
+  text_weights: Weights | None = None,
+  prompts: Sequence[str] | None = None,
+  text_cache: sources.PathLike | None = None,
 ) -> LTXVideo:
   """Loads a model.
 
@@ -51,28 +62,37 @@ def load(
     mesh: Devices (`parallel.mesh`) over which every tensor is split as it is read.
     loras: LoRA files, each with its strength: [("style.safetensors", 0.8)]. They are
       merged into the transformer's kernels, which `save` then writes.
+    weights: "int8" or "fp8" keeps the transformer's kernels in 8 bits
+      (`quantization`); of an fp8 file, the second keeps them as they are.
+    text_weights: The same of the text encoder's.
+    prompts: Encoded before anything else is read. The text encoder is then freed, and
+      read again only for other prompts.
+    text_cache: A folder in which encoded prompts are kept (`text_cache`). The text
+      encoder is then read only for prompts that are not there.
 
   Raises:
     ValueError: in one sentence that says what was found and what to do.
   """
   files = sources.resolve(source, text_encoder)
   policy = _policy(dtype, mesh)
-  place = None if mesh is None else _placer(mesh)
-  if files.text_encoder is not None:
-    _check_same_text(files)
-  layout = _layout(files)
-  put = place
+  place = arrays.to_default_device if mesh is None else _placer(mesh)
+  text = _text(files, policy, quantizing(text_weights, place), text_weights, text_cache)
+  put = quantizing(weights, place)
   if loras:
-    put = lora.merging(_read_loras(files, loras), place or arrays.to_default_device)
+    put = lora.merging(_read_loras(files, loras), put)
+  texts = {} if prompts is None else _encode_first(files, text, prompts)
+  layout = _layout(files)
   config, params = layout.load_checkpoint(files.checkpoint, policy.dtype, put)
   config = completed(config, files.preset)
-  if files.text_encoder is None:
+  if text is None:
     return LTXVideo(config, params, policy)
-  put = None if place is None else lambda path, x: place(f"text_encoder/{path}", x)
-  text_config, text_params = t5.load_t5(files.text_encoder, policy.dtype, put)
-  params["text_encoder"] = text_params
-  config = dataclasses.replace(config, text_encoder=text_config)
-  return LTXVideo(config, params, policy, load_tokenizer(files.tokenizer))
+  config = dataclasses.replace(config, text_encoder=text.config)
+  if prompts is not None or text_cache is not None:
+    model = LTXVideo(config, params, policy, text.tokenizer, text)
+    model.texts.update(texts)
+    return model
+  params["text_encoder"] = text.load()
+  return LTXVideo(config, params, policy, text.tokenizer)
 
 
 def load_upscaler(source: sources.PathLike) -> Upscaler:
@@ -104,12 +124,19 @@ def save(
     layout: "lightricks", the official single file, or "diffusers", a folder.
 
   Raises:
-    ValueError: for another layout, or a network that diffusers' classes cannot be.
+    ValueError: for another layout, a network that diffusers' classes cannot be, or
+      weights in 8 bits.
   """
   if layout not in _LAYOUTS:
     raise ValueError(
       f"layout is {layout!r}; it may be 'lightricks', the official single file, or "
       "'diffusers', a folder."
+    )
+  parts = {part: model.params[part] for part in model.params if part in PARTS}
+  if is_quantized(parts):
+    raise ValueError(
+      "The transformer's weights are in 8 bits with a scale, which no other program "
+      "reads, and have lost digits; load it without weights= to save it."
     )
   _LAYOUTS[layout].save_checkpoint(path, model.config, model.params)
 
@@ -122,6 +149,46 @@ def _read_loras(files: sources.Files, loras: Loras) -> lora.Updates:
       "that has one."
     )
   return lora.read_loras(loras, transformer)
+
+
+def _text(
+  files: sources.Files,
+  policy: Policy,
+  place: Place,
+  weights: Weights | None,
+  cache: sources.PathLike | None,
+) -> TextOnDemand | None:
+  """The text encoder of a model, of which nothing is read but what describes it."""
+  if files.text_encoder is None:
+    return None
+  _check_same_text(files)
+  config = t5.load_config(files.text_encoder)
+
+  def read() -> Params:
+    put = lambda path, array: place(f"text_encoder/{path}", array)  # noqa: E731
+    return t5.load_t5(files.text_encoder, policy.dtype, put)[1]
+
+  texts = None
+  if cache is not None:
+    known = fingerprint(files.text_encoder, files.tokenizer)
+    how = {"dtype": policy.dtype, "weights": weights or "full"}
+    encoder = {"encoder": known, **how}
+    texts = TextCache(pathlib.Path(cache), encoder, config.max_text_tokens)
+  return TextOnDemand(config, policy, load_tokenizer(files.tokenizer), read, texts)
+
+
+def _encode_first(
+  files: sources.Files, text: TextOnDemand | None, prompts: Sequence[str]
+) -> Texts:
+  """Encodes prompts while nothing else is in memory."""
+  if isinstance(prompts, str):
+    raise ValueError(f"prompts is {prompts!r}; give a list of prompts.")
+  if text is None:
+    raise ValueError(
+      f"There are prompts to encode and no text encoder beside {files.checkpoint}; "
+      "load it with text_encoder=FOLDER."
+    )
+  return text.encode(prompts)
 
 
 def _layout(files: sources.Files) -> ModuleType:

@@ -39,9 +39,11 @@ from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.media import fit, stretch
 from ltx_jax.platforms import Policy
 from ltx_jax.presets import Recipe, recipe_for
+from ltx_jax.quantization import widened_bytes
 from ltx_jax.sizes import Canvas
 from ltx_jax.stacks import take_apart
-from ltx_jax.text import Tokenizer, encode_prompts, tokenize, truncation_note
+from ltx_jax.text import Tokenizer, encode_prompts, truncation_note
+from ltx_jax.text_on_demand import TextOnDemand, Texts, encode_each, missing
 from ltx_jax.typing import (
   AnyArray,
   Coords,
@@ -62,7 +64,6 @@ from ltx_jax.typing import (
 OnStep = Callable[[int, int, Latents], Any]
 
 _LOG = logging.getLogger("ltx_jax")
-_MOST_CACHED_PROMPTS = 256
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,15 +75,16 @@ class LTXVideo:
     params: {"transformer", "vae", "text_encoder"}: nested dicts of arrays.
     policy: Compute dtype and kernels.
     tokenizer: Belongs to the text encoder.
+    text_on_demand: The text encoder where it is not among the parameters.
+    texts: What `encode_text` made, by prompt; it adds to them.
   """
 
   config: ModelConfig
   params: Params = dataclasses.field(repr=False)
   policy: Policy
   tokenizer: Tokenizer | None = dataclasses.field(default=None, repr=False)
-  _texts: dict[str, EncodedText] = dataclasses.field(
-    default_factory=dict, init=False, repr=False
-  )
+  text_on_demand: TextOnDemand | None = dataclasses.field(default=None, repr=False)
+  texts: Texts = dataclasses.field(default_factory=dict, init=False, repr=False)
 
   @property
   def recipe(self) -> Recipe:
@@ -169,18 +171,15 @@ class LTXVideo:
     note = truncation_note(self.tokenizer, prompts, length)
     if note:
       _LOG.warning(note)
-    program = programs.encode_text(config, self.policy)
-    if len(self._texts) + len(prompts) > _MOST_CACHED_PROMPTS:
-      self._texts.clear()
-    with memory.memory_in_words(
-      f"encoding {len(prompts)} prompt(s) of {length} tokens"
-    ):
-      for prompt in prompts:
-        if prompt not in self._texts:
-          tokens, mask = tokenize(self.tokenizer, [prompt], length)
-          text = program(self.params["text_encoder"], tokens, mask)
-          self._texts[prompt] = text, jnp.asarray(mask)
-      texts, masks = zip(*(self._texts[prompt] for prompt in prompts), strict=True)
+    new = missing(self.texts, prompts)
+    what = f"encoding {len(prompts)} prompt(s) of {length} tokens"
+    with memory.memory_in_words(what):
+      if self.text_on_demand is not None:
+        self.texts.update(self.text_on_demand.encode(new))
+      else:
+        how = config, self.policy, self.tokenizer
+        self.texts.update(encode_each(self.params["text_encoder"], *how, new))
+      texts, masks = zip(*(self.texts[prompt] for prompt in prompts), strict=True)
       return jnp.concatenate(texts), jnp.concatenate(masks)
 
   def velocity(
@@ -402,10 +401,12 @@ class LTXVideo:
     Raises:
       ValueError: with the plan, and the largest size that fits; or as of `decode`.
     """
-    free, tiling = memory.free_beside(self.params), sampling.tiling
+    free = memory.free_beside(self.params)
+    if free is not None:
+      free -= widened_bytes(self.params, self.policy.dtype)
     extra = extra_tokens(conditions, canvas, self._config("vae"))
     plan = self.config, self.policy, clips, canvas, sampling.branches, free
-    memory.check(*plan, tiling=tiling, extra=extra)
+    memory.check(*plan, tiling=sampling.tiling, extra=extra)
 
   def _config(self, part: str) -> Any:
     config = getattr(self.config, part)

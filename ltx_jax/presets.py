@@ -204,7 +204,7 @@ def _newer(file: str, licence: str, recipe: Recipe, summary: str) -> Preset:
 
 
 def _pair(name: str, licence: str, recipe: Recipe, summary: str) -> dict[str, Preset]:
-  """A release and its float8 file, whose weights are cast while they are read."""
+  """A release and its float8 file, cast while it is read unless that is kept."""
   small = f"{summary}; half the download, float8 weights"
   return {
     name: _newer(f"{name}.safetensors", licence, recipe, summary),

@@ -57,6 +57,7 @@ from ltx_jax.analysis.memory import memory_in_words
 from ltx_jax.data import contact_sheet, video
 from ltx_jax.diffusion.draws import Seed
 from ltx_jax.media import fit
+from ltx_jax.quantization import Weights
 from ltx_jax.sizes import Canvas
 from sample import console as shared
 from sample.enhance import EnhanceFlags
@@ -152,6 +153,19 @@ class Options:
 
   dtype: Annotated[Literal["float32", "bfloat16"] | None, IfAny] = None
   """Precision of the networks; bfloat16 on GPU and TPU, float32 on CPU."""
+
+  weights: Annotated[Weights | None, IfAny] = None
+  """Keeps the transformer's matrices in 8 bits, which takes half of bfloat16's memory
+  and changes the video a little; fp8 keeps those of an fp8 file as they are."""
+
+  text_weights: Annotated[Weights | None, IfAny] = None
+  """The same for the text encoder."""
+
+  text_cache: Annotated[
+    str | None, tyro.conf.arg(metavar="DIR|off", help_behavior_hint="")
+  ] = None
+  """Where encoded prompts are kept, which then need no text encoder;
+  ~/.cache/ltx-jax/text if not given."""
 
   enhance: tyro.conf.OmitArgPrefixes[EnhanceFlags] = EnhanceFlags()
   """Prompts made longer first, by a language model behind an address."""
@@ -292,6 +306,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if prompt not in prompts:
       console.print(f"enhanced: {prompt}", highlight=False, markup=False)
 
+  asked = options.prompts
+  if options.windows.window is not None:
+    asked = [part for prompt in asked for part in parts(prompt)]
+
   with shared.Clock() as clock:
     with clock.stage("load"):
       model = ltx_jax.load(
@@ -299,15 +317,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         dtype=options.dtype,
         text_encoder=options.text_encoder,
         loras=[shared.path_and_strength(text) for text in options.lora],
+        weights=options.weights,
+        text_weights=options.text_weights,
+        # Before the transformer is there, so that both are never in memory at once.
+        prompts=[*asked, options.negative or ""],
+        text_cache=shared.text_cache(options.text_cache),
       )
       flags = options.sampling, options.second, options.passes, options.windows
       how = plan_of(model, *flags)
     canvas = canvas_of(model, options)
     if canvas.note:
       console.print(f"note: {canvas.note}", highlight=False)
-    asked = options.prompts
-    if options.windows.window is not None:
-      asked = [part for prompt in asked for part in parts(prompt)]
     note = hint(asked, model.config.name)
     if note:
       console.print(f"note: {note}", highlight=False, markup=False)

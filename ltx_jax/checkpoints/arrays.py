@@ -25,8 +25,10 @@ from ltx_jax.typing import AnyArray
 
 _MAX_LISTED = 10
 
-Place = Callable[[str, Shaped[np.ndarray, "..."]], AnyArray]
-"""Takes an array's path (`blocks/q/kernel`) and value, returns it placed."""
+Placed = AnyArray | Mapping[str, AnyArray]
+Place = Callable[[str, Shaped[np.ndarray, "..."]], Placed]
+"""Takes an array's path (`blocks/q/kernel`) and value, and returns it placed; or, by
+name, the leaves that take its place in the tree (`kernel` and `kernel_scale`)."""
 
 Tensors = Mapping[str, tuple[Reader, str]]
 """By official key: the open file that has a tensor, and the tensor's name there."""

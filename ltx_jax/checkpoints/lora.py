@@ -32,12 +32,11 @@ import numpy as np
 from jaxtyping import Shaped
 
 from ltx_jax.checkpoints import recognize
-from ltx_jax.checkpoints.arrays import Place, listed
+from ltx_jax.checkpoints.arrays import Place, Placed, listed
 from ltx_jax.checkpoints.diffusers import transformer_name
 from ltx_jax.checkpoints.keys import DENSE, Entry, transformer_entries
 from ltx_jax.checkpoints.safetensors_io import Reader, open_safetensors
 from ltx_jax.config import TransformerConfig
-from ltx_jax.typing import AnyArray
 
 Loras = Sequence[tuple[str | os.PathLike[str], float]]
 """Files, each with the strength at which it is applied."""
@@ -110,7 +109,7 @@ def read_loras(loras: Loras, config: TransformerConfig) -> Updates:
 def merging(updates: Updates, place: Place) -> Place:
   """Returns a `Place` that adds updates to arrays before `place` places them."""
 
-  def put(path: str, array: Shaped[np.ndarray, "..."]) -> AnyArray:
+  def put(path: str, array: Shaped[np.ndarray, "..."]) -> Placed:
     merge(array, updates.get(path, ()))
     return place(path, array)
 

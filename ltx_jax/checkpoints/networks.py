@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ltx_jax.checkpoints import arrays, keys, recognize
-from ltx_jax.checkpoints.arrays import Place, Tensors, listed
+from ltx_jax.checkpoints.arrays import Place, Placed, Tensors, listed
 from ltx_jax.checkpoints.keys import Entry, Shape
 from ltx_jax.checkpoints.safetensors_io import TensorToWrite
 from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import ModelConfig, TransformerConfig, VAEConfig
-from ltx_jax.typing import AnyArray, Params
+from ltx_jax.typing import Params
 
 PARTS = ("transformer", "vae")
 CONFIGS = {"transformer": TransformerConfig, "vae": VAEConfig}
@@ -45,7 +45,7 @@ class Opened(NamedTuple):
   tensors: Mapping[str, Tensors]
 
 
-def read(opened: Opened, dtype: str | None, place: Place | None) -> dict[str, AnyArray]:
+def read(opened: Opened, dtype: str | None, place: Place | None) -> dict[str, Placed]:
   """Reads the parts that `opened.config` names, as flat paths below their names.
 
   Args:

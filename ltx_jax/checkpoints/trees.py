@@ -18,12 +18,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def nest(flat: Mapping[str, Any]) -> Params:
-  """The inverse of `flatten`."""
+  """The inverse of `flatten`; a mapping of leaves by name takes the place of one."""
   tree: Params = {}
   for path, value in flat.items():
     *parents, name = path.split("/")
     node = tree
     for parent in parents:
       node = node.setdefault(parent, {})
-    node[name] = value
+    node |= value if isinstance(value, Mapping) else {name: value}
   return tree

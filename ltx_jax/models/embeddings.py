@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ltx_jax.models.linear import Dense
 from ltx_jax.platforms import Policy
 
 CHANNELS = 256
@@ -32,8 +33,8 @@ class _Layers(nn.Module):
 
   @nn.compact
   def __call__(self, embedding: Float[Array, "s 256"]) -> Float[Array, "s d"]:
-    h = nn.Dense(self.width, dtype=self.policy.dtype, name="linear_1")(embedding)
-    return nn.Dense(self.width, dtype=self.policy.dtype, name="linear_2")(nn.silu(h))
+    h = Dense(self.width, dtype=self.policy.dtype, name="linear_1")(embedding)
+    return Dense(self.width, dtype=self.policy.dtype, name="linear_2")(nn.silu(h))
 
 
 class TimestepEmbedder(nn.Module):

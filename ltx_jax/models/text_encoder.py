@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ltx_jax.config import TextEncoderConfig
+from ltx_jax.models.linear import Dense
 from ltx_jax.platforms import CPU, Policy
 from ltx_jax.typing import AnyArray, Key, Params, Text, TextMask
 
@@ -53,11 +54,6 @@ def relative_position_buckets(
   far = exact + (steps * np.float32(half - exact)).astype(np.int64)
   near_or_far = np.where(distance < exact, distance, np.minimum(far, half - 1))
   return (near_or_far + half * (offset > 0)).astype(np.int32)
-
-
-_float32_dot = functools.partial(
-  jax.lax.dot_general, preferred_element_type=jnp.float32
-)
 
 
 def _normal(fan: int) -> nn.initializers.Initializer:
@@ -104,8 +100,8 @@ class _Block(nn.Module):
   ) -> tuple[Float[Array, "b m e"], None]:
     config, dtype = self.config, self.policy.dtype
     e, heads, inner = config.d_model, config.num_heads, config.num_heads * config.d_kv
-    dense = functools.partial(nn.Dense, use_bias=False, dtype=dtype)
-    to_stream = functools.partial(dense, dot_general=_float32_dot)
+    dense = functools.partial(Dense, use_bias=False, dtype=dtype)
+    to_stream = functools.partial(dense, out_dtype="float32")
 
     def split(x: Float[Array, "b m i"]) -> Float[Array, "b m k x"]:
       return x.reshape(*x.shape[:2], heads, config.d_kv)

@@ -30,6 +30,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ltx_jax.config import TransformerConfig
+from ltx_jax.models.linear import Dense
 from ltx_jax.models.rope import Positions, RopeTables, rope_tables
 from ltx_jax.models.transformer_layers import (
   XAVIER,
@@ -105,7 +106,7 @@ class Transformer(nn.Module):
   def setup(self):
     config, policy = self.config, self.policy
     _check(config, self.remat)
-    dense = functools.partial(nn.Dense, dtype=policy.dtype)
+    dense = functools.partial(Dense, dtype=policy.dtype)
     self.patchify_proj = dense(config.width, kernel_init=XAVIER)
     self.adaln_single = AdaLNSingle(config, policy)
     self.caption_projection = CaptionProjection(config, policy)

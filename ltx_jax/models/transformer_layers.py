@@ -36,6 +36,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ltx_jax.config import TransformerConfig
 from ltx_jax.models.attention import attend
 from ltx_jax.models.embeddings import TimestepEmbedder
+from ltx_jax.models.linear import Dense
 from ltx_jax.models.rope import RopeTables, rotate
 from ltx_jax.platforms import Policy
 from ltx_jax.typing import Key, Perturbation
@@ -116,7 +117,7 @@ class Attention(nn.Module):
 
   def setup(self):
     project = functools.partial(
-      nn.Dense, self.config.width, dtype=self.policy.dtype, kernel_init=XAVIER
+      Dense, self.config.width, dtype=self.policy.dtype, kernel_init=XAVIER
     )
     self.to_q = project(use_bias=self.config.attention_bias)
     self.to_k = project(use_bias=self.config.attention_bias)
@@ -159,7 +160,7 @@ class FeedForward(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
-    dense = functools.partial(nn.Dense, dtype=self.policy.dtype, kernel_init=XAVIER)
+    dense = functools.partial(Dense, dtype=self.policy.dtype, kernel_init=XAVIER)
     h = dense(_MLP_RATIO * self.config.width, name="proj_in")(x)  # b n 4d
     return dense(self.config.width, name="proj_out")(nn.gelu(h, approximate=True))
 
@@ -235,7 +236,7 @@ class CaptionProjection(nn.Module):
   @nn.compact
   def __call__(self, text: Float[Array, "b m e"]) -> Float[Array, "b m d"]:
     dense = functools.partial(
-      nn.Dense, self.config.width, dtype=self.policy.dtype, kernel_init=XAVIER
+      Dense, self.config.width, dtype=self.policy.dtype, kernel_init=XAVIER
     )
     return dense(name="linear_2")(
       nn.gelu(dense(name="linear_1")(text), approximate=True)
@@ -256,13 +257,11 @@ class AdaLNSingle(nn.Module):
     float32 = dataclasses.replace(self.policy, dtype="float32")
     embedding = TimestepEmbedder(width, float32, name="emb")(t)  # s d
     # The large matrix is read in the compute dtype, and summed and kept in float32.
-    modulation = nn.Dense(
+    modulation = Dense(
       6 * width,
       dtype=self.policy.dtype,
       kernel_init=ZEROS,
-      dot_general=functools.partial(
-        jax.lax.dot_general, preferred_element_type=jnp.float32
-      ),
+      out_dtype="float32",
       name="linear",
     )(nn.silu(embedding))
     return modulation.reshape(-1, 6, width), embedding

@@ -39,7 +39,8 @@ def program(model, tmp_path, monkeypatch, capsys):
   def run(*arguments):
     code = 0
     try:
-      console.run(lambda: generate.main(["--model", model, *arguments]))
+      given = ["--model", model, "--text-cache", "off", *arguments]
+      console.run(lambda: generate.main(given))
     except SystemExit as error:
       code = error.code
     out, err = capsys.readouterr()

@@ -1,0 +1,76 @@
+"""Dense layers, of full-precision weights or of 8-bit ones with a scale.
+
+    y = x W + b            y = (x Q) * s + b
+
+Q is W in int8 or float8, and s has one float32 number for each output channel
+(`ltx_jax.quantization` makes both). A layer of a model's params is 8-bit where it has
+the leaf `kernel_scale` beside `kernel`; stacked layers stack their scales as well.
+
+Q is widened to the compute dtype on its way into the product, which holds all its
+values exactly. The product is summed in float32 and scaled before it is rounded: sums
+over int8 are up to 127 times larger than y, and would leave the range of float16.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+from ltx_jax.typing import AnyArray
+
+SCALE = "kernel_scale"
+
+
+def linear(
+  x: Float[AnyArray, "*b i"],
+  kernel: Shaped[AnyArray, "i o"],
+  scale: Float[AnyArray, "o"] | None,
+  bias: Float[AnyArray, "o"] | None,
+  dtype: str,
+  *,
+  out_dtype: str | None = None,
+) -> Float[Array, "*b o"]:
+  """Returns x W + b.
+
+  Args:
+    x: Inputs.
+    kernel: W, or Q where there is a scale. Float8 without a scale is W as it is.
+    scale: One number for each output channel; None for a kernel that needs none.
+    bias: b; None for none.
+    dtype: In which x and kernel are multiplied.
+    out_dtype: Of the result, and of the sums where it is wider; None: `dtype`.
+  """
+  x, kernel = jnp.asarray(x, dtype), jnp.asarray(kernel, dtype)
+  axes = ((x.ndim - 1,), (0,)), ((), ())
+  sums = out_dtype if scale is None else "float32"
+  y = jax.lax.dot_general(x, kernel, axes, preferred_element_type=sums)
+  if scale is None:
+    return y if bias is None else y + jnp.asarray(bias, dtype)
+  y = y * scale
+  y = y if bias is None else y + bias
+  return y.astype(out_dtype or dtype)
+
+
+class Dense(nn.Module):
+  """`linear` with its parameters: kernel (in, out), bias, and the scale if it is there.
+
+  A scale is never initialised: it comes with the kernel that it was made with.
+  """
+
+  features: int
+  dtype: str
+  use_bias: bool = True
+  kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+  out_dtype: str | None = None
+
+  @nn.compact
+  def __call__(self, x: Float[AnyArray, "*b i"]) -> Float[Array, "*b o"]:
+    shape = (x.shape[-1], self.features)
+    kernel = self.param("kernel", self.kernel_init, shape)
+    scale = self.get_variable("params", SCALE)
+    bias = None
+    if self.use_bias:
+      bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+    return linear(x, kernel, scale, bias, self.dtype, out_dtype=self.out_dtype)
