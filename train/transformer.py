@@ -346,7 +346,7 @@ def export(run: TransformerRun, model: LTXVideo) -> Path:
 def main() -> None:
   """Trains, or goes on training, and writes the model."""
   run = command_line.parse(TransformerRun, "transformer", __doc__)
-  policy = policy_for(jax.default_backend()).in_dtype(run.dtype)
+  policy = policy_for(jax.default_backend()).split().in_dtype(run.dtype)
   with command_line.errors_in_words():
     config, params = lightricks.load_checkpoint(run.vae, "float32", parts=("vae",))
     vae = latents.FrozenVAE(config.vae, params["vae"], policy)

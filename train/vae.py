@@ -263,7 +263,7 @@ def export(run: VAERun, state: TrainState) -> Path:
 def main() -> None:
   """Trains, or goes on training, and writes the checkpoint."""
   run = command_line.parse(VAERun, "vae", __doc__)
-  policy = policy_for(jax.default_backend()).in_dtype(run.dtype)
+  policy = policy_for(jax.default_backend()).split().in_dtype(run.dtype)
   tokens = tokens_of(run.vae)
   with command_line.errors_in_words():
     checks.check_run(run, tokens)

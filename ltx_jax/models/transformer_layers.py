@@ -9,8 +9,8 @@ on the noise level and the block, a block is
 
 Queries and keys are RMS-normed over the full width. The six vectors are a projection of
 the noise level that all blocks share, plus a table of the block's own (AdaLN-single).
-Norms, modulation and gates are float32; the stream and the matmuls are in the policy's
-dtype.
+Norms, modulation and gates are float32; the matmuls are in the policy's dtype, and the
+stream in its `stream`, which is the same but for float16.
 
 A row of the batch may be perturbed in a block (`typing.Perturbation`, for guidance):
 the mixture of values that its self-attention makes, before the output projection, is
@@ -91,6 +91,19 @@ def per_token(
   return [pick(row) for row in rows]
 
 
+def to_stream(policy: Policy) -> Callable:
+  """Returns the product of a layer that writes to the stream, in the stream's dtype."""
+  return functools.partial(jax.lax.dot_general, preferred_element_type=policy.stream)
+
+
+def saturate(x: Float[Array, "b n d"], dtype: str) -> Float[Array, "b n d"]:
+  """Casts a stream that is not normed; what float16 has no number for stays finite."""
+  if x.dtype == dtype:
+    return x
+  largest = jnp.finfo(dtype).max
+  return jnp.clip(x, -largest, largest).astype(dtype)
+
+
 def _where_row(
   rows: Bool[Array, "b"], there: Float[Array, "b n d"], elsewhere: Float[Array, "b n d"]
 ) -> Float[Array, "b n d"]:
@@ -111,7 +124,8 @@ class Attention(nn.Module):
     self.to_q = project(use_bias=self.config.attention_bias)
     self.to_k = project(use_bias=self.config.attention_bias)
     self.to_v = project(use_bias=self.config.attention_bias)
-    self.to_out = project(kernel_init=self.out_init)
+    out_product = to_stream(self.policy)
+    self.to_out = project(kernel_init=self.out_init, dot_general=out_product)
     if self.config.qk_norm is not None:
       self.q_norm = nn.RMSNorm(_QK_NORM_EPS, dtype=self.policy.dtype)
       self.k_norm = nn.RMSNorm(_QK_NORM_EPS, dtype=self.policy.dtype)
@@ -151,7 +165,8 @@ class FeedForward(nn.Module):
   def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
     dense = functools.partial(nn.Dense, dtype=self.policy.dtype, kernel_init=XAVIER)
     h = dense(_MLP_RATIO * self.config.width, name="proj_in")(x)  # b n 4d
-    return dense(self.config.width, name="proj_out")(nn.gelu(h, approximate=True))
+    out = dense(self.config.width, dot_general=to_stream(self.policy), name="proj_out")
+    return out(nn.gelu(h, approximate=True))
 
 
 class Block(nn.Module):
@@ -195,7 +210,7 @@ class Block(nn.Module):
       rope: Rotary tables.
       perturbed: Masks [b] of this block; None perturbs no row.
     """
-    start, dtype = x, x.dtype
+    start, dtype = x, self.policy.dtype
     eps = self.config.norm_eps
     modulation = modulation + self.scale_shift_table.astype(jnp.float32)
     shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = per_token(modulation, index)
@@ -206,13 +221,13 @@ class Block(nn.Module):
     if perturbed is not None:
       mixed = _where_row(perturbed.values, v, mixed)
       mixed = _where_row(perturbed.attention, h, mixed)
-    x = (x + gate_1 * self.attn1.to_out(mixed)).astype(dtype)
+    x = (x + gate_1 * self.attn1.to_out(mixed)).astype(start.dtype)
 
-    mixed = self.attn2.mix(self.attn2.queries(x), *text, bias)
+    mixed = self.attn2.mix(self.attn2.queries(saturate(x, dtype)), *text, bias)
     x = x + self.attn2.to_out(mixed)
 
     h = (rms_norm(x, eps) * (1 + scale_2) + shift_2).astype(dtype)
-    x = (x + gate_2 * self.ff(h)).astype(dtype)
+    x = (x + gate_2 * self.ff(h)).astype(start.dtype)
     return x if perturbed is None else _where_row(perturbed.block, start, x)
 
 
