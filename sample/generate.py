@@ -51,6 +51,7 @@ from ltx_jax.media import fit
 from ltx_jax.sizes import Canvas
 from sample import console as shared
 from sample.flags import OfRecipe, PassesFlags, SamplingFlags
+from sample.gpu import compile_ahead
 from sample.passes import Plan, plan_of
 from sample.prompts import advice, all_prompts
 from train.command_line import cli
@@ -128,8 +129,9 @@ class Options:
   sheet: bool = True
   """Write a contact sheet beside the videos."""
 
-  dtype: Annotated[Literal["float32", "bfloat16"] | None, _IfAny] = None
-  """Precision of the networks; bfloat16 on GPU and TPU, float32 on CPU."""
+  dtype: Annotated[Literal["float32", "bfloat16", "float16"] | None, _IfAny] = None
+  """Precision of the networks; bfloat16 on GPU (a T4: float16) and TPU, float32 on
+  CPU."""
 
   passes: tyro.conf.OmitArgPrefixes[PassesFlags] = PassesFlags()
   """One pass or two."""
@@ -189,6 +191,8 @@ def generate(
   conditions = conditions_of(options, canvas)
 
   with clock.stage("text"), memory_in_words(f"encoding {len(prompts)} prompt(s)"):
+    if model.policy.name == "gpu" and not (conditions or options.passes.multi_scale):
+      compile_ahead(model, canvas, plan.samplings[0], clips=len(prompts))
     text, negative = model.encode_text(prompts), None
     if plan.guided:
       given, default = options.negative, model.recipe.negative_prompt

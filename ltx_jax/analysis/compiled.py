@@ -71,7 +71,7 @@ class Report:
 def compile_stage(stage: Stage, target: Target) -> Report:
   """Compiles a stage for the device that its arguments are on, and reads the result."""
   start = time.perf_counter()
-  compiled = stage.program.lower(*stage.arguments).compile()
+  compiled = stage.compile()
   seconds = time.perf_counter() - start
   return read(stage, compiled, target, seconds)
 
@@ -86,7 +86,7 @@ def read(stage: Stage, compiled: Any, target: Target, seconds: float) -> Report:
   return Report(
     stage=stage.name,
     arguments=arguments,
-    unread=max(0, _bytes(stage.arguments) - program.arguments),
+    unread=max(0, _bytes((stage.arguments, stage.keywords)) - program.arguments),
     temporaries=temporaries,
     peak=arguments + temporaries + results,
     flops=flops,
@@ -109,13 +109,15 @@ def _bytes(arguments: Any) -> int:
 
 
 def _squares(stage: Stage, program: hlo.Program) -> tuple[str, ...]:
-  """Lists n x n arrays of as many numbers as the logits of one row of the batch.
+  """Lists n x n arrays.
 
-  Smaller ones of those sides may be activations: 6144 tokens are as many as three times
-  the width of the 2B model.
+  Where there are as many tokens as a layer is wide, 6144 being three times the width of
+  the 2B model, plain activations are square too: only arrays with as many numbers as
+  the logits of one row of the batch count then.
   """
   if stage.tokens is None:
     return ()
-  least = stage.heads * stage.tokens**2
+  widths = [stage.width * times for times in range(1, 5)]
+  least = stage.heads * stage.tokens**2 if stage.tokens in widths else 0
   found = hlo_traffic.square_buffers(program, stage.tokens, least=least)
   return tuple(f"{shape.dtype}{list(shape.dims)}" for shape in found)

@@ -5,8 +5,8 @@ loops as often as these run; the rest is not, nor is it in `flops`, the count by
 that this is held against.
 
     dot            2 |out| |contracted|
-    convolution    2 batch features channels  prod over axes of pairs (pixel, tap)
-    attention      4 |q| m                q k^T, and weights times values
+    convolution    2 batch features channels times, for each axis, pairs (pixel, tap)
+    attention      4 |q| m, for q k^T and for weights times values
 
 As in `flops`, a tap outside the input does not count, whether or not the device
 multiplies by that zero. XLA's own `cost_analysis` counts the body of a loop once, knows

@@ -25,6 +25,7 @@ _FREE = (
   *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"),
   *("partition-id", "replica-id", "opt-barrier", "iota", "domain", "add-dependency"),
 )
+_BLOCK = 128
 _SLICES = ("dynamic-slice", "slice", "gather")
 _SAME = ("bitcast", "reshape", "convert")
 _COLLECTIVES = (
@@ -67,19 +68,25 @@ def collectives(program: Program) -> list[Collective]:
 def square_buffers(program: Program, tokens: int, *, least: int = 0) -> list[Shape]:
   """Lists arrays in memory that have an axis of tokens twice, as logits do.
 
-  What stands inside a fusion is never in memory.
+  An axis may be several clips or heads long, or padded to whole blocks. What stands
+  inside a fusion is never in memory.
 
   Args:
     tokens: Video tokens n.
     least: Numbers that an array has to hold; of use where a layer is as wide as there
       are tokens, which makes plain activations square as well.
   """
+  padded = tokens + -tokens % _BLOCK
+
+  def of_tokens(n: int) -> bool:
+    return n > 0 and (n % tokens == 0 or n % padded == 0)
+
   return [
     shape
     for kernel in program.kernels()
     if kernel.instruction.opcode not in ("tuple", "parameter", "get-tuple-element")
     for shape in kernel.instruction.shapes
-    if sum(n >= tokens for n in shape.dims) >= 2 and shape.size >= max(least, tokens**2)
+    if sum(map(of_tokens, shape.dims)) >= 2 and shape.size >= least
   ]
 
 

@@ -48,6 +48,8 @@ class Stage:
     minimum: Floating-point operations that its mathematics takes, by formula.
     tokens: Video tokens, where the stage attends to them.
     heads: Of its attention.
+    width: Of its layers.
+    keywords: Shapes of arguments that are passed by name.
   """
 
   name: str
@@ -56,6 +58,12 @@ class Stage:
   minimum: int
   tokens: int | None = None
   heads: int = 0
+  width: int = 0
+  keywords: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+  def compile(self) -> jax.stages.Compiled:
+    """Compiles it for the device that its arguments are on."""
+    return self.program.lower(*self.arguments, **self.keywords).compile()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,19 +73,21 @@ class Run:
   Attributes:
     config: Of the networks; a text encoder that it lacks is T5-XXL.
     policy: How they run.
-    device: What programs are compiled for.
+    device: What programs are compiled for; None: what JAX runs on.
     canvas: The size.
     branches: Of guidance, that a step evaluates: 1 plain, 2 with classifier-free
       guidance, 3 with spatiotemporal guidance as well.
     clips: At a time.
+    params: Of a model that is loaded; None takes the shapes that it would have.
   """
 
   config: ModelConfig
   policy: Policy
-  device: jax.Device
+  device: jax.Device | None
   canvas: Canvas
   branches: int
   clips: int = 1
+  params: Params | None = None
 
   @property
   def grid(self) -> tuple[int, int, int]:
@@ -96,8 +106,10 @@ class Run:
 
   def place(self, tree: Any, dtype: str | None = None) -> Any:
     """Returns shapes on the device, floats in `dtype` where one is given."""
-    mesh = Mesh(np.array([self.device]), ("device",))
-    sharding = NamedSharding(mesh, PartitionSpec())
+    sharding = None
+    if self.device is not None:
+      mesh = Mesh(np.array([self.device]), ("device",))
+      sharding = NamedSharding(mesh, PartitionSpec())
 
     def shape(x: Any) -> jax.ShapeDtypeStruct:
       cast = dtype is not None and jnp.issubdtype(x.dtype, jnp.floating)
@@ -106,9 +118,24 @@ class Run:
 
     return jax.tree.map(shape, tree)
 
-  def weights(self, init: Callable[[jax.Array], Params]) -> Params:
+  def weights(self, part: str, init: Callable[[jax.Array], Params]) -> Params:
     """Returns a network's parameters as they are loaded for sampling."""
+    if self.params is not None:
+      return self.place(self.params[part])
     return self.place(jax.eval_shape(init, jax.random.key(0)), self.policy.dtype)
+
+  @property
+  def setting(self) -> Setting:
+    """Numbers of a step with all the branches that there are."""
+    perturbed = self.branches > 2
+    return Setting(
+      guidance=3.0 if self.branches > 1 else 1.0,
+      star=False,
+      stg=1.0 if perturbed else 0.0,
+      rescale=0.7 if perturbed else 1.0,
+      mode="attention_values",
+      blocks=(self.config.transformer.num_layers - 1,),
+    )
 
 
 def stages(run: Run, names: tuple[str, ...], memory: int | None) -> Iterator[Stage]:
@@ -141,7 +168,7 @@ def _numbers(*shape: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
 def text(run: Run) -> Stage:
   """The text encoder, one prompt at a time, as `LTXVideo.encode_text` runs it."""
   config, length = run.text_config, run.text_config.max_text_tokens
-  params = run.weights(functools.partial(text_encoder.init, config))
+  params = run.weights("text_encoder", functools.partial(text_encoder.init, config))
   inputs = run.place(
     (_numbers(1, length, dtype=np.int32), _numbers(1, length, dtype=bool))
   )
@@ -157,7 +184,8 @@ def _text_inputs(run: Run) -> tuple[Any, Any]:
 
 
 def _transformer_weights(run: Run) -> Params:
-  return run.weights(functools.partial(transformer.init, run.config.transformer))
+  init = functools.partial(transformer.init, run.config.transformer)
+  return run.weights("transformer", init)
 
 
 def keys(run: Run) -> Stage:
@@ -169,22 +197,15 @@ def keys(run: Run) -> Stage:
   return Stage("keys", program, arguments, minimum)
 
 
-def denoise(run: Run) -> Stage:
-  """One denoising step, with `run.branches` branches of guidance."""
+def denoise(run: Run, setting: Setting | None = None) -> Stage:
+  """One denoising step, by default with `run.branches` branches of guidance."""
   config, tokens = run.config.transformer, math.prod(run.grid)
+  setting = setting or run.setting
   params = _transformer_weights(run)
   make_state = programs.text_state(config, run.policy)
   state = run.place(jax.eval_shape(make_state, params, *_text_inputs(run)))
   make_tables = programs.positions(config, run.policy)
   tables = run.place(jax.eval_shape(make_tables, _numbers(1, tokens, 3)))
-  setting = Setting(
-    guidance=3.0 if run.branches > 1 else 1.0,
-    star=False,
-    stg=1.0 if run.branches > 2 else 0.0,
-    rescale=0.7 if run.branches > 2 else 1.0,
-    mode="attention_values",
-    blocks=(config.num_layers - 1,),
-  )
   guidance = guidance_of(
     setting,
     clips=run.clips,
@@ -194,7 +215,7 @@ def denoise(run: Run) -> Stage:
   level = _numbers()
   x = _numbers(run.clips, tokens, config.in_channels)
   control = Control(level, level, jax.tree.map(jnp.asarray, guidance))
-  rows = run.branches * run.clips
+  rows = setting.branches * run.clips
   length = run.text_config.max_text_tokens
   return Stage(
     "denoise",
@@ -203,12 +224,13 @@ def denoise(run: Run) -> Stage:
     rows * flops.denoise(config, tokens, length),
     tokens,
     config.num_attention_heads,
+    config.width,
   )
 
 
 def _decode_arguments(run: Run) -> tuple[Any, ...]:
   config = run.config.vae
-  params = run.weights(lambda key: vae.init_vae(key, config))
+  params = run.weights("vae", lambda key: vae.init_vae(key, config))
   latents = _numbers(run.clips, *run.grid, config.latent_channels)
   noise = latents if config.timestep_conditioning else None
   key = jax.eval_shape(lambda: jax.random.key(0))
@@ -216,11 +238,12 @@ def _decode_arguments(run: Run) -> tuple[Any, ...]:
 
 
 def decode(run: Run) -> Stage:
-  """The decoder, whole."""
+  """The decoder, whole, to the uint8 video that `generate` returns."""
   config = run.config.vae
   minimum = run.clips * flops.decoder(config, *run.grid)
-  program = programs.decode(config, run.policy)
-  return Stage("decode", program, _decode_arguments(run), minimum)
+  program = programs.decode(config, run.policy, programs.to_uint8)
+  named = {"tone_map": run.place(_numbers())}
+  return Stage("decode", program, _decode_arguments(run), minimum, keywords=named)
 
 
 def tiled(run: Run, memory: int | None) -> Iterator[Stage]:

@@ -44,7 +44,7 @@ def test_a_step_does_what_its_mathematics_takes_and_no_more(denoise):
 
 def test_memory_is_the_compilers_and_what_it_does_not_read_stands_apart(denoise):
   stage, report = denoise
-  read = stage.program.lower(*stage.arguments).compile().memory_analysis()
+  read = stage.compile().memory_analysis()
   assert report.arguments == read.argument_size_in_bytes
   assert report.temporaries == read.temp_size_in_bytes
   # Keys and values of the text are given: what projects them is not read.
