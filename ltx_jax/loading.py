@@ -18,7 +18,7 @@ from ltx_jax.checkpoints.lora import Loras
 from ltx_jax.model import LTXVideo
 from ltx_jax.multiscale import Upscaler
 from ltx_jax.parallel import sharding
-from ltx_jax.platforms import Policy, policy_for
+from ltx_jax.platforms import Policy, policy_of
 from ltx_jax.presets import completed
 from ltx_jax.text import load_tokenizer
 
@@ -133,8 +133,7 @@ def _policy(dtype: str | None, mesh: Mesh | None) -> Policy:
   if dtype is not None and dtype not in _DTYPES:
     raise ValueError(f"dtype is {dtype!r}; it may be {', '.join(_DTYPES)}, or None.")
   device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
-  policy = policy_for(device.platform, getattr(device, "compute_capability", None))
-  policy = policy if mesh is None else policy.split()
+  policy = policy_of(device) if mesh is None else policy_of(device).split()
   return policy if dtype is None else policy.in_dtype(dtype)
 
 

@@ -9,7 +9,7 @@ program can be compiled for a machine that is not there.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 Attention = Literal["xla", "cudnn", "splash"]
 Convolution = Literal["direct", "measured"]
@@ -104,3 +104,8 @@ def policy_for(platform: str, capability: str | None = None) -> Policy:
   if platform == "gpu" and major.isdecimal() and int(major) < 8:
     return T4
   return POLICIES[platform]
+
+
+def policy_of(device: Any) -> Policy:
+  """Returns the policy of a device of JAX, as `policy_for`."""
+  return policy_for(device.platform, getattr(device, "compute_capability", None))

@@ -1,6 +1,7 @@
 """Which kernels and dtypes a platform gets."""
 
 import dataclasses
+import types
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from ltx_jax.models import transformer
-from ltx_jax.platforms import CPU, GPU, T4, TPU, policy_for
+from ltx_jax.platforms import CPU, GPU, T4, TPU, policy_for, policy_of
 from tests.models.transformer_case import random_params, with_width
 
 
@@ -21,6 +22,12 @@ def test_an_old_gpu_gets_no_fused_attention_and_no_bfloat16(capability):
 @pytest.mark.parametrize("capability", ["8.0", "9.0", "12.0", "gfx90a", None])
 def test_others_get_it(capability):
   assert policy_for("gpu", capability) == GPU
+
+
+def test_a_device_says_its_capability():
+  assert policy_of(jax.devices()[0]) == CPU
+  old = types.SimpleNamespace(platform="gpu", compute_capability="7.5")
+  assert policy_of(old) == T4
 
 
 def test_a_tpu_gets_its_kernel_but_over_several_devices_or_in_float32():

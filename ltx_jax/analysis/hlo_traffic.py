@@ -96,7 +96,6 @@ def _work(program: Program) -> list[Kernel]:
     for kernel in program.kernels()
     if kernel.instruction.opcode not in _FREE
     and not kernel.instruction.opcode.endswith(("-done", "-update"))
-    or kernel.instruction.opcode == "dynamic-update-slice"
   ]
 
 
@@ -157,7 +156,7 @@ def _written(inner: Computation, it: Instruction) -> int:
 
 def _wire_bytes(home: Computation, it: Instruction, kind: str) -> float:
   """What one device sends in one run."""
-  given = sum(made.bytes for made in home.operands(it))
+  given = float(sum(made.bytes for made in home.operands(it)))
   if kind == "collective-permute":
     return given
   group = _group(it)

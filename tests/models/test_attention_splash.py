@@ -20,7 +20,7 @@ def operands(n, m, x):
   q, k, v = (jnp.asarray(rng.standard_normal(s), jnp.float32) for s in shapes)
   bias = np.zeros((B, m), np.float32)
   bias[0, m // 2 :] = -10000
-  return q, k, v, bias
+  return q, k, v, jnp.asarray(bias)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_matches_attention_by_xla(n, m, x, masked):
 
 def test_a_text_of_padding_alone_is_averaged_over():
   q, k, v, bias = operands(128, 128, 8)
-  bias[0] = -10000
+  bias = bias.at[0].set(-10000)
   out = splash(q, k, v, bias)
   np.testing.assert_allclose(out, attend_in_chunks(q, k, v, bias), atol=1e-3)
 
