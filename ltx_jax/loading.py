@@ -21,7 +21,7 @@ from ltx_jax.checkpoints.networks import PARTS
 from ltx_jax.model import LTXVideo
 from ltx_jax.multiscale import Upscaler
 from ltx_jax.parallel import sharding
-from ltx_jax.platforms import Policy, policy_for
+from ltx_jax.platforms import Policy, policy_of
 from ltx_jax.presets import completed
 from ltx_jax.quantization import Weights, is_quantized, quantizing
 from ltx_jax.text import load_tokenizer
@@ -56,7 +56,7 @@ def load(
     source: A preset's name, a single-file checkpoint, a folder with one, a folder in
       the layout of diffusers, or a file on the hub as "organisation/repository/file".
     dtype: What weights are cast to and networks compute in; None: float32 on a CPU,
-      bfloat16 on GPU and TPU.
+      bfloat16 on GPU and TPU, float16 on a GPU that has no bfloat16.
     text_encoder: The folder of a T5 v1.1 encoder and its tokenizer; None looks beside
       the checkpoint and takes a released preset's from the hub, False takes none.
     mesh: Devices (`parallel.mesh`) over which every tensor is split as it is read.
@@ -199,8 +199,8 @@ def _layout(files: sources.Files) -> ModuleType:
 def _policy(dtype: str | None, mesh: Mesh | None) -> Policy:
   if dtype is not None and dtype not in _DTYPES:
     raise ValueError(f"dtype is {dtype!r}; it may be {', '.join(_DTYPES)}, or None.")
-  platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
-  policy = policy_for(platform)
+  device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
+  policy = policy_of(device) if mesh is None else policy_of(device).split()
   return policy if dtype is None else policy.in_dtype(dtype)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 
 from ltx_jax import programs
 from ltx_jax.analysis import decoding, memory
@@ -386,6 +386,8 @@ class LTXVideo:
       inject = jax.random.fold_in(keys[0], zlib.crc32(b"inject"))
       sigma, scale = sampling.decode_sigma, sampling.decode_noise
       options = {"tone_map": sampling.tone_map, "tiling": sampling.tiling}
+      same = latents.shape[2:4] == self.config.vae.latent_shape(*canvas.used)[1:]
+      options["finish"] = programs.to_uint8 if same else programs.as_floats
       video = self._decode(latents, sigma, noise, scale, inject, **options)
       video = canvas.crop(stretch(video, *canvas.used[1:]))
       return np.asarray(programs.to_uint8(video))
@@ -430,12 +432,13 @@ class LTXVideo:
     *,
     tone_map: Scalar,
     tiling: Tiling,
-  ) -> Video:
+    finish: Callable = programs.as_floats,
+  ) -> Shaped[jax.Array, "b F H W 3"]:
     vae = self._config("vae")
     noise = noise if vae.timestep_conditioning else None
     free = memory.free_beside(self.params)
     tiles = decoding.settle(vae, self.policy, latents.shape, tiling, free)
-    program = programs.decode(vae, self.policy)
+    program = programs.decode(vae, self.policy, finish)
     if tiles is not None:
       program = programs.decode_in_tiles(vae, self.policy, tiles)
     level, scale = np.float32(sigma), np.float32(noise_scale)

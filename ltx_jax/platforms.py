@@ -9,9 +9,9 @@ program can be compiled for a machine that is not there.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
-Attention = Literal["xla", "cudnn"]
+Attention = Literal["xla", "cudnn", "splash"]
 Convolution = Literal["direct", "measured"]
 
 
@@ -22,7 +22,8 @@ class Policy:
   Attributes:
     name: The platform, as `jax.default_backend()` calls it.
     dtype: Compute dtype of matmuls and convolutions, and of weights when sampling.
-    attention: `xla` works in chunks of queries; `cudnn` is the fused GPU kernel.
+    attention: `xla` works in chunks of queries; `cudnn` is the fused kernel of GPUs,
+      `splash` that of TPUs.
     convolution: `direct` is XLA's 3-D convolution; `measured` picks, per shape, the
       form that was fastest on a CPU (see `models.convolution`).
     unroll: Whether the scanned blocks of VAE and transformer are unrolled; those of the
@@ -45,9 +46,26 @@ class Policy:
 
   def in_dtype(self, dtype: str) -> Policy:
     """Returns the policy with another compute dtype, and attention that has it."""
-    fused = self.attention == "cudnn" and dtype == "float32"  # It has halves only.
-    attention = "xla" if fused else self.attention
+    # cuDNN has halves only, and a TPU multiplies float32 in a kernel as halves.
+    attention = "xla" if dtype == "float32" else self.attention
     return dataclasses.replace(self, dtype=dtype, attention=attention)
+
+  def split(self) -> Policy:
+    """Returns the policy with kernels that XLA splits over devices by itself.
+
+    It does not split the TPU's: to write one for a mesh takes `jax.shard_map`.
+    """
+    attention = "xla" if self.attention == "splash" else self.attention
+    return dataclasses.replace(self, attention=attention)
+
+  @property
+  def stream(self) -> str:
+    """Dtype of the transformer's residual stream, and of what is added to it.
+
+    Released models were trained in bfloat16, whose range float16 has not: the stream is
+    a sum over all blocks, with nothing to bound it. What enters a product is normed.
+    """
+    return "float32" if self.dtype == "float16" else self.dtype
 
 
 _SAVE_MEMORY = ("xla_cpu_scheduler_type", "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED")
@@ -61,13 +79,19 @@ CPU = Policy(
   compiler_options=(_SAVE_MEMORY,),
 )
 GPU = Policy("gpu", "bfloat16", "cudnn", "direct")
-TPU = Policy("tpu", "bfloat16", "xla", "direct")
+T4 = Policy("gpu", "float16", "xla", "direct")
+"""Of GPUs before compute capability 8.0, which have neither bfloat16 nor cuDNN's fused
+attention. Their float16 products are summed in float32."""
+TPU = Policy("tpu", "bfloat16", "splash", "direct")
 
 POLICIES = {policy.name: policy for policy in (CPU, GPU, TPU)}
 
 
-def policy_for(platform: str) -> Policy:
+def policy_for(platform: str, capability: str | None = None) -> Policy:
   """Returns the policy of `platform` ("cpu", "gpu" or "tpu").
+
+  Args:
+    capability: Of an NVIDIA GPU, as its device calls it, such as "7.5".
 
   Raises:
     ValueError: for any other name.
@@ -76,4 +100,12 @@ def policy_for(platform: str) -> Policy:
     raise ValueError(
       f"No policy for platform {platform!r}; known are {', '.join(POLICIES)}."
     )
+  major = (capability or "").split(".")[0]  # Other makers' GPUs have names there.
+  if platform == "gpu" and major.isdecimal() and int(major) < 8:
+    return T4
   return POLICIES[platform]
+
+
+def policy_of(device: Any) -> Policy:
+  """Returns the policy of a device of JAX, as `policy_for`."""
+  return policy_for(device.platform, getattr(device, "compute_capability", None))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 
 from ltx_jax.config import (
   LatentUpsamplerConfig,
@@ -176,12 +176,26 @@ def enlarge(config: LatentUpsamplerConfig, policy: Policy) -> Callable:
   return _compiled(program, policy)
 
 
+def as_floats(video: Float[jax.Array, "..."]) -> Float[jax.Array, "..."]:
+  """Leaves pixels in [-1, 1]."""
+  return video
+
+
+@jax.jit
+def to_uint8(video: Shaped[jax.Array, "..."]) -> UInt8[jax.Array, "..."]:
+  """Turns pixels in [-1, 1] into 0 to 255, rounded; those that are already stay."""
+  if video.dtype == jnp.uint8:
+    return video
+  return jnp.round(127.5 * (video + 1)).astype(jnp.uint8)
+
+
 @functools.cache
-def decode(config: VAEConfig, policy: Policy) -> Callable:
+def decode(config: VAEConfig, policy: Policy, finish: Callable = as_floats) -> Callable:
   """Returns (params, latents, sigma, noise, noise_scale, key) -> video in [-1, 1].
 
   The latents are normalised; noise None adds none to them, key None injects none.
-  `tone_map` compresses them after that, as the original does.
+  `tone_map` compresses them after that, as the original does. `finish` is what becomes
+  of the pixels: `to_uint8` here, and not after it, saves a float32 video of memory.
   """
 
   def program(
@@ -193,12 +207,12 @@ def decode(config: VAEConfig, policy: Policy) -> Callable:
     key: Key | None,
     *,
     tone_map: Scalar = 0.0,
-  ) -> Video:
+  ) -> Shaped[AnyArray, "b F H W 3"]:
     params = put_together(params)
     latents = _to_decode(params, latents, noise, noise_scale, tone_map)
     sigmas = jnp.full(len(latents), sigma, jnp.float32)
     video = vae.decode(params, config, policy, latents, sigmas, key)
-    return jnp.clip(video, -1, 1)
+    return finish(jnp.clip(video, -1, 1))
 
   return _compiled(program, policy)
 
@@ -258,9 +272,3 @@ def decode_in_tiles(config: VAEConfig, policy: Policy, tiles: Tiles) -> Callable
     return in_tiles(params, x, sigma, key)
 
   return both
-
-
-@jax.jit
-def to_uint8(video: Float[jax.Array, "..."]) -> UInt8[jax.Array, "..."]:
-  """Turns pixels in [-1, 1] into 0 to 255, rounded."""
-  return jnp.round(127.5 * (video + 1)).astype(jnp.uint8)

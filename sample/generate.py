@@ -62,6 +62,7 @@ from ltx_jax.sizes import Canvas
 from sample import console as shared
 from sample.enhance import EnhanceFlags
 from sample.flags import IfAny, OfRecipe, PassesFlags, SamplingFlags, WindowFlags
+from sample.gpu import compile_ahead
 from sample.hints import hint
 from sample.passes import Plan, plan_of
 from sample.prompts import all_prompts, parts
@@ -151,8 +152,9 @@ class Options:
   sheet: bool = True
   """Write a contact sheet beside the videos."""
 
-  dtype: Annotated[Literal["float32", "bfloat16"] | None, IfAny] = None
-  """Precision of the networks; bfloat16 on GPU and TPU, float32 on CPU."""
+  dtype: Annotated[Literal["float32", "bfloat16", "float16"] | None, IfAny] = None
+  """Precision of the networks; bfloat16 on GPU (a T4: float16) and TPU, float32 on
+  CPU."""
 
   weights: Annotated[Weights | None, IfAny] = None
   """Keeps the transformer's matrices in 8 bits, which takes half of bfloat16's memory
@@ -241,6 +243,9 @@ def generate(
   plan.check_memory(len(prompts), canvas, conditions=conditions)
 
   with clock.stage("text"), memory_in_words(f"encoding {len(prompts)} prompt(s)"):
+    single = not (options.passes.multi_scale or options.windows.window)
+    if model.policy.name == "gpu" and single and not conditions:
+      compile_ahead(model, canvas, plan.samplings[0], clips=len(prompts))
     text, negative = plan.encode_text(prompts), None
     if plan.guided:
       given, default = options.negative, model.recipe.negative_prompt

@@ -35,7 +35,7 @@ from ltx_jax.diffusion.latents import coordinates, patchify
 from ltx_jax.model import LTXVideo
 from ltx_jax.models import text_encoder, transformer
 from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES
-from ltx_jax.platforms import Policy, policy_for
+from ltx_jax.platforms import Policy, policy_of
 from ltx_jax.run_config import Bucket, FlowConfig, TransformerRun
 from ltx_jax.typing import Key, NoiseLevels, Params, Text, TextMask
 from train import checks, command_line, latents, loop
@@ -346,7 +346,7 @@ def export(run: TransformerRun, model: LTXVideo) -> Path:
 def main() -> None:
   """Trains, or goes on training, and writes the model."""
   run = command_line.parse(TransformerRun, "transformer", __doc__)
-  policy = policy_for(jax.default_backend()).in_dtype(run.dtype)
+  policy = policy_of(jax.devices()[0]).split().in_dtype(run.dtype)
   with command_line.errors_in_words():
     config, params = lightricks.load_checkpoint(run.vae, "float32", parts=("vae",))
     vae = latents.FrozenVAE(config.vae, params["vae"], policy)

@@ -33,7 +33,7 @@ from ltx_jax.losses.reconstruction import kl_divergence, mse, psnr
 from ltx_jax.losses.wavelet import wavelet_l1
 from ltx_jax.models import vae as vae_lib
 from ltx_jax.parallel.sharding import VAE_RULES
-from ltx_jax.platforms import Policy, policy_for
+from ltx_jax.platforms import Policy, policy_of
 from ltx_jax.run_config import VAELossConfig, VAERun
 from ltx_jax.typing import Key, Params
 from train import checks, command_line, loop
@@ -263,7 +263,7 @@ def export(run: VAERun, state: TrainState) -> Path:
 def main() -> None:
   """Trains, or goes on training, and writes the checkpoint."""
   run = command_line.parse(VAERun, "vae", __doc__)
-  policy = policy_for(jax.default_backend()).in_dtype(run.dtype)
+  policy = policy_of(jax.devices()[0]).split().in_dtype(run.dtype)
   tokens = tokens_of(run.vae)
   with command_line.errors_in_words():
     checks.check_run(run, tokens)

@@ -16,9 +16,17 @@ of 256 x 256: 4.74 TFLOP to encode, 2.05 to decode.
 from __future__ import annotations
 
 from ltx_jax.analysis.vae_walk import embedder_flops, walk_decoder, walk_encoder
-from ltx_jax.config import TransformerConfig, VAEConfig
+from ltx_jax.config import TextEncoderConfig, TransformerConfig, VAEConfig
 
 _MLP_RATIO = 4
+
+
+def text_encoder(config: TextEncoderConfig, text_tokens: int) -> int:
+  """Counts encoding one prompt, its padding included."""
+  inner = config.num_heads * config.d_kv
+  dense = 4 * config.d_model * inner + 3 * config.d_model * config.d_ff
+  attention = 2 * text_tokens * inner
+  return 2 * text_tokens * config.num_layers * (dense + attention)
 
 
 def text_state(config: TransformerConfig, text_tokens: int) -> int:

@@ -6,9 +6,9 @@ The logits of a whole clip are n x m: 4.8 GB in float32 for 6144 tokens and 32 h
 `xla` therefore works on as many queries at a time as keep them within `LOGITS_BYTES`,
 and computes a chunk again when gradients are taken rather than keep it. `cudnn` is the
 fused kernel of NVIDIA GPUs, which never has them in memory; for shapes that it does not
-take, `xla` stands in.
+take, `xla` stands in. `splash` is that of TPUs (`attention_splash`).
 
-Logits and softmax are float32 in both.
+Logits and softmax are float32 in all of them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ltx_jax.models.attention_splash import attend_by_splash
 from ltx_jax.platforms import Attention
 
 Queries = Float[Array, "b n k x"]
@@ -104,6 +105,7 @@ def _cudnn(q: Queries, k: Keys, v: Keys, bias: Bias | None) -> Queries:
 IMPLEMENTATIONS: dict[str, Callable[[Queries, Keys, Keys, Bias | None], Queries]] = {
   "xla": attend_in_chunks,
   "cudnn": _cudnn,
+  "splash": attend_by_splash,
 }
 
 

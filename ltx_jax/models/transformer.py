@@ -174,6 +174,7 @@ class Transformer(nn.Module):
     if policy is not None:
       body = nn.remat(body, policy=policy, prevent_cse=False)
     x = self.patchify_proj(jnp.asarray(tokens, dtype))  # b n d
+    x = x.astype(self.policy.stream)
     layers = text.keys, text.values, branches.perturbation
     x, _ = self._scan(body, 0)(self.blocks, x, layers)  # b n d
 

@@ -9,8 +9,8 @@ on the noise level and the block, a block is
 
 Queries and keys are RMS-normed over the full width. The six vectors are a projection of
 the noise level that all blocks share, plus a table of the block's own (AdaLN-single).
-Norms, modulation and gates are float32; the stream and the matmuls are in the policy's
-dtype.
+Norms, modulation and gates are float32; the matmuls are in the policy's dtype, and the
+stream in its `stream`, which is the same but for float16.
 
 A row of the batch may be perturbed in a block (`typing.Perturbation`, for guidance):
 the mixture of values that its self-attention makes, before the output projection, is
@@ -69,8 +69,8 @@ def modulated(
   scale: Float[Array, "b _ d"],
   eps: float,
 ) -> Float[Array, "b n d"]:
-  """Normalises, scales and shifts in float32; the result has the dtype of `x`."""
-  return (rms_norm(x, eps) * (1 + scale) + shift).astype(x.dtype)
+  """Normalises, scales and shifts, in float32."""
+  return rms_norm(x, eps) * (1 + scale) + shift
 
 
 def layer_norm(x: Float[Array, "b n d"], eps: float) -> Float[Array, "b n d"]:
@@ -102,6 +102,14 @@ def per_token(
   return [pick(row) for row in rows]
 
 
+def saturate(x: Float[Array, "b n d"], dtype: str) -> Float[Array, "b n d"]:
+  """Casts a stream that is not normed; what float16 has no number for stays finite."""
+  if x.dtype == dtype:
+    return x
+  largest = jnp.finfo(dtype).max
+  return jnp.clip(x, -largest, largest).astype(dtype)
+
+
 def _where_row(
   rows: Bool[Array, "b"], there: Float[Array, "b n d"], elsewhere: Float[Array, "b n d"]
 ) -> Float[Array, "b n d"]:
@@ -122,7 +130,7 @@ class Attention(nn.Module):
     self.to_q = project(use_bias=self.config.attention_bias)
     self.to_k = project(use_bias=self.config.attention_bias)
     self.to_v = project(use_bias=self.config.attention_bias)
-    self.to_out = project(kernel_init=self.out_init)
+    self.to_out = project(kernel_init=self.out_init, out_dtype=self.policy.stream)
     if self.config.qk_norm is not None:
       self.q_norm = nn.RMSNorm(_QK_NORM_EPS, dtype=self.policy.dtype)
       self.k_norm = nn.RMSNorm(_QK_NORM_EPS, dtype=self.policy.dtype)
@@ -162,7 +170,8 @@ class FeedForward(nn.Module):
   def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
     dense = functools.partial(Dense, dtype=self.policy.dtype, kernel_init=XAVIER)
     h = dense(_MLP_RATIO * self.config.width, name="proj_in")(x)  # b n 4d
-    return dense(self.config.width, name="proj_out")(nn.gelu(h, approximate=True))
+    out = dense(self.config.width, out_dtype=self.policy.stream, name="proj_out")
+    return out(nn.gelu(h, approximate=True))
 
 
 class Block(nn.Module):
@@ -206,24 +215,24 @@ class Block(nn.Module):
       rope: Rotary tables.
       perturbed: Masks [b] of this block; None perturbs no row.
     """
-    start, dtype = x, x.dtype
+    start, dtype = x, self.policy.dtype
     eps = self.config.norm_eps
     modulation = modulation + self.scale_shift_table.astype(jnp.float32)
     shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = per_token(modulation, index)
 
-    h = modulated(x, shift_1, scale_1, eps)
+    h = modulated(x, shift_1, scale_1, eps).astype(dtype)
     q, (k, v) = self.attn1.queries(h), self.attn1.keys_values(h)
     mixed = self.attn1.mix(rotate(q, rope), rotate(k, rope), v, None)
     if perturbed is not None:
       mixed = _where_row(perturbed.values, v, mixed)
       mixed = _where_row(perturbed.attention, h, mixed)
-    x = (x + gate_1 * self.attn1.to_out(mixed)).astype(dtype)
+    x = (x + gate_1 * self.attn1.to_out(mixed)).astype(start.dtype)
 
-    mixed = self.attn2.mix(self.attn2.queries(x), *text, bias)
+    mixed = self.attn2.mix(self.attn2.queries(saturate(x, dtype)), *text, bias)
     x = x + self.attn2.to_out(mixed)
 
-    h = modulated(x, shift_2, scale_2, eps)
-    x = (x + gate_2 * self.ff(h)).astype(dtype)
+    h = modulated(x, shift_2, scale_2, eps).astype(dtype)
+    x = (x + gate_2 * self.ff(h)).astype(start.dtype)
     return x if perturbed is None else _where_row(perturbed.block, start, x)
 
 

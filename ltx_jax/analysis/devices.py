@@ -1,0 +1,158 @@
+"""Accelerators that programs are compiled for without having one.
+
+A TPU compiler needs a topology's name; XLA's GPU compiler a description of the card.
+Both come with a package that is large and not required otherwise (`Target.install`).
+Rates are the makers' for dense matrix products in 16 bits, and of the main memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+
+import jax
+from jax.experimental import topologies
+
+from ltx_jax.platforms import CPU, GPU, T4, TPU, Policy
+
+_GPU = """
+gpu_device_info {{
+  threads_per_block_limit: 1024
+  threads_per_warp: 32
+  shared_memory_per_block: 49152
+  shared_memory_per_core: {shared_memory_per_core}
+  threads_per_core_limit: {threads_per_core}
+  core_count: {cores}
+  fpus_per_core: {fpus_per_core}
+  block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535
+  block_dim_limit_z: 65535
+  memory_bandwidth: {bandwidth}
+  l2_cache_size: {l2_cache}
+  clock_rate_ghz: {clock}
+  device_memory_size: {memory}
+  shared_memory_per_block_optin: {shared_memory_optin}
+  cuda_compute_capability {{ major: {major} minor: {minor} }}
+  registers_per_core_limit: 65536
+  registers_per_block_limit: 65536
+}}
+platform_name: "CUDA"
+dnn_version_info {{ major: 9 minor: 10 }}
+device_description_str: "{name}"
+"""
+_H100 = _GPU.format(
+  name="NVIDIA H100 80GB HBM3",
+  shared_memory_per_core=233472,
+  shared_memory_optin=232448,
+  threads_per_core=2048,
+  cores=132,
+  fpus_per_core=128,
+  bandwidth=3352320000000,
+  l2_cache=52428800,
+  clock=1.98,
+  memory=84942979072,
+  major=9,
+  minor=0,
+)
+_T4 = _GPU.format(
+  name="Tesla T4",
+  shared_memory_per_core=65536,
+  shared_memory_optin=65536,
+  threads_per_core=1024,
+  cores=40,
+  fpus_per_core=64,
+  bandwidth=320064000000,
+  l2_cache=4194304,
+  clock=1.59,
+  memory=15828320256,
+  major=7,
+  minor=5,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+  """An accelerator.
+
+  Attributes:
+    name: As the command line calls it.
+    policy: How programs run on it.
+    flops: Multiplications and additions a second, in 16 bits.
+    bandwidth: Bytes a second from its memory.
+    memory: Bytes that it has.
+    topology: Of a TPU: the smallest that its compiler knows.
+    description: Of a GPU: the card, for XLA.
+  """
+
+  name: str
+  policy: Policy
+  flops: float
+  bandwidth: float
+  memory: int
+  topology: str = ""
+  description: str = ""
+
+  @property
+  def install(self) -> str:
+    """The command that installs its compiler."""
+    extra = "cuda12" if self.description else "tpu"
+    size = "5.5 GB" if self.description else "0.7 GB"
+    return f'pip install "jax[{extra}]=={jax.__version__}" ({size})'
+
+  @property
+  def _module(self) -> str:
+    return "jax_cuda12_plugin" if self.description else "libtpu"
+
+
+_GB = 10**9
+TARGETS = {
+  target.name: target
+  for target in (
+    Target("h100", GPU, 989e12, 3.35e12, 80 * _GB, description=_H100),
+    Target("t4", T4, 65e12, 320e9, 16 * _GB, description=_T4),
+    Target("v5e", TPU, 197e12, 819e9, 16 * _GB, "v5e:2x2"),
+    Target("v5p", TPU, 459e12, 2765e9, 95 * _GB, "v5p:2x2x1"),
+    Target("v6e", TPU, 918e12, 1640e9, 32 * _GB, "v6e:2x2"),
+    # This machine: the rates are those of two cores, as measured on one.
+    Target("cpu", CPU, 420e9, 20e9, 8 * _GB),
+  )
+}
+
+
+def use_host_only() -> None:
+  """Keeps JAX off accelerators that are there; to be called before its first use.
+
+  GPU kernels are not tried out to find the fastest, for which there is no card, and the
+  TPU's compiler does not ask the cloud on which machine it runs.
+  """
+  os.environ["JAX_PLATFORMS"] = "cpu"
+  os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+  os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
+  flags = os.environ.get("XLA_FLAGS", "")
+  os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_autotune_level=0".strip()
+  jax.config.update("jax_platforms", "cpu")
+
+
+def device_of(target: Target) -> jax.Device:
+  """Returns a device to compile for, on which nothing can run.
+
+  Raises:
+    ValueError: where its compiler is not installed.
+  """
+  if target.policy is CPU:
+    return jax.devices("cpu")[0]
+  if importlib.util.find_spec(target._module) is None:
+    raise ValueError(
+      f"To compile for {target.name} takes its compiler, which is not installed; "
+      f"install it: {target.install}."
+    )
+  if target.description:
+    described = topologies.get_topology_desc(
+      "cuda", "cuda", target_config=target.description, topology="1x1x1"
+    )
+  else:
+    described = topologies.get_topology_desc(
+      platform="tpu", topology_name=target.topology
+    )
+  return described.devices[0]

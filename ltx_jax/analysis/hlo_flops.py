@@ -1,0 +1,182 @@
+"""Floating-point operations of a compiled program, by a walk over it (`hlo`).
+
+Matrix products, convolutions and fused attention are counted, a multiply-add as two, in
+loops as often as these run; the rest is not, nor is it in `flops`, the count by formula
+that this is held against.
+
+    dot            2 |out| |contracted|
+    convolution    2 batch features channels times, for each axis, pairs (pixel, tap)
+    attention      4 |q| m, for q k^T and for weights times values
+
+As in `flops`, a tap outside the input does not count, whether or not the device
+multiplies by that zero. XLA's own `cost_analysis` counts the body of a loop once, knows
+no fused attention, and does not exist for a GPU that is not there.
+
+Compilers rewrite: a TPU's dots are convolutions, some of them with a batch dimension as
+a window; a GPU's are calls of cuBLAS and cuDNN, or stand in a fusion.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from ltx_jax.analysis.hlo import Computation, Instruction, Program, Shape
+
+_CUDNN_ATTENTION = "__cudnn$fmha"
+_TPU_KERNEL = "tpu_custom_call"
+
+
+class FusedAttention(NamedTuple):
+  """A kernel that attends without having all logits in memory.
+
+  Attributes:
+    shape: Sizes of the queries.
+    keys: How many of them a query meets.
+    times: How often it runs.
+    flops: Of all its runs.
+  """
+
+  shape: tuple[int, ...]
+  keys: int
+  times: int
+  flops: int
+
+
+def flops(program: Program) -> int:
+  """Counts a whole program."""
+  return sum(
+    kernel.times * of_instruction(program, kernel.home, kernel.instruction)
+    for kernel in program.kernels()
+  )
+
+
+def fused_attention(program: Program) -> list[FusedAttention]:
+  """Lists the kernels of fused attention."""
+  return [
+    FusedAttention(
+      _operands(kernel.home, kernel.instruction)[0].dims,
+      keys,
+      kernel.times,
+      kernel.times * _attention(kernel.home, kernel.instruction),
+    )
+    for kernel in program.kernels()
+    if (keys := _keys(kernel.home, kernel.instruction)) is not None
+  ]
+
+
+def of_instruction(program: Program, home: Computation, it: Instruction) -> int:
+  """Counts one run of an instruction, and of what is fused into it."""
+  if it.opcode == "fusion":
+    return sum(
+      of_instruction(program, inner, instruction)
+      for inner in program.inner(it)
+      for instruction in inner.instructions.values()
+    )
+  if it.opcode == "dot":
+    contracted = _numbers(it.attribute(r"lhs_contracting_dims=\{([\d,]*)\}"))
+    return _dot(it, home.operands(it)[0].shape, contracted)
+  if it.opcode == "convolution":
+    return _convolution(it, *(made.shape for made in home.operands(it)[:2]))
+  if it.opcode == "custom-call":
+    return _custom_call(home, it)
+  return 0
+
+
+def _custom_call(home: Computation, it: Instruction) -> int:
+  if _keys(home, it) is not None:
+    return _attention(home, it)
+  shapes = [made.shape for made in home.operands(it)]
+  if it.target.startswith("__cublas$"):
+    contracted = it.attribute(r'"lhs_contracting_dimensions":\s*\[([^\]]*)')
+    return _dot(it, shapes[0], _numbers(contracted))
+  if it.target.startswith("__cudnn$conv"):
+    return _convolution(it, *shapes[:2])
+  return 0
+
+
+def _numbers(text: str | None) -> list[int]:
+  return [int(n) for n in re.findall(r"\d+", text or "")]
+
+
+def _dot(it: Instruction, lhs: Shape, contracted: list[int]) -> int:
+  return 2 * it.shape.size * math.prod(lhs.dims[i] for i in contracted)
+
+
+def _convolution(it: Instruction, lhs: Shape, rhs: Shape) -> int:
+  of_lhs, of_rhs, of_out = re.split(
+    r"_|->", it.attribute(r"dim_labels=([\w?]+_[\w?]+->[\w?]+)")
+  )
+  groups = int(it.attribute(r"batch_group_count=(\d+)") or 1)
+  batch = lhs.dims[of_lhs.index("b")] // groups
+  count = 2 * batch * it.shape.dims[of_out.index("f")] * rhs.dims[of_rhs.index("i")]
+  window = it.attribute(r"window=\{([^}]*)\}") or ""
+  axes = sorted(label for label in of_out if label.isdecimal())
+  for axis, label in enumerate(axes):
+    count *= _pairs(
+      lhs.dims[of_lhs.index(label)],
+      rhs.dims[of_rhs.index(label)],
+      it.shape.dims[of_out.index(label)],
+      _Window.read(window, axis),
+    )
+  return count
+
+
+class _Window(NamedTuple):
+  """How a kernel moves along one axis."""
+
+  stride: int
+  before: int
+  lhs_dilate: int
+  rhs_dilate: int
+  reversed: bool
+
+  @classmethod
+  def read(cls, text: str, axis: int) -> _Window:
+    """Reads `size=3x3 stride=2x1 pad=1_1x0_0 ...`; what is not there is 1, or 0."""
+    fields = dict(field.split("=") for field in text.split())
+
+    def entry(name: str, default: str) -> str:
+      return fields[name].split("x")[axis] if name in fields else default
+
+    return cls(
+      int(entry("stride", "1")),
+      int(entry("pad", "0_0").split("_")[0]),
+      int(entry("lhs_dilate", "1")),
+      int(entry("rhs_dilate", "1")),
+      entry("rhs_reversal", "0") == "1",
+    )
+
+
+def _pairs(pixels: int, taps: int, outputs: int, window: _Window) -> int:
+  """Counts along one axis the (output, tap) that meet a pixel of the input."""
+  at = np.arange(outputs)[:, None] * window.stride - window.before
+  at = at + np.arange(taps)[None, :] * window.rhs_dilate
+  inside = (at >= 0) & (at <= (pixels - 1) * window.lhs_dilate)
+  return int((inside & (at % window.lhs_dilate == 0)).sum())
+
+
+def _operands(home: Computation, it: Instruction) -> list[Shape]:
+  """Queries, keys and values; a TPU's kernel has tables of integers before them."""
+  shapes = [made.shape for made in home.operands(it)]
+  return [s for s in shapes if s.dtype in ("bf16", "f16", "f32") and len(s.dims) >= 3]
+
+
+def _keys(home: Computation, it: Instruction) -> int | None:
+  """How many keys a query of fused attention meets; None for any other instruction."""
+  if it.opcode != "custom-call":
+    return None
+  if it.target.startswith(_CUDNN_ATTENTION):
+    logits = it.attribute(r'"intermediate_tensor_shape":.*?"dimensions":\s*\[([^\]]*)')
+    return _numbers(logits)[-1]
+  if it.target == _TPU_KERNEL and "splash" in it.attributes:
+    # [k m x], or [k x m]: a head is narrower than the blocks of tokens.
+    return max(_operands(home, it)[1].dims[-2:])
+  return None
+
+
+def _attention(home: Computation, it: Instruction) -> int:
+  return 4 * _operands(home, it)[0].size * _keys(home, it)

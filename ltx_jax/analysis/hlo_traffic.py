@@ -1,0 +1,183 @@
+"""What a compiled program moves: through memory, between devices; and what it keeps.
+
+A kernel reads its operands from memory and writes its result, whatever happens inside.
+Where it takes a slice of an operand, as the body of a loop does of the stacked weights,
+the slice counts; where it writes into a larger array, what is written. A value that
+several kernels read counts for each of them: caches are not modelled, so that the sum
+is an estimate from above.
+
+Bytes on the wire are those that a device sends, by ring algorithms, of g devices:
+
+    all-gather, reduce-scatter, all-to-all    (g - 1) / g of the whole
+    all-reduce                                twice that
+    permute                                   the operand
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import NamedTuple
+
+from ltx_jax.analysis.hlo import Computation, Instruction, Kernel, Program, Shape
+
+_FREE = (
+  *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"),
+  *("partition-id", "replica-id", "opt-barrier", "iota", "domain", "add-dependency"),
+)
+_BLOCK = 128
+_SLICES = ("dynamic-slice", "slice", "gather")
+_SAME = ("bitcast", "reshape", "convert")
+_COLLECTIVES = (
+  *("all-gather", "all-reduce", "reduce-scatter", "all-to-all"),
+  *("collective-permute", "ragged-all-to-all", "collective-broadcast"),
+)
+
+
+class Collective(NamedTuple):
+  """Communication of one kind.
+
+  Attributes:
+    kind: Its opcode.
+    times: How often it runs.
+    wire_bytes: What a device sends, in all runs.
+  """
+
+  kind: str
+  times: int
+  wire_bytes: float
+
+
+def bytes_moved(program: Program) -> int:
+  """Estimates what the program reads from a device's memory and writes to it."""
+  return sum(kernel.times * _kernel_bytes(program, kernel) for kernel in _work(program))
+
+
+def collectives(program: Program) -> list[Collective]:
+  """Lists what devices send one another, one entry a kind."""
+  found: dict[str, Collective] = {}
+  for kernel in _work(program):
+    kind = kernel.instruction.opcode.removesuffix("-start")
+    if kind in _COLLECTIVES:
+      _, times, sent = found.get(kind, Collective(kind, 0, 0.0))
+      sent += kernel.times * _wire_bytes(kernel.home, kernel.instruction, kind)
+      found[kind] = Collective(kind, times + kernel.times, sent)
+  return list(found.values())
+
+
+def square_buffers(program: Program, tokens: int, *, least: int = 0) -> list[Shape]:
+  """Lists arrays in memory that have an axis of tokens twice, as logits do.
+
+  An axis may be several clips or heads long, or padded to whole blocks. What stands
+  inside a fusion is never in memory.
+
+  Args:
+    tokens: Video tokens n.
+    least: Numbers that an array has to hold; of use where a layer is as wide as there
+      are tokens, which makes plain activations square as well.
+  """
+  padded = tokens + -tokens % _BLOCK
+
+  def of_tokens(n: int) -> bool:
+    return n > 0 and (n % tokens == 0 or n % padded == 0)
+
+  return [
+    shape
+    for kernel in program.kernels()
+    if kernel.instruction.opcode not in ("tuple", "parameter", "get-tuple-element")
+    for shape in kernel.instruction.shapes
+    if sum(map(of_tokens, shape.dims)) >= 2 and shape.size >= least
+  ]
+
+
+def _work(program: Program) -> list[Kernel]:
+  return [
+    kernel
+    for kernel in program.kernels()
+    if kernel.instruction.opcode not in _FREE
+    and not kernel.instruction.opcode.endswith(("-done", "-update"))
+  ]
+
+
+def _kernel_bytes(program: Program, kernel: Kernel) -> int:
+  it, home = kernel.instruction, kernel.home
+  operands = home.operands(it)
+  if it.opcode in _SLICES:
+    return 2 * it.bytes
+  if it.opcode == "dynamic-update-slice":
+    return 2 * operands[1].bytes
+  if it.opcode == "fusion":
+    inner = program.inner(it)[0]
+    return _read(program, inner, operands) + _written(inner, it)
+  if it.opcode.endswith("-start"):  # Its value lists operand and result.
+    return 2 * sum(made.bytes for made in operands)
+  return sum(made.bytes for made in operands) + it.bytes
+
+
+def _read(program: Program, inner: Computation, operands: list[Instruction]) -> int:
+  """What a fusion reads of its operands."""
+  parameters = _parameters(inner)
+  return sum(_used(program, inner, parameters[i]) for i in range(len(operands)))
+
+
+def _parameters(inner: Computation) -> dict[int, Instruction]:
+  made = inner.instructions.values()
+  return {int(each.inside): each for each in made if each.opcode == "parameter"}
+
+
+def _used(program: Program, inner: Computation, value: Instruction) -> int:
+  """What is read of a value inside a fusion: slices of it, or all, once."""
+  count = 0
+  for user in inner.users[value.name]:
+    first = user.operands[0] == value.name
+    if user.opcode in _SLICES and first:
+      count += user.bytes
+    elif user.opcode == "dynamic-update-slice" and first:
+      continue  # It is written into; see `_written`.
+    elif user.opcode in _SAME and user.shape.size == value.shape.size:
+      count += _used(program, inner, user)
+    elif user.opcode == "fusion":
+      within = program.inner(user)[0]
+      parameter = _parameters(within)[user.operands.index(value.name)]
+      count += _used(program, within, parameter)
+    else:
+      return value.bytes
+  return min(count, value.bytes)
+
+
+def _written(inner: Computation, it: Instruction) -> int:
+  root = inner.root
+  while root.opcode in _SAME:
+    root = inner.operands(root)[0]
+  if root.opcode == "dynamic-update-slice":
+    return inner.operands(root)[1].bytes
+  return it.bytes
+
+
+def _wire_bytes(home: Computation, it: Instruction, kind: str) -> float:
+  """What one device sends in one run."""
+  given = float(sum(made.bytes for made in home.operands(it)))
+  if kind == "collective-permute":
+    return given
+  group = _group(it)
+  share = (group - 1) / group
+  if kind == "all-gather":
+    return share * group * given
+  return (2 if kind == "all-reduce" else 1) * share * given
+
+
+def _group(it: Instruction) -> int:
+  """Reads how many devices talk to one another, in each form that XLA writes it in.
+
+  `{{0,1},{2,3}}`, short for it `[2,2]<=[4]`, or by axes `mesh['a'=2,'b'=2] {'b'}`.
+  """
+  by_axes = re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", it.attributes)
+  if by_axes:
+    sizes = dict(re.findall(r"'(\w+)'=(\d+)", by_axes[1]))
+    named = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", by_axes[2])
+    return math.prod(int(part or sizes[axis]) for axis, part in named)
+  short = it.attribute(r"replica_groups=\[([\d,]+)\]<=")
+  if short:
+    return math.prod(int(n) for n in short.split(",")[1:])
+  listed = it.attribute(r"replica_groups=\{\{([\d,]*)\}")
+  return len(listed.split(",")) if listed else 1

@@ -1,0 +1,278 @@
+"""The compiled programs of a sampling run, by stage, from shapes alone.
+
+    text       prompts' tokens -> embeddings                       once a prompt
+    keys       embeddings -> keys and values of all blocks         once a run
+    denoise    one step, its branches of guidance in one batch     every step
+    decode     latents -> video, whole                             once a run
+    tiled      the same, first stages and then tiles               where memory is short
+
+Nothing is allocated: weights are shapes, in the dtype that a policy loads them in, on a
+device that need not be there (`devices`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ltx_jax import programs
+from ltx_jax.analysis import decoding, flops
+from ltx_jax.config import ModelConfig, TextEncoderConfig
+from ltx_jax.diffusion.branches import Setting, guidance_of
+from ltx_jax.diffusion.sampler import Context, Control
+from ltx_jax.models import text_encoder, transformer, vae
+from ltx_jax.models.tiles import Tiles
+from ltx_jax.platforms import Policy
+from ltx_jax.sizes import Canvas
+from ltx_jax.typing import Params
+
+STAGES = ("text", "keys", "denoise", "decode", "tiled")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """A program that is to be compiled.
+
+  Attributes:
+    name: Of the stage.
+    program: The compiled function, to be lowered.
+    arguments: Shapes of its arguments.
+    minimum: Floating-point operations that its mathematics takes, by formula.
+    tokens: Video tokens, where the stage attends to them.
+    heads: Of its attention.
+    width: Of its layers.
+    keywords: Shapes of arguments that are passed by name.
+  """
+
+  name: str
+  program: Callable
+  arguments: tuple[Any, ...]
+  minimum: int
+  tokens: int | None = None
+  heads: int = 0
+  width: int = 0
+  keywords: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+  def compile(self) -> jax.stages.Compiled:
+    """Compiles it for the device that its arguments are on."""
+    return self.program.lower(*self.arguments, **self.keywords).compile()
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """What is sampled, and where.
+
+  Attributes:
+    config: Of the networks; a text encoder that it lacks is T5-XXL.
+    policy: How they run.
+    device: What programs are compiled for; None: what JAX runs on.
+    canvas: The size.
+    branches: Of guidance, that a step evaluates: 1 plain, 2 with classifier-free
+      guidance, 3 with spatiotemporal guidance as well.
+    clips: At a time.
+    params: Of a model that is loaded; None takes the shapes that it would have.
+  """
+
+  config: ModelConfig
+  policy: Policy
+  device: jax.Device | None
+  canvas: Canvas
+  branches: int
+  clips: int = 1
+  params: Params | None = None
+
+  @property
+  def grid(self) -> tuple[int, int, int]:
+    """Frames, height and width of the latents."""
+    return self.config.vae.latent_shape(*self.canvas.used)
+
+  @property
+  def text_config(self) -> TextEncoderConfig:
+    """Of the text encoder."""
+    return self.config.text_encoder or TextEncoderConfig()
+
+  @property
+  def texts(self) -> int:
+    """Texts of a batch: with guidance an empty one beside each prompt."""
+    return self.clips * (2 if self.branches > 1 else 1)
+
+  def place(self, tree: Any, dtype: str | None = None) -> Any:
+    """Returns shapes on the device, floats in `dtype` where one is given."""
+    sharding = None
+    if self.device is not None:
+      mesh = Mesh(np.array([self.device]), ("device",))
+      sharding = NamedSharding(mesh, PartitionSpec())
+
+    def shape(x: Any) -> jax.ShapeDtypeStruct:
+      cast = dtype is not None and jnp.issubdtype(x.dtype, jnp.floating)
+      to = jnp.dtype(dtype) if cast else x.dtype
+      return jax.ShapeDtypeStruct(x.shape, to, sharding=sharding)
+
+    return jax.tree.map(shape, tree)
+
+  def weights(self, part: str, init: Callable[[jax.Array], Params]) -> Params:
+    """Returns a network's parameters as they are loaded for sampling."""
+    if self.params is not None:
+      return self.place(self.params[part])
+    return self.place(jax.eval_shape(init, jax.random.key(0)), self.policy.dtype)
+
+  @property
+  def setting(self) -> Setting:
+    """Numbers of a step with all the branches that there are."""
+    perturbed = self.branches > 2
+    return Setting(
+      guidance=3.0 if self.branches > 1 else 1.0,
+      star=False,
+      stg=1.0 if perturbed else 0.0,
+      rescale=0.7 if perturbed else 1.0,
+      mode="attention_values",
+      blocks=(self.config.transformer.num_layers - 1,),
+    )
+
+
+def stages(run: Run, names: tuple[str, ...], memory: int | None) -> Iterator[Stage]:
+  """Yields what is compiled, in the order that it runs in.
+
+  Args:
+    run: What is sampled, and where.
+    names: Of `STAGES`.
+    memory: Bytes that the tiled decode may take; None: half of the whole decode's.
+
+  Raises:
+    ValueError: where the VAE cannot be tiled.
+  """
+  if "text" in names:
+    yield text(run)
+  if "keys" in names:
+    yield keys(run)
+  if "denoise" in names:
+    yield denoise(run)
+  if "decode" in names:
+    yield decode(run)
+  if "tiled" in names:
+    yield from tiled(run, memory)
+
+
+def _numbers(*shape: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
+  return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def text(run: Run) -> Stage:
+  """The text encoder, one prompt at a time, as `LTXVideo.encode_text` runs it."""
+  config, length = run.text_config, run.text_config.max_text_tokens
+  params = run.weights("text_encoder", functools.partial(text_encoder.init, config))
+  inputs = run.place(
+    (_numbers(1, length, dtype=np.int32), _numbers(1, length, dtype=bool))
+  )
+  program = programs.encode_text(config, run.policy)
+  return Stage("text", program, (params, *inputs), flops.text_encoder(config, length))
+
+
+def _text_inputs(run: Run) -> tuple[Any, Any]:
+  length = run.text_config.max_text_tokens
+  channels = run.config.transformer.caption_channels
+  embeddings = _numbers(run.texts, length, channels, dtype=run.policy.dtype)
+  return run.place((embeddings, _numbers(run.texts, length, dtype=bool)))
+
+
+def _transformer_weights(run: Run) -> Params:
+  init = functools.partial(transformer.init, run.config.transformer)
+  return run.weights("transformer", init)
+
+
+def keys(run: Run) -> Stage:
+  """Keys and values of the text for every block."""
+  config = run.config.transformer
+  program = programs.text_state(config, run.policy)
+  arguments = _transformer_weights(run), *_text_inputs(run)
+  minimum = run.texts * flops.text_state(config, run.text_config.max_text_tokens)
+  return Stage("keys", program, arguments, minimum)
+
+
+def denoise(run: Run, setting: Setting | None = None) -> Stage:
+  """One denoising step, by default with `run.branches` branches of guidance."""
+  config, tokens = run.config.transformer, math.prod(run.grid)
+  setting = setting or run.setting
+  params = _transformer_weights(run)
+  make_state = programs.text_state(config, run.policy)
+  state = run.place(jax.eval_shape(make_state, params, *_text_inputs(run)))
+  make_tables = programs.positions(config, run.policy)
+  tables = run.place(jax.eval_shape(make_tables, _numbers(1, tokens, 3)))
+  guidance = guidance_of(
+    setting,
+    clips=run.clips,
+    layers=config.num_layers,
+    unconditional_texts=run.branches > 1,
+  )
+  level = _numbers()
+  x = _numbers(run.clips, tokens, config.in_channels)
+  control = Control(level, level, jax.tree.map(jnp.asarray, guidance))
+  rows = setting.branches * run.clips
+  length = run.text_config.max_text_tokens
+  return Stage(
+    "denoise",
+    programs.step(config, run.policy),
+    (Context(params, state, tables), *run.place((x, control)), None, None),
+    rows * flops.denoise(config, tokens, length),
+    tokens,
+    config.num_attention_heads,
+    config.width,
+  )
+
+
+def _decode_arguments(run: Run) -> tuple[Any, ...]:
+  config = run.config.vae
+  params = run.weights("vae", lambda key: vae.init_vae(key, config))
+  latents = _numbers(run.clips, *run.grid, config.latent_channels)
+  noise = latents if config.timestep_conditioning else None
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  return params, *run.place((latents, _numbers(), noise, _numbers(), key))
+
+
+def decode(run: Run) -> Stage:
+  """The decoder, whole, to the uint8 video that `generate` returns."""
+  config = run.config.vae
+  minimum = run.clips * flops.decoder(config, *run.grid)
+  program = programs.decode(config, run.policy, programs.to_uint8)
+  named = {"tone_map": run.place(_numbers())}
+  return Stage("decode", program, _decode_arguments(run), minimum, keywords=named)
+
+
+def tiled(run: Run, memory: int | None) -> Iterator[Stage]:
+  """The decoder in tiles: two programs, of which the first has freed its own.
+
+  Raises:
+    ValueError: where the VAE cannot be tiled.
+  """
+  config = run.config.vae
+  tiles = _tiles(run, memory)
+  before, in_tiles = programs.tiled_decode(config, run.policy, tiles)
+  params, latents, sigma, noise, scale, key = _decode_arguments(run)
+  arguments = params, latents, sigma, noise, scale, key
+  cut = run.place(jax.eval_shape(before, *arguments))
+  whole = run.clips * flops.decoder(config, *run.grid)
+  layers, _, _ = decoding.walk_head(config, tiles.begin, run.grid)
+  head = run.clips * sum(layer.flops for layer in layers)
+  yield Stage("tiled decode, before", before, arguments, head)
+  yield Stage("tiled decode, tiles", in_tiles, (params, cut, sigma, key), whole - head)
+
+
+def _tiles(run: Run, memory: int | None) -> Tiles:
+  config, policy = run.config.vae, run.policy
+  if memory is None:
+    memory = decoding.decode_bytes(config, policy, run.clips, run.grid) // 2
+  tiles = decoding.choose(config, policy, run.clips, run.grid, free=memory)
+  if tiles is None:
+    raise ValueError(
+      f"The whole decode fits in {memory / 1e9:.1f} GB, so there is nothing to tile; "
+      "give less memory, or leave the tiled decode out."
+    )
+  return tiles

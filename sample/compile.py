@@ -1,0 +1,203 @@
+"""Compiles sampling for an accelerator that is not there, and says what it takes.
+
+    python -m sample.compile --device h100 --preset ltxv-2b-0.9.6-dev \\
+      --size 768x512 --frames 121
+
+Every stage is compiled as it would run: the text encoder, the keys and values of the
+text, a denoising step with its branches of guidance, the decoder whole and in tiles.
+Nothing is run and no weights are read, so that the sizes of a video may be tried before
+a machine is rented. It takes the compiler of the device, which is installed apart: that
+of GPUs with `pip install "jax[cuda12]"` (5.5 GB), that of TPUs with
+`pip install "jax[tpu]"` (0.7 GB).
+
+Memory is what the compiler plans, without the workspaces that cuDNN and cuBLAS ask for
+when they run. What a stage does not read of its network's weights, such as the encoder
+of a VAE that decodes, stands apart. Floating-point operations are counted in the
+compiled program, loops as often as they run, and stand beside the least that the
+mathematics takes. The seconds are an estimate: the larger of what the operations take
+at the device's full rate and what the bytes take at its full bandwidth.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from ltx_jax.analysis import devices, stages
+from ltx_jax.analysis.compiled import Report, compile_stage
+from ltx_jax.analysis.devices import TARGETS
+from ltx_jax.checkpoints import t5
+from ltx_jax.checkpoints.lightricks import read_config
+from ltx_jax.config import ModelConfig
+from ltx_jax.presets import PRESETS, HubFile, recipe_for, suggestion
+from sample import console as shared
+from train.command_line import cli
+
+_OfRecipe = tyro.conf.arg(help_behavior_hint="(default: as the model's recipe says)")
+_GB = 10**9
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What is compiled, and for what."""
+
+  device: Literal["h100", "t4", "v5e", "v5p", "v6e", "cpu"]
+  """What to compile for; a TPU is one chip."""
+
+  preset: str = "ltxv-2b-0.9.6-dev"
+  """A model by name."""
+
+  size: Annotated[str | None, tyro.conf.arg(metavar="WIDTHxHEIGHT"), _OfRecipe] = None
+  """Of the video in pixels."""
+
+  frames: Annotated[int | None, _OfRecipe] = None
+  """Length of the video."""
+
+  branches: Annotated[Literal[1, 2, 3] | None, _OfRecipe] = None
+  """Of guidance: 1 none, 2 classifier-free, 3 spatiotemporal as well."""
+
+  clips: int = 1
+  """Videos at a time."""
+
+  stages: tuple[Literal["text", "keys", "denoise", "decode", "tiled"], ...] = (
+    stages.STAGES
+  )
+  """Which of them; all, if not given."""
+
+  decode_memory: Annotated[float | None, tyro.conf.arg(help_behavior_hint="")] = None
+  """GB that the decode in tiles may take; if not given, half of the whole decode's."""
+
+  json: bool = False
+  """Print JSON in place of a table."""
+
+
+def config_of(name: str) -> ModelConfig:
+  """Returns the configs of a model by name, without its weights.
+
+  Raises:
+    ValueError: where there is no such preset.
+  """
+  if name not in PRESETS:
+    raise ValueError(f"No preset is called {name!r}; {suggestion(name)}")
+  preset = PRESETS[name]
+  if isinstance(preset.files, HubFile):
+    return dataclasses.replace(preset.config, name=name)
+  config = read_config(preset.files / "model.safetensors")
+  text = t5.load_config(preset.files / "text_encoder")
+  return dataclasses.replace(config, text_encoder=text)
+
+
+def pixels(size: str | None) -> tuple[int | None, int | None]:
+  """Reads "768x512" as (width, height).
+
+  Raises:
+    ValueError: where it is written otherwise.
+  """
+  if size is None:
+    return None, None
+  sides = size.split("x")
+  if len(sides) != 2 or not all(side.isdecimal() for side in sides):
+    raise ValueError(f"--size is {size}; give width and height, such as 768x512.")
+  return int(sides[0]), int(sides[1])
+
+
+def run_of(options: Options) -> stages.Run:
+  """Returns what the options ask for.
+
+  Raises:
+    ValueError: in one sentence, where they do not fit, or a compiler is missing.
+  """
+  target = TARGETS[options.device]
+  config = config_of(options.preset)
+  recipe = recipe_for(config)
+  width, height = pixels(options.size)
+  return stages.Run(
+    config=config,
+    policy=target.policy,
+    device=devices.device_of(target),
+    canvas=recipe.canvas(config.vae, options.frames, height, width),
+    branches=options.branches or recipe.sampling.branches,
+    clips=options.clips,
+  )
+
+
+def reports(options: Options) -> list[Report]:
+  """Compiles the stages that are asked for.
+
+  Raises:
+    ValueError: as `run_of`, or where the VAE cannot be tiled.
+  """
+  memory = options.decode_memory and int(options.decode_memory * _GB)
+  made = stages.stages(run_of(options), options.stages, memory)
+  return [compile_stage(stage, TARGETS[options.device]) for stage in made]
+
+
+def table(options: Options, found: list[Report]) -> Table:
+  """One row a stage."""
+  made = Table(title=f"{options.preset} for {options.device}", title_justify="left")
+  made.add_column("stage", no_wrap=True)
+  for name in (
+    *("arguments GB", "temporaries GB", "peak GB", "unread GB", "TFLOP", "over least"),
+    *("moved GB", "fused attention", "N x N", "wire GB", "estimate s", "compile s"),
+  ):
+    made.add_column(name, justify="right")
+  for report in found:
+    calls = "\n".join(
+      f"{times} x {'x'.join(map(str, shape))} to {keys}"
+      for shape, keys, times in report.attention
+    )
+    sizes = report.arguments, report.temporaries, report.peak, report.unread
+    made.add_row(
+      report.stage,
+      *(f"{size / _GB:.2f}" for size in sizes),
+      f"{report.flops / 1e12:.3f}",
+      f"{report.ratio:.3f}",
+      f"{report.moved / _GB:.2f}",
+      calls or "none",
+      str(len(report.squares)),
+      f"{sum(report.wire.values()) / _GB:.2f}",
+      f"{report.estimate:.4f}",
+      f"{report.seconds:.1f}",
+    )
+  return made
+
+
+def as_json(options: Options, found: list[Report]) -> dict[str, Any]:
+  """The same for programs."""
+  asked = dataclasses.asdict(options)
+  asked.pop("json")
+  return {"asked": asked, "stages": [report.as_dict() for report in found]}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Reads the command line, compiles, and prints."""
+  options = cli(Options, argv, program="python -m sample.compile", about=__doc__)
+  console = Console(soft_wrap=True)
+  devices.use_host_only()
+  found = reports(options)
+  if options.json:
+    print(json.dumps(as_json(options, found), indent=1))
+    return
+  console.print(table(options, found), highlight=False)
+  for report in found:
+    if report.unknown_trips:
+      console.print(
+        f"note: {report.stage} has {report.unknown_trips} loop(s) that run an unknown "
+        "number of times; they are counted once.",
+        highlight=False,
+      )
+  console.print(
+    "The estimate is the larger of operations at the device's full rate and bytes at "
+    "its full bandwidth; nothing was run.",
+    highlight=False,
+  )
+
+
+if __name__ == "__main__":
+  shared.run(main)

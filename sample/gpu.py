@@ -1,0 +1,218 @@
+"""The way through an NVIDIA GPU, from a checkpoint to a timed video.
+
+    python -m sample.gpu "A boat on a lake at dawn" --model ltxv-2b-0.9.6-dev
+
+What makes it fast is the same in `sample.generate`, which calls `compile_ahead` too:
+
+1. Weights are cast once, while they are read: bfloat16, or float16 on a GPU that has no
+   bfloat16 (`platforms`).
+2. Attention is cuDNN's fused kernel, so that the logits are never in memory.
+3. A denoising step is one program that takes over the buffer of its latents. It is
+   dispatched ahead of the GPU, which never waits for Python.
+4. All programs are compiled from shapes, several at a time, while the text is encoded.
+5. What was compiled is kept on disk: the next start only reads it.
+
+The text encoder is freed before the first step. The video is made several times, and
+each time is printed: the first has what is left to set up in it.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+
+import ltx_jax
+from ltx_jax.analysis import decoding, memory, stages
+from ltx_jax.data import video
+from ltx_jax.diffusion.guidance import needs_unconditional
+from ltx_jax.diffusion.sampling import Sampling
+from ltx_jax.sizes import Canvas
+from ltx_jax.typing import EncodedText
+from sample import console as shared
+from train.command_line import cli
+
+_OfRecipe = tyro.conf.arg(help_behavior_hint="(default: as the model's recipe says)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What is asked for; None takes what the model's recipe says."""
+
+  prompt: Annotated[
+    str,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="PROMPT", help_behavior_hint=""),
+  ]
+  """What to show."""
+
+  output: Path = Path("video.mp4")
+  """File to write: .mp4, .gif, .webp or .png."""
+
+  model: str = "ltxv-2b-0.9.6-dev"
+  """A preset, a checkpoint (*.safetensors), a diffusers folder, or ORG/REPO/FILE."""
+
+  text_encoder: Annotated[str | None, tyro.conf.arg(help_behavior_hint="")] = None
+  """Folder of the T5 encoder and its tokenizer, if not beside the model."""
+
+  width: Annotated[int | None, _OfRecipe] = None
+  """In pixels."""
+
+  height: Annotated[int | None, _OfRecipe] = None
+  """In pixels."""
+
+  frames: Annotated[int | None, _OfRecipe] = None
+  """Length of the video."""
+
+  steps: Annotated[int | None, _OfRecipe] = None
+  """Denoising steps."""
+
+  seed: int = 0
+  """The same seed gives the same video."""
+
+  repeat: int = 2
+  """How often the video is made and timed."""
+
+
+def compile_ahead(
+  model: ltx_jax.LTXVideo, canvas: Canvas, sampling: Sampling, *, clips: int = 1
+) -> list[str]:
+  """Compiles what a run without conditions will call, several programs at a time.
+
+  JAX finds them when they are called, and so does the next process where there is a
+  compile cache. A run that calls others compiles these when it comes to them.
+
+  Returns:
+    Names of the stages.
+  """
+  guided = needs_unconditional(sampling.guidance)
+  run = stages.Run(
+    config=model.config,
+    policy=model.policy,
+    device=None,
+    canvas=canvas,
+    branches=2 if guided else 1,
+    clips=clips,
+    params=model.params,
+  )
+  made = [stages.keys(run)]
+  if not sampling.stochastic:
+    levels = sampling.levels(model.config.scheduler, int(np.prod(run.grid)))
+    settings = sampling.settings(levels)
+    variants = {(each.unconditional, each.perturbed): each for each in settings}
+    made += [stages.denoise(run, setting) for setting in variants.values()]
+  free = memory.free_beside(model.params)
+  asked = {"tiling": sampling.tiling, "free": free}
+  if decoding.choose(run.config.vae, run.policy, clips, run.grid, **asked) is None:
+    made.append(stages.decode(run))
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    list(pool.map(lambda stage: stage.compile(), made))
+  return [stage.name for stage in made]
+
+
+def load(options: Options, platform: str) -> ltx_jax.LTXVideo:
+  """Loads the model onto a GPU.
+
+  Raises:
+    ValueError: where there is none.
+  """
+  if jax.default_backend() != platform:
+    raise ValueError(
+      f"JAX finds no GPU here, but {jax.default_backend()}; install "
+      '"jax[cuda12]" and NVIDIA\'s driver, or take python -m sample.generate.'
+    )
+  return ltx_jax.load(options.model, text_encoder=options.text_encoder)
+
+
+def encode(
+  model: ltx_jax.LTXVideo, prompt: str, sampling: Sampling
+) -> tuple[EncodedText, EncodedText | None]:
+  """Encodes the prompt, and what guidance leads away from."""
+  negative = None
+  if needs_unconditional(sampling.guidance):
+    negative = model.encode_text([model.recipe.negative_prompt])
+  return jax.block_until_ready((model.encode_text([prompt]), negative))
+
+
+def without_text_encoder(model: ltx_jax.LTXVideo) -> ltx_jax.LTXVideo:
+  """Returns the rest of a model, which no longer holds the encoder's weights."""
+  params = {name: part for name, part in model.params.items() if name != "text_encoder"}
+  config = dataclasses.replace(model.config, text_encoder=None)
+  return ltx_jax.LTXVideo(config, params, model.policy)
+
+
+def make(
+  model: ltx_jax.LTXVideo,
+  text: tuple[EncodedText, EncodedText | None],
+  canvas: Canvas,
+  sampling: Sampling,
+  *,
+  seed: int,
+  clock: shared.Clock,
+) -> np.ndarray:
+  """Makes the video [1 F H W 3] in uint8, and times its stages."""
+  frames, height, width = canvas.used
+  with clock.stage("denoise"):
+    latents = model.denoise(
+      text[0],
+      negative=text[1],
+      width=width,
+      height=height,
+      frames=frames,
+      fps=model.recipe.fps,
+      sampling=sampling,
+      seed=seed,
+    )
+    jax.block_until_ready(latents)
+  with clock.stage("decode"):
+    return model.to_pixels(latents, sampling, canvas=canvas, seed=seed)
+
+
+def main(argv: Sequence[str] | None = None, platform: str = "gpu") -> None:
+  """Reads the command line, and makes and times a video.
+
+  Args:
+    argv: Instead of the process's own arguments.
+    platform: What it runs on; where no GPU is, a CPU stands in for one.
+  """
+  options = cli(Options, argv, program="python -m sample.gpu", about=__doc__)
+  console = Console(soft_wrap=True, highlight=False)
+  shared.show_notes(console)
+  shared.use_compile_cache()
+  video.check_suffix(options.output)
+
+  with shared.Clock() as clock:
+    with clock.stage("load"):
+      model = load(options, platform)
+    recipe = model.recipe
+    sampling = recipe.sampling.override(options.steps, None)
+    asked = options.frames, options.height, options.width
+    canvas = recipe.canvas(model.config.vae, *asked)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+      ahead = pool.submit(compile_ahead, model, canvas, sampling)
+      with clock.stage("text"):
+        text = encode(model, options.prompt, sampling)
+      ahead.result()
+    model = without_text_encoder(model)
+  console.print(f"{model.policy.dtype}, {clock.summary()}")
+
+  for i in range(options.repeat):
+    with shared.Clock() as clock:
+      clip = make(model, text, canvas, sampling, seed=options.seed, clock=clock)
+    console.print(f"video {i + 1}: {clock.summary()}")
+  peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+  if peak:
+    console.print(f"peak memory: {peak / 1e9:.2f} GB")
+  video.write(options.output, clip[0], recipe.fps)
+  console.print(f"wrote {options.output}")
+
+
+if __name__ == "__main__":
+  shared.run(main)

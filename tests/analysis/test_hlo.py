@@ -1,0 +1,217 @@
+"""The walk over a compiled program: small ones compiled here, and lines of GPU and TPU
+programs, which no compiler here would write, all against counts by hand."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from ltx_jax.analysis import hlo, hlo_flops, hlo_traffic
+from ltx_jax.parallel.mesh import make_mesh
+from ltx_jax.run_config import MeshConfig
+
+LAYERS, ROWS, WIDTH = 5, 32, 16
+
+
+def read(function, *shapes, **options):
+  shapes = [
+    jax.ShapeDtypeStruct(s, jnp.float32) if isinstance(s, tuple) else s for s in shapes
+  ]
+  text = jax.jit(function, **options).lower(*shapes).compile().as_text()
+  return hlo.parse(text)
+
+
+@pytest.fixture(scope="module")
+def stack():
+  """A loop over stacked layers."""
+
+  def run(kernels, x):
+    return jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, kernels)[0]
+
+  return read(run, (LAYERS, WIDTH, WIDTH), (ROWS, WIDTH))
+
+
+def test_a_loop_counts_as_often_as_it_runs(stack):
+  assert hlo_flops.flops(stack) == LAYERS * 2 * ROWS * WIDTH * WIDTH
+  assert stack.unknown_trips == 0
+  assert stack.arguments == 4 * (LAYERS * WIDTH * WIDTH + ROWS * WIDTH)
+
+
+def test_a_loop_reads_a_slice_of_the_stacked_weights(stack):
+  moved = hlo_traffic.bytes_moved(stack)
+  kernel, x = 4 * WIDTH * WIDTH, 4 * ROWS * WIDTH
+  # The product's operands and result, and tanh; kernels may be copied from the stack.
+  least = LAYERS * (kernel + 2 * x)
+  most = LAYERS * (3 * kernel + 4 * x + 64) + 4 * x
+  assert least <= moved <= most < LAYERS * ((LAYERS + 2) * kernel + 4 * x)
+
+
+def test_a_trip_count_is_read_from_the_condition_where_it_is_not_given():
+  text = """
+%fused (p: s32[], q: s32[]) -> pred[] {
+  %p = s32[] parameter(0)
+  %q = s32[] parameter(1)
+  ROOT %lt = pred[] compare(%p, %q), direction=LT
+}
+
+%cond (a: (s32[], f32[8,8])) -> pred[] {
+  %a = (s32[], f32[8,8]{1,0}) parameter(0)
+  %limit = s32[] constant(LIMIT)
+  %i = s32[] get-tuple-element(%a), index=0
+  ROOT %c = pred[] fusion(%i, %limit), kind=kLoop, calls=%fused
+}
+
+%body (b: (s32[], f32[8,8])) -> (s32[], f32[8,8]) {
+  %b = (s32[], /*index=1*/f32[8,8]{1,0:T(8,128)S(1)}) parameter(0)
+  %x = f32[8,8]{1,0} get-tuple-element(%b), index=1
+  %j = s32[] get-tuple-element(%b), index=0
+  %d = f32[8,8]{1,0} dot(%x, %x), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+  ROOT %t = (s32[], f32[8,8]{1,0}) tuple(%j, %d)
+}
+
+ENTRY %main (x.1: (s32[], f32[8,8])) -> (s32[], f32[8,8]) {
+  %x.1 = (s32[], f32[8,8]{1,0}) parameter(0)
+  ROOT %w = (s32[], f32[8,8]{1,0}) while(%x.1), condition=%cond, body=%body
+}
+"""
+  known = hlo.parse(text.replace("LIMIT", "7"))
+  assert (hlo_flops.flops(known), known.unknown_trips) == (7 * 2 * 8**3, 0)
+  unknown = hlo.parse(text.replace("direction=LT", "direction=GT"))
+  assert (hlo_flops.flops(unknown), unknown.unknown_trips) == (2 * 8**3, 1)
+
+
+def test_what_is_no_program_is_refused():
+  with pytest.raises(ValueError, match="no ENTRY computation"):
+    hlo.parse("HloModule m")
+
+
+@pytest.mark.parametrize(
+  ("stride", "padding", "pairs"),
+  [
+    # Of 6 x 5 pixels and 3 x 3 taps: (3 h - 2) (3 w - 2) where zeros surround them.
+    (1, "SAME", 16 * 13),
+    (1, "VALID", 4 * 3 * 9),
+    (2, "VALID", 2 * 2 * 9),
+  ],
+)
+def test_a_convolution_counts_the_taps_inside(stride, padding, pairs):
+  program = read(
+    lambda x, w: jax.lax.conv_general_dilated(
+      x, w, (stride,) * 2, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    ),
+    (2, 6, 5, 4),
+    (3, 3, 4, 8),
+  )
+  assert hlo_flops.flops(program) == 2 * 2 * 4 * 8 * pairs
+
+
+def line(text, **operands):
+  """A program of one instruction that reads values of these shapes."""
+  parameters = [
+    f"  %{name} = {shape} parameter({i})"
+    for i, (name, shape) in enumerate(operands.items())
+  ]
+  body = "\n".join([*parameters, f"  ROOT %r = {text}"])
+  return hlo.parse(f"ENTRY %main (x: f32[]) -> f32[] {{\n{body}\n}}\n")
+
+
+def test_calls_of_gpu_libraries_are_counted():
+  gemm = line(
+    "(bf16[32,64]{1,0}, s8[4096]{0}) custom-call(%a, %b), "
+    'custom_call_target="__cublas$gemm", backend_config={"gemm_backend_config": '
+    '{"dot_dimension_numbers": {"lhs_contracting_dimensions": ["1"], '
+    '"rhs_contracting_dimensions": ["0"]}}}',
+    a="bf16[32,16]{1,0}",
+    b="bf16[16,64]{1,0}",
+  )
+  assert hlo_flops.flops(gemm) == 2 * 32 * 64 * 16
+  convolution = line(
+    "(bf16[1,4,6,5,8]{4,3,2,1,0}, u8[0]{0}) custom-call(%x, %w), "
+    "window={size=3x3x3 pad=0_0x1_1x1_1}, dim_labels=b012f_o012i->b012f, "
+    'custom_call_target="__cudnn$convForward"',
+    x="bf16[1,6,6,5,4]{4,3,2,1,0}",
+    w="bf16[8,3,3,3,4]{4,3,2,1,0}",
+  )
+  assert hlo_flops.flops(convolution) == 2 * 4 * 8 * (4 * 3) * 16 * 13
+
+
+def test_fused_attention_is_counted_by_formula():
+  b, n, m, heads, x = 2, 24, 10, 3, 8
+  gpu = line(
+    f"(bf16[{b},{heads},{n},{x}]{{3,1,2,0}}, u8[0]{{0}}) custom-call(%q, %k, %v), "
+    'custom_call_target="__cudnn$fmhaSoftmax", backend_config={"fmha": '
+    '{"intermediate_tensor_shape": {"element_type": "BF16", '
+    f'"dimensions": ["{b}", "{heads}", "{n}", "{m}"]}}}}}}',
+    **dict.fromkeys("q", f"bf16[{b},{n},{heads},{x}]{{3,2,1,0}}"),
+    **dict.fromkeys("kv", f"bf16[{b},{m},{heads},{x}]{{3,2,1,0}}"),
+  )
+  expected = 4 * b * heads * n * m * x
+  assert hlo_flops.flops(gpu) == expected
+  assert hlo_flops.fused_attention(gpu) == [((b, n, heads, x), m, 1, expected)]
+
+  n, m = 256, 128  # A TPU's are padded, and sequence-minor here.
+  tpu = line(
+    f"(f32[512,128]{{1,0}}, bf16[{b},{heads},{n},{x}]{{3,2,1,0}}) "
+    'custom-call(%i, %q, %k, %v), custom_call_target="tpu_custom_call", '
+    'frontend_attributes={kernel_metadata={\n"block_q": 512\n}}, '
+    'metadata={op_name="jit(f)/splash_mha_fwd_no_residuals"}',
+    i="s8[3,2,2]{2,1,0}",
+    q=f"bf16[{b},{heads},{x},{n}]{{3,2,1,0}}",
+    **dict.fromkeys("kv", f"bf16[{b},{heads},{x},{m}]{{3,2,1,0}}"),
+  )
+  expected = 4 * b * heads * n * m * x
+  assert hlo_flops.fused_attention(tpu) == [((b, heads, x, n), m, 1, expected)]
+
+
+def test_a_batch_dimension_written_as_a_window_is_no_work():
+  # A TPU's batched product of [6, 32, 16] and [6, 16, 64].
+  program = line(
+    "bf16[6,32,64]{2,1,0} convolution(%a, %b), "
+    "window={size=6 stride=5 pad=0_0 lhs_dilate=6}, dim_labels=0bf_0io->0bf",
+    a="bf16[6,32,16]{2,1,0}",
+    b="bf16[6,16,64]{2,1,0}",
+  )
+  assert hlo_flops.flops(program) == 6 * 2 * 32 * 64 * 16
+
+
+def test_square_arrays_are_found_in_memory_but_not_in_a_fusion():
+  n = 24
+
+  def logits(q):
+    return q @ q.T
+
+  found = hlo_traffic.square_buffers(read(logits, (n, 4)), n)
+  assert [shape.dims for shape in found] == [(n, n)]
+  assert not hlo_traffic.square_buffers(read(logits, (n, 4)), n, least=n**2 + 1)
+  fused = read(lambda x: (x[:, None] * x[None, :] > 2).sum(), (n,))
+  assert not hlo_traffic.square_buffers(fused, n)
+
+
+@pytest.mark.parametrize(
+  ("split", "work", "kind", "wire"),
+  [
+    # All of the array but one's own eighth; twice that, of the sums.
+    (("data",), lambda x: 2 * x, "all-gather", 7 / 8 * 4 * 16 * 64),
+    ((None, "data"), lambda x: x.sum(axis=1), "all-reduce", 2 * 7 / 8 * 4 * 16),
+  ],
+)
+def test_communication_counts_what_a_device_sends(split, work, kind, wire):
+  mesh = make_mesh(MeshConfig(data=8, fsdp=1))
+  sharding = NamedSharding(mesh, PartitionSpec(*split))
+  x = jax.ShapeDtypeStruct((16, 64), jnp.float32, sharding=sharding)
+  program = read(work, x, out_shardings=NamedSharding(mesh, PartitionSpec()))
+  (sent,) = hlo_traffic.collectives(program)
+  assert (sent.kind, sent.times) == (kind, 1)
+  assert sent.wire_bytes == pytest.approx(wire)
+
+
+def test_replica_groups_are_read_in_every_form():
+  for groups in (
+    "{{0,1,2,3},{4,5,6,7}}",
+    "[2,4]<=[8]",
+    "mesh['a'=2,'b'=4] {'b'}",
+    "mesh['a'=8] {'a':(1)4}",
+  ):
+    text = f"f32[8]{{0}} all-reduce(%x), replica_groups={groups}, to_apply=%add"
+    program = line(text, x="f32[8]{0}")
+    assert hlo_traffic.collectives(program)[0].wire_bytes == 2 * 3 / 4 * 32

@@ -1,0 +1,69 @@
+"""Which kernels and dtypes a platform gets."""
+
+import dataclasses
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ltx_jax.models import transformer
+from ltx_jax.platforms import CPU, GPU, T4, TPU, policy_for, policy_of
+from tests.models.transformer_case import random_params, with_width
+
+
+@pytest.mark.parametrize("capability", ["6.0", "7.0", "7.5"])
+def test_an_old_gpu_gets_no_fused_attention_and_no_bfloat16(capability):
+  policy = policy_for("gpu", capability)
+  assert (policy.name, policy.dtype, policy.attention) == ("gpu", "float16", "xla")
+
+
+@pytest.mark.parametrize("capability", ["8.0", "9.0", "12.0", "gfx90a", None])
+def test_others_get_it(capability):
+  assert policy_for("gpu", capability) == GPU
+
+
+def test_a_device_says_its_capability():
+  assert policy_of(jax.devices()[0]) == CPU
+  old = types.SimpleNamespace(platform="gpu", compute_capability="7.5")
+  assert policy_of(old) == T4
+
+
+def test_a_tpu_gets_its_kernel_but_over_several_devices_or_in_float32():
+  assert policy_for("tpu").attention == "splash"
+  assert TPU.split().attention == TPU.in_dtype("float32").attention == "xla"
+  assert GPU.split() == GPU and CPU.split() == CPU
+  assert GPU.in_dtype("float16").attention == "cudnn"
+
+
+def test_an_unknown_platform_is_refused():
+  with pytest.raises(ValueError, match="'metal'; known are cpu, gpu, tpu"):
+    policy_for("metal")
+
+
+def test_float16_does_not_overflow_at_full_width():
+  """A channel of the stream beyond what float16 can hold, at the width of 2B."""
+  config = with_width(32, 64, num_layers=2)
+  params = random_params(config)
+  # Each fits, and their sum, which the second block's cross-attention reads, does not.
+  first = params["patchify_proj"]["bias"] = np.array(params["patchify_proj"]["bias"])
+  out = params["blocks"]["attn2"]["to_out"]
+  second = out["bias"] = np.array(out["bias"])
+  first[7] = second[0, 7] = 5e4
+  n, m = 4, 3
+  rng = np.random.default_rng(0)
+  tokens = rng.standard_normal((1, n, config.in_channels)).astype(np.float32)
+  text = rng.standard_normal((1, m, config.caption_channels)).astype(np.float32)
+  coords = rng.uniform(0, 20, (1, n, 3)).astype(np.float32)
+  inputs = tokens, coords, text, np.ones((1, m), bool), np.float32([0.5])
+
+  def velocity(policy):
+    module = transformer.Transformer(config, policy)
+    cast = jax.tree.map(lambda x: jnp.asarray(x, policy.dtype), params)
+    return np.asarray(module.apply({"params": cast}, *inputs))
+
+  exact = velocity(dataclasses.replace(CPU, unroll=False))
+  ours = velocity(T4)
+  assert np.isfinite(ours).all()
+  assert np.abs(ours - exact).max() < 0.02 * np.abs(exact).max()

@@ -1,0 +1,167 @@
+"""Sampling compiled for an H100, a T4 and single TPU chips, without any of them.
+
+Wants the compilers beside: pip install "jax[cuda12]" "jax[tpu]", 6.2 GB. The figures
+are the compiler's plan and the walk over its program; nothing is run. Memory is without
+the workspaces of cuDNN and cuBLAS, and in brackets with the weights that a stage does
+not read. The checks of N x N arrays are made at 129 frames, of 6528 tokens, which no
+layer is as wide as.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ltx_jax.analysis import devices
+from sample import compile as compile_program
+
+NAME = "Compiled for accelerators that are not there: memory, work, kernels"
+COMMAND = "python -m tests.verify compile_tables"
+
+GB = 1e9
+SMALL, LARGE = "ltxv-2b-0.9.6-dev", "ltxv-13b-0.9.8-dev"
+
+
+class Table(NamedTuple):
+  """Flags of the program, and the most that its stages may take in GB.
+
+  Attributes:
+    device: As the program calls it.
+    preset: The model.
+    size: Of the video.
+    frames: Its length.
+    branches: Of guidance.
+    bounds: Peak GB by stage; None where no bound is asked for.
+    blocks: Of the network: as often runs its self-attention, where a kernel does it.
+    decode_memory: GB that the tiled decode plans with.
+  """
+
+  device: str
+  preset: str
+  size: str
+  frames: int
+  branches: int
+  bounds: dict[str, float | None]
+  blocks: int | None = None
+  decode_memory: float | None = None
+
+
+TABLES = (
+  Table("h100", SMALL, "768x512", 121, 2, {"denoise": 5.0, "decode": 5.0}, 28),
+  Table("h100", SMALL, "768x512", 129, 2, {"denoise": None}, 28),
+  Table("h100", SMALL, "768x512", 121, 1, {"text": None, "keys": None}),
+  Table("h100", LARGE, "768x512", 121, 3, {"denoise": 28.0}, 48),
+  Table(
+    "h100",
+    SMALL,
+    "1216x704",
+    257,
+    2,
+    {"decode": 14.0, "tiled": 6.0},
+    decode_memory=4.8,
+  ),
+  Table("t4", SMALL, "512x320", 49, 2, {"denoise": 5.0, "decode": None}),
+  Table("v5p", SMALL, "768x512", 121, 3, {"denoise": 4.6}, 28),
+  Table("v6e", SMALL, "768x512", 121, 3, {"denoise": 4.6}, 28),
+)
+
+
+def compiled(table: Table) -> list[dict[str, Any]]:
+  """Compiles what a table lists, as the program does for its flags."""
+  options = compile_program.Options(
+    device=table.device,
+    preset=table.preset,
+    size=table.size,
+    frames=table.frames,
+    branches=table.branches,
+    stages=tuple(table.bounds),
+    decode_memory=table.decode_memory,
+  )
+  return [report.as_dict() for report in compile_program.reports(options)]
+
+
+def row(figure: str, value: Any, unit: str, target: str, ok: bool) -> dict[str, Any]:
+  """A row of the page."""
+  return {
+    "figure": figure,
+    "value": value,
+    "unit": unit,
+    "target": target,
+    "ok": bool(ok),
+  }
+
+
+def rows_of(table: Table) -> list[dict[str, Any]]:
+  """Rows of one table, stage by stage."""
+  model = "13B" if table.preset == LARGE else "2B"
+  branches = ("", "CFG", "CFG and STG")[table.branches - 1]
+  rows = []
+  for stage in compiled(table):
+    name = stage["stage"]
+    what = f"{table.device}, {model} {table.size}x{table.frames}, {name}"
+    if name == "denoise":
+      what += f" {branches}".rstrip()
+    rows += memory_rows(what, stage, table.bounds[name.split()[0]])
+    ratio = stage["flops_over_minimum"]
+    bounded = name == "denoise"
+    rows.append(
+      row(
+        f"{what}: FLOPs over the analytic minimum ({stage['flops'] / 1e12:.2f} TFLOP)",
+        float(ratio),
+        "",
+        "at most 1.02" if bounded else "",
+        ratio <= 1.02 or not bounded,
+      )
+    )
+    if name == "denoise" and table.blocks:
+      rows += attention_rows(what, stage, table.blocks)
+  return rows
+
+
+def memory_rows(
+  what: str, stage: dict[str, Any], bound: float | None
+) -> list[dict[str, Any]]:
+  """Peak memory with what it is made of, and the roofline."""
+  peak, unread = stage["peak"] / GB, stage["unread"] / GB
+  parts = f"arguments {stage['arguments'] / GB:.2f}"
+  parts += f", temporaries {stage['temporaries'] / GB:.2f}"
+  parts += f"; {peak + unread:.2f} with weights that it does not read"
+  target = "" if bound is None else f"at most {bound:g}"
+  ok = bound is None or peak <= bound
+  return [
+    row(f"{what}: peak ({parts})", float(peak), "GB", target, ok),
+    row(
+      f"{what}: estimate by roofline, {stage['moved'] / GB:.0f} GB moved",
+      1e3 * stage["estimate"],
+      "ms",
+      "",
+      True,
+    ),
+  ]
+
+
+def attention_rows(
+  what: str, stage: dict[str, Any], blocks: int
+) -> list[dict[str, Any]]:
+  """Fused self-attention in the loop over blocks, and what is never in memory."""
+  runs = [times for shape, keys, times in stage["attention"] if keys in shape]
+  squares = len(stage["squares"])
+  return [
+    row(
+      f"{what}: fused self-attention calls, and how often each runs",
+      ", ".join(map(str, runs)) or "none",
+      "",
+      f"one, {blocks} times",
+      runs == [blocks],
+    ),
+    row(f"{what}: N x N arrays in memory", squares, "", "0", squares == 0),
+  ]
+
+
+def run() -> list[dict[str, Any]]:
+  """Rows of all tables."""
+  devices.use_host_only()
+  rows = []
+  for table in TABLES:
+    print(f"  {table.device} {table.preset} {table.size}x{table.frames}", flush=True)
+    rows += rows_of(table)
+  return rows
