@@ -76,12 +76,16 @@ def positions(config: TransformerConfig, policy: Policy) -> Callable:
   return _compiled(program, policy)
 
 
+def _of_parts(function: Callable) -> Callable:
+  """Returns function(params, ...) for params that may be taken apart."""
+  return lambda params, *inputs: function(put_together(params), *inputs)
+
+
 @functools.cache
 def step(config: TransformerConfig, policy: Policy) -> sampler.Step:
   """Returns one denoising step (`diffusion.sampler.denoising_step`)."""
-  velocity_fn = transformer.velocity_fn(config, policy)
   return sampler.make_step(
-    lambda params, *inputs: velocity_fn(put_together(params), *inputs),
+    _of_parts(transformer.velocity_fn(config, policy)),
     donate=policy.donate,
     compiler_options=dict(policy.compiler_options),
   )
@@ -91,8 +95,8 @@ def step(config: TransformerConfig, policy: Policy) -> sampler.Step:
 def caching_step(config: TransformerConfig, policy: Policy) -> Callable:
   """Returns a step that may leave the network out (`diffusion.step_cache`)."""
   return step_cache.make_caching_step(
-    transformer.velocity_fn(config, policy),
-    first_input_fn(config, policy),
+    _of_parts(transformer.velocity_fn(config, policy)),
+    _of_parts(first_input_fn(config, policy)),
     donate=policy.donate,
     compiler_options=dict(policy.compiler_options),
   )

@@ -32,6 +32,7 @@ from ltx_jax.models import text_encoder, transformer, vae
 from ltx_jax.models.tiles import Tiles
 from ltx_jax.platforms import Policy
 from ltx_jax.sizes import Canvas
+from ltx_jax.stacks import take_apart
 from ltx_jax.typing import Params
 
 STAGES = ("text", "keys", "denoise", "decode", "tiled")
@@ -119,9 +120,11 @@ class Run:
     return jax.tree.map(shape, tree)
 
   def weights(self, part: str, init: Callable[[jax.Array], Params]) -> Params:
-    """Returns a network's parameters as they are loaded for sampling."""
+    """Returns a network's parameters as programs are called with them."""
     if self.params is not None:
-      return self.place(self.params[part])
+      params = self.params[part]
+      apart = part != "text_encoder"
+      return self.place(take_apart(params, self.policy) if apart else params)
     return self.place(jax.eval_shape(init, jax.random.key(0)), self.policy.dtype)
 
   @property

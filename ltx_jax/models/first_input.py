@@ -35,6 +35,6 @@ def first_input_fn(
     shift, scale, *_ = per_token(modulation + table.astype(jnp.float32), index)
     project = nn.Dense(config.width, dtype=policy.dtype)
     x = project.apply({"params": params["patchify_proj"]}, tokens)  # b n d
-    return modulated(x, shift, scale, config.norm_eps)
+    return modulated(x, shift, scale, config.norm_eps).astype(policy.dtype)
 
   return first_input
