@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -139,33 +139,35 @@ def reports(options: Options) -> list[Report]:
 
 
 def table(options: Options, found: list[Report]) -> Table:
-  """One row a stage."""
+  """One column a stage."""
   made = Table(title=f"{options.preset} for {options.device}", title_justify="left")
-  made.add_column("stage", no_wrap=True)
-  for name in (
-    *("arguments GB", "temporaries GB", "peak GB", "unread GB", "TFLOP", "over least"),
-    *("moved GB", "fused attention", "N x N", "wire GB", "estimate s", "compile s"),
-  ):
-    made.add_column(name, justify="right")
+  made.add_column()
   for report in found:
-    calls = "\n".join(
-      f"{times} x {'x'.join(map(str, shape))} to {keys}"
-      for shape, keys, times in report.attention
-    )
-    sizes = report.arguments, report.temporaries, report.peak, report.unread
-    made.add_row(
-      report.stage,
-      *(f"{size / _GB:.2f}" for size in sizes),
-      f"{report.flops / 1e12:.3f}",
-      f"{report.ratio:.3f}",
-      f"{report.moved / _GB:.2f}",
-      calls or "none",
-      str(len(report.squares)),
-      f"{sum(report.wire.values()) / _GB:.2f}",
-      f"{report.estimate:.4f}",
-      f"{report.seconds:.1f}",
-    )
+    made.add_column(report.stage, justify="right")
+  for name, value in _FIGURES.items():
+    made.add_row(name, *(value(report) for report in found))
   return made
+
+
+def _attention(report: Report) -> str:
+  calls = [f"{times} x {keys} keys" for _, keys, times in report.attention]
+  return "\n".join(calls) or "none"
+
+
+_FIGURES: dict[str, Callable[[Report], str]] = {
+  "arguments, GB": lambda report: f"{report.arguments / _GB:.2f}",
+  "temporaries, GB": lambda report: f"{report.temporaries / _GB:.2f}",
+  "peak, GB": lambda report: f"{report.peak / _GB:.2f}",
+  "weights not read, GB": lambda report: f"{report.unread / _GB:.2f}",
+  "TFLOP": lambda report: f"{report.flops / 1e12:.3f}",
+  "TFLOP over least": lambda report: f"{report.ratio:.3f}",
+  "moved, GB": lambda report: f"{report.moved / _GB:.1f}",
+  "fused attention": _attention,
+  "N x N arrays": lambda report: str(len(report.squares)),
+  "sent, GB": lambda report: f"{sum(report.wire.values()) / _GB:.2f}",
+  "estimate, ms": lambda report: f"{1e3 * report.estimate:.1f}",
+  "compiling, s": lambda report: f"{report.seconds:.1f}",
+}
 
 
 def as_json(options: Options, found: list[Report]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from ltx_jax.models import transformer
 from ltx_jax.platforms import CPU, GPU, T4, TPU, policy_for, policy_of
-from tests.models.transformer_case import random_params, with_width
+from tests.models.transformer_case import shapes, with_width
 
 
 @pytest.mark.parametrize("capability", ["6.0", "7.0", "7.5"])
@@ -44,15 +44,20 @@ def test_an_unknown_platform_is_refused():
 
 def test_float16_does_not_overflow_at_full_width():
   """A channel of the stream beyond what float16 can hold, at the width of 2B."""
-  config = with_width(32, 64, num_layers=2)
-  params = random_params(config)
-  # Each fits, and their sum, which the second block's cross-attention reads, does not.
-  first = params["patchify_proj"]["bias"] = np.array(params["patchify_proj"]["bias"])
-  out = params["blocks"]["attn2"]["to_out"]
-  second = out["bias"] = np.array(out["bias"])
-  first[7] = second[0, 7] = 5e4
-  n, m = 4, 3
+  config = with_width(32, 64, num_layers=1)
   rng = np.random.default_rng(0)
+  some = rng.standard_normal(99991).astype(np.float32)  # A prime: no two rows agree.
+
+  def fill(leaf):
+    fan = leaf.shape[-2] if leaf.ndim > 1 else 1
+    return np.resize(some, leaf.shape) * fan**-0.5
+
+  params = jax.tree.map(fill, shapes(config))
+  block = params["blocks"]
+  # Each fits, and what cross-attention reads of them does not: 5e4 (1 + gate).
+  params["patchify_proj"]["bias"][7] = block["attn1"]["to_out"]["bias"][0, 7] = 5e4
+  block["scale_shift_table"][0, 2, 7] = 3
+  n, m = 4, 3
   tokens = rng.standard_normal((1, n, config.in_channels)).astype(np.float32)
   text = rng.standard_normal((1, m, config.caption_channels)).astype(np.float32)
   coords = rng.uniform(0, 20, (1, n, 3)).astype(np.float32)
@@ -61,7 +66,7 @@ def test_float16_does_not_overflow_at_full_width():
   def velocity(policy):
     module = transformer.Transformer(config, policy)
     cast = jax.tree.map(lambda x: jnp.asarray(x, policy.dtype), params)
-    return np.asarray(module.apply({"params": cast}, *inputs))
+    return np.asarray(jax.jit(module.apply)({"params": cast}, *inputs))
 
   exact = velocity(dataclasses.replace(CPU, unroll=False))
   ours = velocity(T4)

@@ -30,7 +30,7 @@ _BITS = {
   **dict.fromkeys(("s64", "u64", "f64", "c64"), 64),
   **{"s4": 4, "u4": 4, "c128": 128, "token": 0, "opaque": 0},
 }
-_SHAPE = re.compile(r"\b([a-z][a-z0-9]*)\[([0-9,<=]*)\]")
+_SHAPE = re.compile(r"\b([a-z][a-z0-9]*)\[([0-9,<=]*)\](\{[^}]*\})?")
 _NAME = re.compile(r"%([\w.\-]+)")
 _HEADER = re.compile(r"^(ENTRY )?%([\w.\-]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%([\w.\-]+) = (.*)$")
@@ -45,10 +45,15 @@ _INLINE = ("call", "conditional", "async-start")
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-  """An array's element type, as XLA calls it, and sizes."""
+  """An array's element type, as XLA calls it, and sizes.
+
+  Attributes:
+    near: Whether it is in a TPU's fast memory, `S(1)`, and not in the main one.
+  """
 
   dtype: str
   dims: tuple[int, ...]
+  near: bool = False
 
   @property
   def size(self) -> int:
@@ -92,6 +97,11 @@ class Instruction:
   def bytes(self) -> int:
     """Of the value, all its parts."""
     return sum(shape.bytes for shape in self.shapes)
+
+  @property
+  def far_bytes(self) -> int:
+    """Of those parts that are in the main memory."""
+    return sum(shape.bytes for shape in self.shapes if not shape.near)
 
   @property
   def called(self) -> tuple[str, ...]:
@@ -268,8 +278,8 @@ def _instruction(name: str, text: str, root: bool) -> Instruction:
   close = _closing(text)
   inside, attributes = text[1:close], text[close + 1 :]
   shapes = tuple(
-    Shape(dtype, tuple(int(n.lstrip("<=")) for n in dims.split(",") if n))
-    for dtype, dims in _SHAPE.findall(shape)
+    Shape(dtype, tuple(int(n.lstrip("<=")) for n in dims.split(",") if n), "S(" in at)
+    for dtype, dims, at in _SHAPE.findall(shape)
   )
   operands = () if opcode == "constant" else tuple(_NAME.findall(inside))
   return Instruction(name, opcode, shapes, operands, inside, attributes, root)

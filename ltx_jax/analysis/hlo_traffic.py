@@ -4,7 +4,7 @@ A kernel reads its operands from memory and writes its result, whatever happens 
 Where it takes a slice of an operand, as the body of a loop does of the stacked weights,
 the slice counts; where it writes into a larger array, what is written. A value that
 several kernels read counts for each of them: caches are not modelled, so that the sum
-is an estimate from above.
+is an estimate from above. What a TPU's compiler keeps in fast memory does not count.
 
 Bytes on the wire are those that a device sends, by ring algorithms, of g devices:
 
@@ -103,21 +103,26 @@ def _kernel_bytes(program: Program, kernel: Kernel) -> int:
   it, home = kernel.instruction, kernel.home
   operands = home.operands(it)
   if it.opcode in _SLICES:
-    return 2 * it.bytes
+    return it.bytes * (not operands[0].shape.near) + it.far_bytes
   if it.opcode == "dynamic-update-slice":
-    return 2 * operands[1].bytes
+    return operands[1].far_bytes + operands[1].bytes * (not it.shape.near)
   if it.opcode == "fusion":
     inner = program.inner(it)[0]
     return _read(program, inner, operands) + _written(inner, it)
-  if it.opcode.endswith("-start"):  # Its value lists operand and result.
-    return 2 * sum(made.bytes for made in operands)
-  return sum(made.bytes for made in operands) + it.bytes
+  if it.opcode == "copy-start":  # Its value lists the copy, the original and a mark.
+    return operands[0].far_bytes + it.shape.bytes * (not it.shape.near)
+  if it.opcode.endswith("-start"):
+    return 2 * sum(made.far_bytes for made in operands)
+  return sum(made.far_bytes for made in operands) + it.far_bytes
 
 
 def _read(program: Program, inner: Computation, operands: list[Instruction]) -> int:
   """What a fusion reads of its operands."""
   parameters = _parameters(inner)
-  return sum(_used(program, inner, parameters[i]) for i in range(len(operands)))
+  return sum(
+    min(made.far_bytes, _used(program, inner, parameters[i]))
+    for i, made in enumerate(operands)
+  )
 
 
 def _parameters(inner: Computation) -> dict[int, Instruction]:
@@ -150,8 +155,8 @@ def _written(inner: Computation, it: Instruction) -> int:
   while root.opcode in _SAME:
     root = inner.operands(root)[0]
   if root.opcode == "dynamic-update-slice":
-    return inner.operands(root)[1].bytes
-  return it.bytes
+    return inner.operands(root)[1].bytes * (not it.shape.near)
+  return it.far_bytes
 
 
 def _wire_bytes(home: Computation, it: Instruction, kind: str) -> float:

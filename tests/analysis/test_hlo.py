@@ -174,6 +174,16 @@ def test_a_batch_dimension_written_as_a_window_is_no_work():
   assert hlo_flops.flops(program) == 6 * 2 * 32 * 64 * 16
 
 
+def test_fast_memory_is_not_counted():
+  for place, moved in (("", 3 * 4 * 64), ("S(1)", 2 * 4 * 64)):
+    program = line(
+      f"f32[64]{{0:T(64){place}}} add(%x, %y)", x="f32[64]{0}", y="f32[64]{0}"
+    )
+    assert hlo_traffic.bytes_moved(program) == moved
+  fetched = line("(f32[64]{0:S(1)}, f32[64]{0}, u32[]) copy-start(%x)", x="f32[64]{0}")
+  assert hlo_traffic.bytes_moved(fetched) == 4 * 64
+
+
 def test_square_arrays_are_found_in_memory_but_not_in_a_fusion():
   n = 24
 

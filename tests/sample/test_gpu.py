@@ -62,7 +62,7 @@ def test_what_was_compiled_ahead_is_not_compiled_again(model, compilations):
   loaded = ltx_jax.load(model)
   # Two sets of branches: with and without the unconditional one.
   sampling = Sampling(steps=2, guidance=(1.0, 3.0), guidance_sigmas=(0.99, 0.0))
-  canvas = loaded.recipe.canvas(loaded.config.vae, 5, 32, 48)
+  canvas = loaded.recipe.canvas(loaded.config.vae, 5, 32, 40)
   names = gpu.compile_ahead(loaded, canvas, sampling)
   assert names == ["keys", "denoise", "denoise", "decode"]
   text = gpu.encode(loaded, PROMPT, sampling)
@@ -92,4 +92,4 @@ def test_generate_compiles_ahead_where_there_is_a_gpu(program, model, monkeypatc
 
   monkeypatch.setattr(ltx_jax, "load", on_gpu)
   program(PROMPT, *SIZE, "--seed", "1", "2", "--output", "b.png")
-  assert asked == [((5, 32, 48), 2)]
+  assert asked == [((5, 32, 40), 2)]
