@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from jax.sharding import Mesh
+
 Attention = Literal["xla", "cudnn"]
 Convolution = Literal["direct", "measured"]
 
@@ -33,6 +35,8 @@ class Policy:
     compiler_options: What XLA is told beside, for sampling. On a CPU its default order
       of operations keeps a copy of nearly all weights: 7.5 GB for one velocity of the
       2B model, where the order that saves memory needs 0.1 GB.
+    mesh: Devices that work together on one program, for sampling
+      (`parallel.mesh.sampling_mesh`, `models.sharded`); None: one does it all.
   """
 
   name: str
@@ -42,6 +46,7 @@ class Policy:
   unroll: bool = False
   donate: bool = True
   compiler_options: tuple[tuple[str, str], ...] = ()
+  mesh: Mesh | None = None
 
   def in_dtype(self, dtype: str) -> Policy:
     """Returns the policy with another compute dtype, and attention that has it."""
