@@ -29,6 +29,8 @@ the T5-XXL text encoder:
 
     python -m sample.generate "A boat on a lake at dawn" --output boat.mp4 \\
       --model ltxv-2b-0.9.6-dev-04-25.safetensors --text-encoder t5-v1_1-xxl
+
+Several devices work on one video with --mesh (docs/devices.md).
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ from ltx_jax.diffusion.draws import Seed
 from ltx_jax.media import fit
 from ltx_jax.sizes import Canvas
 from sample import console as shared
-from sample.flags import OfRecipe, PassesFlags, SamplingFlags
+from sample.flags import OfRecipe, PassesFlags, SamplingFlags, mesh_of
 from sample.passes import Plan, plan_of
 from sample.prompts import advice, all_prompts
 from train.command_line import cli
@@ -130,6 +132,10 @@ class Options:
 
   dtype: Annotated[Literal["float32", "bfloat16"] | None, _IfAny] = None
   """Precision of the networks; bfloat16 on GPU and TPU, float32 on CPU."""
+
+  mesh: Annotated[str | None, _IfAny, tyro.conf.arg(metavar="AXIS=DEVICES,...")] = None
+  """Devices that work together, by what they split: data (clips, branches of guidance),
+  context (tokens), fsdp (tokens and weights), tensor (heads), as data=2,context=4."""
 
   passes: tyro.conf.OmitArgPrefixes[PassesFlags] = PassesFlags()
   """One pass or two."""
@@ -257,6 +263,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         options.model,
         dtype=options.dtype,
         text_encoder=options.text_encoder,
+        mesh=mesh_of(options.mesh),
         loras=[shared.path_and_strength(text) for text in options.lora],
       )
       how = plan_of(model, options.sampling, options.second, options.passes)
@@ -271,9 +278,13 @@ def main(argv: Sequence[str] | None = None) -> None:
   fps = model.recipe.fps if options.fps is None else options.fps
   paths = write(videos, labels, options, fps)
   frames, height, width = canvas.asked
+  policy = model.policy
+  where = policy.name
+  if policy.mesh is not None:
+    where = f"{policy.mesh.size} {policy.name} devices ({options.mesh})"
   console.print(
     f"{len(videos)} x {width}x{height}, {frames} frames at {fps:g} a second, seed "
-    f"{', '.join(map(str, options.seed))}, {model.policy.dtype} on {model.policy.name}",
+    f"{', '.join(map(str, options.seed))}, {policy.dtype} on {where}",
     highlight=False,
   )
   console.print(f"seconds: {clock.summary()}", highlight=False)
