@@ -30,6 +30,7 @@ from jaxtyping import Array, Float
 
 from ltx_jax.models import attention
 from ltx_jax.platforms import Policy
+from ltx_jax.typing import AnyArray
 
 P = PartitionSpec
 Axes = tuple[str, ...]
@@ -134,7 +135,7 @@ def pad_tokens(tree: Any, count: int, policy: Policy) -> Any:
     return tree
   spare = -count % devices_of(policy.mesh, (*_OF_TOKENS, "data"))
 
-  def pad(x: Array) -> Array:
+  def pad(x: AnyArray) -> AnyArray:
     if x.ndim < 2 or x.shape[1] != count:
       return x
     return jnp.pad(x, [(0, 0), (0, spare), *[(0, 0)] * (x.ndim - 2)])

@@ -162,7 +162,7 @@ def test_a_decoder_tells_neighbours_the_edges_of_their_pixels():
 
 def test_group_norm_sums_over_devices_and_gathers_nothing():
   module = GroupNorm(CPU)
-  x = np.random.default_rng(0).standard_normal((1, 2, 8, 3, 32)).astype(np.float32)
+  x = jax.random.normal(jax.random.key(1), (1, 2, 8, 3, 32))
   variables = module.init(jax.random.key(0), x)
   rows = NamedSharding(MESH, P(None, None, ("data", "context")))
   program = jax.jit(module.apply, out_shardings=rows)
