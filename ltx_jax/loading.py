@@ -21,6 +21,7 @@ from ltx_jax.checkpoints.networks import PARTS
 from ltx_jax.model import LTXVideo
 from ltx_jax.multiscale import Upscaler
 from ltx_jax.parallel import sharding
+from ltx_jax.parallel.mesh import AXES, SAMPLING_AXES
 from ltx_jax.platforms import Policy, policy_of
 from ltx_jax.presets import completed
 from ltx_jax.quantization import Weights, is_quantized, quantizing
@@ -59,7 +60,8 @@ def load(
       bfloat16 on GPU and TPU, float16 on a GPU that has no bfloat16.
     text_encoder: The folder of a T5 v1.1 encoder and its tokenizer; None looks beside
       the checkpoint and takes a released preset's from the hub, False takes none.
-    mesh: Devices (`parallel.mesh`) over which every tensor is split as it is read.
+    mesh: Devices that work together (`parallel.mesh.sampling_mesh`); every tensor goes
+      straight to those that need it as it is read.
     loras: LoRA files, each with its strength: [("style.safetensors", 0.8)]. They are
       merged into the transformer's kernels, which `save` then writes.
     weights: "int8" or "fp8" keeps the transformer's kernels in 8 bits
@@ -75,6 +77,8 @@ def load(
   """
   files = sources.resolve(source, text_encoder)
   policy = _policy(dtype, mesh)
+  if mesh is not None:
+    _check_mesh(mesh, files)
   place = arrays.to_default_device if mesh is None else _placer(mesh)
   text = _text(files, policy, quantizing(text_weights, place), text_weights, text_cache)
   put = quantizing(weights, place)
@@ -199,9 +203,30 @@ def _layout(files: sources.Files) -> ModuleType:
 def _policy(dtype: str | None, mesh: Mesh | None) -> Policy:
   if dtype is not None and dtype not in _DTYPES:
     raise ValueError(f"dtype is {dtype!r}; it may be {', '.join(_DTYPES)}, or None.")
-  device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
-  policy = policy_of(device) if mesh is None else policy_of(device).split()
+  policy = policy_of(jax.devices()[0] if mesh is None else mesh.devices.flat[0])
+  if mesh is not None:
+    policy = policy.split(mesh)
   return policy if dtype is None else policy.in_dtype(dtype)
+
+
+def _check_mesh(mesh: Mesh, files: sources.Files) -> None:
+  """Refuses a mesh of other axes, or that heads cannot be split over.
+
+  Before weights are read.
+  """
+  if tuple(mesh.axis_names) not in (AXES, SAMPLING_AXES):
+    raise ValueError(
+      f"The mesh has the axes {', '.join(mesh.axis_names)}; make one with "
+      "ltx_jax.parallel.mesh.sampling_mesh."
+    )
+  transformer = _layout(files).read_config(files.checkpoint).transformer
+  tensor = mesh.shape.get("tensor", 1)
+  if transformer is not None and transformer.num_attention_heads % tensor:
+    raise ValueError(
+      f"The mesh has tensor = {tensor}, and the transformer in {files.checkpoint} has "
+      f"{transformer.num_attention_heads} attention heads; give a number that divides "
+      "them, and the other devices to context or data."
+    )
 
 
 def _placer(mesh: Mesh) -> Callable[[str, np.ndarray], jax.Array]:

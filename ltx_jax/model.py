@@ -267,7 +267,7 @@ class LTXVideo:
         encoder = self._encoder(keys, draws)
         given = encode_conditions(conditions, canvas, encoder, place)
       begin = begin_from(latents, unpatchify(noise, grid), sampling, levels)
-      start = condition(begin, place(grid)[None], *given)
+      start = programs.placed(condition(begin, place(grid)[None], *given), self.policy)
       watch = None
       if on_step is not None:
         watch = lambda i, steps, x: on_step(i, steps, unpatchify(x, grid))  # noqa: E731
@@ -397,8 +397,7 @@ class LTXVideo:
   ) -> None:
     """Refuses what will not fit beside the weights (`analysis.memory`).
 
-    Nothing is measured where the weights lie on several devices. Media of conditions
-    are frames, as of `media.fit`.
+    Media of conditions are frames, as of `media.fit`.
 
     Raises:
       ValueError: with the plan, and the largest size that fits; or as of `decode`.

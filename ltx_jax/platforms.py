@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
+from jax.sharding import Mesh
+
 Attention = Literal["xla", "cudnn", "splash"]
 Convolution = Literal["direct", "measured"]
 
@@ -34,6 +36,8 @@ class Policy:
     compiler_options: What XLA is told beside, for sampling. On a CPU its default order
       of operations keeps a copy of nearly all weights: 7.5 GB for one velocity of the
       2B model, where the order that saves memory needs 0.1 GB.
+    mesh: Devices that work together on one program, for sampling
+      (`parallel.mesh.sampling_mesh`, `models.sharded`); None: one does it all.
   """
 
   name: str
@@ -43,6 +47,7 @@ class Policy:
   unroll: bool = False
   donate: bool = True
   compiler_options: tuple[tuple[str, str], ...] = ()
+  mesh: Mesh | None = None
 
   def in_dtype(self, dtype: str) -> Policy:
     """Returns the policy with another compute dtype, and attention that has it."""
@@ -50,13 +55,13 @@ class Policy:
     attention = "xla" if dtype == "float32" else self.attention
     return dataclasses.replace(self, dtype=dtype, attention=attention)
 
-  def split(self) -> Policy:
-    """Returns the policy with kernels that XLA splits over devices by itself.
+  def split(self, mesh: Mesh) -> Policy:
+    """Returns the policy for a mesh; attention is in chunks where it was `splash`.
 
-    It does not split the TPU's: to write one for a mesh takes `jax.shard_map`.
+    That kernel was never compiled for several chips.
     """
     attention = "xla" if self.attention == "splash" else self.attention
-    return dataclasses.replace(self, attention=attention)
+    return dataclasses.replace(self, attention=attention, mesh=mesh)
 
   @property
   def stream(self) -> str:

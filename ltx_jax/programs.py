@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Float, Shaped, UInt8
 
 from ltx_jax.config import (
@@ -21,10 +22,12 @@ from ltx_jax.config import (
   VAEConfig,
 )
 from ltx_jax.diffusion import sampler, step_cache
+from ltx_jax.diffusion.conditioning import Conditioned
 from ltx_jax.diffusion.latents import adain, add_decode_noise, compress
 from ltx_jax.models import text_encoder, transformer, upsampler, vae, vae_tiled
 from ltx_jax.models.first_input import first_input_fn
 from ltx_jax.models.rope import RopeTables, rope_tables
+from ltx_jax.models.sharded import split_positions, whole
 from ltx_jax.models.tiles import Tiles
 from ltx_jax.platforms import Policy
 from ltx_jax.stacks import put_together
@@ -45,12 +48,24 @@ def _compiled(program: Callable, policy: Policy) -> Callable:
   return jax.jit(program, compiler_options=dict(policy.compiler_options))
 
 
+def _everywhere(policy: Policy) -> NamedSharding | None:
+  mesh = policy.mesh
+  return None if mesh is None else NamedSharding(mesh, PartitionSpec())
+
+
+def placed(start: Conditioned, policy: Policy) -> Conditioned:
+  """Puts what sampling starts from where `step` takes and returns it."""
+  if policy.mesh is None:
+    return start
+  return start._replace(tokens=jax.device_put(start.tokens, _everywhere(policy)))
+
+
 @functools.cache
 def encode_text(config: TextEncoderConfig, policy: Policy) -> Callable:
   """Returns (params, tokens [b m], mask [b m]) -> text [b m e]."""
 
   def program(params: Params, tokens: jax.Array, mask: TextMask) -> Text:
-    return text_encoder.encode(params, config, policy, tokens, mask)
+    return whole(text_encoder.encode(params, config, policy, tokens, mask), policy)
 
   return _compiled(program, policy)
 
@@ -71,7 +86,8 @@ def positions(config: TransformerConfig, policy: Policy) -> Callable:
 
   def program(coords: Coords) -> RopeTables:
     tables = rope_tables(coords, config)
-    return RopeTables(*(table.astype(policy.dtype) for table in tables))
+    tables = (table.astype(policy.dtype) for table in tables)
+    return RopeTables(*(split_positions(table, policy) for table in tables))
 
   return _compiled(program, policy)
 
@@ -88,6 +104,7 @@ def step(config: TransformerConfig, policy: Policy) -> sampler.Step:
     _of_parts(transformer.velocity_fn(config, policy)),
     donate=policy.donate,
     compiler_options=dict(policy.compiler_options),
+    out_sharding=_everywhere(policy),
   )
 
 
@@ -99,6 +116,7 @@ def caching_step(config: TransformerConfig, policy: Policy) -> Callable:
     _of_parts(first_input_fn(config, policy)),
     donate=policy.donate,
     compiler_options=dict(policy.compiler_options),
+    out_sharding=_everywhere(policy),
   )
 
 
@@ -145,7 +163,7 @@ def encode(config: VAEConfig, policy: Policy) -> Callable:
     params = put_together(params)
     mean, logvar = vae.encode_moments(params, config, policy, video)
     latents = mean if noise is None else mean + jnp.exp(0.5 * logvar) * noise
-    return vae.normalize(params, latents)
+    return whole(vae.normalize(params, latents), policy)
 
   return _compiled(program, policy)
 
@@ -245,7 +263,7 @@ def tiled_decode(
     latents = _to_decode(params, latents, noise, noise_scale, tone_map)
     sigmas = jnp.full(len(latents), sigma, jnp.float32)
     inputs = params, config, policy, latents, sigmas, key
-    return vae_tiled.before_tiles(*inputs, tiles=tiles)
+    return whole(vae_tiled.before_tiles(*inputs, tiles=tiles), policy)
 
   def in_tiles(
     params: Params, x: Float[AnyArray, "b f h w c"], sigma: Scalar, key: Key | None

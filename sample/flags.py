@@ -11,10 +11,12 @@ import dataclasses
 from typing import Annotated, Any, Literal
 
 import tyro
+from jax.sharding import Mesh
 
 from ltx_jax.config import SchedulerConfig
 from ltx_jax.diffusion.branches import Mode
 from ltx_jax.diffusion.sampling import Blocks, Sampling
+from ltx_jax.parallel.mesh import SAMPLING_AXES, sampling_mesh
 from ltx_jax.typing import Tiling
 
 OfRecipe = tyro.conf.arg(help_behavior_hint="(default: as the model's recipe says)")
@@ -210,3 +212,22 @@ _READ = {
   "tiling": _tiling,
   "schedule": lambda name: SchedulerConfig(sampler=_SCHEDULES[name]),
 }
+
+
+def mesh_of(text: str | None) -> Mesh | None:
+  """Returns the mesh that `AXIS=DEVICES,...` describes, or None for None.
+
+  Raises:
+    ValueError: in one sentence, where it describes none, or the devices are not there.
+  """
+  if text is None:
+    return None
+  parts = [part.partition("=") for part in text.split(",")]
+  sizes = {axis: number for axis, _, number in parts}
+  known = len(sizes) == len(parts) and sizes.keys() <= set(SAMPLING_AXES)
+  if not (known and all(map(str.isdecimal, sizes.values()))):
+    raise ValueError(
+      f"--mesh is {text}; give numbers of devices for any of "
+      f"{', '.join(SAMPLING_AXES)}, such as data=2,context=4."
+    )
+  return sampling_mesh(**{axis: int(number) for axis, number in sizes.items()})

@@ -38,6 +38,8 @@ the T5-XXL text encoder:
 
     python -m sample.generate "A boat on a lake at dawn" --output boat.mp4 \\
       --model ltxv-2b-0.9.6-dev-04-25.safetensors --text-encoder t5-v1_1-xxl
+
+Several devices work on one video with --mesh (docs/devices.md).
 """
 
 from __future__ import annotations
@@ -61,7 +63,14 @@ from ltx_jax.quantization import Weights
 from ltx_jax.sizes import Canvas
 from sample import console as shared
 from sample.enhance import EnhanceFlags
-from sample.flags import IfAny, OfRecipe, PassesFlags, SamplingFlags, WindowFlags
+from sample.flags import (
+  IfAny,
+  OfRecipe,
+  PassesFlags,
+  SamplingFlags,
+  WindowFlags,
+  mesh_of,
+)
 from sample.gpu import compile_ahead
 from sample.hints import hint
 from sample.passes import Plan, plan_of
@@ -169,6 +178,10 @@ class Options:
   """Where encoded prompts are kept, which then need no text encoder;
   ~/.cache/ltx-jax/text if not given."""
 
+  mesh: Annotated[str | None, IfAny, tyro.conf.arg(metavar="AXIS=DEVICES,...")] = None
+  """Devices that work together, by what they split: data (clips, branches of guidance),
+  context (tokens), fsdp (tokens and weights), tensor (heads), as data=2,context=4."""
+
   enhance: tyro.conf.OmitArgPrefixes[EnhanceFlags] = EnhanceFlags()
   """Prompts made longer first, by a language model behind an address."""
 
@@ -244,7 +257,7 @@ def generate(
 
   with clock.stage("text"), memory_in_words(f"encoding {len(prompts)} prompt(s)"):
     single = not (options.passes.multi_scale or options.windows.window)
-    if model.policy.name == "gpu" and single and not conditions:
+    if model.policy.name == "gpu" and single and not (conditions or options.mesh):
       compile_ahead(model, canvas, plan.samplings[0], clips=len(prompts))
     text, negative = plan.encode_text(prompts), None
     if plan.guided:
@@ -321,6 +334,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         options.model,
         dtype=options.dtype,
         text_encoder=options.text_encoder,
+        mesh=mesh_of(options.mesh),
         loras=[shared.path_and_strength(text) for text in options.lora],
         weights=options.weights,
         text_weights=options.text_weights,
@@ -341,9 +355,13 @@ def main(argv: Sequence[str] | None = None) -> None:
   fps = model.recipe.fps if options.fps is None else options.fps
   paths = write(videos, labels, options, fps)
   frames, height, width = canvas.asked
+  policy = model.policy
+  where = policy.name
+  if policy.mesh is not None:
+    where = f"{policy.mesh.size} {policy.name} devices ({options.mesh})"
   console.print(
     f"{len(videos)} x {width}x{height}, {frames} frames at {fps:g} a second, seed "
-    f"{', '.join(map(str, options.seed))}, {model.policy.dtype} on {model.policy.name}",
+    f"{', '.join(map(str, options.seed))}, {policy.dtype} on {where}",
     highlight=False,
   )
   console.print(f"seconds: {clock.summary()}", highlight=False)

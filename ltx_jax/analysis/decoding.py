@@ -22,6 +22,7 @@ from ltx_jax.analysis.vae_walk import Layer, Size, walk_decoder, walk_head, walk
 from ltx_jax.config import VAEConfig
 from ltx_jax.diffusion.sampling import check_tiling
 from ltx_jax.models import tiles as geometry
+from ltx_jax.models.sharded import parts_of_frames
 from ltx_jax.models.tiles import BlendedTiles, ExactTiles, Tiles
 from ltx_jax.platforms import Policy
 from ltx_jax.typing import Tiling
@@ -41,10 +42,15 @@ def decode_bytes(
   size: Size,
   tiles: Tiles | None = None,
 ) -> int:
-  """Estimates decoding latents of (frames, height, width), beside the weights."""
+  """Estimates decoding latents of (frames, height, width), beside the weights.
+
+  On several devices, what each of them needs.
+  """
   if tiles is None:
     layers = walk_decoder(config, *size)
-    pixels = clips * math.prod(layers[-1].after) * layers[-1].features
+    last = layers[-1]
+    pixels = clips * math.prod(last.after) * last.features
+    pixels //= parts_of_frames(policy, clips, last.after[1:])
     return _most(layers, policy, clips) * ITEM_BYTES[policy.dtype] + 4 * pixels
   before, cut, channels = walk_head(config, tiles.begin, size)
   axes = tiles.axes(config, cut)
@@ -72,7 +78,8 @@ def _numbers(layer: Layer, policy: Policy, clips: int) -> int:
       unfolded += 9 * c * before
     elif 2 * out <= c:
       unfolded += 9 * out * after
-  return clips * (before * c + 2 * after * out + unfolded) + piece
+  parts = parts_of_frames(policy, clips, layer.before[1:])
+  return clips * (before * c + 2 * after * out + unfolded) // parts + piece
 
 
 def choose(

@@ -5,6 +5,9 @@ and what is said where memory ran out all the same.
               values of all layers, and twice the logits of a chunk of queries
     decode    in tiles where it would not fit whole (`analysis.decoding`)
 
+On several devices it is what one of them needs of its share, and the keys and values of
+all tokens, which each has.
+
 The formulas were fitted to the compiler's own figures and lie within a third of them
 (`tests/analysis/test_memory.py`), which is enough to refuse a size that cannot work and
 to name one that can. Compiling would tell exactly, minutes later.
@@ -26,6 +29,7 @@ from ltx_jax.analysis import decoding
 from ltx_jax.config import ModelConfig, TransformerConfig, VAEConfig
 from ltx_jax.models import tiles as geometry
 from ltx_jax.models.attention import LOGITS_BYTES
+from ltx_jax.models.sharded import devices_of, parts_of_stream
 from ltx_jax.models.tiles import Tiles
 from ltx_jax.platforms import Policy
 from ltx_jax.sizes import Canvas
@@ -58,19 +62,24 @@ class Plan:
 def denoise_bytes(
   config: TransformerConfig, policy: Policy, rows: int, tokens: int
 ) -> int:
-  """Estimates a denoising step.
+  """Estimates a denoising step, on each device.
 
   Args:
     rows: Clips, times the branches of guidance that a step evaluates.
     tokens: Video tokens of a clip.
   """
   item, d = decoding.ITEM_BYTES[policy.dtype], config.width
-  activations = _ACTIVATIONS * rows * tokens * d * item
-  text = 2 * config.num_layers * rows * MAX_TOKENS * d * item
+  tensor = devices_of(policy.mesh, ("tensor",))
+  of_rows, of_tokens = parts_of_stream(policy, rows)
+  text = 2 * config.num_layers * rows * MAX_TOKENS * d * item // tensor
+  rows, own = rows // of_rows, math.ceil(tokens / of_tokens)
+  activations = _ACTIVATIONS * rows * own * d * item
+  if own < tokens:
+    activations += 2 * rows * tokens * d * item // tensor
   logits = 0
   if policy.attention == "xla":
-    row = 4 * rows * config.num_attention_heads * tokens
-    logits = 2 * max(row, min(LOGITS_BYTES, row * tokens))
+    row = 4 * rows * config.num_attention_heads * tokens // tensor
+    logits = 2 * max(row, min(LOGITS_BYTES, row * own))
   return activations + text + logits
 
 
@@ -230,9 +239,16 @@ def free_memory(device: jax.Device | None = None) -> int | None:
 
 
 def free_beside(params: Params) -> int | None:
-  """Returns what is free where a model's arrays lie, or None on several devices."""
+  """Returns what is free on each device where a model's arrays lie, the least of it.
+
+  None where one of them does not say. Devices of a CPU have equal shares of its memory.
+  """
   devices = jnp.asarray(jax.tree.leaves(params)[0]).devices()
-  return free_memory(*devices) if len(devices) == 1 else None
+  free = [free_memory(device) for device in devices]
+  if None in free:
+    return None
+  on_host = all(device.platform == "cpu" for device in devices)
+  return min(free) // len(devices) if on_host else min(free)
 
 
 def free_of(stats: dict[str, int]) -> int | None:

@@ -220,6 +220,7 @@ def make_step(
   *,
   donate: bool = True,
   compiler_options: Mapping[str, str] | None = None,
+  out_sharding: jax.sharding.Sharding | None = None,
 ) -> Step:
   """Returns `denoising_step` of one network as a compiled program a shape and variant.
 
@@ -227,11 +228,18 @@ def make_step(
     velocity_fn: The network; a pure function.
     donate: Whether a step takes over the buffer of the tokens it is given.
     compiler_options: What XLA is told beside.
+    out_sharding: Where the tokens go; None leaves it to JAX. Elsewhere than where they
+      come from, the second step would be compiled anew.
   """
   step = functools.partial(denoising_step, velocity_fn)
   donated = (1,) if donate else ()
   options = dict(compiler_options or {})
-  return jax.jit(step, donate_argnums=donated, compiler_options=options)
+  return jax.jit(
+    step,
+    donate_argnums=donated,
+    compiler_options=options,
+    out_shardings=out_sharding,
+  )
 
 
 def begin_from(

@@ -117,6 +117,7 @@ def make_caching_step(
   *,
   donate: bool = True,
   compiler_options: Mapping[str, str] | None = None,
+  out_sharding: jax.sharding.Sharding | None = None,
 ) -> Callable[..., tuple[Tokens, Kept]]:
   """Returns `caching_step` of one network, compiled as by `sampler.make_step`."""
   step = functools.partial(caching_step, velocity_fn, input_fn)
@@ -125,6 +126,7 @@ def make_caching_step(
     donate_argnums=(1,) if donate else (),
     donate_argnames=("kept",) if donate else (),
     compiler_options=dict(compiler_options or {}),
+    out_shardings=out_sharding,
   )
 
 

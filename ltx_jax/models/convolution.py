@@ -48,9 +48,11 @@ def pad_space(x: Float[Array, "b f h w c"], mode: str) -> Float[Array, "b f h2 w
   return jnp.pad(x, widths, mode=_PAD_MODES[mode])
 
 
-def _direct(x: Array, kernel: Array, strides: Strides) -> Array:
+def _direct(x: Array, kernel: Array, strides: Strides, edge: int = 0) -> Array:
+  """With `edge` pixels of zeros around each frame."""
+  padding = ((0, 0), (edge, edge), (edge, edge))
   return jax.lax.conv_general_dilated(
-    x, kernel, strides, "VALID", dimension_numbers=_LAYOUT_3D
+    x, kernel, strides, padding, dimension_numbers=_LAYOUT_3D
   )
 
 
@@ -204,8 +206,13 @@ def causal_conv(
   if x.shape[1] == 1:
     # All padding repeats the one frame, so the kernel's time steps add up.
     kernel = jnp.sum(kernel, axis=0, keepdims=True)
-  x = pad_space(pad_time(x, kernel.shape[0], causal), padding)
-  return convolve(x, kernel, bias, strides, policy)
+  x = pad_time(x, kernel.shape[0], causal)
+  if padding == "zeros" and policy.convolution == "direct":
+    # Rows that are padded first do not divide by devices as they did: most of them
+    # would change hands. So only those at the edges do.
+    y = _direct(x, jnp.asarray(kernel, policy.dtype), strides, edge=1)
+    return y + bias.astype(policy.dtype)
+  return convolve(pad_space(x, padding), kernel, bias, strides, policy)
 
 
 def convolve(

@@ -32,6 +32,7 @@ from jaxtyping import Array, Float, Int
 from ltx_jax.config import TransformerConfig
 from ltx_jax.models.linear import Dense
 from ltx_jax.models.rope import Positions, RopeTables, rope_tables
+from ltx_jax.models.sharded import drop_padding, pad_tokens, split_stream
 from ltx_jax.models.transformer_layers import (
   XAVIER,
   ZEROS,
@@ -157,7 +158,9 @@ class Transformer(nn.Module):
       branches: Which text each row has, and what is left out for it.
     """
     dtype = self.policy.dtype
-    levels, index = distinct_levels(sigma)  # b s
+    count = tokens.shape[1]
+    inputs = tokens, rope, distinct_levels(sigma)
+    tokens, rope, (levels, index) = pad_tokens(inputs, count, self.policy)  # b s
     t = self.config.timestep_scale_multiplier * levels
     modulation, embedding = self.adaln_single(t.reshape(-1))
     modulation = modulation.reshape(*levels.shape, 6, -1)  # b s 6 d
@@ -167,21 +170,24 @@ class Transformer(nn.Module):
     def body(block: Block, x: Array, layer: tuple) -> tuple:
       *text, perturbed = layer
       text = tuple(_of_rows(a, branches.text) for a in text)
-      return block(x, text, bias, modulation, index, rope, perturbed=perturbed), None
+      options = {"perturbed": perturbed, "count": count}
+      x = block(x, text, bias, modulation, index, rope, **options)
+      return split_stream(x, self.policy), None
 
     bias = _of_rows(text.bias, branches.text)
     policy = REMAT_POLICIES[self.remat]
     if policy is not None:
       body = nn.remat(body, policy=policy, prevent_cse=False)
     x = self.patchify_proj(jnp.asarray(tokens, dtype))  # b n d
-    x = x.astype(self.policy.stream)
+    x = split_stream(x.astype(self.policy.stream), self.policy)
     layers = text.keys, text.values, branches.perturbation
     x, _ = self._scan(body, 0)(self.blocks, x, layers)  # b n d
 
     table = self.scale_shift_table.astype(jnp.float32)
     shift, scale = per_token(embedding + table, index)  # b n d
     x = (layer_norm(x, _NORM_OUT_EPS) * (1 + scale) + shift).astype(dtype)
-    return self.proj_out(x).astype(jnp.float32)  # b n c
+    velocity = self.proj_out(x).astype(jnp.float32)  # b n c
+    return drop_padding(velocity, count, self.policy)
 
   def __call__(
     self, tokens: Tokens, coords: Positions, text: Text, mask: TextMask, sigma: Sigma

@@ -34,10 +34,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ltx_jax.config import TransformerConfig
-from ltx_jax.models.attention import attend
 from ltx_jax.models.embeddings import TimestepEmbedder
 from ltx_jax.models.linear import Dense
 from ltx_jax.models.rope import RopeTables, rotate
+from ltx_jax.models.sharded import attend
 from ltx_jax.platforms import Policy
 from ltx_jax.typing import Key, Perturbation
 
@@ -152,11 +152,15 @@ class Attention(nn.Module):
     k: Float[Array, "b m d"],
     v: Float[Array, "b m d"],
     bias: Float[Array, "b m"] | None,
+    count: int | None = None,
   ) -> Float[Array, "b n d"]:
-    """Returns what the heads mix, side by side; `to_out` comes after."""
+    """Returns what the heads mix, side by side; `to_out` comes after.
+
+    Keys beyond the first `count` are padding.
+    """
     heads = self.config.num_attention_heads, self.config.attention_head_dim
     q, k, v = (a.reshape(*a.shape[:2], *heads) for a in (q, k, v))  # b n k x
-    out = attend(q, k, v, bias, self.policy.attention)
+    out = attend(q, k, v, bias, self.policy, count)
     return out.reshape(*out.shape[:2], -1)  # b n d
 
 
@@ -203,6 +207,7 @@ class Block(nn.Module):
     rope: RopeTables,
     *,
     perturbed: Perturbation | None = None,
+    count: int | None = None,
   ) -> Float[Array, "b n d"]:
     """Returns the stream after the block.
 
@@ -214,6 +219,7 @@ class Block(nn.Module):
       index: Which level a token has (`per_token`).
       rope: Rotary tables.
       perturbed: Masks [b] of this block; None perturbs no row.
+      count: How many of the tokens are no padding; None: all.
     """
     start, dtype = x, self.policy.dtype
     eps = self.config.norm_eps
@@ -222,7 +228,7 @@ class Block(nn.Module):
 
     h = modulated(x, shift_1, scale_1, eps).astype(dtype)
     q, (k, v) = self.attn1.queries(h), self.attn1.keys_values(h)
-    mixed = self.attn1.mix(rotate(q, rope), rotate(k, rope), v, None)
+    mixed = self.attn1.mix(rotate(q, rope), rotate(k, rope), v, None, count)
     if perturbed is not None:
       mixed = _where_row(perturbed.values, v, mixed)
       mixed = _where_row(perturbed.attention, h, mixed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from ltx_jax.models.attention import attend
+from ltx_jax.models.sharded import attend
 from ltx_jax.platforms import Policy
 
 _QK_NORM_EPS = 1e-5
@@ -40,6 +40,6 @@ class AttentionBlock(nn.Module):
     q = heads(nn.RMSNorm(**norm, name="q_norm")(project("to_q")))
     k = heads(nn.RMSNorm(**norm, name="k_norm")(project("to_k")))
     v = heads(project("to_v"))
-    out = attend(q, k, v, None, self.policy.attention)
+    out = attend(q, k, v, None, self.policy)
     out = nn.Dense(c, dtype=self.policy.dtype, name="to_out")(out.reshape(b, -1, c))
     return x + out.reshape(x.shape)

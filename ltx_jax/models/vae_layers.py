@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from ltx_jax.config import VAEConfig
 from ltx_jax.models.convolution import Strides, causal_conv
+from ltx_jax.models.sharded import split_frames
 from ltx_jax.models.vae_attention import AttentionBlock
 from ltx_jax.platforms import Policy
 from ltx_jax.typing import Key
@@ -68,7 +69,7 @@ class CausalConv(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f2 h2 w2 o"]:
     shape = (3, 3, 3, x.shape[-1], self.features)
-    return causal_conv(
+    y = causal_conv(
       x,
       self.param("kernel", self.kernel_init, shape),
       self.param("bias", nn.initializers.zeros, (self.features,)),
@@ -77,6 +78,7 @@ class CausalConv(nn.Module):
       padding=self.config.spatial_padding_mode,
       policy=self.policy,
     )
+    return split_frames(y, self.policy)
 
 
 def pixel_norm(x: Float[Array, "b f h w c"]) -> Float[Array, "b f h w c"]:
@@ -121,9 +123,11 @@ class GroupNorm(nn.Module):
       )
     scale = self.param("scale", nn.initializers.ones, (c,))
     bias = self.param("bias", nn.initializers.zeros, (c,))
-    g = x.astype(jnp.float32).reshape(b, f * h * w, _GROUPS, c // _GROUPS)
-    g = g - jnp.mean(g, axis=(1, 3), keepdims=True)
-    g = g * jax.lax.rsqrt(jnp.mean(g * g, axis=(1, 3), keepdims=True) + self.eps)
+    # Rows and columns stay axes of their own: devices may have some of them each.
+    g = x.astype(jnp.float32).reshape(b, f, h, w, _GROUPS, c // _GROUPS)
+    group = (1, 2, 3, 5)
+    g = g - jnp.mean(g, axis=group, keepdims=True)
+    g = g * jax.lax.rsqrt(jnp.mean(g * g, axis=group, keepdims=True) + self.eps)
     return (g.reshape(b, f, h, w, c) * scale + bias).astype(self.policy.dtype)
 
 

@@ -1,8 +1,18 @@
-"""The mesh of devices: data (replicas) by fsdp (shards of the parameters).
+"""The mesh of devices: of training, data by fsdp; of sampling, with two axes more.
 
-Rows of a batch are split over both axes, so every device works on rows of its own;
-parameters, averaged parameters and optimiser state are split over `fsdp` alone
-(`parallel.sharding`) and repeated over `data`.
+    training   data    rows of a batch
+               fsdp    rows of a batch, and the parameters
+    sampling   data    clips, and the branches of guidance
+               context tokens; rows of pixels
+               fsdp    as context, and the parameters
+               tensor  heads and hidden layers, with their parameters
+
+In training every device works on rows of its own; parameters, averaged parameters and
+optimiser state are split over `fsdp` (`parallel.sharding`) and repeated over `data`. In
+sampling there are few rows and many tokens (`models.sharded`): over `context` the
+parameters are repeated, over `fsdp` each device gathers them a block at a time, and
+over `tensor` it never needs the others'. So `context` talks least, `fsdp` has the
+tokens split too and takes least memory, and `tensor` is for links that are fast.
 """
 
 from __future__ import annotations
@@ -18,6 +28,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ltx_jax.run_config import MeshConfig
 
 AXES = ("data", "fsdp")
+SAMPLING_AXES = ("data", "context", "fsdp", "tensor")  # The last are the nearest.
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
@@ -45,12 +56,51 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
       f"{len(devices)} device(s): give two sizes whose product is at most that, or one "
       "that divides it and -1 for the other."
     )
+  return _mesh(sizes, AXES, devices)
+
+
+def sampling_mesh(
+  *,
+  data: int = 1,
+  context: int = 1,
+  tensor: int = 1,
+  fsdp: int = 1,
+  devices: Sequence[Any] | None = None,
+) -> Mesh:
+  """Builds the mesh that `ltx_jax.load` takes.
+
+  Args:
+    data: Devices over which clips and branches of guidance are split.
+    context: Over which tokens, and rows of pixels, are split.
+    tensor: Over which heads and hidden layers are split, with their parameters.
+    fsdp: As `context`, with the parameters split too.
+    devices: As of `make_mesh`.
+
+  Returns:
+    A mesh over as many devices as the product says, the first ones.
+
+  Raises:
+    ValueError: where the product does not divide the number of devices.
+  """
+  devices = jax.devices() if devices is None else devices
+  sizes = {"data": data, "context": context, "fsdp": fsdp, "tensor": tensor}
+  product = math.prod(sizes.values())
+  if min(sizes.values()) < 1 or len(devices) % product:
+    asked = ", ".join(f"{axis} = {n}" for axis, n in sizes.items() if n != 1)
+    raise ValueError(
+      f"A mesh of {asked} cannot be laid over {len(devices)} device(s): give sizes of "
+      "at least 1 whose product divides that."
+    )
+  return _mesh([sizes[axis] for axis in SAMPLING_AXES], SAMPLING_AXES, devices)
+
+
+def _mesh(sizes: Sequence[int], axes: tuple[str, ...], devices: Sequence[Any]) -> Mesh:
   # jax.make_mesh would give Explicit axes (jax 0.10), under which every array carries
   # its sharding in its type; here the compiler propagates shardings: Auto.
   return jax.make_mesh(
     tuple(sizes),
-    AXES,
-    axis_types=(AxisType.Auto,) * len(AXES),
+    axes,
+    axis_types=(AxisType.Auto,) * len(axes),
     devices=devices[: math.prod(sizes)],
   )
 

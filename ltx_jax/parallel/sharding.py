@@ -7,7 +7,8 @@ parameters mirror the parameters, their paths end like the parameters' own
 A spec names the LAST axes of an array: P("fsdp", None) splits the input axis of a dense
 kernel (in, out), of a scanned stack of them (l, in, out), and of a convolution
 (t, h, w, in, out) alike; axes before those are whole. An axis that does not divide by
-its devices is whole as well. What no rule matches is split along its largest axis that
+its devices is whole as well, and an axis that the mesh lacks splits nothing: `tensor`
+is one of sampling alone. What no rule matches is split along its largest axis that
 divides, if it has two axes or more.
 """
 
@@ -22,6 +23,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltx_jax.optim import path_name
+from ltx_jax.parallel.mesh import SAMPLING_AXES
 
 P = PartitionSpec
 Rules = Sequence[tuple[str, PartitionSpec]]
@@ -31,13 +33,14 @@ _SMALL = (r"(bias|scale|scale_shift_table|per_channel_scale\d|mean|std|var)$", P
 
 TRANSFORMER_RULES: Rules = (
   _SMALL,
-  # Kernels are split along the width of the residual stream, never along the heads or
-  # the hidden layer: the last axis of what writes to the stream, the first of what
-  # reads it.
-  (r"/(to_out|ff/proj_out|linear_1|linear_2)/kernel$", P(None, "fsdp")),
-  (r"patchify_proj/kernel$", P(None, "fsdp")),
-  (r"/(to_q|to_k|to_v|ff/proj_in|linear)/kernel$", P("fsdp", None)),
-  (r"proj_out/kernel$", P("fsdp", None)),
+  # `fsdp` splits kernels along the width of the residual stream, never along the heads
+  # or the hidden layer: the last axis of what writes to the stream, the first of what
+  # reads it. `tensor` splits heads and the hidden layer: a device makes its own of them
+  # of the whole stream, and what devices write to the stream is summed.
+  (r"/(to_out|ff/proj_out)/kernel$", P("tensor", "fsdp")),
+  (r"/(to_q|to_k|to_v|ff/proj_in)/kernel$", P("fsdp", "tensor")),
+  (r"(/linear_1|/linear_2|patchify_proj)/kernel$", P(None, "fsdp")),
+  (r"(/linear|proj_out)/kernel$", P("fsdp", None)),
 )
 
 VAE_RULES: Rules = (
@@ -51,8 +54,10 @@ TEXT_RULES: Rules = (
   _SMALL,
   (r"relative_attention_bias/embedding$", P()),
   (r"shared/embedding$", P(None, "fsdp")),
-  (r"/(o|wo)/kernel$", P(None, "fsdp")),
-  (r"/(q|k|v|wi_0|wi_1)/kernel$", P("fsdp", None)),
+  # It runs once, on few tokens, and is large: all the devices there are for one clip
+  # take their share of its heads and hidden layer.
+  (r"/(o|wo)/kernel$", P(("context", "tensor"), "fsdp")),
+  (r"/(q|k|v|wi_0|wi_1)/kernel$", P("fsdp", ("context", "tensor"))),
 )
 
 
@@ -96,17 +101,20 @@ def spec_for(
 
 
 def _if_even(entry: Any, length: int, mesh: Mesh, path: str) -> Any:
-  """Returns the axis names in `entry` if they divide `length`, else None."""
+  """Returns those axis names in `entry` that the mesh has, if they divide `length`."""
   if entry is None:
     return None
   names = (entry,) if isinstance(entry, str) else entry
-  unknown = [name for name in names if name not in mesh.shape]
+  unknown = [name for name in names if name not in SAMPLING_AXES]
   if unknown:
     raise ValueError(
-      f"The sharding rule for {path} names the mesh axis {unknown[0]!r}; the mesh has "
-      f"{', '.join(mesh.shape)}."
+      f"The sharding rule for {path} names the mesh axis {unknown[0]!r}; there are "
+      f"{', '.join(SAMPLING_AXES)}."
     )
-  return entry if length % math.prod(mesh.shape[n] for n in names) == 0 else None
+  names = tuple(name for name in names if name in mesh.shape)
+  if not names or length % math.prod(mesh.shape[name] for name in names):
+    return None
+  return names if len(names) > 1 else names[0]
 
 
 def shardings(tree: Any, mesh: Mesh, rules: Rules) -> Any:

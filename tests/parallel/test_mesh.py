@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
-from ltx_jax.parallel.mesh import batch_spec, make_mesh, put_batch
+from ltx_jax.parallel.mesh import batch_spec, make_mesh, put_batch, sampling_mesh
 from ltx_jax.run_config import MeshConfig
 
 
@@ -56,3 +56,26 @@ def test_batches_are_split_as_far_as_rows_divide(rows, spec):
 
 def test_devices_can_be_given():
   assert make_mesh(MeshConfig(), jax.devices()[:2]).size == 2
+
+
+def test_the_mesh_of_sampling_has_all_axes_the_nearest_last():
+  mesh = sampling_mesh(data=2, context=4)
+  sizes = (("data", 2), ("context", 4), ("fsdp", 1), ("tensor", 1))
+  assert tuple(mesh.shape.items()) == sizes
+  assert set(mesh.axis_types) == {AxisType.Auto}
+  near = sampling_mesh(tensor=2, fsdp=2).devices.reshape(2, 2)
+  assert [device.id for device in near[0]] == [0, 1]
+  assert sampling_mesh(devices=jax.devices()[5:6]).devices.flat[0].id == 5
+
+
+@pytest.mark.parametrize(
+  ("axes", "message"),
+  [
+    ({"data": 2, "context": 8}, "data = 2, context = 8 cannot be laid over 8 device"),
+    ({"tensor": 3}, "tensor = 3 cannot .* whose product divides that"),
+    ({"fsdp": 0}, "fsdp = 0 cannot .* sizes of at least 1"),
+  ],
+)
+def test_meshes_that_leave_devices_over_are_refused(axes, message):
+  with pytest.raises(ValueError, match=message):
+    sampling_mesh(**axes)

@@ -8,7 +8,7 @@ from jax.sharding import PartitionSpec as P
 
 from ltx_jax import optim
 from ltx_jax.parallel import sharding
-from ltx_jax.parallel.mesh import make_mesh
+from ltx_jax.parallel.mesh import make_mesh, sampling_mesh
 from ltx_jax.run_config import MeshConfig, OptimizerConfig
 
 MESH = make_mesh(MeshConfig(2, 4))
@@ -78,6 +78,27 @@ def test_text_encoder(path, shape, expected):
   assert spec(path, shape, sharding.TEXT_RULES) == expected
 
 
+@pytest.mark.parametrize(
+  "path, shape, rules, expected",
+  [
+    ("attn1/to_q/kernel", (2, 32, 16), "TRANSFORMER", P(None, "fsdp", "tensor")),
+    ("attn2/to_out/kernel", (2, 16, 32), "TRANSFORMER", P(None, "tensor", "fsdp")),
+    ("ff/proj_in/kernel", (2, 32, 64), "TRANSFORMER", P(None, "fsdp", "tensor")),
+    ("ff/proj_out/kernel", (2, 64, 32), "TRANSFORMER", P(None, "tensor", "fsdp")),
+    ("attn1/to_q/bias", (2, 16), "TRANSFORMER", P()),
+    ("q/kernel", (2, 32, 16), "TEXT", P(None, "fsdp", ("context", "tensor"))),
+    ("wo/kernel", (2, 64, 32), "TEXT", P(None, ("context", "tensor"), "fsdp")),
+    ("conv1/kernel", (3, 3, 3, 4, 8), "VAE", P(None, None, None, None, "fsdp")),
+  ],
+)
+def test_in_sampling_heads_and_hidden_layers_are_split_too(
+  path, shape, rules, expected
+):
+  mesh = sampling_mesh(context=2, fsdp=2, tensor=2)
+  table = getattr(sharding, f"{rules}_RULES")
+  assert sharding.spec_for(f"blocks/{path}", shape, mesh, table) == expected
+
+
 def test_axes_that_do_not_divide_are_whole():
   rules = ((r"kernel$", P("fsdp", None)),)
   assert spec("a/kernel", (6, 8), rules) == P()
@@ -102,8 +123,8 @@ def test_without_a_rule_the_largest_axis_that_divides_is_split():
 def test_bad_rules_are_refused():
   with pytest.raises(ValueError, match="names 2 axes, but the array has shape"):
     spec("a/kernel", (8,), ((r"kernel$", P("fsdp", None)),))
-  with pytest.raises(ValueError, match="mesh axis 'tensor'; the mesh has data, fsdp"):
-    spec("a/kernel", (8, 8), ((r"kernel$", P("tensor", None)),))
+  with pytest.raises(ValueError, match="mesh axis 'model'; there are data, context, f"):
+    spec("a/kernel", (8, 8), ((r"kernel$", P("model", None)),))
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])

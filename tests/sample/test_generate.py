@@ -254,6 +254,26 @@ def test_flags_change_how_it_is_sampled_and_decoded(
   assert told[0] != base
 
 
+def test_several_devices_work_on_a_video(program, monkeypatch):
+  meshes = []
+
+  def denoise(model, text, **rest):
+    meshes.append(model.policy.mesh)
+    return np.zeros((1, 3, 4, 5, 6), np.float32)
+
+  def to_pixels(model, latents, sampling, **rest):
+    kernel = model.params["vae"]["decoder"]["conv_in"]["kernel"]
+    assert len(kernel.devices()) == 4
+    return np.zeros((1, 5, 32, 40, 3), np.uint8)
+
+  monkeypatch.setattr(ltx_jax.LTXVideo, "denoise", denoise)
+  monkeypatch.setattr(ltx_jax.LTXVideo, "to_pixels", to_pixels)
+  code, out, err = program(PROMPT, *SIZE, "--mesh", "data=2,tensor=2")
+  assert (code, err) == (0, "")
+  assert "float32 on 4 cpu devices (data=2,tensor=2)" in out
+  assert meshes[0].shape == {"data": 2, "context": 1, "fsdp": 1, "tensor": 2}
+
+
 def test_every_flag_of_sampling_is_among_those():
   tested = {argument for arguments, _ in FLAGS for argument in arguments}
   for field in dataclasses.fields(SamplingFlags):
@@ -311,6 +331,11 @@ def test_words_the_small_model_never_saw_are_answered(program):
     ((PROMPT, "--second.tone-map", "1"), "--second.tone-map is for two passes"),
     ((PROMPT, "--dtype", "int8"), "--dtype"),
     ((PROMPT, "--fps"), "--fps"),
+    ((PROMPT, "--mesh", "data=2,model=4"), "--mesh is data=2,model=4; give numbers of"),
+    ((PROMPT, "--mesh", "data=2,data=4"), "--mesh is data=2,data=4; give numbers of"),
+    ((PROMPT, "--mesh", "context"), "--mesh is context; give numbers of devices for"),
+    ((PROMPT, "--mesh", "context=3"), "context = 3 cannot be laid over 8 device(s)"),
+    ((PROMPT, "--mesh", "tensor=4"), "tensor = 4, and the transformer in"),
   ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(

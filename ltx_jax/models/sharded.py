@@ -1,0 +1,207 @@
+"""How activations are split over the devices of a policy's mesh, where it has one.
+
+    stream      [b n d]        rows over `data`, tokens over `context` and `fsdp`
+    attention   [b n k x]      its queries so too, heads over `tensor`; each device has
+                               the keys and values of all tokens
+    frames      [b f h w c]    clips over `data`, rows of pixels over the other axes
+
+An axis of the mesh is used where it divides what it splits. If `data` does not divide
+the rows or the clips it goes on to the tokens or the pixels: three branches of guidance
+on data=2 have their tokens split in two. Tokens are padded until all axes divide them.
+Rows of pixels are not: an axis that does not divide them goes on to the columns, and
+if it does not divide those either, its devices do the same work.
+
+These are constraints on a few arrays. What lies between, and what devices tell each
+other (keys and values in attention, edges of pixels in convolutions, sums over a split
+kernel), XLA's partitioner makes of them, and of how parameters are split
+(`parallel.sharding`). Without a mesh, nothing here does anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float
+
+from ltx_jax.models import attention
+from ltx_jax.platforms import Policy
+from ltx_jax.typing import AnyArray
+
+P = PartitionSpec
+Axes = tuple[str, ...]
+
+_OF_TOKENS = ("context", "fsdp")
+
+
+class StreamAxes(NamedTuple):
+  """Axes of the mesh that split the stream's rows, and its tokens."""
+
+  rows: Axes
+  tokens: Axes
+
+
+class FrameAxes(NamedTuple):
+  """Axes of the mesh that split clips, rows of pixels, and columns."""
+
+  clips: Axes
+  rows: Axes
+  columns: Axes
+
+
+def devices_of(mesh: Mesh | None, axes: Iterable[str]) -> int:
+  """Returns into how many parts axes split something; a mesh may lack some of them."""
+  return 1 if mesh is None else math.prod(mesh.shape.get(axis, 1) for axis in axes)
+
+
+def _dividing(mesh: Mesh, axes: Iterable[str], length: int) -> Axes:
+  """Returns those of the axes that together divide a length, the first ones first."""
+  found = ()
+  for axis in axes:
+    more = (*found, axis)
+    if devices_of(mesh, (axis,)) > 1 and length % devices_of(mesh, more) == 0:
+      found = more
+  return found
+
+
+def stream_axes(mesh: Mesh, rows: int, tokens: int) -> StreamAxes:
+  """Returns how an array [rows tokens ...] is split."""
+  of_rows = _dividing(mesh, ("data",), rows)
+  # `data` last: it then splits further what `context` has split, and moves nothing.
+  rest = _OF_TOKENS if of_rows else (*_OF_TOKENS, "data")
+  return StreamAxes(of_rows, _dividing(mesh, rest, tokens))
+
+
+def frame_axes(mesh: Mesh, clips: int, height: int, width: int) -> FrameAxes:
+  """Returns how an array [clips f height width c] is split."""
+  of_clips = _dividing(mesh, ("data",), clips)
+  rest = [axis for axis in mesh.axis_names if axis not in of_clips]
+  of_rows = _dividing(mesh, rest, height)
+  rest = [axis for axis in rest if axis not in of_rows]
+  return FrameAxes(of_clips, of_rows, _dividing(mesh, rest, width))
+
+
+def _constrain(x: Array, mesh: Mesh, *axes: Axes | None) -> Array:
+  spec = P(*(entry or None for entry in axes))
+  return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+
+
+def split_stream(x: Float[Array, "b n d"], policy: Policy) -> Float[Array, "b n d"]:
+  """Splits rows and tokens; the channels of the stream are whole on every device."""
+  if policy.mesh is None:
+    return x
+  return _constrain(x, policy.mesh, *stream_axes(policy.mesh, *x.shape[:2]))
+
+
+def split_positions(x: Float[Array, "1 n d"], policy: Policy) -> Float[Array, "1 n d"]:
+  """Splits what all rows share as far as a stream is, whether or not its rows are."""
+  if policy.mesh is None:
+    return x
+  axes = _dividing(policy.mesh, _OF_TOKENS, x.shape[1])
+  return _constrain(x, policy.mesh, None, axes)
+
+
+def split_frames(
+  x: Float[Array, "b f h w c"], policy: Policy
+) -> Float[Array, "b f h w c"]:
+  """Splits clips, rows and columns, anew at each resolution.
+
+  The higher it is, the more axes divide it.
+  """
+  if policy.mesh is None:
+    return x
+  b, _, h, w, _ = x.shape
+  clips, rows, columns = frame_axes(policy.mesh, b, h, w)
+  return _constrain(x, policy.mesh, clips, None, rows, columns)
+
+
+def whole(x: Float[Array, "..."], policy: Policy) -> Float[Array, "..."]:
+  """Gives every device all of an array."""
+  return x if policy.mesh is None else _constrain(x, policy.mesh)
+
+
+def pad_tokens(tree: Any, count: int, policy: Policy) -> Any:
+  """Pads arrays [b count ...] with zeros until all axes divide their tokens.
+
+  Args:
+    tree: Arrays; those of another number along their second axis stay as they are.
+    count: How many tokens there are.
+  """
+  if policy.mesh is None:
+    return tree
+  spare = -count % devices_of(policy.mesh, (*_OF_TOKENS, "data"))
+
+  def pad(x: AnyArray) -> AnyArray:
+    if x.ndim < 2 or x.shape[1] != count:
+      return x
+    return jnp.pad(x, [(0, 0), (0, spare), *[(0, 0)] * (x.ndim - 2)])
+
+  return jax.tree.map(pad, tree)
+
+
+def drop_padding(
+  x: Float[Array, "b n c"], count: int, policy: Policy
+) -> Float[Array, "b _ c"]:
+  """Returns the tokens that are none of padding, on every device."""
+  return x if policy.mesh is None else whole(x, policy)[:, :count]
+
+
+def attend(
+  q: attention.Queries,
+  k: attention.Keys,
+  v: attention.Keys,
+  bias: attention.Bias | None,
+  policy: Policy,
+  count: int | None = None,
+) -> attention.Queries:
+  """`attention.attend` by the policy's implementation: on each device, of its queries.
+
+  Kernels cannot be split by XLA, and chunks of queries would be cut across devices:
+  each device runs them by itself.
+
+  Args:
+    q: Queries of n tokens.
+    k: Keys of m tokens.
+    v: Their values.
+    bias: As of `attention.attend`.
+    policy: The mesh and the implementation.
+    count: How many of the keys there are, the rest being padding; None: all.
+  """
+  mesh = policy.mesh
+  if mesh is None:
+    return attention.attend(q, k, v, bias, policy.attention)
+
+  def of_a_device(q: Array, k: Array, v: Array, bias: Array | None) -> Array:
+    return attention.attend(q, k[:, :count], v[:, :count], bias, policy.attention)
+
+  rows, tokens = stream_axes(mesh, *q.shape[:2])
+  heads = _dividing(mesh, ("tensor",), q.shape[2])
+  queries, keys = P(rows, tokens, heads), P(rows, None, heads)
+  # Without its check of what varies: kernels do not take part in it.
+  return jax.shard_map(
+    of_a_device,
+    mesh=mesh,
+    in_specs=(queries, keys, keys, P(rows)),
+    out_specs=queries,
+    check_vma=False,
+  )(q, k, v, bias)
+
+
+def parts_of_stream(policy: Policy, rows: int) -> tuple[int, int]:
+  """Returns into how many parts rows, and the tokens of each, are split."""
+  if policy.mesh is None:
+    return 1, 1
+  of_rows, of_tokens = stream_axes(policy.mesh, rows, 0)  # Padded: all axes divide it.
+  return devices_of(policy.mesh, of_rows), devices_of(policy.mesh, of_tokens)
+
+
+def parts_of_frames(policy: Policy, clips: int, size: Sequence[int]) -> int:
+  """Returns into how many parts frames of (height, width) are split."""
+  if policy.mesh is None:
+    return 1
+  axes = frame_axes(policy.mesh, clips, *size)
+  return devices_of(policy.mesh, [axis for each in axes for axis in each])
