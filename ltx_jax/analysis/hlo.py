@@ -170,8 +170,6 @@ class Program:
 
   Attributes:
     entry: The name of the first one to run.
-    unknown_trips: Loops of which the compiler does not say how often they run; the walk
-      takes them once.
   """
 
   computations: dict[str, Computation]
