@@ -205,7 +205,7 @@ def _policy(dtype: str | None, mesh: Mesh | None) -> Policy:
     raise ValueError(f"dtype is {dtype!r}; it may be {', '.join(_DTYPES)}, or None.")
   policy = policy_of(jax.devices()[0] if mesh is None else mesh.devices.flat[0])
   if mesh is not None:
-    policy = policy.split(mesh)
+    policy = dataclasses.replace(policy.split(), mesh=mesh)
   return policy if dtype is None else policy.in_dtype(dtype)
 
 

@@ -55,13 +55,13 @@ class Policy:
     attention = "xla" if dtype == "float32" else self.attention
     return dataclasses.replace(self, dtype=dtype, attention=attention)
 
-  def split(self, mesh: Mesh) -> Policy:
-    """Returns the policy for a mesh; attention is in chunks where it was `splash`.
+  def split(self) -> Policy:
+    """Returns the policy with kernels that XLA splits over devices by itself.
 
-    That kernel was never compiled for several chips.
+    It does not split the TPU's; nor was that compiled for several chips yet.
     """
     attention = "xla" if self.attention == "splash" else self.attention
-    return dataclasses.replace(self, attention=attention, mesh=mesh)
+    return dataclasses.replace(self, attention=attention)
 
   @property
   def stream(self) -> str:

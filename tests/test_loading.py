@@ -1,16 +1,21 @@
 """Finding, loading and saving models."""
 
+import types
+
 import jax
 import numpy as np
 import pytest
 
 import ltx_jax
-from ltx_jax import presets, sources
+from ltx_jax import loading, presets, sources
 from ltx_jax.checkpoints import lightricks
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.checkpoints.t5 import save_t5
 from ltx_jax.config import TextEncoderConfig
 from ltx_jax.models import text_encoder
+from ltx_jax.parallel.mesh import make_mesh
+from ltx_jax.platforms import policy_of
+from ltx_jax.run_config import MeshConfig
 from tests import pipeline_case as case
 from tests.checkpoints import folders
 
@@ -75,18 +80,20 @@ def test_text_encoder_is_found_beside_or_where_it_is_said(folder):
 
 
 @pytest.mark.parametrize(
-  ("platform", "dtype", "policy"),
+  ("platform", "capability", "dtype", "policy"),
   [
-    ("gpu", None, ("bfloat16", "cudnn")),
-    ("gpu", "float16", ("float16", "cudnn")),
-    ("gpu", "float32", ("float32", "xla")),  # The fused kernel has no float32.
-    ("tpu", None, ("bfloat16", "xla")),
+    ("gpu", "9.0", None, ("bfloat16", "cudnn")),
+    ("gpu", "9.0", "float16", ("float16", "cudnn")),
+    ("gpu", "9.0", "float32", ("float32", "xla")),  # The fused kernel has none.
+    ("gpu", "7.5", None, ("float16", "xla")),
+    ("tpu", None, None, ("bfloat16", "splash")),
   ],
 )
 def test_the_policy_is_the_platforms_in_the_dtype_asked_for(
-  folder, monkeypatch, platform, dtype, policy
+  folder, monkeypatch, platform, capability, dtype, policy
 ):
-  monkeypatch.setattr(jax, "default_backend", lambda: platform)
+  device = types.SimpleNamespace(platform=platform, compute_capability=capability)
+  monkeypatch.setattr(loading, "policy_of", lambda _: policy_of(device))
   loaded = ltx_jax.load(folder, dtype=dtype).policy
   assert (loaded.name, loaded.dtype, loaded.attention) == (platform, *policy)
 

@@ -72,12 +72,7 @@ def _numbers(layer: Layer, policy: Policy, clips: int) -> int:
   unfolded = piece = 0
   if layer.kernel == 3 and policy.convolution == "measured":
     piece = 27 * c * out  # The kernel, cut by its time steps.
-    # Three parts, one a time step of the kernel; patches or projections besides.
-    unfolded = 3 * out * after
-    if out >= 2 * c:
-      unfolded += 9 * c * before
-    elif 2 * out <= c:
-      unfolded += 9 * out * after
+    unfolded = 2 * out * after  # The sum so far, and the next time step's part.
   parts = parts_of_frames(policy, clips, layer.before[1:])
   return clips * (before * c + 2 * after * out + unfolded) // parts + piece
 

@@ -174,6 +174,8 @@ class Caching:
     if kept is None:
       inputs = jnp.zeros((*tokens.shape[:2], self._width), self._dtype)
       kept = Kept(inputs, jnp.zeros_like(tokens), jnp.zeros((), jnp.int32))
+      if isinstance(tokens, jax.Array):  # On a mesh, where the program leaves them.
+        kept = jax.device_put(kept, tokens.sharding)
     last = self._index == self._steps - 1
     # Equal guidance is one object in a run (`sampler.sample`); there is none before it.
     must = np.bool_(last or control.guidance is not self._guidance)

@@ -15,7 +15,7 @@ Each side runs a task in a process of its own, tied to two CPUs, and the sides t
 turns: ours, theirs, ours, theirs. What is compared is the median of the runs after the
 first; memory is the most that a process ever held (VmHWM). Weights are random, except
 where the small model is there: values do not change the time. diffusers has no name for
-that one's VAE, and takes a random model of its transformer and a narrow VAE of 0.9.5.
+that one's VAE, and takes a random model of about its transformer and a narrow VAE.
 Rows in Markdown, to paste into a README, come after the table. `velocity` needs about
 20 GB of free memory for both sides; `--tasks decode,encode,generate` leaves it out.
 
@@ -294,7 +294,7 @@ def _generation(options: Options, folder: Path, console: Console) -> Task:
   if options.against != "diffusers":
     return tasks.generate(_checkpoint(options, folder, console))
   path = options.model or tasks.random_checkpoint(
-    folder / "model.safetensors", vae=tasks.EXPRESSIBLE_VAE
+    folder / "model.safetensors", tasks.EXPRESSIBLE_TRANSFORMER, tasks.EXPRESSIBLE_VAE
   )
   return tasks.for_diffusers(path, folder / "diffusers")
 

@@ -148,6 +148,13 @@ def random_checkpoint(
   return path
 
 
+EXPRESSIBLE_TRANSFORMER = dataclasses.replace(
+  moving_shapes.TRANSFORMER,
+  positional_embedding_max_pos=TRANSFORMER_2B.positional_embedding_max_pos,
+  causal_temporal_positioning=False,
+)
+"""The small model's, with the places of tokens that diffusers has built in."""
+
 EXPRESSIBLE_VAE = dataclasses.replace(
   VAE_C, encoder_base_channels=16, decoder_base_channels=16
 )

@@ -134,7 +134,9 @@ def test_rows_to_paste_say_what_was_measured_and_with_what():
 
 def test_diffusers_is_given_whole_videos_from_a_folder(tmp_path, monkeypatch):
   path = tasks.random_checkpoint(
-    tmp_path / "m.safetensors", TRANSFORMER_OF_128, tasks.EXPRESSIBLE_VAE
+    tmp_path / "m.safetensors",
+    dataclasses.replace(tasks.EXPRESSIBLE_TRANSFORMER, num_layers=1),
+    tasks.EXPRESSIBLE_VAE,
   )
   spec = tasks.for_diffusers(path, tmp_path / "folder").spec
   assert spec["kind"] == "generate" and spec["path"] == str(path)
