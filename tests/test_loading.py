@@ -13,9 +13,7 @@ from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.checkpoints.t5 import save_t5
 from ltx_jax.config import TextEncoderConfig
 from ltx_jax.models import text_encoder
-from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.platforms import policy_of
-from ltx_jax.run_config import MeshConfig
 from tests import pipeline_case as case
 from tests.checkpoints import folders
 
