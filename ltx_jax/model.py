@@ -1,14 +1,9 @@
 """LTXVideo: configs and parameters together, and what can be done with them.
 
-    encode_text   prompts -> text                 T5, once and apart from the rest
-    denoise       text, conditions -> latents     one compiled program a step
-    decode        latents -> video                the VAE's decoder, the last step
-    generate      prompts -> uint8 video          all three
-
-Every random number has a name (`diffusion.draws`): "initial"; "video", the sample of
-what is encoded of a clip to start from, and "posterior/i", of condition i;
-"condition/i", what its keyframes are mixed with; "step/i", the noise on conditions;
-"stochastic/i", the fresh noise of a stochastic step; "decode".
+encode_text   prompts -> text                 T5, once and apart from the rest
+denoise       text, conditions -> latents     one compiled program a step
+decode        latents -> video                the VAE's decoder, the last step
+generate      prompts -> uint8 video          all three
 """
 
 from __future__ import annotations
@@ -167,13 +162,11 @@ class LTXVideo:
     config = self._config("text_encoder")
     if isinstance(prompts, str):
       raise ValueError(f"encode_text takes a list of prompts, not {prompts!r} alone.")
-    length = config.max_text_tokens
-    note = truncation_note(self.tokenizer, prompts, length)
-    if note:
+    n = config.max_text_tokens
+    if note := truncation_note(self.tokenizer, prompts, n):
       _LOG.warning(note)
     new = missing(self.texts, prompts)
-    what = f"encoding {len(prompts)} prompt(s) of {length} tokens"
-    with memory.memory_in_words(what):
+    with memory.memory_in_words(f"encoding {len(prompts)} prompt(s) of {n} tokens"):
       if self.text_on_demand is not None:
         self.texts.update(self.text_on_demand.encode(new))
       else:
@@ -389,8 +382,8 @@ class LTXVideo:
       same = latents.shape[2:4] == self.config.vae.latent_shape(*canvas.used)[1:]
       options["finish"] = programs.to_uint8 if same else programs.as_floats
       video = self._decode(latents, sigma, noise, scale, inject, **options)
-      video = canvas.crop(stretch(video, *canvas.used[1:]))
-      return np.asarray(programs.to_uint8(video))
+      video = video if same else stretch(video, *canvas.used[1:])
+      return np.asarray(programs.to_uint8(canvas.crop(video)))
 
   def check_memory(
     self, clips: int, canvas: Canvas, sampling: Sampling, conditions: Conditions = ()
@@ -412,13 +405,10 @@ class LTXVideo:
   def _config(self, part: str) -> Any:
     config = getattr(self.config, part)
     if config is None:
-      what = part.replace("_", " ")
-      remedy = (
-        "load it with text_encoder=FOLDER, or pass text that is encoded already"
-        if part == "text_encoder"
-        else "load a checkpoint that has one"
-      )
-      raise ValueError(f"This model has no {what}; {remedy}.")
+      do = "load a checkpoint that has one"
+      if part == "text_encoder":
+        do = "load it with text_encoder=FOLDER, or pass text that is encoded already"
+      raise ValueError(f"This model has no {part.replace('_', ' ')}; {do}.")
     return config
 
   def _decode(

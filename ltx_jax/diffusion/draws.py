@@ -3,7 +3,15 @@
 Clip i of a batch draws from fold_in(key(seed), i), and every draw folds in its own name
 and, where there are several, a number: `initial`, `posterior/0`, `step/7`, `decode`. So
 a clip's noise depends neither on its neighbours nor on what else was drawn, and a test
-can replace any draw by numbers recorded elsewhere.
+can replace any draw by numbers recorded elsewhere. The names:
+
+    initial        what denoising starts from
+    video          the sample of what is encoded of a clip to start from
+    posterior/i    that of condition i
+    condition/i    what its keyframes are mixed with
+    step/i         the noise on conditions in a step
+    stochastic/i   the fresh noise of a stochastic step
+    decode         what is mixed in before decoding
 """
 
 from __future__ import annotations
