@@ -29,10 +29,11 @@ def take_apart(params: Params, policy: Policy) -> Params:
 
   def parts(path: tuple, leaf: AnyArray) -> AnyArray | tuple[jax.Array, ...]:
     stacked = any(getattr(entry, "key", None) in STACKED for entry in path)
-    sharding = getattr(leaf, "sharding", None)  # An array of NumPy has none.
-    if not stacked or (sharding is not None and len(sharding.device_set) > 1):
+    devices = leaf.devices() if isinstance(leaf, jax.Array) else {None}
+    if not stacked or len(devices) > 1:
       return leaf
-    return tuple(jax.device_put(list(np.asarray(leaf)), sharding))
+    with jax.default_device(*devices):  # Committed no more than the stack may be.
+      return tuple(jax.device_put(list(np.asarray(leaf))))
 
   return jax.tree.map_with_path(parts, params)
 
