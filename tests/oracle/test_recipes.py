@@ -119,7 +119,7 @@ def asked(size, drawn):
 
   options = dict(zip(("frames", "height", "width"), size, strict=True))
   options |= {"fps": base.FPS, "negative": negative, "draws": draws}
-  return [x[ONE_CLIP] for x in text], options
+  return tuple(x[ONE_CLIP] for x in text), options
 
 
 @pytest.mark.parametrize("name", RELEASES)
