@@ -52,6 +52,7 @@ from jaxtyping import Float, Int, UInt8
 
 from ltx_jax.analysis import memory
 from ltx_jax.conditions import check_start, extra_tokens
+from ltx_jax.config import VAEConfig
 from ltx_jax.diffusion.conditioning import HARD, Condition, EncodedCondition, Reference
 from ltx_jax.diffusion.draws import Draws, Seed, clip_keys
 from ltx_jax.diffusion.guidance import needs_unconditional
@@ -218,10 +219,7 @@ class LongVideo:
     def make(i: int, given: EncodedCondition | None) -> Latents:
       told = _told(conditions, windows[i], length)
       if given is None and not told:
-        # Nothing, at strength 0, so that the first window is the others' program.
-        h, w = vae.latent_shape(*canvas.used)[1:]
-        nothing = np.zeros((1, 1, h, w, vae.latent_channels), np.float32)
-        given = EncodedCondition(nothing, 0, 0.0)
+        given = _nothing(vae, canvas)
       return model.denoise(
         texts[min(i, len(texts) - 1)],
         width=width,
@@ -365,6 +363,13 @@ def _told(
 ) -> list[Condition]:
   told = (in_window(item, window, frames) for item in conditions)
   return [item for item in told if item is not None]
+
+
+def _nothing(vae: VAEConfig, canvas: Canvas) -> EncodedCondition:
+  """A condition at strength 0, so that the first window is the others' program."""
+  h, w = vae.latent_shape(*canvas.used)[1:]
+  latents = np.zeros((1, 1, h, w, vae.latent_channels), np.float32)
+  return EncodedCondition(latents, start=0, strength=0.0)
 
 
 def _check_texts(texts: Sequence[EncodedText], windows: int) -> None:

@@ -74,7 +74,7 @@ from sample.flags import (
 from sample.gpu import compile_ahead
 from sample.hints import hint
 from sample.passes import Plan, plan_of
-from sample.prompts import all_prompts, parts
+from sample.prompts import all_prompts, joined, parts
 from train.command_line import cli
 
 
@@ -311,12 +311,19 @@ def write(
   return paths
 
 
+def longer(prompts: Sequence[str], options: Options) -> tuple[str, ...]:
+  """Returns what --enhance makes of prompts: with --window, of each of their parts."""
+  if options.windows.window is None:
+    return options.enhance.apply(prompts)
+  return tuple(joined(options.enhance.apply(parts(prompt))) for prompt in prompts)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
   """Reads the command line, generates, writes, and says what was done."""
   options = cli(Options, argv, program="python -m sample.generate", about=__doc__)
   video.check_suffix(options.output)
   prompts = all_prompts(options.prompts, options.prompt_file)
-  options = dataclasses.replace(options, prompts=options.enhance.apply(prompts))
+  options = dataclasses.replace(options, prompts=longer(prompts, options))
   console = Console(soft_wrap=True)
   shared.show_notes(console)
   shared.use_compile_cache()

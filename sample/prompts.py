@@ -57,6 +57,11 @@ def parts(prompt: str) -> list[str]:
   return found
 
 
+def joined(parts: Sequence[str]) -> str:
+  """Undoes `parts`; a bar inside one of them would be one more."""
+  return f" {_BETWEEN_WINDOWS} ".join(p.replace(_BETWEEN_WINDOWS, ",") for p in parts)
+
+
 def by_window(prompts: Sequence[str]) -> list[list[str]]:
   """Returns the prompts of all videos, for one window after another.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from sample.benchmark import worker
+from sample.benchmark import theirs, worker
 
 
 def _pipeline(folder):
@@ -82,14 +82,6 @@ def build(spec: worker.Spec) -> tuple[worker.Run, worker.Answer]:
   return run, {"warm_up": worker.seconds_of(run), "versions": versions}
 
 
-def product(size: int) -> worker.Run:
-  """Returns what multiplies two square matrices."""
-  import torch
-
-  a = torch.rand(size, size)
-  return lambda: a @ a
-
-
 if __name__ == "__main__":
   worker.limit_threads(int(sys.argv[1]))
-  worker.serve(build, product, sys.stdin, worker.answer_on_stdout())
+  worker.serve(build, theirs.product, sys.stdin, worker.answer_on_stdout())

@@ -1,5 +1,6 @@
 """Prompts made longer by an endpoint, here one that runs in this process."""
 
+import dataclasses
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -7,8 +8,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 import ltx_jax
-from sample import enhance
+from sample import enhance, generate
 from sample.enhance import EnhanceFlags, enhanced
+from sample.flags import WindowFlags
 from tests.sample.test_generate import OTHER, PROMPT, SIZE
 
 
@@ -103,6 +105,17 @@ def test_what_is_no_endpoint_is_refused(endpoint):
     enhanced("a fox", "http://127.0.0.1:1/v1")
   with pytest.raises(ValueError, match="--enhance-model is m and there is no endpoint"):
     EnhanceFlags(None, "m").apply(("a fox",))
+
+
+def test_with_windows_each_part_of_a_prompt_is_asked_for(endpoint):
+  flags = EnhanceFlags(endpoint.url)
+  options = generate.Options(prompts=(), enhance=flags)
+  whole = "a fox | a bear"
+  assert generate.longer((whole,), options) == (f"{whole}, in the rain",)
+  options = dataclasses.replace(options, windows=WindowFlags(window=25))
+  endpoint.answer = lambda prompt: completion(f"{prompt} | in the rain")
+  expected = ("a fox , in the rain | a bear , in the rain",)
+  assert generate.longer((whole,), options) == expected
 
 
 def test_the_program_shows_what_the_endpoint_says(endpoint, program, monkeypatch):
