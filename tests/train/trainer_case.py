@@ -20,6 +20,10 @@ from train.latents import FrozenVAE
 SINGLE = MeshConfig(data=1, fsdp=1)
 EIGHT = MeshConfig(data=4, fsdp=2)
 
+# All forms of a convolution are equal (`tests/models/test_convolution.py`); this one
+# compiles fastest. The programs' own is run by `test_end_to_end`.
+POLICY = dataclasses.replace(CPU, convolution="direct")
+
 
 def in_folder(run, folder):
   """The run on one device, writing into `folder`."""
@@ -114,4 +118,4 @@ def frozen_vae():
     "mean": np.linspace(-1, 1, c, dtype=np.float32),
     "std": np.linspace(0.5, 2, c, dtype=np.float32),
   }
-  return FrozenVAE(tiny.VAE, params, CPU)
+  return FrozenVAE(tiny.VAE, params, POLICY)
