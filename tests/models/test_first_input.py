@@ -29,12 +29,13 @@ def test_it_is_what_the_network_makes_on_its_way(form, monkeypatch):
 
   def recorded(*arguments):
     out = original(*arguments)
-    jax.debug.callback(lambda x: made.append(np.asarray(x)), out, ordered=True)
+    if not isinstance(out, jax.core.Tracer):
+      made.append(np.asarray(out))
     return out
 
   monkeypatch.setattr(transformer_layers, "modulated", recorded)
-  jax.block_until_ready(network(params)(tokens, *rest, sigma))
-  jax.effects_barrier()
+  with jax.disable_jit():
+    network(params)(tokens, *rest, sigma)
   assert len(made) == 2 * CONFIG.num_layers
   out = first_input_fn(CONFIG, CPU)(params, tokens, sigma)
   assert relative_error(out, made[0]) < 1e-5
