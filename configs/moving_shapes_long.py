@@ -1,9 +1,8 @@
 """The small VAE's fourth run: whole clips for longer, at a lower learning rate.
 
     python -m train.vae moving_shapes_long
-    python -m train.transformer moving_shapes --vae runs/vae_long/vae.safetensors
 
-It moves the latents a little, so the transformer goes on from where it was. The shipped
+It moves the latents a little, so a transformer goes on from where it was. The shipped
 VAE comes from 838 steps of this recipe and the last 662 of one of 1,500.
 """
 
@@ -17,7 +16,7 @@ from ltx_jax.run_config import OutputConfig, Stage, VAERun
 
 
 def vae() -> VAERun:
-  """Mostly clips of the full size, from the decoder that was trained alone."""
+  """Mostly clips of the full size, from the third run."""
   run = moving_shapes.vae()
   buckets = (
     LONG,
@@ -30,6 +29,6 @@ def vae() -> VAERun:
     optimizer=dataclasses.replace(
       run.optimizer, learning_rate=8e-4, muon_learning_rate=1e-2, warmup_steps=40
     ),
-    init_from="runs/vae_decoder/vae.safetensors",
+    init_from="runs/vae/vae.safetensors",
     output=OutputConfig(folder="runs/vae_long"),
   )

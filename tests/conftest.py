@@ -1,13 +1,15 @@
 """Settings of all tests, set before JAX starts its backend: before modules are read.
 
 Eight host devices, so that sharded code runs anywhere. Compiling is most of the time at
-these sizes: machine code is not optimised, which takes a third of it, and what one
-process compiled (a worker, a program that a test starts) the others read from a folder.
-Tell JAX where (JAX_COMPILATION_CACHE_DIR) and the next run finds it there too.
+these sizes: machine code is not optimised, which takes a third of it, nor made through
+MLIR where XLA has another way still, which takes half of that, and what one process
+compiled (a worker, a program that a test starts) the others read from a folder. Tell
+JAX where (JAX_COMPILATION_CACHE_DIR) and the next run finds it there too.
 """
 
 import atexit
 import contextlib
+import importlib.metadata
 import os
 import shutil
 import tempfile
@@ -15,10 +17,14 @@ import tempfile
 import pytest
 
 flags = os.environ.get("XLA_FLAGS", "").split()
-for name, value in (
-  ("--xla_force_host_platform_device_count", 8),
-  ("--xla_backend_optimization_level", 0),
-):
+settings = {
+  "--xla_force_host_platform_device_count": 8,
+  "--xla_backend_optimization_level": 0,
+  "--xla_cpu_opt_preset": "FAST_COMPILE",
+}
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+  settings["--xla_cpu_use_fusion_emitters"] = "false"  # Gone from later ones.
+for name, value in settings.items():
   if not any(flag.startswith(name) for flag in flags):
     flags.append(f"{name}={value}")
 os.environ["XLA_FLAGS"] = " ".join(flags)
@@ -28,6 +34,17 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   atexit.register(shutil.rmtree, compiled, ignore_errors=True)
   os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+@pytest.fixture(scope="module")
+def quick():
+  """Models that are loaded run with the policy of `tests.policies`."""
+  from ltx_jax import platforms
+  from tests.policies import QUICK
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(platforms.POLICIES, "cpu", QUICK)
+    yield
 
 
 @pytest.fixture

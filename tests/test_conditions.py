@@ -9,18 +9,18 @@ import ltx_jax
 from ltx_jax import Condition, Reference, programs
 from ltx_jax.analysis import memory
 from ltx_jax.media import load_frames
-from ltx_jax.platforms import CPU
 from ltx_jax.sizes import Canvas
 from tests import pipeline_case as base
 from tests import tasks_case as case
 from tests.models.transformer_case import relative_error
+from tests.policies import QUICK
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "tasks.npz"
 
 
 @pytest.fixture(scope="module")
 def model():
-  return ltx_jax.LTXVideo(case.CONFIG, case.params(), CPU)
+  return ltx_jax.LTXVideo(case.CONFIG, case.params(), QUICK)
 
 
 def run_task(model, task):
@@ -102,7 +102,7 @@ def test_references_are_shown_beside_the_video_and_dropped(model):
     conditions=[Reference(clip), Reference(image, 4, 0.25, downscale=2)],
     draws=base.draws,
   )
-  encode = programs.encode(case.VAE, CPU)
+  encode = programs.encode(case.VAE, QUICK)
   drawn = base.draws("posterior/0", (2, 2, 2, 4, 6))
   shown = encode(model.params["vae"], clip[None], drawn).reshape(2, 16, 6)
   small = load_frames(image, height=8, width=16)

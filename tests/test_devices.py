@@ -29,7 +29,7 @@ CANVAS = Canvas.of(case.VAE, 5, 30, 37)  # Cropped: of pixels that 8 does not di
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, quick):
   folder = tmp_path_factory.mktemp("model")
   save_checkpoint(folder / "model.safetensors", case.config(), case.params())
   text = TextEncoderConfig(
@@ -43,17 +43,14 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(folder):
   """What one device makes: latents, the video cropped, the text."""
-  model = ltx_jax.load(folder)  # Other tests have compiled what it runs.
+  model = ltx_jax.load(folder)
   latents = case.denoise(model, RUN)
   video = model.to_pixels(latents, RUN.sampling, canvas=CANVAS)
   return latents, video, model.encode_text(["a red circle"])[0]
 
 
 def loaded(folder, **axes):
-  """With programs that compile fast: loops, and the convolution of GPU and TPU."""
-  model = ltx_jax.load(folder, mesh=sampling_mesh(**axes))
-  policy = dataclasses.replace(model.policy, unroll=False, convolution="direct")
-  return dataclasses.replace(model, policy=policy)
+  return ltx_jax.load(folder, mesh=sampling_mesh(**axes))
 
 
 def test_heads_tokens_and_rows_split_make_the_same_latents(folder, expected):

@@ -12,13 +12,13 @@ from ltx_jax import Condition, Sampling, programs
 from ltx_jax.analysis import decoding, memory
 from ltx_jax.config import TextEncoderConfig
 from ltx_jax.models import text_encoder
-from ltx_jax.platforms import CPU
 from ltx_jax.presets import ASSETS
 from ltx_jax.sizes import Canvas
 from ltx_jax.text import load_tokenizer
 from tests import pipeline_case as case
 from tests.models import vae_case
 from tests.models.transformer_case import network, relative_error
+from tests.policies import QUICK
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "pipeline.npz"
 SIZE = {"width": 40, "height": 32, "frames": 5, "fps": 25}
@@ -27,7 +27,7 @@ OTHER = "a small blue square moving up on a gray background"
 
 
 def make(scheduler="linear_quadratic"):
-  return ltx_jax.LTXVideo(case.config(scheduler), case.params(), CPU)
+  return ltx_jax.LTXVideo(case.config(scheduler), case.params(), QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def model():
     "text_encoder": text_encoder.init(config, jax.random.key(1))
   }
   whole = dataclasses.replace(case.config(), text_encoder=config)
-  return ltx_jax.LTXVideo(whole, params, CPU, tokenizer)
+  return ltx_jax.LTXVideo(whole, params, QUICK, tokenizer)
 
 
 @pytest.mark.parametrize("name", case.RUNS)
@@ -139,7 +139,7 @@ def test_a_video_is_decoded_in_tiles_where_it_would_not_fit(
   model, decoded, monkeypatch, caplog
 ):
   latents, _ = decoded
-  needed = decoding.decode_bytes(case.VAE, CPU, 1, (2, 8, 8))
+  needed = decoding.decode_bytes(case.VAE, QUICK, 1, (2, 8, 8))
   whole = model.decode(latents)
   for free, tiles in ((needed, 0), (needed - 1, 1)):
     monkeypatch.setattr(memory, "free_memory", lambda *_, free=free: free)
@@ -185,10 +185,10 @@ def test_another_call_compiles_nothing(model, compilations):
 
 
 def test_positions_become_tables_once_a_call(model, monkeypatch):
-  made, tables = [], programs.positions(case.TRANSFORMER, CPU)
+  made, tables = [], programs.positions(case.TRANSFORMER, QUICK)
   make = lambda config, policy: lambda coords: made.append(tables(coords)) or made[-1]  # noqa: E731
   monkeypatch.setattr(programs, "positions", make)
-  read, step = [], programs.step(case.TRANSFORMER, CPU)
+  read, step = [], programs.step(case.TRANSFORMER, QUICK)
   watch = lambda config, policy: lambda *a: read.append(a[0].positions) or step(*a)  # noqa: E731
   monkeypatch.setattr(programs, "step", watch)
   model.denoise(model.encode_text([PROMPT]), **SIZE, sampling=Sampling(steps=3))
@@ -309,7 +309,7 @@ def test_encode_takes_the_mode_or_a_sample_and_decode_draws_only_with_a_key(mode
 def test_a_sample_has_the_shape_of_the_mode_whatever_the_blocks():
   config = case.ModelConfig(None, vae_case.OPTIONS, case.SchedulerConfig())
   params = {"vae": vae_case.random_params(vae_case.OPTIONS)}
-  model = ltx_jax.LTXVideo(config, params, CPU)
+  model = ltx_jax.LTXVideo(config, params, QUICK)
   video, _ = vae_case.inputs(vae_case.OPTIONS)
   mode, sample = model.encode(video), model.encode(video, jax.random.key(0))
   assert mode.shape == sample.shape == (2, 2, 2, 3, 6)
@@ -367,7 +367,7 @@ def test_what_is_missing_is_named():
   with pytest.raises(ValueError, match='Guidance needs the encoding of ""'):
     model.denoise(text, **SIZE, sampling=Sampling(steps=2, guidance=3.0))
   config = dataclasses.replace(case.config(), vae=None)
-  alone = ltx_jax.LTXVideo(config, case.params(), CPU)
+  alone = ltx_jax.LTXVideo(config, case.params(), QUICK)
   with pytest.raises(ValueError, match="no vae"):
     alone.decode(np.zeros((1, 1, 1, 1, 6), np.float32))
 
@@ -415,7 +415,7 @@ def test_a_lone_string_is_no_list_of_prompts(model):
 
 def test_distilled_models_refuse_other_levels():
   config = dataclasses.replace(case.config(), allowed_inference_steps=(1.0, 0.725))
-  model = ltx_jax.LTXVideo(config, case.params(), CPU)
+  model = ltx_jax.LTXVideo(config, case.params(), QUICK)
   assert model.recipe.sampling == Sampling(sigmas=(1.0, 0.725), guidance=1.0)
   text, _ = case.texts()
   with pytest.raises(ValueError, match=r"not trained for the noise levels \[0.5\]"):

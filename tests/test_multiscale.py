@@ -11,19 +11,19 @@ from ltx_jax import Condition, MultiScale, Sampling, TwoPasses, multiscale
 from ltx_jax.checkpoints.upsampler import save_upsampler
 from ltx_jax.config import VAEConfig
 from ltx_jax.media import stretch
-from ltx_jax.platforms import CPU
 from ltx_jax.sizes import Canvas
 from tests import pipeline_case as base
 from tests import tasks_case as case
 from tests.models import upsampler_case
 from tests.models.transformer_case import relative_error
+from tests.policies import QUICK
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "tasks.npz"
 
 
 @pytest.fixture(scope="module")
 def scales():
-  model = ltx_jax.LTXVideo(case.CONFIG, case.params(), CPU)
+  model = ltx_jax.LTXVideo(case.CONFIG, case.params(), QUICK)
   params = upsampler_case.random_params(case.UPSAMPLER)
   return MultiScale(model, multiscale.Upscaler(case.UPSAMPLER, params))
 

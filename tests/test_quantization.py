@@ -137,7 +137,7 @@ def test_bytes_are_a_quarter_and_known_without_the_weights():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, quick):
   folder = tmp_path_factory.mktemp("model")
   save_checkpoint(folder / "model.safetensors", case.config(), case.params())
   return folder

@@ -126,7 +126,7 @@ def test_texts_are_forgotten_when_they_are_too_many(text):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, quick):
   folder = tmp_path_factory.mktemp("model")
   save_checkpoint(folder / "model.safetensors", case.config(), case.params())
   write_text_encoder(folder / "text_encoder")

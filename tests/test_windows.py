@@ -12,10 +12,10 @@ from ltx_jax.analysis import memory
 from ltx_jax.diffusion.conditioning import EncodedCondition
 from ltx_jax.diffusion.draws import clip_keys
 from ltx_jax.diffusion.latents import adain
-from ltx_jax.platforms import CPU
 from ltx_jax.sizes import Canvas
 from ltx_jax.windows import Window, in_window, split
 from tests import pipeline_case as case
+from tests.policies import QUICK
 
 FRAMES, WINDOW, OVERLAP = 9, 5, 3
 SIZE = {"width": 24, "height": 16, "fps": 25.0}
@@ -24,7 +24,7 @@ SAMPLING = Sampling(steps=2, guidance=1.0)
 
 @pytest.fixture(scope="module")
 def model():
-  return ltx_jax.LTXVideo(case.config(), case.params(), CPU)
+  return ltx_jax.LTXVideo(case.config(), case.params(), QUICK)
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def make(model, texts, *, frames=FRAMES, conditions=(), draws=None, **options):
 def programs_compiled():
   """How many programs there are of the networks for a step and of the VAE."""
   config = case.config()
-  of_vae = programs.encode(config.vae, CPU), programs.decode(config.vae, CPU)
-  step = programs.step(config.transformer, CPU)
+  of_vae = programs.encode(config.vae, QUICK), programs.decode(config.vae, QUICK)
+  step = programs.step(config.transformer, QUICK)
   return step._cache_size(), [program._cache_size() for program in of_vae]
 
 

@@ -1,25 +1,23 @@
 """Stages of sampling compiled from shapes, and what is read of them."""
 
-import dataclasses
 import types
 
 import jax
 import pytest
 
 from ltx_jax.analysis import compiled, devices, flops, stages
-from ltx_jax.platforms import CPU
 from ltx_jax.sizes import Canvas
 from tests import pipeline_case as case
+from tests.policies import QUICK
 
-ROLLED = dataclasses.replace(CPU, unroll=False, convolution="direct")
-TARGET = devices.Target("test", ROLLED, flops=1e9, bandwidth=2e9, memory=10**9)
+TARGET = devices.Target("test", QUICK, flops=1e9, bandwidth=2e9, memory=10**9)
 
 
 def run(branches=3, clips=2, size=(9, 64, 64)):
   config = case.config()
   return stages.Run(
     config=config,
-    policy=ROLLED,
+    policy=QUICK,
     device=jax.devices()[0],
     canvas=Canvas.of(config.vae, *size),
     branches=branches,

@@ -19,10 +19,10 @@ from ltx_jax.platforms import CPU
 from ltx_jax.typing import NoiseLevels
 from tests.models import transformer_case as case
 from tests.models import vae_case
+from tests.policies import QUICK
 
 MESH = sampling_mesh(data=2, context=4)
 # One body of the loop over blocks, and the convolution of GPU and TPU.
-LOOPED = dataclasses.replace(CPU, unroll=False, convolution="direct")
 
 _COLLECTIVE = re.compile(
   r" = (.*?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)"
@@ -54,7 +54,7 @@ def velocity(mesh):
   params = case.random_params()
   params = params if mesh is None else split(params, mesh)
   arguments = params, *case.inputs(), NoiseLevels(levels, index)
-  program = programs.velocity(case.CONFIG, on(LOOPED, mesh))
+  program = programs.velocity(case.CONFIG, on(QUICK, mesh))
   compiled = program.lower(*arguments).compile()
   return compiled, compiled(*arguments)
 
@@ -147,9 +147,9 @@ def test_a_decoder_tells_neighbours_the_edges_of_their_pixels():
   params = vae_case.random_params(config)
   latents = np.random.default_rng(0).standard_normal((1, 2, 3, 5, 8)).astype(np.float32)
   rest = latents, np.float32(0.05), None, np.float32(0), None
-  expected = programs.decode(config, LOOPED)(params, *rest)
+  expected = programs.decode(config, QUICK)(params, *rest)
   inputs = (split(params, MESH, sharding.VAE_RULES), *rest)
-  compiled = programs.decode(config, on(LOOPED, MESH)).lower(*inputs).compile()
+  compiled = programs.decode(config, on(QUICK, MESH)).lower(*inputs).compile()
   video = compiled(*inputs)
   np.testing.assert_allclose(video, expected, atol=1e-5)
   assert video.sharding.shard_shape(video.shape)[2:4] == (12, 10)

@@ -27,9 +27,10 @@ from tests.models.transformer_case import (
   shapes,
   weights,
 )
+from tests.policies import QUICK
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "transformer.npz"
-BF16 = dataclasses.replace(CPU, dtype="bfloat16")
+BF16 = dataclasses.replace(QUICK, dtype="bfloat16")
 
 # What checkpoints, sharding rules and optimisers rely on.
 TREE = {
@@ -94,7 +95,7 @@ def golden():
     return dict(arrays)
 
 
-def velocity(params, sigma, config=CONFIG, policy=CPU):
+def velocity(params, sigma, config=CONFIG, policy=QUICK):
   def run(params, sigma):
     return network(params, config, policy)(*inputs(config), sigma)
 
@@ -111,12 +112,17 @@ def test_velocity_matches_the_original(name, form, golden):
   assert relative_error(out, golden[f"{name}/{form}"]) < 1e-4
 
 
+def test_the_program_of_a_cpu_agrees(params):
+  out = velocity(params, TOKEN_SIGMA)
+  assert relative_error(velocity(params, TOKEN_SIGMA, policy=CPU), out) < 1e-5
+
+
 @pytest.mark.parametrize("remat", transformer.REMAT_POLICIES)
 def test_gradients_match_the_original(remat, params, golden):
   tokens, *rest = inputs()
 
   def loss(params, tokens):
-    run = network(params, CONFIG, CPU, remat)
+    run = network(params, CONFIG, QUICK, remat)
     return (run(tokens, *rest, TOKEN_SIGMA) * weights()).sum()
 
   gradients, to_tokens = jax.jit(jax.grad(loss, argnums=(0, 1)))(params, tokens)
@@ -130,14 +136,13 @@ def test_gradients_match_the_original(remat, params, golden):
 def test_remat_keeps_less():
   # Eight layers of 64 tokens, so that what is kept a layer outweighs the rest; in a
   # loop, since a CPU's compiler merges what unrolled layers compute twice.
-  policy = dataclasses.replace(CPU, unroll=False)
   config = dataclasses.replace(CONFIG, num_layers=8)
   params = random_params(config)
   arrays = inputs(config, n=64)
 
   def kept(remat):
     def loss(params):
-      return network(params, config, policy, remat)(*arrays, SIGMA).sum()
+      return network(params, config, QUICK, remat)(*arrays, SIGMA).sum()
 
     compiled = jax.jit(jax.grad(loss)).lower(params).compile()
     return compiled.memory_analysis().temp_size_in_bytes
@@ -159,30 +164,30 @@ def test_levels_of_tokens_are_levels_per_token(params):
 @pytest.mark.parametrize("s", [1, 2])
 def test_modulation_is_computed_once_a_level(params, s):
   sigma = NoiseLevels(np.zeros((B, s), np.float32), np.zeros((B, N), np.int32))
-  program = str(jax.make_jaxpr(network(params, CONFIG, CPU))(*inputs(), sigma))
+  program = str(jax.make_jaxpr(network(params, CONFIG, QUICK))(*inputs(), sigma))
   assert f"f32[{B * s},{6 * 32}]" in program
   assert f"f32[{B * N},{6 * 32}]" not in program and f"f32[{B},{N},6,32]" not in program
 
 
 def test_steps_from_the_text_state(params):
   tokens, coords, text, mask = inputs()
-  state = transformer.text_state(params, CONFIG, CPU, text, mask)
+  state = transformer.text_state(params, CONFIG, QUICK, text, mask)
   assert state.keys.shape == state.values.shape == (3, B, 5, 32)
   tables = rope_tables(coords, CONFIG)
-  run = jax.jit(transformer.velocity_fn(CONFIG, CPU))
+  run = jax.jit(transformer.velocity_fn(CONFIG, QUICK))
   out = run(params, state, tokens, tables, TOKEN_SIGMA)
   assert relative_error(out, velocity(params, TOKEN_SIGMA)) < 1e-6
 
 
 @functools.cache
 def _compiled_velocity():
-  return jax.jit(transformer.velocity_fn(CONFIG, CPU))
+  return jax.jit(transformer.velocity_fn(CONFIG, QUICK))
 
 
 def perturbed_velocity(params, tokens=None, text=None, **masks):
   """The network with some of the masks [l b] on, the others off."""
   given, coords, *texts = inputs()
-  state = transformer.text_state(params, CONFIG, CPU, *texts)
+  state = transformer.text_state(params, CONFIG, QUICK, *texts)
   off = np.zeros((CONFIG.num_layers, B), bool)
   skips = Perturbation(**dict.fromkeys(Perturbation._fields, off) | masks)
   tokens = given if tokens is None else tokens
@@ -226,14 +231,14 @@ def test_rows_take_the_text_they_are_given(params):
   tokens, coords, text, mask = inputs()
   rows = np.array([1, 0, 1], np.int32)
   out = perturbed_velocity(params, text=rows)
-  run = jax.jit(network(params, CONFIG, CPU))
+  run = jax.jit(network(params, CONFIG, QUICK))
   expected = run(tokens, coords, text[rows], mask[rows], SIGMA)
   assert relative_error(out, expected) < 1e-6
 
 
 def test_clips_share_positions(params):
   tokens, coords, text, mask = inputs()
-  run = jax.jit(network(params, CONFIG, CPU))
+  run = jax.jit(network(params, CONFIG, QUICK))
   shared = run(tokens, coords[:1], text, mask, SIGMA)
   each = run(tokens, np.repeat(coords[:1], B, axis=0), text, mask, SIGMA)
   assert relative_error(shared, each) < 1e-6
@@ -241,7 +246,7 @@ def test_clips_share_positions(params):
 
 def test_padding_of_the_text_is_not_seen(params):
   tokens, coords, text, mask = inputs()
-  run = jax.jit(network(params, CONFIG, CPU))
+  run = jax.jit(network(params, CONFIG, QUICK))
   out = run(tokens, coords, text, mask, SIGMA)
   text = np.where(mask[..., None], text, text + 3).astype(np.float32)
   changed = run(tokens, coords, text, mask.astype(np.int32), SIGMA)
@@ -252,7 +257,7 @@ def test_padding_of_the_text_is_not_seen(params):
 
 def test_one_token(params):
   tokens, coords, text, mask = inputs(n=1)
-  run = jax.jit(network(params, CONFIG, CPU))
+  run = jax.jit(network(params, CONFIG, QUICK))
   out = run(tokens, coords, text, mask, SIGMA)
   twice = run(tokens.repeat(2, 1), coords.repeat(2, 1), text, mask, SIGMA)
   assert relative_error(out.repeat(2, axis=1), twice) < 1e-6
@@ -314,7 +319,7 @@ def test_every_parameter_learns():
   @jax.jit
   def step(params):
     def loss(params):
-      out = network(params, config, CPU)(*inputs(config), TOKEN_SIGMA)
+      out = network(params, config, QUICK)(*inputs(config), TOKEN_SIGMA)
       return ((out - weights(config)) ** 2).mean()
 
     return jax.tree.map(lambda p, g: p - g, params, jax.grad(loss)(params))
@@ -336,6 +341,6 @@ def test_text_of_another_width_is_refused():
 
 
 def test_unknown_remat_is_refused(params):
-  run = network(params, CONFIG, CPU, "some")
+  run = network(params, CONFIG, QUICK, "some")
   with pytest.raises(ValueError, match="'some'; known are none, full, dots"):
     run(*inputs(), SIGMA)

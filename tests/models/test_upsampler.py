@@ -8,14 +8,15 @@ import pytest
 
 from ltx_jax.config import LatentUpsamplerConfig
 from ltx_jax.models import upsampler
-from ltx_jax.platforms import CPU, GPU
+from ltx_jax.platforms import GPU
 from tests.models import upsampler_case as case
+from tests.policies import QUICK
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "upsampler.npz"
 KINDS = pytest.mark.parametrize("kind", case.KINDS)
 
 
-def run(kind, latents, policy=CPU):
+def run(kind, latents, policy=QUICK):
   config = case.config(kind)
   return upsampler.upsample(case.random_params(config), config, policy, latents)
 

@@ -30,13 +30,13 @@ from tests.models.vae_case import (
   relative_error,
   weights,
 )
+from tests.policies import QUICK
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "vae.npz"
 # Of the pixels; both are coprime to every patch, so each place in a patch is seen.
 THIN = (slice(None), slice(None), slice(None, None, 5), slice(None, None, 7))
-ROLLED = dataclasses.replace(CPU, unroll=False)
-DIRECT = dataclasses.replace(ROLLED, convolution="direct")
-BF16 = dataclasses.replace(DIRECT, dtype="bfloat16")
+MEASURED = dataclasses.replace(QUICK, convolution="measured")
+BF16 = dataclasses.replace(QUICK, dtype="bfloat16")
 
 
 def _conv(path, n_in, out, *stack, size=3):
@@ -99,12 +99,12 @@ def params():
 
 
 @functools.cache
-def encoder(config, policy=ROLLED):
+def encoder(config, policy=QUICK):
   return jax.jit(lambda params, video: encode_moments(params, config, policy, video))
 
 
 @functools.cache
-def decoder(config, policy=ROLLED):
+def decoder(config, policy=QUICK):
   def run(params, latents, sigma, key=None):
     return decode(params, config, policy, latents, sigma, key)
 
@@ -130,8 +130,8 @@ def test_gradients_match_the_original(params, golden):
   key = jax.random.key(0)
 
   def loss(params, video, latents, sigma):
-    moments = encode_moments(params, SHORT_C, DIRECT, video)
-    outputs = *moments, decode(params, SHORT_C, DIRECT, latents, sigma, key)
+    moments = encode_moments(params, SHORT_C, QUICK, video)
+    outputs = *moments, decode(params, SHORT_C, QUICK, latents, sigma, key)
     return sum((out * weights(out.shape)).sum() for out in outputs)
 
   gradients = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3)))
@@ -146,7 +146,7 @@ def test_gradients_match_the_original(params, golden):
     assert relative_error(gradient, golden[f"gradient/{part}"]) < 1e-3
 
 
-@pytest.mark.parametrize("policy", [CPU, DIRECT], ids=["unrolled", "direct"])
+@pytest.mark.parametrize("policy", [CPU, MEASURED], ids=["unrolled", "measured"])
 def test_policies_agree(policy, params):
   video, latents = inputs(SHORT_C)
   ours, others = encoder(SHORT_C), encoder(SHORT_C, policy)
@@ -178,7 +178,7 @@ def test_the_encoder_is_causal(name):
     first = encode(params, video[:, :frames])
     for part, whole in zip(first, (mean, logvar), strict=True):
       assert part.shape[1] == positions
-      np.testing.assert_allclose(part, whole[:, :positions], atol=1e-6)
+      np.testing.assert_allclose(part, whole[:, :positions], atol=3e-6)
 
   # Latent frame 2 sees pixel frame 8 and not pixel frame 9.
   for frame, seen in ((8, 2), (9, 3)):
@@ -215,7 +215,7 @@ def test_without_a_key_nothing_is_drawn(params):
   params = jax.tree.map(jnp.asarray, params)
 
   def program(key):
-    run = functools.partial(decode, params, SHORT_C, DIRECT, latents, SIGMA)
+    run = functools.partial(decode, params, SHORT_C, QUICK, latents, SIGMA)
     return str(jax.make_jaxpr(run)(key))
 
   assert "random" not in program(None)
@@ -307,9 +307,9 @@ def test_every_parameter_learns():
   @jax.jit
   def step(params):
     def loss(params):
-      moments = encode_moments(params, SHORT_C, DIRECT, video)
+      moments = encode_moments(params, SHORT_C, QUICK, video)
       key = jax.random.key(0)
-      outputs = *moments, decode(params, SHORT_C, DIRECT, latents, SIGMA, key)
+      outputs = *moments, decode(params, SHORT_C, QUICK, latents, SIGMA, key)
       return sum(((out - weights(out.shape)) ** 2).mean() for out in outputs)
 
     return jax.tree.map(lambda p, g: p - 0.1 * g, params, jax.grad(loss)(params))

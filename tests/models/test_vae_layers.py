@@ -19,10 +19,8 @@ from ltx_jax.models.vae_layers import (
   space_to_depth,
   unpatchify,
 )
-from ltx_jax.platforms import CPU
 from tests.models.vae_case import SHORT_C, relative_error, weights
-
-POLICY = dataclasses.replace(CPU, convolution="direct")
+from tests.policies import QUICK
 
 
 def array(*shape, seed=0):
@@ -70,7 +68,7 @@ def test_pixel_norm_leaves_channels_of_mean_square_one():
 def test_norms_take_out_mean_and_size(name, axes):
   # 32 channels in 32 groups: a group norm is over time and space of one channel.
   x = 3 * array(2, 3, 2, 2, 32) + 5
-  module = NORMS[name](CPU)
+  module = NORMS[name](QUICK)
   plain = module.apply({"params": {"scale": jnp.ones(32), "bias": jnp.zeros(32)}}, x)
   np.testing.assert_allclose(jnp.mean(plain, axis=axes), 0, atol=1e-5)
   np.testing.assert_allclose(jnp.var(plain, axis=axes), 1, rtol=1e-4)
@@ -80,7 +78,7 @@ def test_norms_take_out_mean_and_size(name, axes):
 
 
 def test_up_sampling_drops_the_first_of_the_doubled_frames():
-  up = DepthToSpaceUpsample(4, SHORT_C, POLICY, True, (2, 2, 2), False)
+  up = DepthToSpaceUpsample(4, SHORT_C, QUICK, True, (2, 2, 2), False)
   x = array(1, 3, 2, 2, 8)
   params = zeros_like_params(up, x)
   # Without a kernel, the output is the bias: one number for each place in 2 x 2 x 2.
@@ -94,13 +92,13 @@ def test_up_sampling_drops_the_first_of_the_doubled_frames():
 
 
 def test_up_sampling_in_space_keeps_frames():
-  up = DepthToSpaceUpsample(8, SHORT_C, POLICY, True, (1, 2, 2), False)
+  up = DepthToSpaceUpsample(8, SHORT_C, QUICK, True, (1, 2, 2), False)
   x = array(1, 3, 2, 2, 8)
   assert up.apply({"params": zeros_like_params(up, x)}, x).shape == (1, 3, 4, 4, 8)
 
 
 def test_up_samplings_skip_is_the_input_tiled():
-  up = DepthToSpaceUpsample(8, SHORT_C, POLICY, True, (2, 2, 2), True)
+  up = DepthToSpaceUpsample(8, SHORT_C, QUICK, True, (2, 2, 2), True)
   x = array(1, 3, 2, 2, 16)
   out = up.apply({"params": zeros_like_params(up, x)}, x)
   skip = depth_to_space(x, (2, 2, 2))[:, 1:]  # 2 channels
@@ -111,7 +109,7 @@ def test_up_samplings_skip_is_the_input_tiled():
   "strides, features", [((2, 1, 1), 4), ((1, 2, 2), 8), ((2, 2, 2), 16), ((2, 2, 2), 8)]
 )
 def test_down_samplings_skip_is_means_of_groups(strides, features):
-  down = SpaceToDepthDownsample(features, SHORT_C, POLICY, True, strides)
+  down = SpaceToDepthDownsample(features, SHORT_C, QUICK, True, strides)
   x = array(2, 5 if strides[0] == 2 else 3, 4, 2, 4)
   out = down.apply({"params": zeros_like_params(down, x)}, x)
   if strides[0] == 2:
@@ -125,12 +123,12 @@ def test_down_samplings_skip_is_means_of_groups(strides, features):
 
 def test_strided_convolutions_halve():
   x = array(1, 9, 8, 4, 4)
-  down = Downsample(6, SHORT_C, POLICY, True, (2, 2, 2))
+  down = Downsample(6, SHORT_C, QUICK, True, (2, 2, 2))
   assert down.apply({"params": zeros_like_params(down, x)}, x).shape == (1, 5, 4, 2, 6)
 
 
 def test_residual_blocks_start_as_the_identity():
-  block = ResnetBlock(8, SHORT_C, POLICY, True)
+  block = ResnetBlock(8, SHORT_C, QUICK, True)
   x = array(2, 3, 2, 2, 8)
   variables = block.init(jax.random.key(0), x)
   assert np.any(variables["params"]["conv1"]["kernel"])
@@ -138,7 +136,7 @@ def test_residual_blocks_start_as_the_identity():
 
 
 def test_noise_is_one_image_for_batch_and_frames():
-  block = ResnetBlock(8, SHORT_C, POLICY, True, inject_noise=True)
+  block = ResnetBlock(8, SHORT_C, QUICK, True, inject_noise=True)
   x = array(2, 3, 4, 6, 8)
   params = zeros_like_params(block, x)
   strength = params["per_channel_scale2"] = 0.5 + jnp.arange(8.0)
@@ -151,7 +149,7 @@ def test_noise_is_one_image_for_batch_and_frames():
 
 
 def test_modulation_is_shift_and_scale_of_each_norm():
-  block = ResnetBlock(8, SHORT_C, POLICY, True, conditioned=True)
+  block = ResnetBlock(8, SHORT_C, QUICK, True, conditioned=True)
   x = array(2, 3, 2, 2, 8)
   embedding = array(2, 32, seed=1)
   variables = block.init(jax.random.key(0), x, embedding)
@@ -176,7 +174,7 @@ def test_modulation_is_shift_and_scale_of_each_norm():
 
 
 def test_attention_is_over_all_positions_and_adds_the_input():
-  block = AttentionBlock(4, CPU)
+  block = AttentionBlock(4, QUICK)
   x = array(2, 2, 3, 2, 8)
   params = block.init(jax.random.key(0), x)["params"]
   assert jax.tree.map(jnp.shape, params["q_norm"]) == {"scale": (8,)}
@@ -195,6 +193,6 @@ def test_attention_is_over_all_positions_and_adds_the_input():
 
 
 def test_attention_of_the_policy_is_used():
-  block = AttentionBlock(4, dataclasses.replace(CPU, attention="cudnn"))
+  block = AttentionBlock(4, dataclasses.replace(QUICK, attention="cudnn"))
   with pytest.raises(ValueError, match="'cudnn' got float32"):
     block.init(jax.random.key(0), array(1, 1, 2, 2, 8))

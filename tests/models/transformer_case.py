@@ -9,7 +9,7 @@ import numpy as np
 
 from ltx_jax.config import TransformerConfig
 from ltx_jax.models import transformer
-from ltx_jax.platforms import CPU
+from tests.policies import QUICK
 
 # 32 mod 6 = 2, as at the width of the 2B model: two channels in front do not turn.
 CONFIG = TransformerConfig(
@@ -77,7 +77,7 @@ def inputs(config=CONFIG, n=N, seed=1):
   return tokens, coords, text, mask
 
 
-def network(params, config=CONFIG, policy=CPU, remat="none"):
+def network(params, config=CONFIG, policy=QUICK, remat="none"):
   """The whole network with its parameters: from tokens and text to velocities."""
   module = transformer.Transformer(config, policy, remat)
   return functools.partial(module.apply, {"params": params})

@@ -15,7 +15,7 @@ from tests import pipeline_case as case
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def model(tmp_path_factory, quick):
   """A random model by the small model's name, in a folder of its own."""
   folder = tmp_path_factory.mktemp("model")
   config = dataclasses.replace(case.config(), name="moving-shapes")

@@ -17,10 +17,10 @@ from ltx_jax.data import moving_shapes, video
 from ltx_jax.diffusion import timesteps
 from ltx_jax.models import text_encoder
 from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES
-from ltx_jax.platforms import CPU
 from ltx_jax.run_config import FlowConfig
 from ltx_jax.text import load_tokenizer
 from ltx_jax.typing import NoiseLevels
+from tests.policies import QUICK
 from tests.train import trainer_case as case
 from train import latents, loop, reporting, tokenizer, transformer
 
@@ -49,7 +49,7 @@ def cached():
 
 @functools.cache
 def captions():
-  return transformer.caption_reader(RUN, CPU)([*CAPTIONS, ""])
+  return transformer.caption_reader(RUN, QUICK)([*CAPTIONS, ""])
 
 
 @functools.cache
@@ -59,13 +59,13 @@ def loader():
 
 @functools.cache
 def update(run=RUN):
-  return transformer.make_update(run, CPU, case.frozen_vae(), captions())
+  return transformer.make_update(run, QUICK, case.frozen_vae(), captions())
 
 
 @functools.cache
 def pictures():
-  shown = transformer.caption_reader(RUN, CPU)(transformer.shown_captions())
-  return transformer.make_pictures(RUN, case.frozen_vae(), shown, CPU)
+  shown = transformer.caption_reader(RUN, QUICK)(transformer.shown_captions())
+  return transformer.make_pictures(RUN, case.frozen_vae(), shown, QUICK)
 
 
 def fit(folder, batches=None, show=False):
@@ -211,7 +211,7 @@ def test_a_run_does_not_go_on_with_another_tokenizer(whole, tmp_path):
   words = [caption.replace("circle", "disc") for caption in CAPTIONS]
   tokenizer.write_tokenizer(tokenizer.train_spiece(words), tmp_path / "tokenizer")
   run = dataclasses.replace(RUN, text_folder=str(tmp_path))
-  other = transformer.caption_reader(run, CPU)([*CAPTIONS, ""])
+  other = transformer.caption_reader(run, QUICK)([*CAPTIONS, ""])
   assert not np.array_equal(other.rows, captions().rows)
   with pytest.raises(ValueError, match="other data or another order of data"):
     fit(whole[0], transformer.make_loader(RUN, cached(), other))
@@ -311,7 +311,7 @@ def test_a_run_has_images_and_clips_and_shows_captions_never_seen(whole):
 
 def test_pictures_are_those_of_the_averaged_parameters(whole):
   vae = case.frozen_vae()
-  model = transformer.model_of(RUN, whole[1], vae, CPU)
+  model = transformer.model_of(RUN, whole[1], vae, QUICK)
   assert set(model.params) == {"transformer", "text_encoder", "vae"}
   case.assert_same_bits(model.params["transformer"], whole[1].ema["transformer"])
   assert model.config.vae is vae.config and model.config.name == "tiny"
@@ -320,11 +320,11 @@ def test_pictures_are_those_of_the_averaged_parameters(whole):
 @pytest.fixture(scope="module")
 def exported(whole, tmp_path_factory):
   run = case.in_folder(RUN, tmp_path_factory.mktemp("exported"))
-  model = transformer.model_of(RUN, whole[1], case.frozen_vae(), CPU)
+  model = transformer.model_of(RUN, whole[1], case.frozen_vae(), QUICK)
   return transformer.export(run, model)
 
 
-def test_export_is_a_model_that_generates(exported, whole):
+def test_export_is_a_model_that_generates(exported, whole, quick):
   model = ltx_jax.load(exported, dtype="float32")
   assert model.config.transformer == RUN.transformer
   assert model.config.scheduler == RUN.scheduler and model.config.name == "tiny"
@@ -357,9 +357,9 @@ def frozen(tmp_path):
 def test_a_frozen_encoder_gives_the_text_of_a_trained_one(frozen):
   run, params = frozen
   prompts = [*CAPTIONS[:6], ""]
-  tokens = transformer.caption_reader(RUN, CPU)(prompts)
-  texts = transformer.caption_reader(run, CPU)(prompts)
-  encode = transformer.TEXT["trained"](RUN, CPU)
+  tokens = transformer.caption_reader(RUN, QUICK)(prompts)
+  texts = transformer.caption_reader(run, QUICK)(prompts)
+  encode = transformer.TEXT["trained"](RUN, QUICK)
   batch = {"text": tokens.rows, "mask": tokens.mask}
   expected, mask = jax.jit(encode)({"text_encoder": params}, batch)
   np.testing.assert_array_equal(texts.mask, mask)
@@ -367,7 +367,8 @@ def test_a_frozen_encoder_gives_the_text_of_a_trained_one(frozen):
   np.testing.assert_allclose(
     texts.rows[texts.mask], np.asarray(expected)[texts.mask], atol=1e-5
   )
-  kept, _ = transformer.TEXT["frozen"](run, CPU)({}, {"text": texts.rows, "mask": mask})
+  keep = transformer.TEXT["frozen"](run, QUICK)
+  kept, _ = keep({}, {"text": texts.rows, "mask": mask})
   assert kept is texts.rows
   state = jax.eval_shape(
     functools.partial(transformer.init_state, run), jax.random.key(0)
@@ -377,17 +378,17 @@ def test_a_frozen_encoder_gives_the_text_of_a_trained_one(frozen):
 
 def test_a_frozen_encoder_is_known_by_its_weights(frozen, tmp_path):
   run, params = frozen
-  read = transformer.caption_reader(run, CPU)(CAPTIONS[:2])
-  assert transformer.caption_reader(run, CPU)(CAPTIONS[:2]).fingerprint == (
+  read = transformer.caption_reader(run, QUICK)(CAPTIONS[:2])
+  assert transformer.caption_reader(run, QUICK)(CAPTIONS[:2]).fingerprint == (
     read.fingerprint
   )
   # One number of one word that no caption has: the embeddings stay the same.
   bent = jax.tree.map(np.array, params)
   bent["shared"]["embedding"][2, 0] += 1e-3
   t5.save_t5(tmp_path / "text_encoder", RUN.text, bent)
-  other = transformer.caption_reader(run, CPU)(CAPTIONS[:2])
+  other = transformer.caption_reader(run, QUICK)(CAPTIONS[:2])
   np.testing.assert_array_equal(other.rows, read.rows)
-  trained = transformer.caption_reader(RUN, CPU)(CAPTIONS[:2])
+  trained = transformer.caption_reader(RUN, QUICK)(CAPTIONS[:2])
   assert len({text.fingerprint for text in (read, other, trained)}) == 3
   loaders = (transformer.make_loader(RUN, cached(), text) for text in (read, other))
   assert len({each.fingerprint for each in loaders}) == 2
@@ -398,7 +399,7 @@ def test_a_frozen_encoder_is_copied_as_it_is(frozen, tmp_path, start):
   state = start._replace(ema={"transformer": start.params["transformer"]})
   run = case.in_folder(run, tmp_path / "out")
   folder = transformer.export(
-    run, transformer.model_of(run, state, case.frozen_vae(), CPU)
+    run, transformer.model_of(run, state, case.frozen_vae(), QUICK)
   )
   for name in ("model.safetensors", "config.json"):
     one, other = (f / "text_encoder" / name for f in (tmp_path, folder))
@@ -413,7 +414,7 @@ def test_networks_that_do_not_go_together_are_refused(frozen):
     other = dataclasses.replace(run, transformer=wide, text_encoder=text)
     message = f"caption_channels = 32, the {text} text encoder makes d_model = 16"
     with pytest.raises(ValueError, match=message):
-      transformer.caption_reader(other, CPU)
+      transformer.caption_reader(other, QUICK)
   few = dataclasses.replace(RUN.text, vocab_size=50)
   with pytest.raises(ValueError, match="has 97 tokens.* only vocab_size = 50"):
-    transformer.caption_reader(dataclasses.replace(RUN, text=few), CPU)
+    transformer.caption_reader(dataclasses.replace(RUN, text=few), QUICK)

@@ -18,6 +18,7 @@ from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.parallel.sharding import VAE_RULES
 from ltx_jax.run_config import VAELossConfig
+from tests.policies import QUICK
 from tests.train import trainer_case as case
 from train import loop, reporting, vae
 from train.latents import tokens_of
@@ -26,13 +27,13 @@ RUN = dataclasses.replace(tiny.vae(), mesh=case.SINGLE)
 CHANNELS = tiny.VAE.latent_channels
 # The same functions compile once for all tests.
 INIT = functools.partial(vae.init_state, RUN)
-UPDATE = vae.make_update(RUN, case.POLICY)
+UPDATE = vae.make_update(RUN, QUICK)
 LOADER = moving_shapes_loader(RUN.stages, RUN.seed, tokens_of(RUN.vae))
 
 
 @functools.cache
 def pictures():
-  return vae.make_pictures(RUN, case.POLICY)
+  return vae.make_pictures(RUN, QUICK)
 
 
 def fit(folder, loader=LOADER, init=INIT):
@@ -123,7 +124,7 @@ def test_the_decoder_is_told_one_noise_level_a_clip(monkeypatch):
   extra = {"mean": jnp.float32(m), "mean_square": jnp.float32(m**2 + s**2)}
   state = loop.TrainState(jnp.int32(4), {}, (), {}, extra)
   key = jax.random.key(0)
-  loss, (metrics, moments) = vae.losses({}, video, key, state, RUN, case.POLICY)
+  loss, (metrics, moments) = vae.losses({}, video, key, state, RUN, QUICK)
 
   sigma = seen["sigma"]
   assert sigma.shape == (clips,) and len(set(sigma.tolist())) > 250
@@ -174,7 +175,7 @@ def test_the_decoder_alone_leaves_the_latents_as_they_were(start):
   run = dataclasses.replace(RUN, trained="decoder")
   losses = []
   state = jax.tree.map(jnp.copy, start)
-  update = jax.jit(vae.make_update(run, case.POLICY))
+  update = jax.jit(vae.make_update(run, QUICK))
   for _ in range(6):
     state, metrics = update(state, clips())
     losses.append(float(metrics["loss"]))
@@ -187,7 +188,7 @@ def test_the_decoder_alone_leaves_the_latents_as_they_were(start):
 
 def test_micro_batches_have_the_moments_of_the_whole(start):
   batch = case.first_batch(LOADER, tiny.IMAGE)
-  halves = vae.make_update(case.with_optimizer(RUN, accumulate=2), case.POLICY)
+  halves = vae.make_update(case.with_optimizer(RUN, accumulate=2), QUICK)
   (one, metrics), (two, halved) = (
     case.after(1, update, start, batch, VAE_RULES) for update in (UPDATE, halves)
   )
@@ -247,13 +248,13 @@ def test_an_update_that_is_not_finite_can_be_skipped(start):
   run = case.with_optimizer(RUN, not_finite="skip")
   bad = start._replace(extra=start.extra | {"mean": np.full(CHANNELS, np.inf)})
   bad = jax.tree.map(lambda leaf, like: np.asarray(leaf, like.dtype), bad, start)
-  update = vae.make_update(run, case.POLICY)
+  update = vae.make_update(run, QUICK)
   state, metrics = case.after(1, update, bad, clips(), VAE_RULES)
   assert metrics["skipped"] == 1 and not np.isfinite(metrics["loss"])
   case.assert_same_bits(state, bad._replace(step=bad.step + 1))
 
 
-def test_export_is_read_back_and_decodes_the_same(tmp_path, whole):
+def test_export_is_read_back_and_decodes_the_same(tmp_path, whole, quick):
   state = whole[1]
   path = vae.export(case.in_folder(RUN, tmp_path), state)
   config, params = load_checkpoint(path)
@@ -267,10 +268,10 @@ def test_export_is_read_back_and_decodes_the_same(tmp_path, whole):
   model = ltx_jax.load(path)
   video = np.float32(clips()["video"][:1]) / 127.5 - 1
   latents = model.encode(video)
-  mean, _ = vae.vae_lib.encode_moments(params["vae"], RUN.vae, case.POLICY, video)
+  mean, _ = vae.vae_lib.encode_moments(params["vae"], RUN.vae, QUICK, video)
   stats = found["mean"], found["std"]
   np.testing.assert_allclose(latents, (mean - stats[0]) / stats[1], atol=1e-4)
-  out = vae.vae_lib.decode(params["vae"], RUN.vae, case.POLICY, mean, jnp.zeros(1))
+  out = vae.vae_lib.decode(params["vae"], RUN.vae, QUICK, mean, jnp.zeros(1))
   decoded = model.decode(latents, sigma=0.0, noise_scale=0.0)
   np.testing.assert_allclose(decoded, np.clip(out, -1, 1), atol=1e-4)
 

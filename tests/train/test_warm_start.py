@@ -11,8 +11,8 @@ import pytest
 from configs import tiny
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.config import ModelConfig, SchedulerConfig
-from ltx_jax.platforms import CPU
 from ltx_jax.presets import ASSETS
+from tests.policies import QUICK
 from tests.train import trainer_case as case
 from train import transformer, vae
 
@@ -76,7 +76,7 @@ def model(tmp_path_factory):
   folder = tmp_path_factory.mktemp("model")
   state = case.moved(fresh(transformer, TRANSFORMER))
   run = case.in_folder(TRANSFORMER, folder)
-  of_run = transformer.model_of(run, state, case.frozen_vae(), CPU)
+  of_run = transformer.model_of(run, state, case.frozen_vae(), QUICK)
   return transformer.export(run, of_run), state
 
 

@@ -12,17 +12,13 @@ from configs import tiny
 from ltx_jax.models import vae as vae_lib
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import make_mesh, put_batch
-from ltx_jax.platforms import CPU
 from ltx_jax.run_config import MeshConfig
+from tests.policies import QUICK
 from train import loop
 from train.latents import FrozenVAE
 
 SINGLE = MeshConfig(data=1, fsdp=1)
 EIGHT = MeshConfig(data=4, fsdp=2)
-
-# All forms of a convolution are equal (`tests/models/test_convolution.py`); this one
-# compiles fastest. The programs' own is run by `test_end_to_end`.
-POLICY = dataclasses.replace(CPU, convolution="direct")
 
 
 def in_folder(run, folder):
@@ -118,4 +114,4 @@ def frozen_vae():
     "mean": np.linspace(-1, 1, c, dtype=np.float32),
     "std": np.linspace(0.5, 2, c, dtype=np.float32),
   }
-  return FrozenVAE(tiny.VAE, params, POLICY)
+  return FrozenVAE(tiny.VAE, params, QUICK)

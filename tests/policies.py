@@ -1,0 +1,13 @@
+"""The policy that tests run networks with where it is not what they are about.
+
+Programs of loops and plain convolutions compile in half the time of a CPU's own, which
+are unrolled and have forms of their own for each convolution. That all of them agree is
+tested in `models/test_transformer.py`, `test_vae.py` and `test_convolution.py` there,
+and `test_stacks.py`. Whole programs and comparisons with the original run a CPU's own.
+"""
+
+import dataclasses
+
+from ltx_jax.platforms import CPU
+
+QUICK = dataclasses.replace(CPU, unroll=False, convolution="direct")
