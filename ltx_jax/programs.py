@@ -27,7 +27,7 @@ from ltx_jax.diffusion.latents import adain, add_decode_noise, compress
 from ltx_jax.models import text_encoder, transformer, upsampler, vae, vae_tiled
 from ltx_jax.models.first_input import first_input_fn
 from ltx_jax.models.rope import RopeTables, rope_tables
-from ltx_jax.models.sharded import split_positions, whole
+from ltx_jax.models.sharded import split_positions, split_text, whole
 from ltx_jax.models.tiles import Tiles
 from ltx_jax.platforms import Policy
 from ltx_jax.stacks import put_together
@@ -75,7 +75,9 @@ def text_state(config: TransformerConfig, policy: Policy) -> Callable:
   """Returns (params, text, mask) -> keys and values of the text for every step."""
 
   def program(params: Params, text: Text, mask: TextMask) -> transformer.TextState:
-    return transformer.text_state(put_together(params), config, policy, text, mask)
+    state = transformer.text_state(put_together(params), config, policy, text, mask)
+    keys, values = (split_text(a, policy) for a in (state.keys, state.values))
+    return state._replace(keys=keys, values=values)
 
   return _compiled(program, policy)
 

@@ -228,7 +228,8 @@ class Block(nn.Module):
 
     h = modulated(x, shift_1, scale_1, eps).astype(dtype)
     q, (k, v) = self.attn1.queries(h), self.attn1.keys_values(h)
-    mixed = self.attn1.mix(rotate(q, rope), rotate(k, rope), v, None, count)
+    q, k = (rotate(a, rope, self.policy.rotation) for a in (q, k))
+    mixed = self.attn1.mix(q, k, v, None, count)
     if perturbed is not None:
       mixed = _where_row(perturbed.values, v, mixed)
       mixed = _where_row(perturbed.attention, h, mixed)
