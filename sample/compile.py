@@ -187,6 +187,7 @@ _FIGURES: dict[str, Callable[[Report], str]] = {
   "arguments, GB": lambda report: f"{report.arguments / _GB:.2f}",
   "temporaries, GB": lambda report: f"{report.temporaries / _GB:.2f}",
   "peak, GB": lambda report: f"{report.peak / _GB:.2f}",
+  "in use at once, GB": lambda report: f"{report.in_use / _GB:.2f}",
   "weights not read, GB": lambda report: f"{report.unread / _GB:.2f}",
   "TFLOP": lambda report: f"{report.flops / 1e12:.3f}",
   "TFLOP over least": lambda report: f"{report.ratio:.3f}",

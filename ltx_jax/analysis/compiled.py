@@ -35,7 +35,9 @@ class Report:
     unread: Bytes of its network's weights that it does not read, which are in memory
       all the same: the encoder of a VAE that decodes.
     temporaries: Bytes that it needs beside arguments and results.
-    peak: Arguments, temporaries and results that take over no argument.
+    peak: Arguments, temporaries and results that take over no argument: what is set
+      aside, with the gaps between buffers.
+    in_use: The most of that that holds something at one time.
     flops: Of the program, `hlo_flops`.
     minimum: Of its mathematics, `flops`; of several devices, one's share.
     moved: Bytes through memory, `hlo_traffic`.
@@ -55,6 +57,7 @@ class Report:
   unread: int
   temporaries: int
   peak: int
+  in_use: int
   flops: int
   minimum: float
   moved: int
@@ -107,6 +110,7 @@ def read(stage: Stage, compiled: Any, target: Target, seconds: float) -> Report:
     unread=max(0, _bytes((stage.arguments, stage.keywords)) - program.arguments),
     temporaries=temporaries,
     peak=arguments + temporaries + results,
+    in_use=memory.peak_memory_in_bytes,
     flops=flops,
     minimum=stage.minimum,
     moved=moved,

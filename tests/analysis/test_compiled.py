@@ -52,6 +52,7 @@ def test_memory_is_the_compilers_and_what_it_does_not_read_stands_apart(denoise)
   read = stage.compile().memory_analysis()
   assert report.arguments == read.argument_size_in_bytes
   assert report.temporaries == read.temp_size_in_bytes
+  assert report.arguments < report.in_use <= report.peak
   # Keys and values of the text are given: what projects them is not read.
   d, e = case.TRANSFORMER.width, case.TRANSFORMER.caption_channels
   layers = case.TRANSFORMER.num_layers
