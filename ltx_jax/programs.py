@@ -243,7 +243,7 @@ def decode(config: VAEConfig, policy: Policy, finish: Callable = as_floats) -> C
 
 @functools.cache
 def tiled_decode(
-  config: VAEConfig, policy: Policy, tiles: Tiles
+  config: VAEConfig, policy: Policy, tiles: Tiles, finish: Callable = as_floats
 ) -> tuple[Callable, Callable]:
   """Returns what `decode` does as two programs; the second works in tiles.
 
@@ -269,18 +269,20 @@ def tiled_decode(
 
   def in_tiles(
     params: Params, x: Float[AnyArray, "b f h w c"], sigma: Scalar, key: Key | None
-  ) -> Video:
+  ) -> Shaped[AnyArray, "b F H W 3"]:
     sigmas = jnp.full(len(x), sigma, jnp.float32)
     inputs = put_together(params), config, policy, x, sigmas, key
-    return vae_tiled.decode_tiles(*inputs, tiles=tiles)
+    return vae_tiled.decode_tiles(*inputs, tiles=tiles, finish=finish)
 
   return _compiled(before, policy), _compiled(in_tiles, policy)
 
 
 @functools.cache
-def decode_in_tiles(config: VAEConfig, policy: Policy, tiles: Tiles) -> Callable:
+def decode_in_tiles(
+  config: VAEConfig, policy: Policy, tiles: Tiles, finish: Callable = as_floats
+) -> Callable:
   """Returns what `decode` does, in tiles (`tiled_decode`)."""
-  before, in_tiles = tiled_decode(config, policy, tiles)
+  before, in_tiles = tiled_decode(config, policy, tiles, finish)
 
   def both(
     params: Params,
@@ -291,7 +293,7 @@ def decode_in_tiles(config: VAEConfig, policy: Policy, tiles: Tiles) -> Callable
     key: Key | None,
     *,
     tone_map: Scalar = 0.0,
-  ) -> Video:
+  ) -> Shaped[AnyArray, "b F H W 3"]:
     x = before(params, latents, sigma, noise, noise_scale, key, tone_map=tone_map)
     return in_tiles(params, x, sigma, key)
 

@@ -304,7 +304,7 @@ def tiled(run: Run, memory: int | None) -> Iterator[Stage]:
   """
   config = run.config.vae
   tiles = _tiles(run, memory)
-  before, in_tiles = programs.tiled_decode(config, run.policy, tiles)
+  before, in_tiles = programs.tiled_decode(config, run.policy, tiles, programs.to_uint8)
   params, latents, sigma, noise, scale, key = _decode_arguments(run)
   arguments = params, latents, sigma, noise, scale, key
   cut = run.place(jax.eval_shape(before, *arguments))
