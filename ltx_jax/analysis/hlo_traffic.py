@@ -70,15 +70,24 @@ def collectives(program: Program) -> list[Collective]:
 
 
 def _sending(program: Program) -> Iterator[tuple[Computation, Instruction, str, int]]:
-  """Yields communication, that inside a fusion too: (where, what, kind, how often)."""
+  """Yields communication, that inside a fusion too: (where, what, kind, how often).
+
+  A TPU's may stand in several fusions, that which starts it and those it runs beside;
+  its channel tells that it is one.
+  """
+  seen = set()
   for kernel in _work(program):
     found = [(kernel.home, kernel.instruction)]
     if kernel.instruction.opcode == "fusion":
       inner = program.inner(kernel.instruction)
       found = [(home, it) for home in inner for it in home.instructions.values()]
     for home, it in found:
-      kind = it.opcode.removesuffix("-start")
-      if kind in _COLLECTIVES:
+      kind, channel = (
+        it.opcode.removesuffix("-start"),
+        it.attribute(r"channel_id=(\d+)"),
+      )
+      if kind in _COLLECTIVES and channel not in seen:
+        seen |= {channel} - {None}
         yield home, it, kind, kernel.times
 
 

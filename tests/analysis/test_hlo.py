@@ -229,7 +229,7 @@ def test_communication_in_a_loop_and_in_a_fusion_is_found():
   text = """
 %fused (p: f32[16]) -> f32[64] {
   %p = f32[16]{0} parameter(0)
-  %g = f32[64]{0} all-gather(%p), replica_groups={{0,1,2,3}}, dimensions={0}
+  %g = f32[64]{0} all-gather(%p), channel_id=5, replica_groups={{0,1,2,3}}
   ROOT %n = f32[64]{0} negate(%g)
 }
 
@@ -238,6 +238,7 @@ def test_communication_in_a_loop_and_in_a_fusion_is_found():
   %x = f32[16]{0} get-tuple-element(%b), index=1
   %j = s32[] get-tuple-element(%b), index=0
   %f = f32[64]{0} fusion(%x), kind=kCustom, calls=%fused
+  %h = f32[64]{0} fusion(%x), kind=kCustom, calls=%fused
   %g = f32[64]{0} all-gather(%x), replica_groups={{0,1,2,3}}, dimensions={0}
   ROOT %t = (s32[], f32[16]{0}) tuple(%j, %x)
 }
