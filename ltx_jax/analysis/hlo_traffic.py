@@ -207,9 +207,10 @@ def _wire_bytes(home: Computation, it: Instruction, kind: str) -> float:
 def _group(it: Instruction) -> int:
   """Reads how many devices talk to one another, in each form that XLA writes it in.
 
-  `{{0,1},{2,3}}`, short for it `[2,2]<=[4]`, or by axes `mesh['a'=2,'b'=2] {'b'}`.
+  `{{0,1},{2,3}}`, short for it `[2,2]<=[4]`, or by axes `mesh['a'=2,'b'=2] {'b'}`, with
+  the order of the devices before the second brace where it is another.
   """
-  by_axes = re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", it.attributes)
+  by_axes = re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", it.attributes)
   if by_axes:
     sizes = dict(re.findall(r"'(\w+)'=(\d+)", by_axes[1]))
     named = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", by_axes[2])

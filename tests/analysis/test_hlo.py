@@ -264,6 +264,7 @@ def test_replica_groups_are_read_in_every_form():
     "[2,4]<=[8]",
     "mesh['a'=2,'b'=4] {'b'}",
     "mesh['a'=8] {'a':(1)4}",
+    "mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'a'}",
   ):
     text = f"f32[8]{{0}} all-reduce(%x), replica_groups={groups}, to_apply=%add"
     program = line(text, x="f32[8]{0}")
