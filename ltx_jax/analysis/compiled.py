@@ -59,7 +59,7 @@ class Report:
   peak: int
   in_use: int
   flops: int
-  minimum: float
+  minimum: int
   moved: int
   attention: tuple[tuple[tuple[int, ...], int, int], ...]
   tokens: int | None

@@ -77,7 +77,7 @@ class Stage:
   name: str
   program: Callable
   arguments: tuple[Any, ...]
-  minimum: float
+  minimum: int
   tokens: int | None = None
   queries: int = 0
   heads: int = 0
@@ -128,10 +128,10 @@ class Run:
     """Texts of a batch: with guidance an empty one beside each prompt."""
     return self.clips * (2 if self.branches > 1 else 1)
 
-  def share(self, flops: int) -> float:
+  def share(self, flops: int) -> int:
     """Returns what each device does of some work where they share it evenly."""
     mesh = self.policy.mesh
-    return flops if mesh is None else flops / mesh.size
+    return flops if mesh is None else flops // mesh.size
 
   def place(self, tree: Any, split: Split = _whole) -> Any:
     """Returns shapes on the devices, each split as is said; whole otherwise."""

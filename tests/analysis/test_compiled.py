@@ -116,7 +116,7 @@ def split():
 
 def test_figures_of_several_devices_are_those_of_one(denoise, split):
   whole, report = denoise[1], split[1]
-  assert split[0].minimum == denoise[0].minimum / 8
+  assert split[0].minimum == denoise[0].minimum // 8
   # Embeddings of noise levels are everyone's work.
   assert report.ratio == pytest.approx(1, abs=0.05)
   assert report.flops < whole.flops / 7
