@@ -7,6 +7,7 @@ import re
 from collections import Counter
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding
@@ -132,15 +133,18 @@ def test_three_rows_on_two_devices_split_their_tokens_instead(expected):
   assert all(shape[0] == 1 for shape in gathered)
 
 
-def test_each_device_runs_the_kernel_of_tpus_on_its_share(monkeypatch):
-  """The kernel is interpreted; padded keys are left out, and masked ones."""
+@pytest.mark.parametrize("count", [21, None])
+def test_each_device_runs_the_kernel_of_tpus_on_its_share(monkeypatch, count):
+  """The kernel is interpreted; padded keys are left out, or else masked ones."""
   kernel = functools.partial(attend_by_splash, interpret=True)
   monkeypatch.setitem(attention.IMPLEMENTATIONS, "splash", kernel)
-  rng, count = np.random.default_rng(0), 21
-  q, k, v = (rng.standard_normal((2, 24, 2, 8)).astype(np.float32) for _ in range(3))
-  bias = np.where(np.arange(count) < np.array([[21], [4]]), 0, -10000).astype(
-    np.float32
+  rng = np.random.default_rng(0)
+  q, k, v = (
+    jnp.asarray(rng.standard_normal((2, 24, 2, 8)), np.float32) for _ in range(3)
   )
+  bias = None
+  if count is None:
+    bias = jnp.float32([[0] * 24, [0] * 4 + [-10000] * 20])
   mesh = sampling_mesh(data=2, context=2, tensor=2)
   policy = dataclasses.replace(TPU, mesh=mesh)
 
