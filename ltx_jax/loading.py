@@ -32,11 +32,6 @@ from ltx_jax.typing import Params
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _LAYOUTS = {"lightricks": lightricks, "diffusers": diffusers}
-_RULES = {
-  "transformer": sharding.TRANSFORMER_RULES,
-  "vae": sharding.VAE_RULES,
-  "text_encoder": sharding.TEXT_RULES,
-}
 
 
 def load(
@@ -205,7 +200,7 @@ def _policy(dtype: str | None, mesh: Mesh | None) -> Policy:
     raise ValueError(f"dtype is {dtype!r}; it may be {', '.join(_DTYPES)}, or None.")
   policy = policy_of(jax.devices()[0] if mesh is None else mesh.devices.flat[0])
   if mesh is not None:
-    policy = dataclasses.replace(policy.split(), mesh=mesh)
+    policy = dataclasses.replace(policy, mesh=mesh)
   return policy if dtype is None else policy.in_dtype(dtype)
 
 
@@ -233,7 +228,7 @@ def _placer(mesh: Mesh) -> Callable[[str, np.ndarray], jax.Array]:
   """Puts each array straight onto its shards."""
 
   def place(path: str, array: np.ndarray) -> jax.Array:
-    rules = _RULES[path.split("/")[0]]
+    rules = sharding.RULES[path.split("/")[0]]
     spec = sharding.spec_for(path, array.shape, mesh, rules)
     return jax.block_until_ready(jax.device_put(array, NamedSharding(mesh, spec)))
 

@@ -429,7 +429,7 @@ class LTXVideo:
     tiles = decoding.settle(vae, self.policy, latents.shape, tiling, free)
     program = programs.decode(vae, self.policy, finish)
     if tiles is not None:
-      program = programs.decode_in_tiles(vae, self.policy, tiles)
+      program = programs.decode_in_tiles(vae, self.policy, tiles, finish)
     level, scale = np.float32(sigma), np.float32(noise_scale)
     latents, compression = jnp.asarray(latents, jnp.float32), np.float32(tone_map)
     return program(

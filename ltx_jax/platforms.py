@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 Attention = Literal["xla", "cudnn", "splash"]
 Convolution = Literal["direct", "measured"]
+Rotation = Literal["flip", "shift"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Policy:
       `splash` that of TPUs.
     convolution: `direct` is XLA's 3-D convolution; `measured` picks, per shape, the
       form that was fastest on a CPU (see `models.convolution`).
+    rotation: How rotary embedding finds the other channel of a pair (`models.rope`).
     unroll: Whether the scanned blocks of VAE and transformer are unrolled; those of the
       text encoder, which runs once a prompt, never are. XLA's CPU backend runs the
       gradient of a convolution inside a loop 30 to 90 times slower than outside, and
@@ -37,6 +39,7 @@ class Policy:
       operations that saves memory: of 2B, a velocity takes 0.03 GB where XLA's default
       takes 0.11. And not to multiply with YNNPACK, which does the small model's steps
       in a tenth more time and VAEs in a sixth more than XLA's own loops.
+      On TPUs weights that are split are gathered before they are multiplied by.
     mesh: Devices that work together on one program, for sampling
       (`parallel.mesh.sampling_mesh`, `models.sharded`); None: one does it all.
   """
@@ -45,6 +48,7 @@ class Policy:
   dtype: Literal["float32", "bfloat16", "float16"]
   attention: Attention
   convolution: Convolution
+  rotation: Rotation = "flip"
   unroll: bool = False
   donate: bool = True
   compiler_options: tuple[tuple[str, str], ...] = ()
@@ -59,10 +63,16 @@ class Policy:
   def split(self) -> Policy:
     """Returns the policy with kernels that XLA splits over devices by itself.
 
-    It does not split the TPU's; nor was that compiled for several chips yet.
+    That is for training, whose programs say nothing of devices. XLA does not split the
+    TPU's kernel; in sampling each device is given its share (`models.sharded`).
     """
     attention = "xla" if self.attention == "splash" else self.attention
     return dataclasses.replace(self, attention=attention)
+
+  @property
+  def reads_tokens_last(self) -> bool:
+    """Whether attention reads keys and values as [b k x m]: the TPU's kernel does."""
+    return self.attention == "splash"
 
   @property
   def stream(self) -> str:
@@ -89,7 +99,18 @@ GPU = Policy("gpu", "bfloat16", "cudnn", "direct")
 T4 = Policy("gpu", "float16", "xla", "direct")
 """Of GPUs before compute capability 8.0, which have neither bfloat16 nor cuDNN's fused
 attention. Their float16 products are summed in float32."""
-TPU = Policy("tpu", "bfloat16", "splash", "direct")
+# Over eight chips XLA would multiply by each chip's part of a weight in turn, in a loop
+# that does two thirds more work and moves seven times the bytes (2B, fsdp=8, compiled).
+_GATHER_FIRST = ("xla_jf_spmd_threshold_for_windowed_einsum_mib", "1000000")
+
+TPU = Policy(
+  "tpu",
+  "bfloat16",
+  "splash",
+  "direct",
+  "shift",
+  compiler_options=(_GATHER_FIRST,),
+)
 
 POLICIES = {policy.name: policy for policy in (CPU, GPU, TPU)}
 

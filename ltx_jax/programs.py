@@ -27,7 +27,7 @@ from ltx_jax.diffusion.latents import adain, add_decode_noise, compress
 from ltx_jax.models import text_encoder, transformer, upsampler, vae, vae_tiled
 from ltx_jax.models.first_input import first_input_fn
 from ltx_jax.models.rope import RopeTables, rope_tables
-from ltx_jax.models.sharded import split_positions, whole
+from ltx_jax.models.sharded import split_positions, split_text, whole
 from ltx_jax.models.tiles import Tiles
 from ltx_jax.platforms import Policy
 from ltx_jax.stacks import put_together
@@ -75,7 +75,9 @@ def text_state(config: TransformerConfig, policy: Policy) -> Callable:
   """Returns (params, text, mask) -> keys and values of the text for every step."""
 
   def program(params: Params, text: Text, mask: TextMask) -> transformer.TextState:
-    return transformer.text_state(put_together(params), config, policy, text, mask)
+    state = transformer.text_state(put_together(params), config, policy, text, mask)
+    keys, values = (split_text(a, policy) for a in (state.keys, state.values))
+    return state._replace(keys=keys, values=values)
 
   return _compiled(program, policy)
 
@@ -241,7 +243,7 @@ def decode(config: VAEConfig, policy: Policy, finish: Callable = as_floats) -> C
 
 @functools.cache
 def tiled_decode(
-  config: VAEConfig, policy: Policy, tiles: Tiles
+  config: VAEConfig, policy: Policy, tiles: Tiles, finish: Callable = as_floats
 ) -> tuple[Callable, Callable]:
   """Returns what `decode` does as two programs; the second works in tiles.
 
@@ -267,18 +269,20 @@ def tiled_decode(
 
   def in_tiles(
     params: Params, x: Float[AnyArray, "b f h w c"], sigma: Scalar, key: Key | None
-  ) -> Video:
+  ) -> Shaped[AnyArray, "b F H W 3"]:
     sigmas = jnp.full(len(x), sigma, jnp.float32)
     inputs = put_together(params), config, policy, x, sigmas, key
-    return vae_tiled.decode_tiles(*inputs, tiles=tiles)
+    return vae_tiled.decode_tiles(*inputs, tiles=tiles, finish=finish)
 
   return _compiled(before, policy), _compiled(in_tiles, policy)
 
 
 @functools.cache
-def decode_in_tiles(config: VAEConfig, policy: Policy, tiles: Tiles) -> Callable:
+def decode_in_tiles(
+  config: VAEConfig, policy: Policy, tiles: Tiles, finish: Callable = as_floats
+) -> Callable:
   """Returns what `decode` does, in tiles (`tiled_decode`)."""
-  before, in_tiles = tiled_decode(config, policy, tiles)
+  before, in_tiles = tiled_decode(config, policy, tiles, finish)
 
   def both(
     params: Params,
@@ -289,7 +293,7 @@ def decode_in_tiles(config: VAEConfig, policy: Policy, tiles: Tiles) -> Callable
     key: Key | None,
     *,
     tone_map: Scalar = 0.0,
-  ) -> Video:
+  ) -> Shaped[AnyArray, "b F H W 3"]:
     x = before(params, latents, sigma, noise, noise_scale, key, tone_map=tone_map)
     return in_tiles(params, x, sigma, key)
 

@@ -10,12 +10,20 @@ a machine is rented. It takes the compiler of the device, which is installed apa
 of GPUs with `pip install "jax[cuda12]"` (5.5 GB), that of TPUs with
 `pip install "jax[tpu]"` (0.7 GB).
 
+Several chips share the work as --mesh says, which is that of sample.generate:
+
+    python -m sample.compile --device v6e-8 --mesh data=2,context=4
+
+Every figure is then that of one chip, and what it sends to the others is listed by
+kind. They are called as they are rented: v5e-8 and v6e-8 are eight chips, v5p-8 four.
+
 Memory is what the compiler plans, without the workspaces that cuDNN and cuBLAS ask for
 when they run. What a stage does not read of its network's weights, such as the encoder
 of a VAE that decodes, stands apart. Floating-point operations are counted in the
 compiled program, loops as often as they run, and stand beside the least that the
-mathematics takes. The seconds are an estimate: the larger of what the operations take
-at the device's full rate and what the bytes take at its full bandwidth.
+mathematics takes. The seconds are an estimate: the largest of what the operations take
+at the device's full rate, the bytes of its memory at their full bandwidth, and what it
+sends at that of two of its links.
 """
 
 from __future__ import annotations
@@ -37,9 +45,9 @@ from ltx_jax.checkpoints.lightricks import read_config
 from ltx_jax.config import ModelConfig
 from ltx_jax.presets import PRESETS, HubFile, recipe_for, suggestion
 from sample import console as shared
+from sample.flags import IfAny, OfRecipe, mesh_of
 from train.command_line import cli
 
-_OfRecipe = tyro.conf.arg(help_behavior_hint="(default: as the model's recipe says)")
 _GB = 10**9
 
 
@@ -47,30 +55,33 @@ _GB = 10**9
 class Options:
   """What is compiled, and for what."""
 
-  device: Literal["h100", "t4", "v5e", "v5p", "v6e", "cpu"]
-  """What to compile for; a TPU is one chip."""
+  device: Literal[tuple(TARGETS)]
+  """What to compile for; a TPU without a number is one chip."""
 
   preset: str = "ltxv-2b-0.9.6-dev"
   """A model by name."""
 
-  size: Annotated[str | None, tyro.conf.arg(metavar="WIDTHxHEIGHT"), _OfRecipe] = None
+  size: Annotated[str | None, tyro.conf.arg(metavar="WIDTHxHEIGHT"), OfRecipe] = None
   """Of the video in pixels."""
 
-  frames: Annotated[int | None, _OfRecipe] = None
+  frames: Annotated[int | None, OfRecipe] = None
   """Length of the video."""
 
-  branches: Annotated[Literal[1, 2, 3] | None, _OfRecipe] = None
+  branches: Annotated[Literal[1, 2, 3] | None, OfRecipe] = None
   """Of guidance: 1 none, 2 classifier-free, 3 spatiotemporal as well."""
 
   clips: int = 1
   """Videos at a time."""
+
+  mesh: Annotated[str | None, IfAny, tyro.conf.arg(metavar="AXIS=DEVICES,...")] = None
+  """How several chips share the work, such as data=2,context=4; docs/devices.md."""
 
   stages: tuple[Literal["text", "keys", "denoise", "decode", "tiled"], ...] = (
     stages.STAGES
   )
   """Which of them; all, if not given."""
 
-  decode_memory: Annotated[float | None, tyro.conf.arg(help_behavior_hint="")] = None
+  decode_memory: Annotated[float | None, IfAny] = None
   """GB that the decode in tiles may take; if not given, half of the whole decode's."""
 
   json: bool = False
@@ -117,10 +128,17 @@ def run_of(options: Options) -> stages.Run:
   config = config_of(options.preset)
   recipe = recipe_for(config)
   width, height = pixels(options.size)
+  if target.chips > 1 and options.mesh is None:
+    raise ValueError(
+      f"{options.device} is {target.chips} chips and --mesh does not say what each of "
+      f"them does; give it, such as --mesh context={target.chips}."
+    )
+  chips = devices.devices_of(target)
+  mesh = mesh_of(options.mesh, chips)
   return stages.Run(
     config=config,
-    policy=target.policy,
-    device=devices.device_of(target),
+    policy=dataclasses.replace(target.policy, mesh=mesh),
+    device=chips[0],
     canvas=recipe.canvas(config.vae, options.frames, height, width),
     branches=options.branches or recipe.sampling.branches,
     clips=options.clips,
@@ -140,7 +158,10 @@ def reports(options: Options) -> list[Report]:
 
 def table(options: Options, found: list[Report]) -> Table:
   """One column a stage."""
-  made = Table(title=f"{options.preset} for {options.device}", title_justify="left")
+  title = f"{options.preset} for {options.device}"
+  if options.mesh is not None:
+    title += f" ({options.mesh}), a chip's share"
+  made = Table(title=title, title_justify="left")
   made.add_column()
   for report in found:
     made.add_column(report.stage, justify="right")
@@ -154,17 +175,28 @@ def _attention(report: Report) -> str:
   return "\n".join(calls) or "none"
 
 
+def _sent(report: Report) -> str:
+  lines = [
+    f"{each.kind} {each.count} x {each.times}: {each.wire_bytes / _GB:.2f}"
+    for each in report.sent
+  ]
+  return "\n".join(lines) or "nothing"
+
+
 _FIGURES: dict[str, Callable[[Report], str]] = {
   "arguments, GB": lambda report: f"{report.arguments / _GB:.2f}",
   "temporaries, GB": lambda report: f"{report.temporaries / _GB:.2f}",
   "peak, GB": lambda report: f"{report.peak / _GB:.2f}",
+  "in use at once, GB": lambda report: f"{report.in_use / _GB:.2f}",
   "weights not read, GB": lambda report: f"{report.unread / _GB:.2f}",
   "TFLOP": lambda report: f"{report.flops / 1e12:.3f}",
   "TFLOP over least": lambda report: f"{report.ratio:.3f}",
   "moved, GB": lambda report: f"{report.moved / _GB:.1f}",
   "fused attention": _attention,
   "N x N arrays": lambda report: str(len(report.squares)),
-  "sent, GB": lambda report: f"{sum(report.wire.values()) / _GB:.2f}",
+  "sent, GB": lambda report: f"{report.wire / _GB:.2f}",
+  "of that, GB": _sent,
+  "sending, ms": lambda report: f"{1e3 * report.wire_seconds:.1f}",
   "estimate, ms": lambda report: f"{1e3 * report.estimate:.1f}",
   "compiling, s": lambda report: f"{report.seconds:.1f}",
 }
@@ -195,8 +227,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         highlight=False,
       )
   console.print(
-    "The estimate is the larger of operations at the device's full rate and bytes at "
-    "its full bandwidth; nothing was run.",
+    "The estimate is the largest of operations at the device's full rate, bytes at its "
+    "full bandwidth, and sending; nothing was run.",
     highlight=False,
   )
 

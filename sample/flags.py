@@ -8,8 +8,10 @@ noise level: one value is for all steps, several are for the levels of
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+import jax
 import tyro
 from jax.sharding import Mesh
 
@@ -214,8 +216,14 @@ _READ = {
 }
 
 
-def mesh_of(text: str | None) -> Mesh | None:
+def mesh_of(
+  text: str | None, devices: Sequence[jax.Device] | None = None
+) -> Mesh | None:
   """Returns the mesh that `AXIS=DEVICES,...` describes, or None for None.
+
+  Args:
+    text: Of the command line.
+    devices: As of `sampling_mesh`.
 
   Raises:
     ValueError: in one sentence, where it describes none, or the devices are not there.
@@ -230,4 +238,5 @@ def mesh_of(text: str | None) -> Mesh | None:
       f"--mesh is {text}; give numbers of devices for any of "
       f"{', '.join(SAMPLING_AXES)}, such as data=2,context=4."
     )
-  return sampling_mesh(**{axis: int(number) for axis, number in sizes.items()})
+  numbers = {axis: int(number) for axis, number in sizes.items()}
+  return sampling_mesh(**numbers, devices=devices)

@@ -150,9 +150,9 @@ def test_a_video_is_decoded_in_tiles_where_it_would_not_fit(
 def test_sampling_says_whether_to_decode_in_tiles(model, decoded, monkeypatch):
   made, make = [], programs.decode_in_tiles
 
-  def recorded(config, policy, tiles):
+  def recorded(config, policy, tiles, finish):
     made.append(tiles)
-    return make(config, policy, tiles)
+    return make(config, policy, tiles, finish)
 
   monkeypatch.setattr(programs, "decode_in_tiles", recorded)
   latents, _ = decoded

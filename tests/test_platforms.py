@@ -30,7 +30,7 @@ def test_a_device_says_its_capability():
   assert policy_of(old) == T4
 
 
-def test_a_tpu_gets_its_kernel_but_over_several_devices_or_in_float32():
+def test_a_tpu_gets_its_kernel_but_where_xla_splits_it_or_in_float32():
   assert policy_for("tpu").attention == "splash"
   assert TPU.split().attention == TPU.in_dtype("float32").attention == "xla"
   assert GPU.split() == GPU and CPU.split() == CPU

@@ -4,13 +4,16 @@ The roofline is an estimate, not a measurement: the larger of
 
     floating-point operations / the device's rate
     bytes moved               / the bandwidth of its memory
+    bytes on the wire         / the bandwidth of its links
 
-as if each were reached all the time, and neither waited for the other.
+as if each were reached all the time, and none waited for another. Of several devices
+every figure is that of one.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from typing import Any
 
@@ -18,6 +21,7 @@ import jax
 
 from ltx_jax.analysis import hlo, hlo_flops, hlo_traffic
 from ltx_jax.analysis.devices import Target
+from ltx_jax.analysis.hlo_traffic import Collective
 from ltx_jax.analysis.stages import Stage
 
 
@@ -31,16 +35,21 @@ class Report:
     unread: Bytes of its network's weights that it does not read, which are in memory
       all the same: the encoder of a VAE that decodes.
     temporaries: Bytes that it needs beside arguments and results.
-    peak: Arguments, temporaries and results that take over no argument.
+    peak: Arguments, temporaries and results that take over no argument: what is set
+      aside, with the gaps between buffers.
+    in_use: The most of that that holds something at one time.
     flops: Of the program, `hlo_flops`.
-    minimum: Of its mathematics, `flops`.
+    minimum: Of its mathematics, `flops`; of several devices, one's share.
     moved: Bytes through memory, `hlo_traffic`.
     attention: Its calls of fused attention: the queries' sizes, keys, and how often.
-    squares: Arrays in memory with n x n numbers.
-    wire: Bytes that a device sends, by kind of communication.
+    tokens: Video tokens that it attends to; None where it does not.
+    squares: Arrays in memory with n x n numbers; of several devices, with one's own
+      queries times n.
+    sent: What a device sends the others, by kind of communication.
     unknown_trips: Loops that are counted once for want of a better number.
     seconds: That compiling took.
-    estimate: The roofline's seconds.
+    wire_seconds: What that takes by the roofline.
+    estimate: The roofline's seconds, of all three.
   """
 
   stage: str
@@ -48,15 +57,23 @@ class Report:
   unread: int
   temporaries: int
   peak: int
+  in_use: int
   flops: int
   minimum: int
   moved: int
   attention: tuple[tuple[tuple[int, ...], int, int], ...]
+  tokens: int | None
   squares: tuple[str, ...]
-  wire: dict[str, float]
+  sent: tuple[Collective, ...]
   unknown_trips: int
   seconds: float
+  wire_seconds: float
   estimate: float
+
+  @property
+  def wire(self) -> float:
+    """Bytes that a device sends."""
+    return sum(each.wire_bytes for each in self.sent)
 
   @property
   def ratio(self) -> float:
@@ -65,11 +82,13 @@ class Report:
 
   def as_dict(self) -> dict[str, Any]:
     """Returns plain numbers and lists, for JSON."""
-    return dataclasses.asdict(self) | {"flops_over_minimum": self.ratio}
+    sent = [each._asdict() for each in self.sent]
+    more = {"flops_over_minimum": self.ratio, "wire": self.wire, "sent": sent}
+    return dataclasses.asdict(self) | more
 
 
 def compile_stage(stage: Stage, target: Target) -> Report:
-  """Compiles a stage for the device that its arguments are on, and reads the result."""
+  """Compiles a stage for the devices that its arguments are on, and reads it."""
   start = time.perf_counter()
   compiled = stage.compile()
   seconds = time.perf_counter() - start
@@ -83,29 +102,40 @@ def read(stage: Stage, compiled: Any, target: Target, seconds: float) -> Report:
   flops, moved = hlo_flops.flops(program), hlo_traffic.bytes_moved(program)
   arguments, temporaries = memory.argument_size_in_bytes, memory.temp_size_in_bytes
   results = memory.output_size_in_bytes - memory.alias_size_in_bytes
+  sent = hlo_traffic.collectives(program)
+  wire = sum(each.wire_bytes for each in sent) / target.wire
   return Report(
     stage=stage.name,
     arguments=arguments,
     unread=max(0, _bytes((stage.arguments, stage.keywords)) - program.arguments),
     temporaries=temporaries,
     peak=arguments + temporaries + results,
+    in_use=memory.peak_memory_in_bytes,
     flops=flops,
     minimum=stage.minimum,
     moved=moved,
     attention=tuple(
       (call.shape, call.keys, call.times) for call in hlo_flops.fused_attention(program)
     ),
+    tokens=stage.tokens,
     squares=_squares(stage, program),
-    wire={sent.kind: sent.wire_bytes for sent in hlo_traffic.collectives(program)},
+    sent=tuple(sent),
     unknown_trips=program.unknown_trips,
     seconds=seconds,
-    estimate=max(flops / target.flops, moved / target.bandwidth),
+    wire_seconds=wire,
+    estimate=max(flops / target.flops, moved / target.bandwidth, wire),
   )
 
 
 def _bytes(arguments: Any) -> int:
-  leaves = jax.tree.leaves(arguments)
-  return sum(x.size * x.dtype.itemsize for x in leaves)
+  """Of a device's share."""
+
+  def own(x: Any) -> int:
+    split = getattr(x, "sharding", None)
+    shape = x.shape if split is None else split.shard_shape(x.shape)
+    return math.prod(shape) * x.dtype.itemsize
+
+  return sum(map(own, jax.tree.leaves(arguments)))
 
 
 def _squares(stage: Stage, program: hlo.Program) -> tuple[str, ...]:
@@ -118,6 +148,8 @@ def _squares(stage: Stage, program: hlo.Program) -> tuple[str, ...]:
   if stage.tokens is None:
     return ()
   widths = [stage.width * times for times in range(1, 5)]
-  least = stage.heads * stage.tokens**2 if stage.tokens in widths else 0
-  found = hlo_traffic.square_buffers(program, stage.tokens, least=least)
+  sizes = {"queries": stage.queries, "least": 0}
+  if stage.tokens in widths:
+    sizes["least"] = stage.heads * stage.queries * stage.tokens
+  found = hlo_traffic.square_buffers(program, stage.tokens, **sizes)
   return tuple(f"{shape.dtype}{list(shape.dims)}" for shape in found)

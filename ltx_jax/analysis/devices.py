@@ -3,6 +3,12 @@
 A TPU compiler needs a topology's name; XLA's GPU compiler a description of the card.
 Both come with a package that is large and not required otherwise (`Target.install`).
 Rates are the makers' for dense matrix products in 16 bits, and of the main memory.
+
+Several TPU chips have the names that the cloud rents them by, in which v5e and v6e
+count chips and v5p counts cores, of which a chip has two: v5p-8 is four chips. What a
+chip sends goes over two of its links, as a ring through all chips has it: 45 GB/s each
+way a link of v5e, 90 GB/s of v5p and v6e ("How to Scale Your Model", Austin et al.
+2025). A chip has more links than two; a small slice does not connect them all.
 """
 
 from __future__ import annotations
@@ -73,25 +79,29 @@ _T4 = _GPU.format(
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-  """An accelerator.
+  """An accelerator, or several that are linked; rates and memory are those of one.
 
   Attributes:
     name: As the command line calls it.
     policy: How programs run on it.
     flops: Multiplications and additions a second, in 16 bits.
     bandwidth: Bytes a second from its memory.
+    wire: Bytes a second that it sends to others.
     memory: Bytes that it has.
-    topology: Of a TPU: the smallest that its compiler knows.
+    topology: Of TPUs: the smallest that their compiler knows and that has so many.
     description: Of a GPU: the card, for XLA.
+    chips: How many there are.
   """
 
   name: str
   policy: Policy
   flops: float
   bandwidth: float
+  wire: float
   memory: int
   topology: str = ""
   description: str = ""
+  chips: int = 1
 
   @property
   def install(self) -> str:
@@ -109,13 +119,30 @@ _GB = 10**9
 TARGETS = {
   target.name: target
   for target in (
-    Target("h100", GPU, 989e12, 3.35e12, 80 * _GB, description=_H100),
-    Target("t4", T4, 65e12, 320e9, 16 * _GB, description=_T4),
-    Target("v5e", TPU, 197e12, 819e9, 16 * _GB, "v5e:2x2"),
-    Target("v5p", TPU, 459e12, 2765e9, 95 * _GB, "v5p:2x2x1"),
-    Target("v6e", TPU, 918e12, 1640e9, 32 * _GB, "v6e:2x2"),
+    Target("h100", GPU, 989e12, 3.35e12, 450e9, 80 * _GB, description=_H100),
+    Target("t4", T4, 65e12, 320e9, 16e9, 16 * _GB, description=_T4),
+    Target("v5e", TPU, 197e12, 819e9, 90e9, 16 * _GB, "v5e:2x2"),
+    Target("v5p", TPU, 459e12, 2765e9, 180e9, 95 * _GB, "v5p:2x2x1"),
+    Target("v6e", TPU, 918e12, 1640e9, 180e9, 32 * _GB, "v6e:2x2"),
     # This machine: the rates are those of two cores, as measured on one.
-    Target("cpu", CPU, 420e9, 20e9, 8 * _GB),
+    Target("cpu", CPU, 420e9, 20e9, 20e9, 8 * _GB),
+  )
+}
+
+
+def _several(name: str, of: str, chips: int, topology: str) -> Target:
+  return dataclasses.replace(TARGETS[of], name=name, chips=chips, topology=topology)
+
+
+TARGETS |= {
+  target.name: target
+  for target in (
+    _several("v5e-4", "v5e", 4, "v5e:2x2"),
+    _several("v5e-8", "v5e", 8, "v5e:2x4"),
+    _several("v5p-8", "v5p", 4, "v5p:2x2x1"),
+    _several("v5p-16", "v5p", 8, "v5p:2x2x2"),
+    _several("v6e-4", "v6e", 4, "v6e:2x2"),
+    _several("v6e-8", "v6e", 8, "v6e:2x4"),
   )
 }
 
@@ -134,14 +161,16 @@ def use_host_only() -> None:
   jax.config.update("jax_platforms", "cpu")
 
 
-def device_of(target: Target) -> jax.Device:
-  """Returns a device to compile for, on which nothing can run.
+def devices_of(target: Target) -> list[jax.Device]:
+  """Returns the devices to compile for, on which nothing can run.
+
+  Those of this machine's CPU can, and are as many as it passes for.
 
   Raises:
-    ValueError: where its compiler is not installed.
+    ValueError: where the compiler is not installed.
   """
-  if target.policy is CPU:
-    return jax.devices("cpu")[0]
+  if target.policy.name == "cpu":
+    return jax.devices("cpu")
   if importlib.util.find_spec(target._module) is None:
     raise ValueError(
       f"To compile for {target.name} takes its compiler, which is not installed; "
@@ -155,4 +184,4 @@ def device_of(target: Target) -> jax.Device:
     described = topologies.get_topology_desc(
       platform="tpu", topology_name=target.topology
     )
-  return described.devices[0]
+  return described.devices[: target.chips]

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ltx_jax.analysis.hlo import Computation, Instruction, Kernel, Program, Shape
@@ -35,15 +36,17 @@ _COLLECTIVES = (
 
 
 class Collective(NamedTuple):
-  """Communication of one kind.
+  """Communication of one kind, in loops of one length.
 
   Attributes:
     kind: Its opcode.
-    times: How often it runs.
-    wire_bytes: What a device sends, in all runs.
+    count: How many instructions there are of it.
+    times: How often each of them runs.
+    wire_bytes: What a device sends, in all runs of all of them.
   """
 
   kind: str
+  count: int
   times: int
   wire_bytes: float
 
@@ -54,18 +57,43 @@ def bytes_moved(program: Program) -> int:
 
 
 def collectives(program: Program) -> list[Collective]:
-  """Lists what devices send one another, one entry a kind."""
-  found: dict[str, Collective] = {}
+  """Lists what devices send one another, one entry a kind and length of loop.
+
+  Those that send most come first.
+  """
+  found: dict[tuple[str, int], Collective] = {}
+  for home, it, kind, times in _sending(program):
+    _, count, _, sent = found.get((kind, times), Collective(kind, 0, times, 0.0))
+    sent += times * _wire_bytes(home, it, kind)
+    found[kind, times] = Collective(kind, count + 1, times, sent)
+  return sorted(found.values(), key=lambda each: -each.wire_bytes)
+
+
+def _sending(program: Program) -> Iterator[tuple[Computation, Instruction, str, int]]:
+  """Yields communication, that inside a fusion too: (where, what, kind, how often).
+
+  A TPU's may stand in several fusions, that which starts it and those it runs beside;
+  its channel tells that it is one.
+  """
+  seen = set()
   for kernel in _work(program):
-    kind = kernel.instruction.opcode.removesuffix("-start")
-    if kind in _COLLECTIVES:
-      _, times, sent = found.get(kind, Collective(kind, 0, 0.0))
-      sent += kernel.times * _wire_bytes(kernel.home, kernel.instruction, kind)
-      found[kind] = Collective(kind, times + kernel.times, sent)
-  return list(found.values())
+    found = [(kernel.home, kernel.instruction)]
+    if kernel.instruction.opcode == "fusion":
+      inner = program.inner(kernel.instruction)
+      found = [(home, it) for home in inner for it in home.instructions.values()]
+    for home, it in found:
+      kind, channel = (
+        it.opcode.removesuffix("-start"),
+        it.attribute(r"channel_id=(\d+)"),
+      )
+      if kind in _COLLECTIVES and channel not in seen:
+        seen |= {channel} - {None}
+        yield home, it, kind, kernel.times
 
 
-def square_buffers(program: Program, tokens: int, *, least: int = 0) -> list[Shape]:
+def square_buffers(
+  program: Program, tokens: int, *, queries: int | None = None, least: int = 0
+) -> list[Shape]:
   """Lists arrays in memory that have an axis of tokens twice, as logits do.
 
   An axis may be several clips or heads long, or padded to whole blocks. What stands
@@ -73,20 +101,25 @@ def square_buffers(program: Program, tokens: int, *, least: int = 0) -> list[Sha
 
   Args:
     tokens: Video tokens n.
+    queries: Those of them that a device has to itself; None: all.
     least: Numbers that an array has to hold; of use where a layer is as wide as there
       are tokens, which makes plain activations square as well.
   """
-  padded = tokens + -tokens % _BLOCK
 
-  def of_tokens(n: int) -> bool:
-    return n > 0 and (n % tokens == 0 or n % padded == 0)
+  def along(n: int, length: int) -> bool:
+    return n > 0 and (n % length == 0 or n % (length + -length % _BLOCK) == 0)
+
+  def square(dims: tuple[int, ...]) -> bool:
+    keys = [along(n, tokens) for n in dims]
+    either = [along(n, queries or tokens) for n in dims]
+    return any(keys) and sum(map(max, keys, either)) >= 2
 
   return [
     shape
     for kernel in program.kernels()
     if kernel.instruction.opcode not in ("tuple", "parameter", "get-tuple-element")
     for shape in kernel.instruction.shapes
-    if sum(map(of_tokens, shape.dims)) >= 2 and shape.size >= least
+    if square(shape.dims) and shape.size >= least
   ]
 
 
@@ -174,9 +207,10 @@ def _wire_bytes(home: Computation, it: Instruction, kind: str) -> float:
 def _group(it: Instruction) -> int:
   """Reads how many devices talk to one another, in each form that XLA writes it in.
 
-  `{{0,1},{2,3}}`, short for it `[2,2]<=[4]`, or by axes `mesh['a'=2,'b'=2] {'b'}`.
+  `{{0,1},{2,3}}`, short for it `[2,2]<=[4]`, or by axes `mesh['a'=2,'b'=2] {'b'}`, with
+  the order of the devices before the second brace where it is another.
   """
-  by_axes = re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", it.attributes)
+  by_axes = re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", it.attributes)
   if by_axes:
     sizes = dict(re.findall(r"'(\w+)'=(\d+)", by_axes[1]))
     named = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", by_axes[2])

@@ -6,8 +6,10 @@
     decode     latents -> video, whole                             once a run
     tiled      the same, first stages and then tiles               where memory is short
 
-Nothing is allocated: weights are shapes, in the dtype that a policy loads them in, on a
-device that need not be there (`devices`).
+Nothing is allocated: weights are shapes, in the dtype that a policy loads them in, on
+devices that need not be there (`devices`). Over a policy's mesh every argument is split
+as it is when a model is sampled: weights as they are loaded, the text's keys and values
+and the tables of positions as the programs before leave them, and all else whole.
 """
 
 from __future__ import annotations
@@ -29,13 +31,30 @@ from ltx_jax.config import ModelConfig, TextEncoderConfig
 from ltx_jax.diffusion.branches import Setting, guidance_of
 from ltx_jax.diffusion.sampler import Context, Control
 from ltx_jax.models import text_encoder, transformer, vae
+from ltx_jax.models.sharded import (
+  devices_of,
+  padded_tokens,
+  parts_of_stream,
+  positions_spec,
+  text_spec,
+)
 from ltx_jax.models.tiles import Tiles
+from ltx_jax.models.transformer import TextState
+from ltx_jax.parallel import sharding
 from ltx_jax.platforms import Policy
 from ltx_jax.sizes import Canvas
 from ltx_jax.stacks import take_apart
 from ltx_jax.typing import Params
 
+Split = Callable[[Mesh, tuple[int, ...]], PartitionSpec]
+"""How an array of a shape lies over a mesh."""
+
 STAGES = ("text", "keys", "denoise", "decode", "tiled")
+
+
+def _whole(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
+  """Every device has all of it."""
+  return PartitionSpec()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +65,11 @@ class Stage:
     name: Of the stage.
     program: The compiled function, to be lowered.
     arguments: Shapes of its arguments.
-    minimum: Floating-point operations that its mathematics takes, by formula.
+    minimum: Floating-point operations that its mathematics takes, by formula: of one
+      device, its share.
     tokens: Video tokens, where the stage attends to them.
-    heads: Of its attention.
+    queries: Those of them that are a device's own.
+    heads: Of its attention, a device's own.
     width: Of its layers.
     keywords: Shapes of arguments that are passed by name.
   """
@@ -58,6 +79,7 @@ class Stage:
   arguments: tuple[Any, ...]
   minimum: int
   tokens: int | None = None
+  queries: int = 0
   heads: int = 0
   width: int = 0
   keywords: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -73,8 +95,9 @@ class Run:
 
   Attributes:
     config: Of the networks; a text encoder that it lacks is T5-XXL.
-    policy: How they run.
-    device: What programs are compiled for; None: what JAX runs on.
+    policy: How they run, and over which mesh.
+    device: What programs are compiled for where there is no mesh; None: what JAX runs
+      on.
     canvas: The size.
     branches: Of guidance, that a step evaluates: 1 plain, 2 with classifier-free
       guidance, 3 with spatiotemporal guidance as well.
@@ -105,17 +128,20 @@ class Run:
     """Texts of a batch: with guidance an empty one beside each prompt."""
     return self.clips * (2 if self.branches > 1 else 1)
 
-  def place(self, tree: Any, dtype: str | None = None) -> Any:
-    """Returns shapes on the device, floats in `dtype` where one is given."""
-    sharding = None
-    if self.device is not None:
-      mesh = Mesh(np.array([self.device]), ("device",))
-      sharding = NamedSharding(mesh, PartitionSpec())
+  def share(self, flops: int) -> int:
+    """Returns what each device does of some work where they share it evenly."""
+    mesh = self.policy.mesh
+    return flops if mesh is None else flops // mesh.size
+
+  def place(self, tree: Any, split: Split = _whole) -> Any:
+    """Returns shapes on the devices, each split as is said; whole otherwise."""
+    mesh = self.policy.mesh
+    if mesh is None and self.device is not None:
+      mesh, split = Mesh(np.array([self.device]), ("device",)), _whole
 
     def shape(x: Any) -> jax.ShapeDtypeStruct:
-      cast = dtype is not None and jnp.issubdtype(x.dtype, jnp.floating)
-      to = jnp.dtype(dtype) if cast else x.dtype
-      return jax.ShapeDtypeStruct(x.shape, to, sharding=sharding)
+      spec = None if mesh is None else NamedSharding(mesh, split(mesh, x.shape))
+      return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=spec)
 
     return jax.tree.map(shape, tree)
 
@@ -123,9 +149,14 @@ class Run:
     """Returns a network's parameters as programs are called with them."""
     if self.params is not None:
       params = self.params[part]
-      apart = part != "text_encoder"
-      return self.place(take_apart(params, self.policy) if apart else params)
-    return self.place(jax.eval_shape(init, jax.random.key(0)), self.policy.dtype)
+      if part != "text_encoder":
+        params = take_apart(params, self.policy)
+    else:
+      params = _cast(jax.eval_shape(init, jax.random.key(0)), self.policy.dtype)
+    if self.policy.mesh is None:
+      return self.place(params)
+    tree = {part: params}
+    return sharding.abstract(tree, self.policy.mesh, sharding.RULES[part])[part]
 
   @property
   def setting(self) -> Setting:
@@ -164,6 +195,16 @@ def stages(run: Run, names: tuple[str, ...], memory: int | None) -> Iterator[Sta
     yield from tiled(run, memory)
 
 
+def _cast(tree: Any, dtype: str) -> Any:
+  """Shapes as they are loaded: floats in another dtype."""
+
+  def cast(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    floating = jnp.issubdtype(x.dtype, jnp.floating)
+    return x.update(dtype=jnp.dtype(dtype)) if floating else x
+
+  return jax.tree.map(cast, tree)
+
+
 def _numbers(*shape: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
   return jax.ShapeDtypeStruct(shape, dtype)
 
@@ -176,7 +217,8 @@ def text(run: Run) -> Stage:
     (_numbers(1, length, dtype=np.int32), _numbers(1, length, dtype=bool))
   )
   program = programs.encode_text(config, run.policy)
-  return Stage("text", program, (params, *inputs), flops.text_encoder(config, length))
+  minimum = run.share(flops.text_encoder(config, length))
+  return Stage("text", program, (params, *inputs), minimum)
 
 
 def _text_inputs(run: Run) -> tuple[Any, Any]:
@@ -197,7 +239,7 @@ def keys(run: Run) -> Stage:
   program = programs.text_state(config, run.policy)
   arguments = _transformer_weights(run), *_text_inputs(run)
   minimum = run.texts * flops.text_state(config, run.text_config.max_text_tokens)
-  return Stage("keys", program, arguments, minimum)
+  return Stage("keys", program, arguments, run.share(minimum))
 
 
 def denoise(run: Run, setting: Setting | None = None) -> Stage:
@@ -206,9 +248,12 @@ def denoise(run: Run, setting: Setting | None = None) -> Stage:
   setting = setting or run.setting
   params = _transformer_weights(run)
   make_state = programs.text_state(config, run.policy)
-  state = run.place(jax.eval_shape(make_state, params, *_text_inputs(run)))
+  state = jax.eval_shape(make_state, params, *_text_inputs(run))
+  keys_values = run.place((state.keys, state.values), text_spec)
+  state = TextState(*keys_values, run.place(state.bias))
   make_tables = programs.positions(config, run.policy)
-  tables = run.place(jax.eval_shape(make_tables, _numbers(1, tokens, 3)))
+  tables = jax.eval_shape(make_tables, _numbers(1, tokens, 3))
+  tables = run.place(tables, positions_spec)
   guidance = guidance_of(
     setting,
     clips=run.clips,
@@ -220,14 +265,16 @@ def denoise(run: Run, setting: Setting | None = None) -> Stage:
   control = Control(level, level, jax.tree.map(jnp.asarray, guidance))
   rows = setting.branches * run.clips
   length = run.text_config.max_text_tokens
+  tensor = devices_of(run.policy.mesh, ("tensor",))
   return Stage(
     "denoise",
     programs.step(config, run.policy),
     (Context(params, state, tables), *run.place((x, control)), None, None),
-    rows * flops.denoise(config, tokens, length),
+    run.share(rows * flops.denoise(config, tokens, length)),
     tokens,
-    config.num_attention_heads,
-    config.width,
+    queries=padded_tokens(tokens, run.policy) // parts_of_stream(run.policy, rows)[1],
+    heads=config.num_attention_heads // tensor,
+    width=config.width,
   )
 
 
@@ -243,7 +290,7 @@ def _decode_arguments(run: Run) -> tuple[Any, ...]:
 def decode(run: Run) -> Stage:
   """The decoder, whole, to the uint8 video that `generate` returns."""
   config = run.config.vae
-  minimum = run.clips * flops.decoder(config, *run.grid)
+  minimum = run.share(run.clips * flops.decoder(config, *run.grid))
   program = programs.decode(config, run.policy, programs.to_uint8)
   named = {"tone_map": run.place(_numbers())}
   return Stage("decode", program, _decode_arguments(run), minimum, keywords=named)
@@ -257,15 +304,16 @@ def tiled(run: Run, memory: int | None) -> Iterator[Stage]:
   """
   config = run.config.vae
   tiles = _tiles(run, memory)
-  before, in_tiles = programs.tiled_decode(config, run.policy, tiles)
+  before, in_tiles = programs.tiled_decode(config, run.policy, tiles, programs.to_uint8)
   params, latents, sigma, noise, scale, key = _decode_arguments(run)
   arguments = params, latents, sigma, noise, scale, key
   cut = run.place(jax.eval_shape(before, *arguments))
   whole = run.clips * flops.decoder(config, *run.grid)
   layers, _, _ = decoding.walk_head(config, tiles.begin, run.grid)
   head = run.clips * sum(layer.flops for layer in layers)
-  yield Stage("tiled decode, before", before, arguments, head)
-  yield Stage("tiled decode, tiles", in_tiles, (params, cut, sigma, key), whole - head)
+  yield Stage("tiled decode, before", before, arguments, run.share(head))
+  tail = params, cut, sigma, key
+  yield Stage("tiled decode, tiles", in_tiles, tail, run.share(whole - head))
 
 
 def _tiles(run: Run, memory: int | None) -> Tiles:

@@ -85,8 +85,11 @@ def frame_axes(mesh: Mesh, clips: int, height: int, width: int) -> FrameAxes:
   return FrameAxes(of_clips, of_rows, _dividing(mesh, rest, width))
 
 
-def _constrain(x: Array, mesh: Mesh, *axes: Axes | None) -> Array:
-  spec = P(*(entry or None for entry in axes))
+def _spec(*axes: Axes | None) -> PartitionSpec:
+  return P(*(entry or None for entry in axes))
+
+
+def _constrain(x: Array, mesh: Mesh, spec: PartitionSpec) -> Array:
   return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
 
 
@@ -94,15 +97,36 @@ def split_stream(x: Float[Array, "b n d"], policy: Policy) -> Float[Array, "b n 
   """Splits rows and tokens; the channels of the stream are whole on every device."""
   if policy.mesh is None:
     return x
-  return _constrain(x, policy.mesh, *stream_axes(policy.mesh, *x.shape[:2]))
+  return _constrain(x, policy.mesh, _spec(*stream_axes(policy.mesh, *x.shape[:2])))
+
+
+def positions_spec(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
+  """How tables [1 n d] are split: as a stream is whose rows are split."""
+  return _spec(None, _dividing(mesh, _OF_TOKENS, shape[1]))
 
 
 def split_positions(x: Float[Array, "1 n d"], policy: Policy) -> Float[Array, "1 n d"]:
-  """Splits what all rows share as far as a stream is, whether or not its rows are."""
+  """Splits what all rows share (`positions_spec`)."""
   if policy.mesh is None:
     return x
-  axes = _dividing(policy.mesh, _OF_TOKENS, x.shape[1])
-  return _constrain(x, policy.mesh, None, axes)
+  return _constrain(x, policy.mesh, positions_spec(policy.mesh, x.shape))
+
+
+def text_spec(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
+  """How all blocks' keys and values of the text [l b m d] are split.
+
+  Heads over `tensor`; tokens over `fsdp`, as the parameters, to be gathered a block at
+  a time.
+  """
+  tokens, heads = _dividing(mesh, ("fsdp",), shape[2]), ("tensor",)
+  return _spec(None, None, tokens, _dividing(mesh, heads, shape[3]))
+
+
+def split_text(x: Float[Array, "l b m d"], policy: Policy) -> Float[Array, "l b m d"]:
+  """Splits what a run keeps of the text (`text_spec`)."""
+  if policy.mesh is None:
+    return x
+  return _constrain(x, policy.mesh, text_spec(policy.mesh, x.shape))
 
 
 def split_frames(
@@ -116,12 +140,17 @@ def split_frames(
     return x
   b, _, h, w, _ = x.shape
   clips, rows, columns = frame_axes(policy.mesh, b, h, w)
-  return _constrain(x, policy.mesh, clips, None, rows, columns)
+  return _constrain(x, policy.mesh, _spec(clips, None, rows, columns))
 
 
 def whole(x: Float[Array, "..."], policy: Policy) -> Float[Array, "..."]:
   """Gives every device all of an array."""
-  return x if policy.mesh is None else _constrain(x, policy.mesh)
+  return x if policy.mesh is None else _constrain(x, policy.mesh, P())
+
+
+def padded_tokens(count: int, policy: Policy) -> int:
+  """Returns the next number of tokens that all axes divide."""
+  return count + -count % devices_of(policy.mesh, (*_OF_TOKENS, "data"))
 
 
 def pad_tokens(tree: Any, count: int, policy: Policy) -> Any:
@@ -133,7 +162,7 @@ def pad_tokens(tree: Any, count: int, policy: Policy) -> Any:
   """
   if policy.mesh is None:
     return tree
-  spare = -count % devices_of(policy.mesh, (*_OF_TOKENS, "data"))
+  spare = padded_tokens(count, policy) - count
 
   def pad(x: AnyArray) -> AnyArray:
     if x.ndim < 2 or x.shape[1] != count:
@@ -175,12 +204,17 @@ def attend(
   if mesh is None:
     return attention.attend(q, k, v, bias, policy.attention)
 
+  last = policy.reads_tokens_last  # So gathered, they are not copied once more.
+
   def of_a_device(q: Array, k: Array, v: Array, bias: Array | None) -> Array:
+    k, v = (jnp.moveaxis(a, 3, 1) if last else a for a in (k, v))
     return attention.attend(q, k[:, :count], v[:, :count], bias, policy.attention)
 
   rows, tokens = stream_axes(mesh, *q.shape[:2])
   heads = _dividing(mesh, ("tensor",), q.shape[2])
-  queries, keys = P(rows, tokens, heads), P(rows, None, heads)
+  queries = P(rows, tokens, heads)
+  keys = P(rows, heads) if last else P(rows, None, heads)
+  k, v = (jnp.moveaxis(a, 1, 3) if last else a for a in (k, v))
   # Without its check of what varies: kernels do not take part in it.
   return jax.shard_map(
     of_a_device,

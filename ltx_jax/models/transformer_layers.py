@@ -111,9 +111,21 @@ def saturate(x: Float[Array, "b n d"], dtype: str) -> Float[Array, "b n d"]:
 
 
 def _where_row(
-  rows: Bool[Array, "b"], there: Float[Array, "b n d"], elsewhere: Float[Array, "b n d"]
+  rows: Bool[Array, "b"], there: Float[Array, "..."], elsewhere: Float[Array, "b n d"]
 ) -> Float[Array, "b n d"]:
   return jnp.where(jnp.asarray(rows)[:, None, None], there, elsewhere)
+
+
+def _added(
+  x: Float[Array, "b n d"], more: Float[Array, "b n d"], perturbed: Perturbation | None
+) -> Float[Array, "b n d"]:
+  """Adds to the stream, but of rows that pass the block by.
+
+  To choose between the stream before and after the block would keep both in memory.
+  """
+  if perturbed is not None:
+    more = _where_row(perturbed.block, jnp.zeros((), more.dtype), more)
+  return (x + more).astype(x.dtype)
 
 
 class Attention(nn.Module):
@@ -221,25 +233,26 @@ class Block(nn.Module):
       perturbed: Masks [b] of this block; None perturbs no row.
       count: How many of the tokens are no padding; None: all.
     """
-    start, dtype = x, self.policy.dtype
+    dtype = self.policy.dtype
+    add = functools.partial(_added, perturbed=perturbed)
     eps = self.config.norm_eps
     modulation = modulation + self.scale_shift_table.astype(jnp.float32)
     shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = per_token(modulation, index)
 
     h = modulated(x, shift_1, scale_1, eps).astype(dtype)
     q, (k, v) = self.attn1.queries(h), self.attn1.keys_values(h)
-    mixed = self.attn1.mix(rotate(q, rope), rotate(k, rope), v, None, count)
+    q, k = (rotate(a, rope, self.policy.rotation) for a in (q, k))
+    mixed = self.attn1.mix(q, k, v, None, count)
     if perturbed is not None:
       mixed = _where_row(perturbed.values, v, mixed)
       mixed = _where_row(perturbed.attention, h, mixed)
-    x = (x + gate_1 * self.attn1.to_out(mixed)).astype(start.dtype)
+    x = add(x, gate_1 * self.attn1.to_out(mixed))
 
     mixed = self.attn2.mix(self.attn2.queries(saturate(x, dtype)), *text, bias)
-    x = x + self.attn2.to_out(mixed)
+    x = add(x, self.attn2.to_out(mixed))
 
     h = modulated(x, shift_2, scale_2, eps).astype(dtype)
-    x = (x + gate_2 * self.ff(h)).astype(start.dtype)
-    return x if perturbed is None else _where_row(perturbed.block, start, x)
+    return add(x, gate_2 * self.ff(h))
 
 
 class CaptionProjection(nn.Module):

@@ -2,18 +2,21 @@
 
 What comes before the tiles runs whole. Then a loop decodes tile after tile and adds
 each to the video by its weights (`models.tiles`): it holds what the tiles are cut from,
-the video, and the activations of one tile. These are two functions, to be two programs,
-so that the activations of the first are gone before there is a video.
+the video, and the activations of one tile. Where each pixel is of one tile alone, it is
+finished, to uint8 for example, before it is put into the video, which is then smaller.
+These are two functions, to be two programs, so that the activations of the first are
+gone before there is a video.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from ltx_jax.config import VAEConfig
 from ltx_jax.models.tiles import Axis, Tiles
@@ -60,14 +63,16 @@ def decode_tiles(
   key: Key | None = None,
   *,
   tiles: Tiles,
-) -> Float[Array, "b F H W 3"]:
-  """Runs the rest in tiles: pixels in [-1, 1], in float32.
+  finish: Callable[[AnyArray], AnyArray],
+) -> Shaped[Array, "b F H W 3"]:
+  """Runs the rest in tiles: what becomes of pixels in [-1, 1], in float32.
 
   Args:
     x: What `before_tiles` made, with the same `sigma`, `key` and `tiles`.
     sigma: As there.
     key: As there; the noise is that of a whole decode.
     tiles: As there.
+    finish: What becomes of each pixel.
   """
   variables, sigma = {"params": params["decoder"]}, jnp.asarray(sigma)
   frame = x.shape[2:4]
@@ -81,25 +86,49 @@ def decode_tiles(
     pixels = decoder.apply(variables, tile, sigma, key, window)
     return jnp.clip(pixels.astype(jnp.float32), -1, 1)
 
-  return _assemble(decode, axes, len(x), config.out_channels)
+  shape = (len(x), *(axis.pixels for axis in axes), config.out_channels)
+  if all(np.isin(axis.weights, (0, 1)).all() for axis in axes):
+    return _assemble(lambda corner: finish(decode(corner)), _put, axes, shape)
+  return finish(_assemble(decode, _blend, axes, shape))
 
 
-def _assemble(decode, axes: tuple[Axis, Axis, Axis], clips: int, channels: int):
-  """Adds up the tiles that `decode` makes of their corners, by their weights."""
+def _put(
+  before: Shaped[Array, "b f h w 3"],
+  pixels: Shaped[Array, "b f h w 3"],
+  weights: Float[Array, "f h w 1"],
+) -> Shaped[Array, "b f h w 3"]:
+  return jnp.where(weights > 0, pixels, before)
+
+
+def _blend(
+  before: Float[Array, "b f h w 3"],
+  pixels: Float[Array, "b f h w 3"],
+  weights: Float[Array, "f h w 1"],
+) -> Float[Array, "b f h w 3"]:
+  return jnp.clip(before + pixels * weights, -1, 1)  # They may add up to 1 + 1e-7.
+
+
+def _assemble(
+  decode: Callable,
+  put: Callable,
+  axes: tuple[Axis, Axis, Axis],
+  shape: tuple[int, ...],
+) -> Shaped[Array, "b F H W 3"]:
+  """Puts the tiles that `decode` makes of their corners into a video of a shape."""
   ratios = np.array([axis.ratio for axis in axes], np.int32)
 
   def add(video: Array, tile: tuple[Array, list[Array]]) -> tuple[Array, None]:
     corner, (frames, rows, columns) = tile
-    pixels = decode(corner) * (
-      frames[:, None, None, None] * rows[:, None, None] * columns[:, None]
-    )
+    pixels = decode(corner)
+    weights = frames[:, None, None, None] * rows[:, None, None] * columns[:, None]
     place = (0, *(corner * ratios), 0)
     before = jax.lax.dynamic_slice(video, place, pixels.shape)
-    sums = jnp.clip(before + pixels, -1, 1)  # Weights may add up to 1 + 1e-7.
-    return jax.lax.dynamic_update_slice(video, sums, place), None
+    after = put(before, pixels, weights)
+    return jax.lax.dynamic_update_slice(video, after, place), None
 
   each = np.array(list(itertools.product(*(range(len(a.starts)) for a in axes))))
   corners = np.stack([a.starts[i] for a, i in zip(axes, each.T, strict=True)], axis=1)
   weights = [a.weights[i] for a, i in zip(axes, each.T, strict=True)]
-  video = jnp.zeros((clips, *(axis.pixels for axis in axes), channels), jnp.float32)
+  made = jax.eval_shape(decode, jnp.asarray(corners[0]))
+  video = jnp.zeros(shape, made.dtype)
   return jax.lax.scan(add, video, (corners, weights))[0]

@@ -60,6 +60,13 @@ TEXT_RULES: Rules = (
   (r"/(q|k|v|wi_0|wi_1)/kernel$", P("fsdp", ("context", "tensor"))),
 )
 
+RULES = {
+  "transformer": TRANSFORMER_RULES,
+  "vae": VAE_RULES,
+  "text_encoder": TEXT_RULES,
+}
+"""By the names of a model's networks."""
+
 
 def largest_axis_spec(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
   """Splits the largest axis that divides over `fsdp`; vectors and scalars stay whole.

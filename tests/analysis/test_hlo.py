@@ -197,6 +197,16 @@ def test_square_arrays_are_found_in_memory_but_not_in_a_fusion():
   assert not hlo_traffic.square_buffers(fused, n)
 
 
+def test_a_devices_own_queries_times_all_keys_are_square_as_well():
+  n, own = 24, 6
+  program = read(lambda q, k: q @ k.T, (own, 4), (n, 4))
+  assert not hlo_traffic.square_buffers(program, n)
+  found = hlo_traffic.square_buffers(program, n, queries=own)
+  assert [shape.dims for shape in found] == [(own, n)]
+  # One's own queries alone are not.
+  assert not hlo_traffic.square_buffers(read(jnp.tanh, (own, own)), n, queries=own)
+
+
 @pytest.mark.parametrize(
   ("split", "work", "kind", "wire"),
   [
@@ -211,8 +221,41 @@ def test_communication_counts_what_a_device_sends(split, work, kind, wire):
   x = jax.ShapeDtypeStruct((16, 64), jnp.float32, sharding=sharding)
   program = read(work, x, out_shardings=NamedSharding(mesh, PartitionSpec()))
   (sent,) = hlo_traffic.collectives(program)
-  assert (sent.kind, sent.times) == (kind, 1)
+  assert (sent.kind, sent.count, sent.times) == (kind, 1, 1)
   assert sent.wire_bytes == pytest.approx(wire)
+
+
+def test_communication_in_a_loop_and_in_a_fusion_is_found():
+  text = """
+%fused (p: f32[16]) -> f32[64] {
+  %p = f32[16]{0} parameter(0)
+  %g = f32[64]{0} all-gather(%p), channel_id=5, replica_groups={{0,1,2,3}}
+  ROOT %n = f32[64]{0} negate(%g)
+}
+
+%body (b: (s32[], f32[16])) -> (s32[], f32[16]) {
+  %b = (s32[], f32[16]{0}) parameter(0)
+  %x = f32[16]{0} get-tuple-element(%b), index=1
+  %j = s32[] get-tuple-element(%b), index=0
+  %f = f32[64]{0} fusion(%x), kind=kCustom, calls=%fused
+  %h = f32[64]{0} fusion(%x), kind=kCustom, calls=%fused
+  %g = f32[64]{0} all-gather(%x), replica_groups={{0,1,2,3}}, dimensions={0}
+  ROOT %t = (s32[], f32[16]{0}) tuple(%j, %x)
+}
+
+ENTRY %main (x.1: (s32[], f32[16])) -> (s32[], f32[16]) {
+  %x.1 = (s32[], f32[16]{0}) parameter(0)
+  %x.2 = f32[16]{0} get-tuple-element(%x.1), index=1
+  %r = f32[16]{0} all-reduce(%x.2), replica_groups={{0,1,2,3}}, to_apply=%add
+  ROOT %w = (s32[], f32[16]{0}) while(%x.1), condition=%c, body=%body,
+    backend_config={"known_trip_count":{"n":"7"}}
+}
+"""
+  # A device sends three quarters of the whole, twice those of a sum.
+  assert hlo_traffic.collectives(hlo.parse(text)) == [
+    ("all-gather", 2, 7, 2 * 7 * 3 / 4 * 4 * 64),
+    ("all-reduce", 1, 1, 2 * 3 / 4 * 4 * 16),
+  ]
 
 
 def test_replica_groups_are_read_in_every_form():
@@ -221,6 +264,7 @@ def test_replica_groups_are_read_in_every_form():
     "[2,4]<=[8]",
     "mesh['a'=2,'b'=4] {'b'}",
     "mesh['a'=8] {'a':(1)4}",
+    "mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'a'}",
   ):
     text = f"f32[8]{{0}} all-reduce(%x), replica_groups={groups}, to_apply=%add"
     program = line(text, x="f32[8]{0}")

@@ -15,6 +15,14 @@ SPACINGS = ("exponential", "inverse_exponential")
 tables_of = jax.jit(rope_tables, static_argnums=1)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_both_ways_to_rotate_give_the_same_numbers(dtype):
+  rng = np.random.default_rng(0)
+  x, *tables = (jnp.asarray(rng.standard_normal((2, 5, 8)), dtype) for _ in range(3))
+  flipped, shifted = (rotate(x, RopeTables(*tables), way) for way in ("flip", "shift"))
+  np.testing.assert_array_equal(flipped, shifted)
+
+
 def random_coords(n):
   coords = np.random.default_rng(4).random((1, n, 3)) * np.array([20, 2048, 2048])
   coords[0, 0] = 0

@@ -1,21 +1,25 @@
 """Programs over eight devices against one, and what the devices tell each other."""
 
 import dataclasses
+import functools
+import math
 import re
 from collections import Counter
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ltx_jax import programs
-from ltx_jax.models import sharded
+from ltx_jax.models import attention, sharded
+from ltx_jax.models.attention_splash import attend_by_splash
 from ltx_jax.models.vae_layers import GroupNorm
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import sampling_mesh
-from ltx_jax.platforms import CPU
+from ltx_jax.platforms import CPU, TPU
 from ltx_jax.typing import NoiseLevels
 from tests.models import transformer_case as case
 from tests.models import vae_case
@@ -127,6 +131,37 @@ def test_three_rows_on_two_devices_split_their_tokens_instead(expected):
   assert gathered.pop((case.B, 8, width)) == 2
   assert gathered.pop((case.B, 8, case.CONFIG.out_channels)) == 1
   assert all(shape[0] == 1 for shape in gathered)
+
+
+@pytest.mark.parametrize("count", [21, None])
+def test_each_device_runs_the_kernel_of_tpus_on_its_share(monkeypatch, count):
+  """The kernel is interpreted; padded keys are left out, or else masked ones."""
+  kernel = functools.partial(attend_by_splash, interpret=True)
+  monkeypatch.setitem(attention.IMPLEMENTATIONS, "splash", kernel)
+  rng = np.random.default_rng(0)
+  q, k, v = (
+    jnp.asarray(rng.standard_normal((2, 24, 2, 8)), np.float32) for _ in range(3)
+  )
+  bias = None
+  if count is None:
+    bias = jnp.float32([[0] * 24, [0] * 4 + [-10000] * 20])
+  mesh = sampling_mesh(data=2, context=2, tensor=2)
+  policy = dataclasses.replace(TPU, mesh=mesh)
+
+  def attend(q, k, v, bias):
+    return sharded.attend(q, k, v, bias, policy, count)
+
+  split = NamedSharding(mesh, P("data", "context", "tensor"))
+  given = [jax.device_put(a, split) for a in (q, k, v)]
+  compiled = jax.jit(attend).lower(*given, bias).compile()
+  out = compiled(*given, bias)
+  assert out.sharding.is_equivalent_to(split, out.ndim)
+  expected = attention.attend_in_chunks(q, k[:, :count], v[:, :count], bias)
+  np.testing.assert_allclose(out, expected, atol=2e-5)
+  # Keys and values alone are told: of one clip and head each.
+  told = traffic(compiled)
+  assert [(kind, math.prod(shape)) for kind, shape in told] == [("all-gather", 24 * 8)]
+  assert set(told.values()) == {2}
 
 
 def test_weights_are_gathered_a_block_at_a_time(expected):

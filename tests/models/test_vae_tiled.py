@@ -17,6 +17,7 @@ from ltx_jax.models.tiles import BlendedTiles, ExactTiles
 from ltx_jax.models.vae_tiled import before_tiles, decode_tiles
 from ltx_jax.platforms import CPU
 from ltx_jax.presets import ASSETS
+from ltx_jax.programs import as_floats, to_uint8
 from tests.models.vae_case import (
   FULL,
   OPTIONS,
@@ -54,14 +55,14 @@ def latents(config, grid):
   return rng.standard_normal(shape).astype(np.float32)
 
 
-def decode(params, config, inputs, cut=None):
+def decode(params, config, inputs, cut=None, finish=as_floats):
   """Decodes (latents, sigma, key) whole, or in tiles."""
 
   def run(params, latents, *rest):
     if cut is None:
       return jnp.clip(vae.decode(params, config, ROLLED, latents, *rest), -1, 1)
     x = before_tiles(params, config, ROLLED, latents, *rest, tiles=cut)
-    return decode_tiles(params, config, ROLLED, x, *rest, tiles=cut)
+    return decode_tiles(params, config, ROLLED, x, *rest, tiles=cut, finish=finish)
 
   return jax.jit(run)(params, *inputs)
 
@@ -71,10 +72,11 @@ def whole(name):
   return tiled(name, None)
 
 
-def tiled(name, cut, key=7):
+def tiled(name, cut, key=7, finish=as_floats):
   config, _, grid, _ = CASES[name]
   key = None if key is None else jax.random.key(key)
-  return decode(random_params(config), config, (latents(config, grid), SIGMA, key), cut)
+  inputs = latents(config, grid), SIGMA, key
+  return decode(random_params(config), config, inputs, cut, finish)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -87,6 +89,22 @@ def test_exact_tiles_make_the_whole_decodes_video(name):
   out = tiled(name, cut)
   np.testing.assert_allclose(out, whole(name), atol=1e-5)
   assert relative_error(out, whole(name)) < 1e-5
+
+
+def test_exact_tiles_are_finished_before_there_is_a_video():
+  config, begin, grid, window = CASES["b_and_c"]
+  cut = ExactTiles(begin, window)
+  out = tiled("b_and_c", cut, finish=to_uint8)
+  assert out.dtype == np.uint8
+  assert np.abs(np.asarray(out, int) - to_uint8(whole("b_and_c"))).max() <= 1
+  # No float32 video is ever there.
+  inputs = random_params(config), config, ROLLED
+  run = functools.partial(decode_tiles, *inputs, tiles=cut, finish=to_uint8)
+  sizes = walk_head(config, begin, grid)[1:]
+  x = jax.ShapeDtypeStruct((B, *sizes[0], sizes[1]), np.float32)
+  traced = str(jax.make_jaxpr(run)(x, SIGMA))
+  shape = ",".join(map(str, out.shape))
+  assert f"u8[{shape}]" in traced and f"f32[{shape}]" not in traced
 
 
 @pytest.mark.parametrize("axis", [0, 1])

@@ -26,7 +26,6 @@ def compile_for(monkeypatch, capsys):
   policy = dataclasses.replace(cpu.policy, unroll=False)
   monkeypatch.setitem(devices.TARGETS, "cpu", dataclasses.replace(cpu, policy=policy))
   monkeypatch.setattr(program, "config_of", lambda name: config)
-  monkeypatch.setattr(devices, "device_of", lambda target: jax.devices()[0])
   monkeypatch.setattr(devices, "use_host_only", lambda: None)
 
   def run(*arguments):
@@ -55,6 +54,15 @@ def test_a_table_and_json_say_the_same(compile_for):
   assert stage["peak"] >= stage["arguments"] + stage["temporaries"]
 
 
+def test_a_chips_share_is_what_a_mesh_gives(compile_for):
+  asked = (*SIZE, "--stages", "denoise", "--branches", "2", "--mesh", "context=2")
+  code, out, err = compile_for(*asked)
+  assert (code, err) == (0, "")
+  layers = case.TRANSFORMER.num_layers
+  for words in ("(context=2), a chip's share", f"all-gather 2 x {layers}: 0.00"):
+    assert words in out
+
+
 def test_each_flag_changes_what_is_compiled(compile_for, monkeypatch):
   runs = []
 
@@ -72,6 +80,7 @@ def test_each_flag_changes_what_is_compiled(compile_for, monkeypatch):
     (("--frames", "17"), lambda run: run.canvas.used, (17, 48, 64)),
     (("--branches", "3"), lambda run: run.branches, 3),
     (("--clips", "2"), lambda run: run.clips, 2),
+    (("--mesh", "context=4"), lambda run: run.policy.mesh and run.policy.mesh.size, 4),
   ):
     compile_for(*SIZE, *flags)
     assert read(runs[-1][0]) == expected != read(plain)
@@ -80,7 +89,7 @@ def test_each_flag_changes_what_is_compiled(compile_for, monkeypatch):
 
 
 def test_the_preset_and_the_device_decide(monkeypatch):
-  monkeypatch.setattr(devices, "device_of", lambda target: jax.devices()[0])
+  monkeypatch.setattr(devices, "devices_of", lambda target: jax.devices())
   options = program.Options("t4", "ltxv-13b-0.9.8-dev")
   run = program.run_of(options)
   assert run.config.transformer.num_layers == 48
@@ -97,6 +106,8 @@ def test_the_preset_and_the_device_decide(monkeypatch):
     (("--device", "cpu", "--preset", "ltxv-2b-0.9.6"), "did you mean 'ltxv-2b-0.9."),
     (("--device", "cpu", "--size", "768"), "--size is 768; give width and height"),
     (("--device", "a100"), "a100"),
+    (("--device", "v5p-8"), "v5p-8 is 4 chips and --mesh does not say"),
+    (("--device", "cpu", "--mesh", "context=3"), "cannot be laid over 8 device(s)"),
     ((), "--device"),
   ],
 )

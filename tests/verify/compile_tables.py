@@ -3,8 +3,9 @@
 Wants the compilers beside: pip install "jax[cuda12]" "jax[tpu]", 6.2 GB. The figures
 are the compiler's plan and the walk over its program; nothing is run. Memory is without
 the workspaces of cuDNN and cuBLAS, and in brackets with the weights that a stage does
-not read. The checks of N x N arrays are made at 129 frames, of 6528 tokens, which no
-layer is as wide as.
+not read. It is what a program sets aside; less of it is in use at one time. The checks
+of N x N arrays are made at 129 frames, of 6528 tokens, which no layer is as wide as; at
+121 frames what is smaller than the logits of one row is left out.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Table(NamedTuple):
     bounds: Peak GB by stage; None where no bound is asked for.
     blocks: Of the network: as often runs its self-attention, where a kernel does it.
     decode_memory: GB that the tiled decode plans with.
+    mesh: Of several chips.
+    sent: The most GB that a chip may send in a denoising step; None: as for `bounds`.
   """
 
   device: str
@@ -43,6 +46,8 @@ class Table(NamedTuple):
   bounds: dict[str, float | None]
   blocks: int | None = None
   decode_memory: float | None = None
+  mesh: str | None = None
+  sent: float | None = None
 
 
 TABLES = (
@@ -75,6 +80,7 @@ def compiled(table: Table) -> list[dict[str, Any]]:
     branches=table.branches,
     stages=tuple(table.bounds),
     decode_memory=table.decode_memory,
+    mesh=table.mesh,
   )
   return [report.as_dict() for report in compile_program.reports(options)]
 
@@ -97,7 +103,8 @@ def rows_of(table: Table) -> list[dict[str, Any]]:
   rows = []
   for stage in compiled(table):
     name = stage["stage"]
-    what = f"{table.device}, {model} {table.size}x{table.frames}, {name}"
+    where = table.device if table.mesh is None else f"{table.device} {table.mesh}"
+    what = f"{where}, {model} {table.size}x{table.frames}, {name}"
     if name == "denoise":
       what += f" {branches}".rstrip()
     rows += memory_rows(what, stage, table.bounds[name.split()[0]])
@@ -114,6 +121,8 @@ def rows_of(table: Table) -> list[dict[str, Any]]:
     )
     if name == "denoise" and table.blocks:
       rows += attention_rows(what, stage, table.blocks)
+    if table.mesh is not None:
+      rows.append(sent_row(what, stage, table.sent if name == "denoise" else None))
   return rows
 
 
@@ -124,13 +133,15 @@ def memory_rows(
   peak, unread = stage["peak"] / GB, stage["unread"] / GB
   parts = f"arguments {stage['arguments'] / GB:.2f}"
   parts += f", temporaries {stage['temporaries'] / GB:.2f}"
+  parts += f"; {stage['in_use'] / GB:.2f} in use at one time"
   parts += f"; {peak + unread:.2f} with weights that it does not read"
   target = "" if bound is None else f"at most {bound:g}"
   ok = bound is None or peak <= bound
   return [
     row(f"{what}: peak ({parts})", float(peak), "GB", target, ok),
     row(
-      f"{what}: estimate by roofline, {stage['moved'] / GB:.0f} GB moved",
+      f"{what}: estimate by roofline, {stage['moved'] / GB:.0f} GB moved"
+      + (f", {1e3 * stage['wire_seconds']:.1f} ms to send" if stage["wire"] else ""),
       1e3 * stage["estimate"],
       "ms",
       "",
@@ -139,11 +150,23 @@ def memory_rows(
   ]
 
 
+def sent_row(what: str, stage: dict[str, Any], bound: float | None) -> dict[str, Any]:
+  """What a chip sends, by kind."""
+  kinds = [
+    f"{each['kind']} {each['count']} x {each['times']}: {each['wire_bytes'] / GB:.3f}"
+    for each in stage["sent"]
+  ]
+  sent, target = stage["wire"] / GB, "" if bound is None else f"at most {bound:g}"
+  ok = bound is None or sent <= bound
+  figure = f"{what}: sent by a chip ({', '.join(kinds) or 'nothing'})"
+  return row(figure, float(sent), "GB", target, ok)
+
+
 def attention_rows(
   what: str, stage: dict[str, Any], blocks: int
 ) -> list[dict[str, Any]]:
   """Fused self-attention in the loop over blocks, and what is never in memory."""
-  runs = [times for shape, keys, times in stage["attention"] if keys in shape]
+  runs = [times for _, keys, times in stage["attention"] if keys >= stage["tokens"]]
   squares = len(stage["squares"])
   return [
     row(
@@ -157,11 +180,20 @@ def attention_rows(
   ]
 
 
-def run() -> list[dict[str, Any]]:
-  """Rows of all tables."""
+def rows_of_all(tables: tuple[Table, ...]) -> list[dict[str, Any]]:
+  """Rows of several tables, said as they come."""
   devices.use_host_only()
   rows = []
-  for table in TABLES:
-    print(f"  {table.device} {table.preset} {table.size}x{table.frames}", flush=True)
-    rows += rows_of(table)
+  for table in tables:
+    named = f"{table.device} {table.mesh or ''}".strip()
+    print(f"  {named} {table.preset} {table.size}x{table.frames}", flush=True)
+    found = rows_of(table)
+    for each in found:
+      print(f"    {each['figure']}: {each['value']} {each['unit']}", flush=True)
+    rows += found
   return rows
+
+
+def run() -> list[dict[str, Any]]:
+  """Rows of all tables."""
+  return rows_of_all(TABLES)
