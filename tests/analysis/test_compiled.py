@@ -1,5 +1,6 @@
 """Stages of sampling compiled from shapes, and what is read of them."""
 
+import dataclasses
 import types
 
 import jax
