@@ -73,7 +73,7 @@ class Report:
   @property
   def wire(self) -> float:
     """Bytes that a device sends."""
-    return sum(each.wire_bytes for each in self.sent)
+    return sum((each.wire_bytes for each in self.sent), 0.0)
 
   @property
   def ratio(self) -> float:
