@@ -2,12 +2,13 @@
 
 A kernel of 3 x 3 x 3 sees two earlier frames and the present one (causal), or one frame
 either side. Time is padded by repeating the first (and last) frame, space by one pixel
-in the configured mode. The four forms below give the same numbers:
+in the configured mode. The five forms below give the same numbers:
 
   direct   one 3-D convolution; best on GPU and TPU
   frames   y_t = sum_i conv2d(x_{t + i}, K_i): three 2-D convolutions
   patches  the same sum as three matmuls over 3 x 3 patches of 9 c channels
   projections  its dual: three matmuls to 9 o channels, shifted and added
+  winograd  64 matmuls over tiles of 2 x 2 x 2: a third of the work (models.winograd)
 
 On a CPU the result, the gradient of the input and that of the kernel are three
 different pieces of work, and each takes the form that was measured fastest for it.
@@ -18,12 +19,14 @@ Source: `CausalConv3d` of the PyTorch original; the choice for CPUs is by measur
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ltx_jax.models import winograd
 from ltx_jax.platforms import Policy
 from ltx_jax.typing import AnyArray
 
@@ -109,6 +112,11 @@ def _patches(x: Array, kernel: Array, strides: Strides) -> Array:
   return sum(frames @ matrices[i] for i, frames in enumerate(slices))
 
 
+def _winograd(x: Array, kernel: Array, _: Strides) -> Array:
+  """Without strides: tiles are of neighbours."""
+  return winograd.convolve(x, kernel)
+
+
 def _projections(x: Array, kernel: Array) -> Array:
   """Without strides, which would throw most of what it computes away."""
   _, size_y, size_x, c, out = kernel.shape
@@ -142,7 +150,18 @@ def _few_positions(x: Array, kernel: Array) -> bool:
   return height * width <= 16 or b * f * height * width <= c
 
 
-def _result_form(x: Array, kernel: Array) -> Callable:
+def _pays_transforms(x: Array, kernel: Array, strides: Strides) -> bool:
+  """Whether there are positions enough to transform the kernel for, and channels
+  enough to transform the positions for."""
+  *size, c, out = kernel.shape
+  if size != [3, 3, 3] or strides != (1, 1, 1):
+    return False
+  return math.prod(x.shape[:-1]) >= 4096 and c * out >= 32 * (c + out)
+
+
+def _result_form(x: Array, kernel: Array, strides: Strides) -> Callable:
+  if _pays_transforms(x, kernel, strides):
+    return _winograd
   return _patches if _few_positions(x, kernel) else _frames
 
 
@@ -154,7 +173,7 @@ def _input_gradient_form(x: Array, kernel: Array) -> Callable:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _measured(x: Array, kernel: Array, strides: Strides) -> Array:
   """Each in the form that was fastest on CPUs for such shapes (see the module)."""
-  return _result_form(x, kernel)(x, kernel, strides)
+  return _result_form(x, kernel, strides)(x, kernel, strides)
 
 
 def _measured_forward(

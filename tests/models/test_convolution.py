@@ -17,13 +17,16 @@ FORMS = {
   "frames": convolution._frames,
   "patches": convolution._patches,
   "projections": lambda x, kernel, strides: convolution._projections(x, kernel),
+  "winograd": convolution._winograd,
 }
+STRIDED = ("direct", "frames", "patches")
 STRIDES = [(1, 1, 1), (2, 1, 1), (1, 2, 2), (2, 2, 2)]
 
 
 def forms(strides):
-  """Those that take the strides: projections know none."""
-  return [form for form in FORMS if form != "projections" or strides == (1, 1, 1)]
+  """Those that take the strides: two know none."""
+  unstrided = strides == (1, 1, 1)
+  return [form for form in FORMS if unstrided or form in STRIDED]
 
 
 MODES = {"zeros": "constant", "replicate": "edge", "reflect": "reflect"}
@@ -58,9 +61,16 @@ def convolve(arrays, strides=(1, 1, 1), causal=True, padding="zeros", policy=DIR
 
 
 @pytest.mark.parametrize(
-  "form, strides", [(form, strides) for strides in STRIDES for form in forms(strides)]
+  "form, strides, frames",
+  [
+    (form, strides, frames)
+    for strides in STRIDES
+    for form in forms(strides)
+    for frames in (1, 5)
+    # An image's kernel has one time step, which Winograd's tiles have not.
+    if (form, frames) != ("winograd", 1)
+  ],
 )
-@pytest.mark.parametrize("frames", [1, 5])
 def test_every_form_is_the_sum_over_taps(form, strides, frames, monkeypatch):
   monkeypatch.setitem(convolution._FORMS, "direct", FORMS[form])
   arrays = operands(frames)
@@ -98,7 +108,7 @@ def test_forms_have_the_same_gradients(strides, monkeypatch):
 def recorded_forms(monkeypatch):
   """The names of the forms used from now on, in order."""
   used = []
-  for name in ("frames", "patches", "projections"):
+  for name in ("frames", "patches", "projections", "winograd"):
     function = getattr(convolution, f"_{name}")
 
     def recorded(*operands, name=name, function=function):
@@ -107,6 +117,9 @@ def recorded_forms(monkeypatch):
 
     monkeypatch.setattr(convolution, f"_{name}", recorded)
   return used
+
+
+LARGE = {"height": 16, "width": 18, "c": 64, "out": 64}
 
 
 # By shape: the form of the result, that of the input's gradient, and projections where
@@ -120,6 +133,9 @@ def recorded_forms(monkeypatch):
     ({"c": 8, "out": 3}, (1, 1, 1), ["frames", "frames", "projections"]),  # Narrowing.
     ({"c": 8, "out": 3}, (2, 2, 2), ["frames", "frames"]),
     ({}, (1, 1, 1), ["frames", "frames"]),
+    (LARGE, (1, 1, 1), ["winograd", "frames"]),  # Many positions and channels.
+    (LARGE, (1, 2, 2), ["frames", "frames"]),  # But of other tiles than neighbours.
+    (LARGE | {"c": 24, "out": 24}, (1, 1, 1), ["frames", "frames"]),
   ],
 )
 def test_measured_picks_forms_and_keeps_the_numbers(shape, strides, forms, monkeypatch):

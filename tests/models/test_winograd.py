@@ -1,0 +1,66 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ltx_jax.models import winograd
+from tests.models.vae_case import relative_error, weights
+
+
+def operands(size, c=5, out=4):
+  rng = np.random.default_rng(0)
+  padded = [side + 2 for side in size]
+  shapes = (2, *padded, c), (3, 3, 3, c, out)
+  return [jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in shapes]
+
+
+def reference(x, kernel):
+  """One tap of the kernel at a time, in float64."""
+  x, kernel = (np.asarray(a, np.float64) for a in (x, kernel))
+  f, h, w = (side - 2 for side in x.shape[1:4])
+  return sum(
+    x[:, i : i + f, j : j + h, k : k + w] @ kernel[i, j, k]
+    for i, j, k in np.ndindex(3, 3, 3)
+  )
+
+
+# Even, odd along each axis, and smaller than a tile.
+SIZES = [(4, 6, 4), (5, 6, 4), (4, 5, 4), (4, 6, 3), (5, 5, 5), (1, 1, 1)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_it_is_the_sum_over_taps(size):
+  x, kernel = operands(size)
+  out = winograd.convolve(x, kernel)
+  assert out.shape == (2, *size, 4)
+  assert relative_error(out, reference(x, kernel)) < 1e-6
+
+
+def test_it_multiplies_8_times_where_taps_take_27():
+  x, kernel = operands((4, 6, 4))
+  program = jax.jit(winograd.convolve).lower(x, kernel).as_text()
+  # Of two frames: 64 products, of 2 clips x 3 x 2 tiles, 5 channels to 4.
+  assert "(tensor<64x12x5xf32>, tensor<64x5x4xf32>) -> tensor<64x12x4xf32>" in program
+  # Beside it there is one, which transforms the kernel.
+  assert program.count("stablehlo.dot_general") == 2
+  assert "(tensor<64x27xf32>, tensor<27x20xf32>) -> tensor<64x20xf32>" in program
+
+
+def test_it_can_be_differentiated():
+  x, kernel = operands((5, 6, 3))
+  scale = np.asarray(weights((2, 5, 6, 3, 4)), np.float64)
+  dx, dk = jax.grad(lambda *a: (winograd.convolve(*a) * scale).sum(), (0, 1))(x, kernel)
+  at, of = (1, 2, 3, 2, 1), (0, 1, 2, 3, 2)
+  taps = [
+    (tap, at[1] - tap[0], at[2] - tap[1], at[3] - tap[2]) for tap in np.ndindex(3, 3, 3)
+  ]
+  expected = sum(
+    (scale[at[0], t, y, z] @ np.asarray(kernel, np.float64)[tap][at[4]])
+    for tap, t, y, z in taps
+    if min(t, y, z) >= 0 and t < 5 and y < 6 and z < 3
+  )
+  assert dx[at] == pytest.approx(expected, rel=1e-5)
+  seen = np.asarray(x, np.float64)[
+    :, of[0] : of[0] + 5, of[1] : of[1] + 6, of[2] : of[2] + 3
+  ]
+  assert dk[of] == pytest.approx((seen[..., of[3]] * scale[..., of[4]]).sum(), rel=1e-5)
