@@ -124,7 +124,7 @@ def generate(path: Path, text_tokens: int = MAX_TOKENS, **changes: Any) -> Task:
     *keys.transformer_entries(config.transformer),
     *keys.vae_entries(config.vae),
   )
-  return Task(spec, total, _count(entries), None)
+  return Task(spec, total, _count(entries), 0.6)
 
 
 def _count(entries: Iterable[keys.Entry], skip: str | None = None) -> int:
@@ -178,7 +178,8 @@ def for_diffusers(
   """
   convert(path, folder)
   task = generate(path, text_tokens, **changes)
-  return dataclasses.replace(task, spec=task.spec | {"folder": str(folder.resolve())})
+  spec = task.spec | {"folder": str(folder.resolve())}
+  return dataclasses.replace(task, spec=spec, target=None)
 
 
 RELEASED = {"velocity": velocity, "decode": decode, "encode": encode}

@@ -1,6 +1,7 @@
 """The program that turns sentences into videos, from the command line to the files."""
 
 import dataclasses
+import shutil
 import types
 
 import jax
@@ -47,6 +48,47 @@ def test_seeds_make_a_video_each_and_the_same_seed_the_same(program):
   first, second, alone = (video.read(f)[0] for f in ("a-1.png", "a-2.png", "b.png"))
   assert np.abs(second.astype(int) - alone.astype(int)).max() <= 1
   assert not np.array_equal(first, second)
+
+
+def test_frames_a_second_are_written_and_the_model_is_told(program, monkeypatch):
+  told, denoise = [], ltx_jax.LTXVideo.denoise
+
+  def recorded(model, text, *, fps, **rest):
+    told.append(fps)
+    return denoise(model, text, fps=fps, **rest)
+
+  monkeypatch.setattr(ltx_jax.LTXVideo, "denoise", recorded)
+  code, out, _ = program(PROMPT, *SIZE, "--fps", "10", "--output", "a.gif")
+  assert code == 0 and "5 frames at 10 a second" in out
+  assert video.read("a.gif")[1] == 10
+  assert told == [10]
+
+
+def test_the_contact_sheet_may_be_left_out(program, tmp_path):
+  code, _, _ = program(PROMPT, *SIZE, "--no-sheet", "--output", "a.gif")
+  assert code == 0
+  assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
+
+
+def test_it_is_computed_in_the_dtype_that_is_asked_for(program):
+  code, out, _ = program(PROMPT, *SIZE, "--dtype", "bfloat16", "--output", "a.png")
+  assert code == 0 and "bfloat16 on cpu" in out
+  program(PROMPT, *SIZE, "--output", "b.png")
+  half, full = (video.read(name)[0].astype(int) for name in ("a.png", "b.png"))
+  assert 0 < np.abs(half - full).mean() < 8
+
+
+def test_the_text_encoder_may_lie_elsewhere(program, model, tmp_path):
+  alone = tmp_path / "alone" / "model.safetensors"
+  alone.parent.mkdir()
+  shutil.copy(f"{model}/model.safetensors", alone)
+  arguments = (PROMPT, *SIZE, "--model", str(alone), "--output", "a.png")
+  code, _, err = program(*arguments)
+  assert code == 2 and "text_encoder" in err
+  code, _, err = program(*arguments, "--text-encoder", model)
+  assert (code, err) == (0, "")
+  program(PROMPT, *SIZE, "--output", "b.png")
+  np.testing.assert_array_equal(video.read("a.png")[0], video.read("b.png")[0])
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])

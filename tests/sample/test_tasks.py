@@ -14,7 +14,7 @@ from ltx_jax.presets import PRESETS, Recipe
 from sample import console
 from tests import pipeline_case as case
 from tests.models import upsampler_case
-from tests.sample.test_generate import OTHER, PROMPT, SIZE
+from tests.sample.test_generate import FLAGS, OTHER, PROMPT, SIZE
 
 
 def test_conditions_are_given_where_and_as_firmly_as_is_said(program, monkeypatch):
@@ -94,6 +94,35 @@ def test_two_passes_are_made_and_each_has_its_flags(program, two_passes):
     assert (code, err) == (0, "")
     assert told == expected
     assert video.read("a.png")[0].shape == (5, 40, 48, 3)
+
+
+@pytest.mark.parametrize(("arguments", "changes"), FLAGS)
+def test_each_flag_of_the_second_pass_is_its_own(
+  program, two_passes, monkeypatch, arguments, changes
+):
+  base = Sampling(steps=5, guidance=1.0, stg_blocks=(1,))
+  recipe = PRESETS["moving-shapes"].recipe
+  recipe = dataclasses.replace(recipe, passes=TwoPasses(base, base))
+  preset = dataclasses.replace(PRESETS["moving-shapes"], recipe=recipe)
+  monkeypatch.setitem(PRESETS, "moving-shapes", preset)
+  told = []
+
+  def denoise(scales, text, *, passes, **rest):
+    told.extend(passes.both)
+    return np.zeros((1, 3, 6, 6, 6), np.float32)
+
+  def to_pixels(model, latents, sampling, **rest):
+    told.append(sampling)
+    return np.zeros((1, 5, 40, 48, 3), np.uint8)
+
+  monkeypatch.setattr(ltx_jax.MultiScale, "denoise", denoise)
+  monkeypatch.setattr(ltx_jax.LTXVideo, "to_pixels", to_pixels)
+  of_second = [argument.replace("--", "--second.") for argument in arguments]
+  code, _, err = program(PROMPT, "--multi-scale", *of_second, "--output", "a.png")
+  assert (code, err) == (0, "")
+  changed = dataclasses.replace(base, **changes)
+  assert told == [base, changed, changed]
+  assert changed != base
 
 
 def test_an_upscaler_is_the_one_that_is_asked_for(program, two_passes):
