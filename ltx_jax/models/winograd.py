@@ -16,8 +16,9 @@ results instead of 216. Each of the 64 is a matrix over channels, for all tiles 
     64 products                   [4 4 4, b f/2 h/2 w/2, o]
     y  [b f h w o]       <--A^T--
 
-Transforms are sums of two or three terms with factors of 1/2, so little is lost: with 128
-to 1024 channels in float32, norm(error) / norm(result) is 6e-7 to 7e-7 on random data.
+Transforms are sums of two or three terms with factors of 1/2, so little is lost: with
+128 to 1024 channels in float32, norm(error) / norm(result) is 6e-7 to 7e-7 on random
+data.
 
 Source: Winograd, Arithmetic Complexity of Computations (1980); for convolutional
 networks Lavin and Gray, arXiv:1509.09308.
@@ -40,8 +41,8 @@ def convolve(
 ) -> Float[Array, "b f h w o"]:
   """Convolves what is padded already, with strides of 1.
 
-  Works through the clip two frames at a time: the tiles of a whole clip would take eight
-  times its memory, and their products as much again.
+  Works through the clip two frames at a time: the tiles of a whole clip would take
+  eight times its memory, and their products as much again.
   """
   b, *padded, c = x.shape
   frames, height, width = (size - _OVERLAP for size in padded)

@@ -3,9 +3,6 @@
 As `compile_tables`, and every figure is that of one chip. Wants the TPU's compiler
 beside: pip install "jax[tpu]", 0.7 GB. `fsdp` splits the weights, `context` repeats
 them. v5p-8 is four chips, the others are eight.
-
-Of the four chips' memory the compiler sets aside 0.34 GB for temporaries, of which 0.21
-are in use at one time; the rest is gaps between buffers.
 """
 
 from __future__ import annotations
