@@ -114,6 +114,8 @@ class MultiScale:
         `LTXVideo.denoise`.
     """
     model, config = self.model, self.model.config.vae
+    canvas = Canvas.of(config, frames, height, width)
+    conditions = [fit(item, canvas) for item in conditions]
     first, second = sizes(config, height, width, passes.scale)
     keys = clip_keys(seed, len(text[0]))
 

@@ -59,7 +59,7 @@ class NoiseLevels(NamedTuple):
   The network's modulation is then computed s times a clip instead of n times.
 
   Attributes:
-    sigma: The s distinct levels of each clip, in [0, 1]; s is small.
+    sigma: The s levels that tokens of each clip have, in [0, 1]; s is small.
     index: Which of them a token has, in [0, s).
   """
 

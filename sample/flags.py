@@ -114,6 +114,11 @@ class SamplingFlags:
       sampling = sampling.override(self.steps, None)
     if self.sigmas is not None and self.steps is None:
       changes["steps"] = None
+    if self.sigmas is not None and self.schedule is None:
+      changes["schedule"] = None
+    if self.schedule is not None and self.sigmas is None and sampling.sigmas:
+      changes["sigmas"] = None
+      changes.setdefault("steps", len(sampling.sigmas))
     return dataclasses.replace(sampling, **changes)
 
 

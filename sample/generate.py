@@ -9,7 +9,7 @@ batch. With --image, that picture is the first frame. Pictures and clips may be 
 any frame, with --condition once for each; a clip at frame 0 is continued, and one at
 the end is led up to:
 
-    python -m sample.generate "a large red circle moving right on a navy background" \
+    python -m sample.generate "a large red circle moving right on a navy background" \\
       --condition first.png --condition last.png@24:0.8
 
 With --video and --skip-initial, a clip is made over: its motion stays, the more so the
@@ -108,8 +108,8 @@ class Options:
   image: Annotated[Path | None, IfAny] = None
   """A picture, or a clip, that the video begins with."""
 
-  strength: float = 1.0
-  """How firmly --image is kept: 1 as it is, 0 not at all."""
+  strength: Annotated[float | None, IfAny] = None
+  """How firmly --image is kept: 1, the usual, as it is, 0 not at all."""
 
   condition: Annotated[
     tuple[str, ...],
@@ -127,8 +127,9 @@ class Options:
   """A clip that guides the video from beside it, such as outlines or depth, with the
   --lora that was trained for it; with a strength (1). Once for each."""
 
-  reference_downscale: int = 1
-  """How many times smaller than the video the LoRA takes what --reference gives."""
+  reference_downscale: Annotated[int | None, IfAny] = None
+  """How many times smaller than the video the LoRA takes what --reference gives; 1 if
+  not given."""
 
   crf: Annotated[int | None, IfAny] = None
   """Softens what --image and --condition give as H.264 does, so that it moves more; 29
@@ -208,14 +209,48 @@ def canvas_of(model: ltx_jax.LTXVideo, options: Options) -> Canvas:
   return canvas
 
 
+def check(options: Options) -> None:
+  """Refuses flags that lack what they are for, or that exclude one another.
+
+  Raises:
+    ValueError: in one sentence.
+  """
+  pictures = options.image is not None or options.condition
+  for flag, value, there, needed in (
+    ("--strength", options.strength, options.image is not None, "--image"),
+    ("--crf", options.crf, pictures, "--image or --condition"),
+    (
+      "--reference-downscale",
+      options.reference_downscale,
+      options.reference,
+      "--reference",
+    ),
+  ):
+    if value is not None and not there:
+      raise ValueError(f"{flag} is for {needed}; add it, or leave {flag} out.")
+  if not options.seed:
+    raise ValueError("--seed needs a number, or several.")
+  if options.video is not None and options.passes.multi_scale:
+    raise ValueError(
+      "--video is made over in one pass, and the second pass of --multi-scale starts "
+      "from the first; leave one of them out."
+    )
+  if options.video is not None and options.windows.window is not None:
+    raise ValueError(
+      "--video is made over in one go, and --window makes a video part by part; leave "
+      "one of them out."
+    )
+
+
 def conditions_of(options: Options, canvas: Canvas) -> list[ltx_jax.Condition]:
   """What --image, --condition and --reference give, in the size that is generated."""
-  given = [] if options.image is None else [(options.image, 0, options.strength)]
+  strength = 1.0 if options.strength is None else options.strength
+  given = [] if options.image is None else [(options.image, 0, strength)]
   given += [shared.path_frame_strength(text) for text in options.condition]
   conditions = [ltx_jax.Condition(*each, options.crf) for each in given]
   for text in options.reference:
     path, strength = shared.path_and_strength(text)
-    smaller = options.reference_downscale
+    smaller = 1 if options.reference_downscale is None else options.reference_downscale
     conditions.append(ltx_jax.Reference(path, 0, strength, downscale=smaller))
   return [fit(item, canvas) for item in conditions]
 
@@ -226,16 +261,6 @@ def start_of(
   """The latents of --video, by the name of the argument that they are, or nothing."""
   if options.video is None:
     return {}
-  if options.passes.multi_scale:
-    raise ValueError(
-      "--video is made over in one pass, and the second pass of --multi-scale starts "
-      "from the first; leave one of them out."
-    )
-  if options.windows.window is not None:
-    raise ValueError(
-      "--video is made over in one go, and --window makes a video part by part; leave "
-      "one of them out."
-    )
   return {"latents": model.encode_start(options.video, canvas, clips=clips, seed=seed)}
 
 
@@ -288,7 +313,7 @@ def generate(
     videos = model.to_pixels(latents, plan.samplings[-1], canvas=canvas, seed=seeds)
   labels = [
     f"{prompt} (seed {seed})" if several else prompt
-    for prompt, seed in zip(prompts, options.seed * len(options.prompts), strict=False)
+    for prompt, seed in zip(prompts, options.seed * len(options.prompts), strict=True)
   ]
   return videos, labels
 
@@ -322,6 +347,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Reads the command line, generates, writes, and says what was done."""
   options = cli(Options, argv, program="python -m sample.generate", about=__doc__)
   video.check_suffix(options.output)
+  check(options)
   prompts = all_prompts(options.prompts, options.prompt_file)
   options = dataclasses.replace(options, prompts=longer(prompts, options))
   console = Console(soft_wrap=True)

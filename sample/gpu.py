@@ -37,9 +37,8 @@ from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.sizes import Canvas
 from ltx_jax.typing import EncodedText
 from sample import console as shared
+from sample.flags import OfRecipe
 from train.command_line import cli
-
-_OfRecipe = tyro.conf.arg(help_behavior_hint="(default: as the model's recipe says)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,16 +61,16 @@ class Options:
   text_encoder: Annotated[str | None, tyro.conf.arg(help_behavior_hint="")] = None
   """Folder of the T5 encoder and its tokenizer, if not beside the model."""
 
-  width: Annotated[int | None, _OfRecipe] = None
+  width: Annotated[int | None, OfRecipe] = None
   """In pixels."""
 
-  height: Annotated[int | None, _OfRecipe] = None
+  height: Annotated[int | None, OfRecipe] = None
   """In pixels."""
 
-  frames: Annotated[int | None, _OfRecipe] = None
+  frames: Annotated[int | None, OfRecipe] = None
   """Length of the video."""
 
-  steps: Annotated[int | None, _OfRecipe] = None
+  steps: Annotated[int | None, OfRecipe] = None
   """Denoising steps."""
 
   seed: int = 0
@@ -103,7 +102,7 @@ def compile_ahead(
     params=model.params,
   )
   made = [stages.keys(run)]
-  if not sampling.stochastic:
+  if not (sampling.stochastic or sampling.cache):  # Those have other programs.
     levels = sampling.levels(model.config.scheduler, int(np.prod(run.grid)))
     settings = sampling.settings(levels)
     variants = {(each.unconditional, each.perturbed): each for each in settings}
@@ -187,6 +186,8 @@ def main(argv: Sequence[str] | None = None, platform: str = "gpu") -> None:
   shared.show_notes(console)
   shared.use_compile_cache()
   video.check_suffix(options.output)
+  if options.repeat < 1:
+    raise ValueError(f"--repeat is {options.repeat}; it must be at least 1.")
 
   with shared.Clock() as clock:
     with clock.stage("load"):

@@ -10,7 +10,7 @@ import ltx_jax
 from ltx_jax import Condition, MultiScale, Sampling, TwoPasses, multiscale
 from ltx_jax.checkpoints.upsampler import save_upsampler
 from ltx_jax.config import VAEConfig
-from ltx_jax.media import stretch
+from ltx_jax.media import fit, stretch
 from ltx_jax.sizes import Canvas
 from tests import pipeline_case as base
 from tests import tasks_case as case
@@ -67,6 +67,27 @@ def test_two_passes_are_the_originals(scales, name):
   assert latents.shape == (2, 2, 6, 6, 6)
   assert relative_error(latents, golden[name]) < 1e-4
   assert relative_error(video[:, ::2, ::4, ::4], golden[f"{name}/video"]) < 1e-3
+
+
+def test_media_of_other_proportions_are_cropped_as_in_one_pass(scales):
+  frames, height, width = case.LARGE
+  tall = Condition(case.media("tall", 1, 2 * height, width))
+  cropped = fit(tall, Canvas.of(scales.model.config.vae, frames, height, width))
+  text, negative = base.texts()
+  made = [
+    scales.denoise(
+      text,
+      width=width,
+      height=height,
+      frames=frames,
+      fps=base.FPS,
+      passes=next(iter(case.PASSES.values())),
+      conditions=[item],
+      negative=negative,
+    )
+    for item in (tall, cropped)
+  ]
+  np.testing.assert_array_equal(*made)
 
 
 def test_sizes_are_those_of_the_original():

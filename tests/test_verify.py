@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import textwrap
 
 import pytest
 
+from tests import flag_reset
 from tests.verify import runner
 
 CHECK = """
@@ -80,3 +82,19 @@ def test_module_that_is_no_check_is_refused(place):
   (place.root / place.package / "a.py").write_text("NAME = 'x'\n")
   with pytest.raises(ValueError, match=r"lacks COMMAND, run\(\)"):
     run(place)
+
+
+def test_flags_are_found_and_taken_away():
+  default = flag_reset.default_options()
+  second = dataclasses.replace(default.second, steps=3)
+  given = dataclasses.replace(default, prompts=("a",), fps=10.0, second=second)
+  found = dict(flag_reset.flags(given, default))
+  assert [path for path, is_given in found.items() if is_given] == [
+    "fps",
+    "second.steps",
+  ]
+  without = flag_reset.without(given, default, "second.steps")
+  assert without.second.steps is None and without.fps == 10.0
+  assert flag_reset.without(without, default, "fps").second == default.second
+  fields = {field.name for field in dataclasses.fields(default)}
+  assert fields - {path.split(".")[0] for path in found} == {"prompts"}

@@ -22,6 +22,7 @@ from ltx_jax.analysis.vae_walk import Layer, Size, walk_decoder, walk_head, walk
 from ltx_jax.config import VAEConfig
 from ltx_jax.diffusion.sampling import check_tiling
 from ltx_jax.models import tiles as geometry
+from ltx_jax.models.convolution import pays_transforms
 from ltx_jax.models.sharded import parts_of_frames
 from ltx_jax.models.tiles import BlendedTiles, ExactTiles, Tiles
 from ltx_jax.platforms import Policy
@@ -69,12 +70,23 @@ def _numbers(layer: Layer, policy: Policy, clips: int) -> int:
   """What a layer keeps: input, output, shortcut and what is unfolded."""
   before, after = math.prod(layer.before), math.prod(layer.after)
   c, out = layer.channels, layer.features
+  parts = parts_of_frames(policy, clips, layer.before[1:])
+  measured = layer.kernel == 3 and policy.convolution == "measured"
+  if measured and _by_winograd(layer, policy, clips):
+    tiles = 16 * math.prod(layer.after[1:]) * (c + out)  # And products, of two frames.
+    held = before * (2 * c + min(c, out)) + after * out  # The input, padded as well.
+    return clips * (held + tiles) // parts + 64 * c * out  # The kernel, transformed.
   unfolded = piece = 0
-  if layer.kernel == 3 and policy.convolution == "measured":
+  if measured:
     piece = 27 * c * out  # The kernel, cut by its time steps.
     unfolded = 2 * out * after  # The sum so far, and the next time step's part.
-  parts = parts_of_frames(policy, clips, layer.before[1:])
   return clips * (before * c + 2 * after * out + unfolded) // parts + piece
+
+
+def _by_winograd(layer: Layer, policy: Policy, clips: int) -> bool:
+  positions = clips * math.prod(side + 2 for side in layer.before)
+  sizes = positions, layer.channels, layer.features
+  return layer.before == layer.after and pays_transforms(*sizes, policy.dtype)
 
 
 def choose(

@@ -157,10 +157,13 @@ class Keyframe(NamedTuple):
 
 
 class Strengths(NamedTuple):
-  """How firmly each token is given, by the few distinct strengths there are.
+  """How firmly each token is given, by the few strengths there are.
+
+  Equal ones are not merged: shapes then follow from the number of conditions, and other
+  strengths compile nothing new.
 
   Attributes:
-    values: The distinct strengths in [0, 1]; the first is 0, that of free tokens.
+    values: Strengths in [0, 1]: 0, that of free tokens, and one for each condition.
     index: Which of them a token has.
   """
 

@@ -12,6 +12,10 @@ can replace any draw by numbers recorded elsewhere. The names:
     step/i         the noise on conditions in a step
     stochastic/i   the fresh noise of a stochastic step
     decode         what is mixed in before decoding
+
+One draw is of the whole batch: the noise that some decoders inject into their layers,
+of which there is, as in the original, one image for all clips. It comes from the first
+clip's key.
 """
 
 from __future__ import annotations
@@ -34,6 +38,8 @@ Draws = Callable[[str, tuple[int, ...]], Any]
 Seed = Whole | Sequence[int] | Int[AnyArray, "_"] | Key
 """One for all clips of a batch, one for each, or the clips' keys."""
 
+_SEEDS = 2**32
+
 
 def clip_keys(seed: Seed, clips: int) -> Key:
   """Returns the keys [b] of the clips of a batch.
@@ -41,14 +47,18 @@ def clip_keys(seed: Seed, clips: int) -> Key:
   Args:
     seed: One seed, from which clip i takes fold_in(key(seed), i), or one for each clip,
       which then takes fold_in(key(its seed), 0), as if it were alone; or keys [b] made
-      from such, as they are.
+      from such, as they are. Seeds lie in [0, 2^32): JAX reads no more of them.
     clips: Number of clips.
 
   Raises:
-    ValueError: where there are several seeds, and not one for each clip, or a seed is
-      no whole number.
+    ValueError: where there are several seeds or keys, and not one for each clip, or a
+      seed is no whole number or out of range.
   """
   if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
+    if seed.shape != (clips,):
+      raise ValueError(
+        f"Keys of shape {seed.shape} for {clips} clips; give one for each, or a seed."
+      )
     return seed
   numbers = np.asarray(seed)
   if numbers.ndim > 1 or not np.issubdtype(numbers.dtype, np.integer):
@@ -59,6 +69,9 @@ def clip_keys(seed: Seed, clips: int) -> Key:
   if several and len(numbers) != clips:
     raise ValueError(f"{len(numbers)} seeds for {clips} clips; give one, or one each.")
   seeds = numbers.tolist() if several else [int(numbers)] * clips
+  for number in seeds:
+    if not 0 <= number < _SEEDS:
+      raise ValueError(f"The seed is {number}; it must be at least 0 and below 2^32.")
   folds = [0] * clips if several else range(clips)
   keys = [jax.random.key(number) for number in seeds]
   return _fold(jnp.stack(keys), jnp.array(folds, jnp.uint32))

@@ -7,6 +7,7 @@ for each of `guidance_sigmas` (`diffusion.branches` says which entry a step take
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -119,6 +120,11 @@ class Sampling:
         f"schedule is {self.schedule!r}; give a config.SchedulerConfig, for example "
         "SchedulerConfig(sampler='LinearQuadratic'), or None for the checkpoint's own."
       )
+    if self.sigmas is not None and self.schedule is not None:
+      raise ValueError(
+        "Noise levels are given, and a schedule that would space them; leave one of "
+        "them out."
+      )
     if self.sigmas is not None and self.steps not in (None, len(self.sigmas)):
       raise ValueError(
         f"{self.steps} steps are asked for and {len(self.sigmas)} noise levels are "
@@ -140,11 +146,21 @@ class Sampling:
         "guidance_sigmas is empty; give the noise levels that the entries of the lists "
         "belong to, or None where there are no lists."
       )
+    if self.guidance_sigmas is not None:
+      levels = [float(level) for level in self.guidance_sigmas]
+      falling = all(high > low for high, low in itertools.pairwise(levels))
+      if not falling or not all(0 <= level <= 1 for level in levels):
+        raise ValueError(
+          f"guidance_sigmas is {levels}; give noise levels in [0, 1], each below the "
+          "one before."
+        )
     for name in ("guidance", "stg", "rescale"):
       self._check_length(name, isinstance(getattr(self, name), Sequence))
       for value in _list(getattr(self, name)):
         if not 0 <= value < math.inf:
           raise ValueError(f"{name} is {value}; it must be at least 0.")
+    if max(_list(self.rescale)) > 1:
+      raise ValueError(f"rescale is {self.rescale}; it must be at most 1.")
     self._check_length("stg_blocks", self._blocks_by_level)
     if self.stg_mode not in get_args(branches.Mode):
       raise ValueError(

@@ -14,7 +14,6 @@ It does not divide the logits by sqrt(x); the queries are divided before.
 
 from __future__ import annotations
 
-import functools
 import math
 
 import jax
@@ -75,7 +74,6 @@ def _segments(
   return SegmentIds(jnp.zeros((b, padded[0]), jnp.int32), keys.astype(jnp.int32))
 
 
-@functools.cache
 def _block(tokens: int) -> int:
   return next(size for size in _BLOCKS if tokens % size == 0)
 

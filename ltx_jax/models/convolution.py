@@ -2,13 +2,14 @@
 
 A kernel of 3 x 3 x 3 sees two earlier frames and the present one (causal), or one frame
 either side. Time is padded by repeating the first (and last) frame, space by one pixel
-in the configured mode. The five forms below give the same numbers:
+in the configured mode. The five forms below give the same result:
 
   direct   one 3-D convolution; best on GPU and TPU
   frames   y_t = sum_i conv2d(x_{t + i}, K_i): three 2-D convolutions
   patches  the same sum as three matmuls over 3 x 3 patches of 9 c channels
   projections  its dual: three matmuls to 9 o channels, shifted and added
-  winograd  64 matmuls over tiles of 2 x 2 x 2: a third of the work (models.winograd)
+  winograd  64 matmuls over tiles of 2 x 2 x 2: a third of the work (models.winograd);
+    in float32
 
 On a CPU the result, the gradient of the input and that of the kernel are three
 different pieces of work, and each takes the form that was measured fastest for it.
@@ -143,31 +144,44 @@ def _kernel_gradient(x: Array, kernel: Array, strides: Strides, dy: Array) -> Ar
   return jnp.stack(taps).reshape(kernel.shape)
 
 
-def _few_positions(x: Array, kernel: Array) -> bool:
-  """Whether patches are small beside the kernel, or frames are hardly more than edges:
+def _few_positions(x: Array) -> bool:
+  """Whether patches are small beside a kernel, or frames are hardly more than edges:
   2 x 2 and its padding."""
   b, f, height, width, c = x.shape
   return height * width <= 16 or b * f * height * width <= c
 
 
-def _pays_transforms(x: Array, kernel: Array, strides: Strides) -> bool:
-  """Whether there are positions enough to transform the kernel for, and channels
-  enough to transform the positions for."""
+def pays_transforms(positions: int, c: int, out: int, dtype: jnp.dtype | str) -> bool:
+  """Whether Winograd's form is worth its transforms: there are positions enough for
+  that of the kernel, and channels enough for those of the positions.
+
+  Args:
+    positions: Of all clips together, padding included.
+    c: Channels of the input.
+    out: Channels of the result.
+    dtype: Of all. Halves would be rounded at every transform, to three times the error.
+  """
+  if jnp.dtype(dtype) != jnp.float32:
+    return False
+  return positions >= 4096 and c * out >= 32 * (c + out)
+
+
+def _takes_winograd(x: Array, kernel: Array, strides: Strides) -> bool:
   *size, c, out = kernel.shape
   if size != [3, 3, 3] or strides != (1, 1, 1):
     return False
-  return math.prod(x.shape[:-1]) >= 4096 and c * out >= 32 * (c + out)
+  return pays_transforms(math.prod(x.shape[:-1]), c, out, kernel.dtype)
 
 
 def _result_form(x: Array, kernel: Array, strides: Strides) -> Callable:
-  if _pays_transforms(x, kernel, strides):
+  if _takes_winograd(x, kernel, strides):
     return _winograd
-  return _patches if _few_positions(x, kernel) else _frames
+  return _patches if _few_positions(x) else _frames
 
 
 def _input_gradient_form(x: Array, kernel: Array) -> Callable:
   c, out = kernel.shape[-2:]
-  return _patches if out >= 2 * c or _few_positions(x, kernel) else _frames
+  return _patches if out >= 2 * c or _few_positions(x) else _frames
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -47,7 +47,7 @@ def linear(
   sums = out_dtype if scale is None else "float32"
   y = jax.lax.dot_general(x, kernel, axes, preferred_element_type=sums)
   if scale is None:
-    return y if bias is None else y + jnp.asarray(bias, dtype)
+    return y if bias is None else y + jnp.asarray(bias, y.dtype)
   y = y * scale
   y = y if bias is None else y + bias
   return y.astype(out_dtype or dtype)

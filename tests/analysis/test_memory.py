@@ -49,6 +49,15 @@ def test_decoding_is_near_what_the_compiler_plans(clips):
   assert 0.75 < found / compiled(program, *arguments) < 1.33
 
 
+def test_decoding_by_winograd_is_near_what_the_compiler_plans():
+  config, grid = dataclasses.replace(VAE_C, decoder_base_channels=64), (3, 16, 16)
+  params = jax.eval_shape(lambda: vae.init_vae(jax.random.key(0), config))
+  latents = shapes(1, *grid, config.latent_channels)
+  arguments = params, latents, shapes(), latents, shapes(), None
+  found = decoding.decode_bytes(config, CPU, 1, grid)
+  assert 0.75 < found / compiled(programs.decode(config, CPU), *arguments) < 1.33
+
+
 def test_denoising_is_near_what_the_compiler_plans():
   config = TransformerConfig(
     num_attention_heads=4, attention_head_dim=32, num_layers=2, cross_attention_dim=128

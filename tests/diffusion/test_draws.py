@@ -46,6 +46,20 @@ def test_seeds_that_are_no_whole_numbers_are_refused(unchecked, seed):
     clip_keys(seed, 2)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32, (0, 2**32)])
+def test_seeds_that_jax_would_cut_off_are_refused(seed):
+  with pytest.raises(ValueError, match="it must be at least 0 and below 2\\^32"):
+    clip_keys(seed, 2)
+
+
+def test_keys_are_one_for_each_clip():
+  keys = jax.random.split(jax.random.key(0), 2)
+  assert clip_keys(keys, 2) is keys
+  for wrong in (keys[0], keys[:1]):
+    with pytest.raises(ValueError, match="for 2 clips; give one for each, or a seed"):
+      clip_keys(wrong, 2)
+
+
 def test_names_and_numbers_give_different_noise():
   keys = clip_keys(0, 1)
   draws = [draw(keys, "step", (1, 8), i) for i in range(3)]

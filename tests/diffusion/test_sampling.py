@@ -48,6 +48,13 @@ def test_another_number_of_steps_takes_the_schedule_for_the_sigmas():
     ({"stg_blocks": ((1,), (2,))}, "stg_blocks is a list of 2; give guidance_sigmas"),
     ({"stg_mode": "values"}, "stg_mode is 'values'; it must be one of attention_val"),
     ({"guidance_sigmas": ()}, "guidance_sigmas is empty"),
+    ({"guidance_sigmas": (0.5, 0.9)}, r"guidance_sigmas is \[0.5, 0.9\]; give noise"),
+    ({"guidance_sigmas": (1.5, 0.9)}, "give noise levels in .* each below the one"),
+    ({"rescale": 5.0}, "rescale is 5.0; it must be at most 1"),
+    (
+      {"schedule": SchedulerConfig(sampler="LinearQuadratic"), "sigmas": (0.9,)},
+      "a schedule that would space them; leave one of them out",
+    ),
     ({"cache": -0.1}, "cache is -0.1; it must be at least 0"),
     ({"skip_final": -1}, "skip_final is -1; it must be at least 0 and whole"),
     ({"skip_initial": 1, "sigmas": (0.9, 0.5)}, "leave the levels that are to be"),

@@ -154,6 +154,14 @@ def test_measured_picks_forms_and_keeps_the_numbers(shape, strides, forms, monke
     assert relative_error(gradient, expected) < 1e-6
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_halves_are_not_transformed(dtype, monkeypatch):
+  used = recorded_forms(monkeypatch)
+  arrays = [array.astype(dtype) for array in operands(5, **LARGE)]
+  convolve(arrays, policy=CPU.in_dtype(dtype))
+  assert used == ["frames"]
+
+
 def test_one_frame_costs_one_frame():
   # The kernel's three time steps add up: a third of the work of padded frames.
   arrays = operands(1)

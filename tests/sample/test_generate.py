@@ -338,6 +338,17 @@ def test_steps_and_noise_levels_replace_one_another():
     SamplingFlags(steps=3, sigmas=(0.9,)).apply(planned)
 
 
+def test_noise_levels_and_a_schedule_replace_one_another():
+  scheduler = SchedulerConfig(sampler="LinearQuadratic")
+  distilled = Sampling(sigmas=(1.0, 0.5), guidance=1.0)
+  spaced = SamplingFlags(schedule="linear-quadratic").apply(distilled)
+  assert spaced == Sampling(steps=2, schedule=scheduler, guidance=1.0)
+  spaced = SamplingFlags(schedule="linear-quadratic", steps=2).apply(distilled)
+  assert spaced == Sampling(steps=2, schedule=scheduler, guidance=1.0)
+  planned = Sampling(steps=30, schedule=scheduler)
+  assert SamplingFlags(sigmas=(0.9,)).apply(planned) == Sampling(sigmas=(0.9,))
+
+
 def test_words_the_small_model_never_saw_are_answered(program):
   code, out, _ = program("a green dragon and a cat", *SIZE, "--output", "a.png")
   assert code == 0
@@ -373,6 +384,11 @@ def test_words_the_small_model_never_saw_are_answered(program):
     ((PROMPT, "--second.tone-map", "1"), "--second.tone-map is for two passes"),
     ((PROMPT, "--dtype", "int8"), "--dtype"),
     ((PROMPT, "--fps"), "--fps"),
+    ((PROMPT, "--seed"), "--seed needs a number"),
+    ((PROMPT, "--seed", "4294967296"), "seed is 4294967296; it must be at least 0"),
+    ((PROMPT, "--strength", "0.5"), "--strength is for --image; add it, or leave"),
+    ((PROMPT, "--crf", "29"), "--crf is for --image or --condition; add it, or"),
+    ((PROMPT, "--reference-downscale", "2"), "--reference-downscale is for --ref"),
     ((PROMPT, "--mesh", "data=2,model=4"), "--mesh is data=2,model=4; give numbers of"),
     ((PROMPT, "--mesh", "data=2,data=4"), "--mesh is data=2,data=4; give numbers of"),
     ((PROMPT, "--mesh", "context"), "--mesh is context; give numbers of devices for"),

@@ -51,6 +51,11 @@ def test_without_a_gpu_it_says_so(path):
   assert "JAX finds no GPU here, but cpu" in err and "sample.generate" in err
 
 
+def test_no_video_at_all_is_refused(path):
+  code, _, err = path(PROMPT, *SIZE, "--repeat", "0")
+  assert code == 2 and "--repeat is 0; it must be at least 1" in err
+
+
 def test_help_teaches(path):
   code, out, _ = path("--help")
   assert code == 0
