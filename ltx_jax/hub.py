@@ -73,6 +73,10 @@ def fetch_folders(
 
 
 def _announce(repository: str, what: str, licence: str | None) -> None:
+  import huggingface_hub
+
+  if huggingface_hub.constants.HF_HUB_OFFLINE:
+    return
   terms = f"; its licence: {licence}" if licence else ""
   _LOG.warning(
     f"Downloading {what} of https://huggingface.co/{repository}{terms}. Broken off, it "

@@ -23,7 +23,7 @@ from ltx_jax.multiscale import Upscaler
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import AXES, SAMPLING_AXES
 from ltx_jax.platforms import Policy, policy_of
-from ltx_jax.presets import completed
+from ltx_jax.presets import UPSCALERS, completed
 from ltx_jax.quantization import Weights, is_quantized, quantizing
 from ltx_jax.text import load_tokenizer
 from ltx_jax.text_cache import TextCache, fingerprint
@@ -104,6 +104,10 @@ def load_upscaler(source: sources.PathLike) -> Upscaler:
   Raises:
     ValueError: in one sentence that says what was found and what to do.
   """
+  if source is None:
+    raise ValueError(
+      f"No upscaler is named; give one of {', '.join(UPSCALERS)}, or a file."
+    )
   return Upscaler(*upsampler.load_upsampler(sources.resolve_upscaler(source)))
 
 
@@ -183,9 +187,10 @@ def _encode_first(
   if isinstance(prompts, str):
     raise ValueError(f"prompts is {prompts!r}; give a list of prompts.")
   if text is None:
+    _layout(files).read_config(files.checkpoint)  # What is wrong with the file first.
     raise ValueError(
       f"There are prompts to encode and no text encoder beside {files.checkpoint}; "
-      "load it with text_encoder=FOLDER."
+      "give its folder, as text_encoder=FOLDER or --text-encoder FOLDER."
     )
   return text.encode(prompts)
 

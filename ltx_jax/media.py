@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -74,6 +75,17 @@ def fit(item: Condition, canvas: Canvas) -> Condition:
   room = room_for(item, frames)
   media = load_frames(item.media, height=height, width=width, frames=room, crf=item.crf)
   return dataclasses.replace(item, media=canvas.pad(media), crf=None)
+
+
+def fit_all(items: Sequence[Condition], canvas: Canvas) -> list[Condition]:
+  """Returns conditions as `fit` makes them.
+
+  Raises:
+    ValueError: as `fit`, or where one is given in place of a list.
+  """
+  if isinstance(items, Condition):
+    raise ValueError("conditions is one Condition; give a list, such as [condition].")
+  return [fit(item, canvas) for item in items]
 
 
 def room_for(item: Condition, frames: int) -> int:

@@ -31,7 +31,7 @@ from ltx_jax.diffusion.guidance import needs_unconditional, stack_texts
 from ltx_jax.diffusion.latents import coordinates, unpatchify
 from ltx_jax.diffusion.sampler import Context, begin_from, sample
 from ltx_jax.diffusion.sampling import Sampling
-from ltx_jax.media import fit, stretch
+from ltx_jax.media import fit_all, stretch
 from ltx_jax.platforms import Policy
 from ltx_jax.presets import Recipe, recipe_for
 from ltx_jax.quantization import widened_bytes
@@ -321,7 +321,7 @@ class LTXVideo:
     canvas = recipe.canvas(self._config("vae"), frames, height, width)
     if canvas.note:
       _LOG.warning(canvas.note)
-    conditions = [fit(item, canvas) for item in conditions]
+    conditions = fit_all(conditions, canvas)
 
     if negative_prompt is None:
       negative_prompt = recipe.negative_prompt

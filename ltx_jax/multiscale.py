@@ -34,7 +34,7 @@ from ltx_jax.diffusion.conditioning import Condition
 from ltx_jax.diffusion.draws import Draws, Seed, clip_keys
 from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.diffusion.sampling import Sampling, TwoPasses
-from ltx_jax.media import fit, load_frames, stretch
+from ltx_jax.media import fit_all, load_frames, stretch
 from ltx_jax.model import LTXVideo, OnStep
 from ltx_jax.sizes import Canvas
 from ltx_jax.text import encode_prompts
@@ -115,7 +115,7 @@ class MultiScale:
     """
     model, config = self.model, self.model.config.vae
     canvas = Canvas.of(config, frames, height, width)
-    conditions = [fit(item, canvas) for item in conditions]
+    conditions = fit_all(conditions, canvas)
     first, second = sizes(config, height, width, passes.scale)
     keys = clip_keys(seed, len(text[0]))
 
@@ -182,7 +182,7 @@ class MultiScale:
     canvas = recipe.canvas(model.config.vae, frames, height, width)
     if canvas.note:
       _LOG.warning(canvas.note)
-    conditions = [fit(item, canvas) for item in conditions]
+    conditions = fit_all(conditions, canvas)
     if negative_prompt is None:
       negative_prompt = recipe.negative_prompt
     guided = any(needs_unconditional(each.guidance) for each in passes.both)

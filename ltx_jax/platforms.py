@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 Attention = Literal["xla", "cudnn", "splash"]
 Convolution = Literal["direct", "measured"]
 Rotation = Literal["flip", "shift"]
+Options = tuple[tuple[str, str], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +40,9 @@ class Policy:
       operations that saves memory: of 2B, a velocity takes 0.03 GB where XLA's default
       takes 0.11. And not to multiply with YNNPACK, which does the small model's steps
       in a tenth more time and VAEs in a sixth more than XLA's own loops.
-      On TPUs weights that are split are gathered before they are multiplied by, and
-      buffers are laid in an order that leaves few gaps.
+    mesh_options: What XLA is told as well where there is a mesh. On TPUs weights that
+      are split are gathered before they are multiplied by, and buffers are laid in an
+      order that leaves few gaps.
     mesh: Devices that work together on one program, for sampling
       (`parallel.mesh.sampling_mesh`, `models.sharded`); None: one does it all.
   """
@@ -52,7 +54,8 @@ class Policy:
   rotation: Rotation = "flip"
   unroll: bool = False
   donate: bool = True
-  compiler_options: tuple[tuple[str, str], ...] = ()
+  compiler_options: Options = ()
+  mesh_options: Options = ()
   mesh: Mesh | None = None
 
   def in_dtype(self, dtype: str) -> Policy:
@@ -69,6 +72,11 @@ class Policy:
     """
     attention = "xla" if self.attention == "splash" else self.attention
     return dataclasses.replace(self, attention=attention)
+
+  @property
+  def options(self) -> dict[str, str]:
+    """What XLA is told when a program for sampling is compiled."""
+    return dict(self.compiler_options + (self.mesh_options if self.mesh else ()))
 
   @property
   def reads_tokens_last(self) -> bool:
@@ -115,7 +123,7 @@ TPU = Policy(
   "splash",
   "direct",
   "shift",
-  compiler_options=(_GATHER_FIRST, _PACK_WELL),
+  mesh_options=(_GATHER_FIRST, _PACK_WELL),
 )
 
 POLICIES = {policy.name: policy for policy in (CPU, GPU, TPU)}

@@ -45,7 +45,7 @@ from ltx_jax.typing import (
 
 
 def _compiled(program: Callable, policy: Policy) -> Callable:
-  return jax.jit(program, compiler_options=dict(policy.compiler_options))
+  return jax.jit(program, compiler_options=policy.options)
 
 
 def _everywhere(policy: Policy) -> NamedSharding | None:
@@ -105,7 +105,7 @@ def step(config: TransformerConfig, policy: Policy) -> sampler.Step:
   return sampler.make_step(
     _of_parts(transformer.velocity_fn(config, policy)),
     donate=policy.donate,
-    compiler_options=dict(policy.compiler_options),
+    compiler_options=policy.options,
     out_sharding=_everywhere(policy),
   )
 
@@ -117,7 +117,7 @@ def caching_step(config: TransformerConfig, policy: Policy) -> Callable:
     _of_parts(transformer.velocity_fn(config, policy)),
     _of_parts(first_input_fn(config, policy)),
     donate=policy.donate,
-    compiler_options=dict(policy.compiler_options),
+    compiler_options=policy.options,
     out_sharding=_everywhere(policy),
   )
 

@@ -50,8 +50,8 @@ def resolve(source: PathLike, text_encoder: TextEncoderSource = None) -> Files:
 
   Args:
     source: A preset's name, a checkpoint, a folder, or a file on the hub.
-    text_encoder: A folder; None looks beside the checkpoint and, for the preset of a
-      release, fetches the one that all releases share; False takes none.
+    text_encoder: A folder; None looks beside the checkpoint and, for a release by its
+      preset or on the hub, fetches the one that all releases share; False takes none.
 
   Raises:
     ValueError: in one sentence that says what was found and what to do.
@@ -61,13 +61,19 @@ def resolve(source: PathLike, text_encoder: TextEncoderSource = None) -> Files:
   beside = checkpoint if checkpoint.is_dir() else checkpoint.parent
   if text_encoder is None and (beside / "text_encoder" / "config.json").is_file():
     text_encoder = beside
-  elif text_encoder is None and isinstance(_preset_files(name), HubFile):
+  elif text_encoder is None and _is_of_a_release(name, preset):
     folders = ("text_encoder", "tokenizer")
     text_encoder = hub.fetch_folders(TEXT_ENCODER, folders, TEXT_ENCODER_LICENCE)
   if text_encoder is None or text_encoder is False:
     return Files(checkpoint, None, None, preset)
   found = _with_text_encoder(checkpoint, pathlib.Path(text_encoder))
   return found._replace(preset=preset)
+
+
+def _is_of_a_release(name: str, preset: str | None) -> bool:
+  """Whether a release is named, by its preset or as its file on the hub."""
+  known = preset or "" if _is_on_the_hub(name) else name
+  return isinstance(_preset_files(known), HubFile)
 
 
 def resolve_upscaler(source: PathLike) -> pathlib.Path:
@@ -128,7 +134,7 @@ def _checkpoint(source: PathLike) -> pathlib.Path:
     released = _preset_files(named_like(file) or "")
     same = isinstance(released, HubFile) and released.repository == repository
     return hub.fetch(repository, file, released.licence if same else None)
-  if path.suffix or path.is_absolute() or name.startswith("."):
+  if path.suffix == ".safetensors" or path.is_absolute() or name.startswith("."):
     raise ValueError(
       f"There is no file {name}; give a preset (such as moving-shapes), a checkpoint "
       "(*.safetensors), or a file on the hub as organisation/repository/file."

@@ -58,6 +58,8 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
       f"Expected a tokenizer ({' or '.join(files)}) in {folder} and found {found}; "
       "put there the `tokenizer` folder that belongs to the text encoder."
     )
+  # That PyTorch is not there is no news to anybody here.
+  os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
   from transformers import T5Tokenizer
 
   try:

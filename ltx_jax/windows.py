@@ -58,7 +58,7 @@ from ltx_jax.diffusion.draws import Draws, Seed, clip_keys
 from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.diffusion.latents import adain
 from ltx_jax.diffusion.sampling import Sampling
-from ltx_jax.media import fit
+from ltx_jax.media import fit_all
 from ltx_jax.model import LTXVideo, OnStep
 from ltx_jax.sizes import Canvas
 from ltx_jax.text import encode_prompts
@@ -209,7 +209,7 @@ class LongVideo:
     """
     model, vae = self.model, self.model.config.vae
     canvas = Canvas.of(vae, frames, height, width)
-    conditions = [fit(item, canvas) for item in conditions]
+    conditions = fit_all(conditions, canvas)
     for item in conditions:
       check_start(item.frame, len(item.media), vae.temporal_factor)
     windows, length = self._windows(canvas)
@@ -302,7 +302,7 @@ class LongVideo:
     canvas = recipe.canvas(model.config.vae, frames, height, width)
     if canvas.note:
       _LOG.warning(canvas.note)
-    conditions = [fit(item, canvas) for item in conditions]
+    conditions = fit_all(conditions, canvas)
     if negative_prompt is None:
       negative_prompt = recipe.negative_prompt
     negative = negative_prompt if needs_unconditional(sampling.guidance) else None

@@ -60,6 +60,11 @@ def _cache(name: str) -> Path:
   return Path(base) / "ltx-jax" / name
 
 
+def counted(number: int, what: str) -> str:
+  """Says how many there are: 1 frame, 2 frames."""
+  return f"{number} {what}" + ("" if number == 1 else "s")
+
+
 def path_and_strength(text: str) -> tuple[str, float]:
   """Splits `PATH:STRENGTH`; what has no number after its last colon is all path."""
   path, colon, strength = text.rpartition(":")
@@ -160,7 +165,8 @@ def step_bar(console: Console) -> Iterator[Callable[[int, int, Any], None]]:
     TimeRemainingColumn(),
     TextColumn("left"),
   )
-  with Progress(*columns, console=console, transient=True) as progress:
+  shown = {"transient": True, "disable": not console.is_terminal}
+  with Progress(*columns, console=console, **shown) as progress:
     task = progress.add_task("denoise", total=None)
     previous = []
 
@@ -184,6 +190,7 @@ def byte_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]
     TimeRemainingColumn(),
     TextColumn("left"),
   )
-  with Progress(*columns, console=console, transient=True) as progress:
+  shown = {"transient": True, "disable": not console.is_terminal}
+  with Progress(*columns, console=console, **shown) as progress:
     task = progress.add_task(what, total=None)
     yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -87,8 +87,8 @@ class Options:
     tyro.conf.Positional,
     tyro.conf.arg(metavar="PROMPT [PROMPT ...]", help_behavior_hint=""),
   ]
-  """What to show. Several prompts give several videos; with --window, A|B|C gives one,
-  with a prompt for each window."""
+  """What to show, before flags that take several values. Several prompts give several
+  videos; with --window, A|B|C gives one, with a prompt for each window."""
 
   prompt_file: Annotated[Path | None, IfAny] = None
   """A text file with more of them, one a line; # begins a line that is none."""
@@ -338,7 +338,7 @@ def write(
 
 def longer(prompts: Sequence[str], options: Options) -> tuple[str, ...]:
   """Returns what --enhance makes of prompts: with --window, of each of their parts."""
-  if options.windows.window is None:
+  if options.windows.window is None or options.enhance.enhance is None:
     return options.enhance.apply(prompts)
   return tuple(joined(options.enhance.apply(parts(prompt))) for prompt in prompts)
 
@@ -346,7 +346,7 @@ def longer(prompts: Sequence[str], options: Options) -> tuple[str, ...]:
 def main(argv: Sequence[str] | None = None) -> None:
   """Reads the command line, generates, writes, and says what was done."""
   options = cli(Options, argv, program="python -m sample.generate", about=__doc__)
-  video.check_suffix(options.output)
+  video.check_output(options.output)
   check(options)
   prompts = all_prompts(options.prompts, options.prompt_file)
   options = dataclasses.replace(options, prompts=longer(prompts, options))
@@ -360,6 +360,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   asked = options.prompts
   if options.windows.window is not None:
     asked = [part for prompt in asked for part in parts(prompt)]
+  elif any("|" in prompt for prompt in asked):
+    console.print("note: | parts a prompt with --window only; here it is read as text.")
 
   with shared.Clock() as clock:
     with clock.stage("load"):
@@ -393,7 +395,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   if policy.mesh is not None:
     where = f"{policy.mesh.size} {policy.name} devices ({options.mesh})"
   console.print(
-    f"{len(videos)} x {width}x{height}, {frames} frames at {fps:g} a second, seed "
+    f"{len(videos)} x {width}x{height}, {shared.counted(frames, 'frame')} at {fps:g} a "
+    "second, seed "
     f"{', '.join(map(str, options.seed))}, {policy.dtype} on {where}",
     highlight=False,
   )

@@ -185,7 +185,7 @@ def main(argv: Sequence[str] | None = None, platform: str = "gpu") -> None:
   console = Console(soft_wrap=True, highlight=False)
   shared.show_notes(console)
   shared.use_compile_cache()
-  video.check_suffix(options.output)
+  video.check_output(options.output)
   if options.repeat < 1:
     raise ValueError(f"--repeat is {options.repeat}; it must be at least 1.")
 

@@ -101,8 +101,20 @@ def _beginning(prompt: str, words: int = 8) -> str:
 def _of_the_small_model(prompts: Sequence[str]) -> str | None:
   unknown = moving_shapes.unknown_words(" ".join(prompts))
   if not unknown:
-    return None
+    return _of_other_captions(prompts)
   return (
     f"the small model never saw {', '.join(map(repr, unknown))}; what it draws for "
     f"that means little. {moving_shapes.grammar_help()}"
   )
+
+
+def _of_other_captions(prompts: Sequence[str]) -> str | None:
+  for prompt in prompts:
+    try:
+      moving_shapes.parse(prompt)
+    except ValueError:
+      return (
+        f"the small model knows the words of {prompt!r}, but no caption has them so; "
+        f"it may draw something else. {moving_shapes.grammar_help()}"
+      )
+  return None

@@ -37,7 +37,8 @@ def all_prompts(given: Sequence[str], file: Path | None) -> tuple[str, ...]:
     prompts += found
   if not prompts:
     raise ValueError(
-      f'Give at least one prompt, for example "{moving_shapes.EXAMPLES[0]}".'
+      f'Give at least one prompt, for example "{moving_shapes.EXAMPLES[0]}"; it stands '
+      "before --lora, --seed and other flags that take several values."
     )
   return tuple(prompts)
 

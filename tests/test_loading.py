@@ -114,6 +114,8 @@ def test_presets_are_named_and_suggested(monkeypatch, folder):
     ValueError, match="called 'moving-shape'; did you mean 'moving-sh"
   ):
     ltx_jax.load("moving-shape")
+  with pytest.raises(ValueError, match="did you mean 'ltxv-2b-0.9.6-dev'"):
+    ltx_jax.load("ltxv-2b-0.9.6-dex")
   with pytest.raises(ValueError, match="presets are moving-shapes, ltxv-2b-0.9.0, "):
     ltx_jax.load("sora")
 
@@ -149,6 +151,24 @@ def test_a_hub_file_without_a_network_says_what_to_fetch_and_where_to_put_it(
 def test_sources_that_are_not_there_are_refused(source, message):
   with pytest.raises(ValueError, match=message):
     ltx_jax.load(source)
+
+
+def test_what_is_wrong_with_a_file_is_said_before_what_lacks_beside_it(
+  folder, tmp_path
+):
+  broken = tmp_path / "broken.safetensors"
+  broken.write_bytes((folder / "model.safetensors").read_bytes()[:1000])
+  with pytest.raises(ValueError, match="broken.safetensors is truncated"):
+    ltx_jax.load(broken, prompts=["a"])
+  whole = tmp_path / "whole.safetensors"
+  whole.write_bytes((folder / "model.safetensors").read_bytes())
+  with pytest.raises(ValueError, match="beside .*whole.*or --text-encoder FOLDER"):
+    ltx_jax.load(whole, prompts=["a"])
+
+
+def test_an_upscaler_that_no_recipe_names_is_refused(unchecked):
+  with pytest.raises(ValueError, match="give one of ltxv-spatial-upscaler"):
+    ltx_jax.load_upscaler(None)
 
 
 def test_folders_that_hold_no_model_are_refused(tmp_path):

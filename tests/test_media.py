@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltx_jax.media import load_frames, whole_positions
+from ltx_jax.config import VAEConfig
+from ltx_jax.diffusion.conditioning import Condition
+from ltx_jax.media import fit_all, load_frames, whole_positions
+from ltx_jax.sizes import Canvas
 
 
 @pytest.fixture
@@ -56,6 +59,12 @@ def test_frames_are_cut_to_a_number_and_to_whole_positions(picture, caplog):
   assert len(whole_positions(frames, 8)) == 9
   assert "has 12 frames; its first 9 are used" in caplog.text
   assert len(whole_positions(frames[:1], 8)) == 1
+
+
+def test_one_condition_is_no_list_of_them(unchecked):
+  one = Condition(np.zeros((4, 4, 3), np.uint8))
+  with pytest.raises(ValueError, match=r"give a list, such as \[condition\]"):
+    fit_all(one, Canvas.of(VAEConfig(), 1, 32, 32))
 
 
 @pytest.mark.parametrize(

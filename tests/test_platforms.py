@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ltx_jax.models import transformer
+from ltx_jax.parallel.mesh import sampling_mesh
 from ltx_jax.platforms import CPU, GPU, T4, TPU, policy_for, policy_of
 from tests.models.transformer_case import shapes, with_width
 
@@ -72,3 +73,10 @@ def test_float16_does_not_overflow_at_full_width():
   ours = velocity(T4)
   assert np.isfinite(ours).all()
   assert np.abs(ours - exact).max() < 0.02 * np.abs(exact).max()
+
+
+def test_what_xla_is_told_may_depend_on_a_mesh():
+  assert TPU.options == {}
+  meshed = dataclasses.replace(TPU, mesh=sampling_mesh(context=2))
+  assert meshed.options == dict(TPU.mesh_options)
+  assert CPU.options == dict(CPU.compiler_options) != {}

@@ -192,19 +192,22 @@ def test_a_preset_is_downloaded_once_with_its_licence(cache, caplog):
 
 def test_a_file_that_is_named_like_a_release_takes_its_recipe(cache, tmp_path):
   file = RELEASED["ltxv-13b-0.9.8-dev"].files.name
-  assert sources.resolve(f"Lightricks/LTX-Video/{file}").preset == "ltxv-13b-0.9.8-dev"
+  found = sources.resolve(f"Lightricks/LTX-Video/{file}")
+  assert found.preset == "ltxv-13b-0.9.8-dev"
+  assert found.text_encoder.name == "text_encoder"  # That of the release, fetched.
+  assert len(cache) == 2
   path = tmp_path / file
   save_checkpoint(path, case.config(), case.params())
   assert sources.resolve(path).preset == "ltxv-13b-0.9.8-dev"
   assert ltx_jax.load(path).config.name == "random"
-  assert len(cache) == 1
+  assert len(cache) == 2
 
 
 def test_a_licence_is_said_of_the_publishers_file_only(cache, caplog):
   file = RELEASED["ltxv-13b-0.9.8-dev"].files.name
   for repository, said in (("someone/else", False), (presets.REPOSITORY, True)):
     caplog.clear()
-    sources.resolve(f"{repository}/{file}")
+    sources.resolve(f"{repository}/{file}", text_encoder=False)
     assert ("licence" in caplog.text) == said
 
 

@@ -338,6 +338,6 @@ def _plain(config: VAEConfig) -> VAEConfig:
 
 def _inexpressible(what: str) -> ValueError:
   return ValueError(
-    f"diffusers' {CLASS} cannot have {what}; write the official single file "
-    '(layout "lightricks") instead.'
+    f"diffusers' {CLASS} cannot have {what}; write the official single file, "
+    "NAME.safetensors, instead."
   )

@@ -228,7 +228,7 @@ def write(path: str | os.PathLike, video: Frames, fps: float) -> None:
   Raises:
     ValueError: where the suffix is another, the clip is empty or fps not positive.
   """
-  check_suffix(path)
+  check_output(path)
   if not video.size:
     raise ValueError(f"{path} is not written: a clip of shape {video.shape} is empty.")
   if not (fps > 0 and math.isfinite(fps)):
@@ -237,13 +237,24 @@ def write(path: str | os.PathLike, video: Frames, fps: float) -> None:
     _WRITERS[Path(path).suffix.lower()](temporary, video, fps)
 
 
-def check_suffix(path: str | os.PathLike) -> None:
-  """Raises a ValueError in words for a suffix that `write` does not know."""
-  suffix = Path(path).suffix.lower()
+def check_output(path: str | os.PathLike) -> None:
+  """Refuses what `write` could not write to, while there is nothing to lose yet.
+
+  Raises:
+    ValueError: for a suffix that is none, a folder, or a place that is not to be
+      written to.
+  """
+  path = Path(path)
+  suffix = path.suffix.lower()
   if suffix not in _WRITERS:
     raise ValueError(
       f"{path} has the suffix {suffix!r}; what can be written are {' '.join(_WRITERS)}."
     )
+  if path.is_dir():
+    raise ValueError(f"{path} is a folder; give a file, such as {path / 'video.mp4'}.")
+  there = next(parent for parent in path.absolute().parents if parent.exists())
+  if not there.is_dir() or not os.access(there, os.W_OK):
+    raise ValueError(f"{path} cannot be written: {there} is no folder to write to.")
 
 
 def _write_mp4(path: Path, video: Frames, fps: float) -> None:

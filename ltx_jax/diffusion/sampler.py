@@ -275,7 +275,8 @@ def begin_from(
   if levels[0] >= 1:
     raise ValueError(
       "The first noise level is 1, at which nothing is left of the clip to start from; "
-      "skip initial steps, for example with Sampling(skip_initial=10)."
+      "skip initial steps, for example with Sampling(skip_initial=10), or with "
+      "--skip-initial 10."
     )
   sigma = jnp.asarray(levels[0])
   return interpolate(jnp.broadcast_to(latents, noise.shape), noise, sigma)

@@ -71,7 +71,7 @@ def test_denoising_is_near_what_the_compiler_plans():
   tables = jax.eval_shape(programs.positions(config, CPU), shapes(1, n, 3))
   arrays = jax.tree.leaves((state, tables))
   held = sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)
-  options = dict(CPU.compiler_options)
+  options = CPU.options
   options["xla_cpu_opt_preset"] = "CPU_OPT_PRESET_DEFAULT"  # Not that of the tests.
   step = jax.jit(transformer.velocity_fn(config, CPU), compiler_options=options)
   tokens = shapes(rows, n, config.in_channels)

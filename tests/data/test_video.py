@@ -47,6 +47,20 @@ def test_what_is_written_is_read_back(tmp_path, suffix, decibel):
   np.testing.assert_array_equal(first, frames[:4])
 
 
+def test_what_cannot_be_written_is_refused_before_there_is_anything(tmp_path):
+  video.check_output(tmp_path / "new" / "folder" / "clip.mp4")
+  assert list(tmp_path.iterdir()) == []
+  (tmp_path / "folder.mp4").mkdir()
+  (tmp_path / "file").touch()
+  for path, message in (
+    (tmp_path / "clip.avi", "has the suffix '.avi'"),
+    (tmp_path / "folder.mp4", "is a folder; give a file, such as .*video.mp4"),
+    (tmp_path / "file" / "clip.mp4", "cannot be written: .*file is no folder"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      video.check_output(path)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp", ".png"])
 def test_one_frame_is_a_picture(tmp_path, suffix):
   video.write(tmp_path / f"image{suffix}", CLIP[:1], 24.0)

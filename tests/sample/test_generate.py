@@ -98,10 +98,19 @@ def test_the_suffix_decides_the_format(program, suffix):
   assert video.read(f"clip{suffix}")[0].shape == (5, 32, 40, 3)
 
 
+def test_parts_of_a_prompt_are_for_windows(program):
+  both = f"{PROMPT}  |  {OTHER}"
+  code, out, _ = program(both, *SIZE, "--output", "a.png")
+  assert code == 0 and "note: | parts a prompt with --window only" in out
+  windows = ("--frames", "9", "--window", "5", "--overlap", "1")
+  code, out, _ = program(both, *SIZE, *windows, "--output", "a.png")
+  assert code == 0 and "note" not in out and "enhanced" not in out
+
+
 def test_one_frame_is_a_picture_without_a_contact_sheet(program, tmp_path):
   one = (*SIZE, "--frames", "1", "--output", "still.png")
-  code, _, _ = program(PROMPT, *one)
-  assert code == 0
+  code, out, _ = program(PROMPT, *one)
+  assert code == 0 and "40x32, 1 frame at" in out
   assert [path.name for path in tmp_path.iterdir()] == ["still.png"]
   with Image.open("still.png") as still:
     assert still.size == (40, 32)
