@@ -100,6 +100,8 @@ def test_what_cannot_be_converted_is_refused(tmp_path, file):
   with pytest.raises(ValueError, match="model.safetensors is there already"):
     convert(file, file)
   path = small.write(tmp_path / "odd.safetensors", small.official(), small.metadata())
-  with pytest.raises(ValueError, match='write the official single file .layout "light'):
+  with pytest.raises(
+    ValueError, match="write the official single file, NAME.safetensors"
+  ):
     convert(path, tmp_path / "x")
   assert not (tmp_path / "x").exists()

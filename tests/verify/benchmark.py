@@ -1,7 +1,9 @@
 """Time and memory beside the PyTorch original, each side in its own process.
 
 The original's interpreter is the one that runs this, or ORACLE_PYTHON. It wants a
-machine that does nothing else.
+machine that does nothing else. The rate is that at which a side multiplies large
+matrices there. Of work that is all matmuls, as a velocity is, no ratio can be below the
+last one; convolutions may take fewer products than are counted (`models.winograd`).
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ def rows_of(result: dict) -> list[dict]:
       "ok": ok,
     }
 
+  least = result["flops"] / ours["rate"] / theirs["median"]
   medians = f"{ours['median']:.2f} s over {theirs['median']:.2f} s"
   peaks = f"{ours['peak'] / gb:.2f} GB over {theirs['peak'] / gb:.2f} GB"
   return [
@@ -60,4 +63,6 @@ def rows_of(result: dict) -> list[dict]:
       result["memory_target"],
     ),
     row(f"share of the matmul rate, {tflop:.2f} TFLOP", 100 * ours["share"], "%", None),
+    row("theirs of their own", 100 * theirs["share"], "%", None),
+    row("ratio if we only multiplied, at our full rate", least, "", None),
   ]
