@@ -52,14 +52,15 @@ def caption_reader(
   tokenizer = load_tokenizer(Path(run.text_folder) / "tokenizer")
   folder = Path(run.text_folder) / "text_encoder"
   frozen = run.text_encoder == "frozen"
-  _check_text(run, t5.load_config(folder) if frozen else run.text, len(tokenizer))
+  known = t5.load_config(folder) if frozen else run.text
+  _check_text(run, known, len(tokenizer))
   if frozen:
     config, params = t5.load_t5(folder)
     program = programs.encode_text(config, policy)
   encoder = latents.fingerprint(config, params) if frozen else ""
 
   def read(prompts: Sequence[str]) -> Captions:
-    tokens, mask = tokenize(tokenizer, prompts)
+    tokens, mask = tokenize(tokenizer, prompts, known.max_text_tokens)
     longest = int(mask.sum(axis=1).max())
     tokens, mask = tokens[:, :longest], mask[:, :longest]
     read_as = encoder.encode() + tokens.tobytes() + mask.tobytes()

@@ -413,6 +413,14 @@ _PROGRAMS = {
 }
 
 
+def check(options: Options) -> None:
+  """Refuses numbers that are none, with the flag's name in a ValueError."""
+  for name, least in (("batch", 1), ("conditioned", 0)):
+    value = getattr(options, name, least)
+    if value < least:
+      raise ValueError(f"--{name} is {value}; it must be at least {least}.")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
   """Runs what the command line says, prints a table and writes the files."""
   options = cli(
@@ -423,6 +431,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   )
   name = type(options).__name__.lower()
   with errors_in_words():
+    check(options)
     options.output.mkdir(parents=True, exist_ok=True)
     outcome = _PROGRAMS[type(options)](options)
     settings = dataclasses.asdict(options) | {"output": str(options.output)}

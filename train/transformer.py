@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ltx_jax import optim
-from ltx_jax.checkpoints import lightricks, t5
+from ltx_jax.checkpoints import arrays, lightricks, t5
 from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import ModelConfig, VAEConfig
 from ltx_jax.data import moving_shapes
@@ -310,16 +310,21 @@ def warm_start(run: TransformerRun) -> Callable[[TrainState], TrainState] | None
     return None
   folder = Path(run.init_from)
   path = folder / "model.safetensors"
-  config, weights = lightricks.load_checkpoint(path, "float32", parts=("transformer",))
-  checks.check_same_network(
-    "transformer", config.transformer, run.transformer, str(path)
-  )
-  if run.text_encoder == "trained":
-    text, weights["text_encoder"] = t5.load_t5(folder / "text_encoder", "float32")
-    checks.check_same_network("text encoder", text, run.text, str(folder))
+  encoder, with_text = folder / "text_encoder", run.text_encoder == "trained"
+  if not checks.has_checkpoint(run.output):
+    with lightricks.open_checkpoint(path, parts=("transformer",)) as opened:
+      found = opened.config.transformer
+    checks.check_same_network("transformer", found, run.transformer, str(path))
+    if with_text:
+      text = t5.load_config(encoder)
+      checks.check_same_network("text encoder", text, run.text, str(folder))
 
   def start(state: TrainState) -> TrainState:
-    ema = jax.tree.map(jnp.copy, weights) if state.ema else {}
+    parts = ("transformer",)
+    _, weights = lightricks.load_checkpoint(path, "float32", arrays.on_host, parts)
+    if with_text:
+      _, weights["text_encoder"] = t5.load_t5(encoder, "float32", arrays.on_host)
+    ema = jax.tree.map(np.copy, weights) if state.ema else {}
     return state._replace(params=weights, ema=ema)
 
   return start
@@ -351,7 +356,8 @@ def main() -> None:
     config, params = lightricks.load_checkpoint(run.vae, "float32", parts=("vae",))
     vae = latents.FrozenVAE(config.vae, params["vae"], policy)
     # All that can be refused at once is, before anything takes long.
-    checks.check_run(run, latents.tokens_of(vae.config))
+    checks.check_run(run, vae.config, latents.tokens_of(vae.config))
+    checks.check_flow(run)
     check_vae(run, config, vae.params)
     start = warm_start(run)
     read = caption_reader(run, policy)

@@ -26,7 +26,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ltx_jax import optim
-from ltx_jax.checkpoints.lightricks import load_checkpoint, save_checkpoint
+from ltx_jax.checkpoints.arrays import on_host
+from ltx_jax.checkpoints.lightricks import (
+  load_checkpoint,
+  open_checkpoint,
+  save_checkpoint,
+)
 from ltx_jax.config import ModelConfig, SchedulerConfig
 from ltx_jax.data.loader import moving_shapes_loader
 from ltx_jax.losses.reconstruction import kl_divergence, mse, psnr
@@ -76,10 +81,10 @@ def moments(latents: Float[Array, "b f h w c"]) -> Params:
 
 
 def update_statistics(
-  extra: Params, batch: Params, decay: float, step: Array
+  extra: Params, batch: Params, decay: float, step: Array, *, known: bool = False
 ) -> Params:
-  """Moves the running moments towards a batch's; fast at first."""
-  rate = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
+  """Moves the running moments to a batch's; fast at first, unless they are `known`."""
+  rate = 1 - (decay if known else jnp.minimum(decay, (1 + step) / (10 + step)))
   return jax.tree.map(lambda old, new: old + rate * (new - old), extra, batch)
 
 
@@ -165,7 +170,10 @@ def make_update(run: VAERun, policy: Policy) -> Callable:
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = jax.tree.map(jnp.add, state.params, updates)
     decay = run.loss.statistics_decay
-    extra = update_statistics(state.extra, batch_moments, decay, state.step)
+    known = bool(run.init_from)
+    extra = update_statistics(
+      state.extra, batch_moments, decay, state.step, known=known
+    )
     if run.trained == "decoder":  # Weight decay has no gradient that could be held.
       params |= {part: state.params[part] for part in _ENCODING if part in params}
       extra = state.extra
@@ -235,17 +243,22 @@ def warm_start(run: VAERun) -> Callable[[TrainState], TrainState] | None:
   """
   if not run.init_from:
     return None
-  config, params = load_checkpoint(run.init_from, "float32", parts=("vae",))
-  checks.check_same_network("vae", config.vae, run.vae, run.init_from)
-  weights = params["vae"]
-  stats = weights.pop("per_channel_statistics")
-  mean_square = jnp.square(stats["mean"]) + jnp.square(stats["std"])
+  if not checks.has_checkpoint(run.output):
+    with open_checkpoint(run.init_from, parts=("vae",)) as opened:
+      checks.check_same_network("vae", opened.config.vae, run.vae, run.init_from)
 
   def start(state: TrainState) -> TrainState:
+    path = run.init_from
+    _, params = load_checkpoint(path, "float32", on_host, parts=("vae",))
+    weights = params["vae"]
+    stats = weights.pop("per_channel_statistics")
     return state._replace(
       params=weights,
-      ema=jax.tree.map(jnp.copy, weights) if state.ema else {},
-      extra={"mean": stats["mean"], "mean_square": mean_square},
+      ema=jax.tree.map(np.copy, weights) if state.ema else {},
+      extra={
+        "mean": stats["mean"],
+        "mean_square": np.square(stats["mean"]) + np.square(stats["std"]),
+      },
     )
 
   return start
@@ -266,7 +279,12 @@ def main() -> None:
   policy = policy_of(jax.devices()[0]).split().in_dtype(run.dtype)
   tokens = tokens_of(run.vae)
   with command_line.errors_in_words():
-    checks.check_run(run, tokens)
+    checks.check_run(run, run.vae, tokens)
+    if run.trained == "decoder" and not run.init_from:
+      raise ValueError(
+        "--trained decoder keeps the encoder as it is, and without --init-from that is "
+        "a random one; name the checkpoint of a VAE."
+      )
     state = loop.fit(
       run,
       init=lambda key: init_state(run, key),

@@ -46,6 +46,11 @@ def to_default_device(_: str, array: Shaped[np.ndarray, "..."]) -> jax.Array:
   return jax.block_until_ready(jax.device_put(array))
 
 
+def on_host(_: str, array: Shaped[np.ndarray, "..."]) -> np.ndarray:
+  """Leaves an array where it was read to (a `Place`)."""
+  return array
+
+
 def read(
   group: Sequence[Entry], tensors: Tensors, dtype: str | None
 ) -> Shaped[np.ndarray, "..."]:

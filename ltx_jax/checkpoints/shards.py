@@ -12,6 +12,7 @@ import contextlib
 import json
 import math
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,7 +73,9 @@ def open_shards(
     files: dict[str, Any] = {single: None}
   elif (folder / index_file).is_file():
     index = read_json(folder / index_file, "the shards need it").get("weight_map")
-    if not isinstance(index, dict) or not index:
+    if (
+      not isinstance(index, dict) or not all(map(_is_text, index.values())) or not index
+    ):
       raise ValueError(f"{folder / index_file} has no weight_map from names to files.")
     files = {}
     for tensor, file in index.items():
@@ -108,7 +111,8 @@ def write_shards(
 ) -> None:
   """Writes tensors as one file, or as shards of at most `max_bytes` with an index.
 
-  Weights that were there under the same name are removed once the new ones are.
+  Weights that were there under the same name are removed, their index first: shards of
+  two models are never taken for one.
 
   Args:
     folder: Is there already.
@@ -117,11 +121,13 @@ def write_shards(
     max_bytes: Of a file; a tensor that is larger gets one of its own.
   """
   groups = _grouped(tensors, max_bytes)
+  index = f"{name}.safetensors.index.json"
+  (folder / index).unlink(missing_ok=True)
   written = {f"{name}.safetensors"}
   if len(groups) == 1:
     write_safetensors(folder / f"{name}.safetensors", tensors, {"format": "pt"})
   else:
-    weight_map, index = {}, f"{name}.safetensors.index.json"
+    weight_map = {}
     for i, group in enumerate(groups):
       file = f"{name}-{i + 1:05d}-of-{len(groups):05d}.safetensors"
       write_safetensors(folder / file, group, {"format": "pt"})
@@ -129,13 +135,15 @@ def write_shards(
     total = sum(_bytes(tensor) for tensor in tensors)
     content = {"metadata": {"total_size": total}, "weight_map": weight_map}
     write_json(folder / index, content)
-    written = {index, *weight_map.values()}
-  for path in (
-    *folder.glob(f"{name}*.safetensors"),
-    *folder.glob(f"{name}*.index.json"),
-  ):
-    if path.name not in written:
+    written = set(weight_map.values())
+  ours = re.compile(rf"{re.escape(name)}(-\d{{5}}-of-\d{{5}})?\.safetensors")
+  for path in folder.iterdir():
+    if ours.fullmatch(path.name) and path.name not in written:
       path.unlink()
+
+
+def _is_text(value: Any) -> bool:
+  return isinstance(value, str)
 
 
 def _grouped(

@@ -46,7 +46,12 @@ def token_shift(tokens: int) -> float:
   return _SLOPE * tokens + (0.95 - _SLOPE * 1024)
 
 
-def _check(quantiles: tuple[float, float]) -> None:
+def check_quantiles(quantiles: tuple[float, float]) -> None:
+  """Refuses quantiles that are none.
+
+  Raises:
+    ValueError: where they do not lie in (0, 1), the smaller one first.
+  """
   low, high = quantiles
   if not 0 < low < high < 1:
     raise ValueError(
@@ -86,7 +91,7 @@ def inverse_cdf(
   Raises:
     ValueError: unless 0 < low < high < 1.
   """
-  _check(quantiles)
+  check_quantiles(quantiles)
   mu = jnp.asarray(mu, jnp.float32)
   low, above, mass_low, mass_high = _pieces(mu, quantiles)
   middle = quantiles[1] - quantiles[0]
@@ -110,7 +115,7 @@ def density(
   Raises:
     ValueError: unless 0 < low < high < 1.
   """
-  _check(quantiles)
+  check_quantiles(quantiles)
   low, above, mass_low, mass_high = _pieces(jnp.asarray(mu, jnp.float32), quantiles)
   t = jnp.clip(jnp.asarray(sigma, jnp.float32), low, 1 - above)
   z = jnp.log(t) - jnp.log1p(-t) - mu

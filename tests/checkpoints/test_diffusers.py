@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from ltx_jax.checkpoints import diffusers, diffusers_vae, networks, recognize
+from ltx_jax.checkpoints import diffusers, diffusers_vae, networks, recognize, shards
 from ltx_jax.checkpoints.diffusers import load_checkpoint, read_config, save_checkpoint
 from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import (
@@ -182,6 +182,8 @@ def test_weights_are_cast_and_placed_and_parts_chosen(folder):
 
 def test_a_folder_written_over_another_leaves_none_of_its_weights(folder):
   config = folders.config(newer=True)
+  others = folder / "vae" / "diffusion_pytorch_model.fp16.safetensors"
+  others.touch()  # Not ours to remove.
   save_checkpoint(folder, config, folders.params(config), max_shard_bytes=100_000)
   names = {path.name for path in (folder / "vae").glob("*model*")}
   assert "diffusion_pytorch_model.safetensors" not in names
@@ -189,7 +191,23 @@ def test_a_folder_written_over_another_leaves_none_of_its_weights(folder):
   assert load_checkpoint(folder)[0] == config
   save_checkpoint(folder, config, folders.params(config))
   names = {path.name for path in (folder / "vae").glob("*model*")}
-  assert names == {"diffusion_pytorch_model.safetensors"}
+  assert names == {"diffusion_pytorch_model.safetensors", others.name}
+
+
+def test_an_index_never_lists_shards_of_two_models(folder, monkeypatch):
+  config = folders.config(newer=True)
+  save_checkpoint(folder, config, folders.params(config), max_shard_bytes=100_000)
+  written = []
+
+  def broken_off(path, *_):
+    written.append(path)
+    raise OSError("no space left")
+
+  monkeypatch.setattr(shards, "write_safetensors", broken_off)
+  with pytest.raises(OSError, match="no space left"):
+    save_checkpoint(folder, config, folders.params(config), max_shard_bytes=100_000)
+  index = written[0].with_name("diffusion_pytorch_model.safetensors.index.json")
+  assert not index.exists()
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,14 @@ def test_statistics_converge_to_those_of_the_means():
   np.testing.assert_allclose(found["std"], std, rtol=0.02)
 
 
+def test_statistics_that_are_known_move_slowly_from_the_start():
+  extra = {"mean": np.zeros(2, np.float32), "mean_square": np.ones(2, np.float32)}
+  batch = {"mean": np.ones(2, np.float32), "mean_square": np.full(2, 3, np.float32)}
+  moved = vae.update_statistics(extra, batch, 0.99, 0, known=True)
+  np.testing.assert_allclose(moved["mean"], 0.01, rtol=1e-5)
+  np.testing.assert_allclose(moved["mean_square"], 1.02, rtol=1e-5)
+
+
 def test_wavelet_weight_is_a_ramp():
   config = VAELossConfig(wavelet=0.4, wavelet_ramp=(10, 20))
   weights = [float(vae.wavelet_weight(config, step)) for step in (0, 10, 15, 20, 99)]

@@ -70,6 +70,24 @@ def test_another_vae_is_refused(codec):
     vae.warm_start(run)
 
 
+def test_what_was_started_from_may_be_gone_when_a_run_is_resumed(tmp_path):
+  gone = str(tmp_path / "gone.safetensors")
+  run = dataclasses.replace(case.in_folder(AVERAGED, tmp_path), init_from=gone)
+  with pytest.raises(ValueError, match="gone.safetensors"):
+    vae.warm_start(run)
+  (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+  assert vae.warm_start(run) is not None  # And it will not be called.
+
+
+def test_weights_wait_on_the_host_and_not_on_a_device(codec):
+  run = dataclasses.replace(AVERAGED, init_from=str(codec[0]))
+  state = vae.warm_start(run)(fresh(vae, run))
+  leaves = jax.tree.leaves((state.params, state.ema))
+  assert all(type(leaf) is np.ndarray for leaf in leaves)
+  shared = map(np.shares_memory, *map(jax.tree.leaves, (state.params, state.ema)))
+  assert not any(shared)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
   """The folder of a model, and the state that was exported."""

@@ -94,6 +94,7 @@ class Program:
       if self.process.poll() is not None:
         raise RuntimeError(f"The program ended early:\n{self.log.read_text()[-2000:]}")
       if time.monotonic() - since > PATIENCE:
+        self.kill()
         raise RuntimeError(f"No step in {PATIENCE:.0f} s after step {step}.")
       if pause > 0.01 and self.step() != step:
         step, since = self.step(), time.monotonic()
