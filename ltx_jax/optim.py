@@ -180,8 +180,8 @@ def accumulate(
 ) -> tuple[Params, Any]:
   """Averages gradients over `count` micro-batches, one in memory at a time.
 
-  Row r of the batch goes to micro-batch r % count: on a mesh each device then works on
-  its own rows in every micro-batch, and no row moves between devices.
+  Row r of the batch goes to micro-batch r % count. Where `count` divides the rows of a
+  device, each then works on its own rows in every micro-batch, and none moves.
 
   Args:
     grad_fn: (params, micro-batch) -> (gradients, metrics), e.g. from

@@ -291,7 +291,9 @@ class _Loop:
     output, stop = self.run.output, self.run.steps
     batches = iter(self.loader.iterate(start, stop))
     for step in range(start, stop + 1):
-      new = step > start  # A restored state is saved and sampled already.
+      # A restored state is saved already, and sampled unless it was killed in between:
+      # the state is the safer first.
+      new = step > start
       last = step == stop and new
       if last or (new and step % output.save_every == 0):
         self.save(state, step)

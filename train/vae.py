@@ -194,7 +194,10 @@ def make_update(run: VAERun, policy: Policy) -> Callable:
 
 
 def checkpoint_params(state: TrainState) -> Params:
-  """What the checkpoint holds: averaged parameters if kept, and the statistics."""
+  """What the checkpoint holds: averaged parameters if kept, and the statistics.
+
+  Those are of what the parameters themselves encoded lately, averaged or not.
+  """
   params = state.ema or state.params
   return dict(params) | {"per_channel_statistics": statistics(state.extra)}
 
