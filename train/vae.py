@@ -80,11 +80,16 @@ def moments(latents: Float[Array, "b f h w c"]) -> Params:
   }
 
 
-def update_statistics(
-  extra: Params, batch: Params, decay: float, step: Array, *, known: bool = False
-) -> Params:
-  """Moves the running moments to a batch's; fast at first, unless they are `known`."""
-  rate = 1 - (decay if known else jnp.minimum(decay, (1 + step) / (10 + step)))
+def statistics_decay(run: VAERun, step: Array | int) -> Array | float:
+  """The decay of the moments: fast at first, where they start from nothing."""
+  if run.init_from:
+    return run.loss.statistics_decay
+  return jnp.minimum(run.loss.statistics_decay, (1 + step) / (10 + step))
+
+
+def update_statistics(extra: Params, batch: Params, decay: Array | float) -> Params:
+  """Moves the running moments towards a batch's."""
+  rate = 1 - decay
   return jax.tree.map(lambda old, new: old + rate * (new - old), extra, batch)
 
 
@@ -169,11 +174,8 @@ def make_update(run: VAERun, policy: Policy) -> Callable:
     )
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = jax.tree.map(jnp.add, state.params, updates)
-    decay = run.loss.statistics_decay
-    known = bool(run.init_from)
-    extra = update_statistics(
-      state.extra, batch_moments, decay, state.step, known=known
-    )
+    decay = statistics_decay(run, state.step)
+    extra = update_statistics(state.extra, batch_moments, decay)
     if run.trained == "decoder":  # Weight decay has no gradient that could be held.
       params |= {part: state.params[part] for part in _ENCODING if part in params}
       extra = state.extra

@@ -41,9 +41,10 @@ def files(tmp_path, monkeypatch):
 @pytest.mark.parametrize("way", WAYS)
 def test_several_devices_make_the_video_of_one(program, files, way):
   shown = []
-  for mesh in ((), ("--mesh", "data=2,context=2")):
-    code, _, err = program(PROMPT, *SIZE, *WAYS[way], *mesh, "--output", "a.png")
-    assert (code, err) == (0, "")
+  four = ("--mesh", "data=2,context=2")
+  for mesh, where in (((), "on cpu\n"), (four, "on 4 cpu devices")):
+    code, out, err = program(PROMPT, *SIZE, *WAYS[way], *mesh, "--output", "a.png")
+    assert (code, err) == (0, "") and where in out
     shown.append(video.read("a.png")[0].astype(int))
   one, several = shown
   assert np.abs(several - one).max() <= 1

@@ -85,7 +85,8 @@ def test_statistics_converge_to_those_of_the_means():
 
   @jax.jit
   def update(extra, latents, step):
-    return vae.update_statistics(extra, vae.moments(latents), 0.99, step)
+    decay = vae.statistics_decay(tiny.vae(), step)
+    return vae.update_statistics(extra, vae.moments(latents), decay)
 
   for step in range(200):
     latents = mean + std * rng.standard_normal((4, 2, 4, 4, CHANNELS), np.float32)
@@ -100,7 +101,8 @@ def test_statistics_converge_to_those_of_the_means():
 def test_statistics_that_are_known_move_slowly_from_the_start():
   extra = {"mean": np.zeros(2, np.float32), "mean_square": np.ones(2, np.float32)}
   batch = {"mean": np.ones(2, np.float32), "mean_square": np.full(2, 3, np.float32)}
-  moved = vae.update_statistics(extra, batch, 0.99, 0, known=True)
+  run = dataclasses.replace(tiny.vae(), init_from="a/b")
+  moved = vae.update_statistics(extra, batch, vae.statistics_decay(run, 0))
   np.testing.assert_allclose(moved["mean"], 0.01, rtol=1e-5)
   np.testing.assert_allclose(moved["mean_square"], 1.02, rtol=1e-5)
 

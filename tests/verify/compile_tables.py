@@ -62,7 +62,7 @@ TABLES = (
     257,
     2,
     {"decode": 14.0, "tiled": 6.0},
-    decode_memory=4.8,
+    decode_memory=4.4,
   ),
   Table("t4", SMALL, "512x320", 49, 2, {"denoise": 5.0, "decode": None}),
   Table("v5p", SMALL, "768x512", 121, 3, {"denoise": 4.6}, 28),
