@@ -20,7 +20,7 @@ from ltx_jax.config import (
   TransformerConfig,
   VAEConfig,
 )
-from ltx_jax.run_config import (
+from ltx_jax.config.runs import (
   Bucket,
   FlowConfig,
   OptimizerConfig,

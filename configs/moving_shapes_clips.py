@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from configs import moving_shapes
-from ltx_jax.run_config import OutputConfig, VAERun
+from ltx_jax.config.runs import OutputConfig, VAERun
 
 
 def vae() -> VAERun:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 
 from configs.moving_shapes import IMAGE, LARGE_IMAGE, LONG, SHORT, VAE
-from ltx_jax.run_config import (
+from ltx_jax.config.runs import (
   OptimizerConfig,
   OutputConfig,
   Stage,

@@ -12,7 +12,7 @@ import dataclasses
 
 from configs import moving_shapes
 from configs.moving_shapes import LARGE_IMAGE, LONG, MIDDLE
-from ltx_jax.run_config import OutputConfig, Stage, VAERun
+from ltx_jax.config.runs import OutputConfig, Stage, VAERun
 
 
 def vae() -> VAERun:

@@ -13,10 +13,10 @@ from ltx_jax.config import (
 )
 from ltx_jax.diffusion.conditioning import Condition, Reference
 from ltx_jax.diffusion.sampling import Sampling, TwoPasses
-from ltx_jax.loading import load, load_upscaler, save
-from ltx_jax.model import LTXVideo
-from ltx_jax.multiscale import MultiScale
-from ltx_jax.windows import LongVideo
+from ltx_jax.pipeline.model import LTXVideo
+from ltx_jax.pipeline.multiscale import MultiScale
+from ltx_jax.pipeline.windows import LongVideo
+from ltx_jax.releases.loading import load, load_upscaler, save
 
 __all__ = [
   "Condition",

@@ -42,11 +42,11 @@ from ltx_jax.analysis.compiled import Report, compile_stage
 from ltx_jax.analysis.devices import TARGETS
 from ltx_jax.checkpoints import t5
 from ltx_jax.checkpoints.lightricks import read_config
+from ltx_jax.cli import console as shared
+from ltx_jax.cli.command_line import cli
 from ltx_jax.config import ModelConfig
-from ltx_jax.presets import PRESETS, HubFile, recipe_for, suggestion
-from sample import console as shared
+from ltx_jax.releases.presets import PRESETS, HubFile, recipe_for, suggestion
 from sample.flags import IfAny, OfRecipe, mesh_of
-from train.command_line import cli
 
 _GB = 10**9
 

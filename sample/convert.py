@@ -26,11 +26,11 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from ltx_jax import sources
 from ltx_jax.checkpoints import recognize
 from ltx_jax.checkpoints.convert import convert
-from sample import console as shared
-from train.command_line import cli
+from ltx_jax.cli import console as shared
+from ltx_jax.cli.command_line import cli
+from ltx_jax.releases import sources
 
 
 @dataclasses.dataclass(frozen=True)

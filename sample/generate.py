@@ -55,13 +55,14 @@ import tyro
 from rich.console import Console
 
 import ltx_jax
-from ltx_jax.analysis.memory import memory_in_words
+from ltx_jax.checkpoints.quantization import Weights
+from ltx_jax.cli import console as shared
+from ltx_jax.cli.command_line import cli
 from ltx_jax.data import contact_sheet, video
 from ltx_jax.diffusion.draws import Seed
-from ltx_jax.media import fit
-from ltx_jax.quantization import Weights
+from ltx_jax.errors import memory_in_words
+from ltx_jax.pipeline.media import fit
 from ltx_jax.sizes import Canvas
-from sample import console as shared
 from sample.enhance import EnhanceFlags
 from sample.flags import (
   IfAny,
@@ -75,7 +76,6 @@ from sample.gpu import compile_ahead
 from sample.hints import hint
 from sample.passes import Plan, plan_of
 from sample.prompts import all_prompts, joined, parts
-from train.command_line import cli
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,15 +30,16 @@ import tyro
 from rich.console import Console
 
 import ltx_jax
-from ltx_jax.analysis import decoding, memory, stages
+from ltx_jax.analysis import stages
+from ltx_jax.cli import console as shared
+from ltx_jax.cli.command_line import cli
 from ltx_jax.data import video
 from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.diffusion.sampling import Sampling
+from ltx_jax.planning import decoding, memory
 from ltx_jax.sizes import Canvas
 from ltx_jax.typing import EncodedText
-from sample import console as shared
 from sample.flags import OfRecipe
-from train.command_line import cli
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +145,7 @@ def without_text_encoder(model: ltx_jax.LTXVideo) -> ltx_jax.LTXVideo:
   """Returns the rest of a model, which no longer holds the encoder's weights."""
   params = {name: part for name, part in model.params.items() if name != "text_encoder"}
   config = dataclasses.replace(model.config, text_encoder=None)
-  return ltx_jax.LTXVideo(config, params, model.policy)
+  return ltx_jax.LTXVideo(config, params, model.policy, recipe=model.recipe)
 
 
 def make(

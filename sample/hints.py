@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ltx_jax.data import moving_shapes
-from ltx_jax.presets import PRESETS
+from ltx_jax.moving_shapes import world
+from ltx_jax.releases.presets import PRESETS
 
 FEW_WORDS = 40
 """The captions that the released models were trained on are far longer."""
@@ -99,22 +99,22 @@ def _beginning(prompt: str, words: int = 8) -> str:
 
 
 def _of_the_small_model(prompts: Sequence[str]) -> str | None:
-  unknown = moving_shapes.unknown_words(" ".join(prompts))
+  unknown = world.unknown_words(" ".join(prompts))
   if not unknown:
     return _of_other_captions(prompts)
   return (
     f"the small model never saw {', '.join(map(repr, unknown))}; what it draws for "
-    f"that means little. {moving_shapes.grammar_help()}"
+    f"that means little. {world.grammar_help()}"
   )
 
 
 def _of_other_captions(prompts: Sequence[str]) -> str | None:
   for prompt in prompts:
     try:
-      moving_shapes.parse(prompt)
+      world.parse(prompt)
     except ValueError:
       return (
         f"the small model knows the words of {prompt!r}, but no caption has them so; "
-        f"it may draw something else. {moving_shapes.grammar_help()}"
+        f"it may draw something else. {world.grammar_help()}"
       )
   return None

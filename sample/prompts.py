@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ltx_jax.data import moving_shapes
+from ltx_jax.moving_shapes import world
 
 _BETWEEN_WINDOWS = "|"
 
@@ -37,7 +37,7 @@ def all_prompts(given: Sequence[str], file: Path | None) -> tuple[str, ...]:
     prompts += found
   if not prompts:
     raise ValueError(
-      f'Give at least one prompt, for example "{moving_shapes.EXAMPLES[0]}"; it stands '
+      f'Give at least one prompt, for example "{world.EXAMPLES[0]}"; it stands '
       "before --lora, --seed and other flags that take several values."
     )
   return tuple(prompts)

@@ -10,11 +10,11 @@ import ltx_jax
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.checkpoints.t5 import save_t5
 from ltx_jax.config import TextEncoderConfig
+from ltx_jax.config.runs import MeshConfig
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.models import text_encoder
 from ltx_jax.parallel.mesh import make_mesh, sampling_mesh
-from ltx_jax.presets import ASSETS
-from ltx_jax.run_config import MeshConfig
+from ltx_jax.releases.presets import ASSETS
 from ltx_jax.sizes import Canvas
 from tests import pipeline_case as case
 

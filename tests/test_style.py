@@ -25,7 +25,7 @@ SHARE_OF_LONG_FUNCTIONS = 0.01
 POSITIONAL_PARAMETERS = 6
 
 # Every part of the library may use these; they use nothing but each other.
-FOUNDATION = {"config", "metadata", "run_config", "platforms", "typing"}
+FOUNDATION = {"config", "platforms", "typing", "sizes", "errors"}
 # One concept a folder: each sees the foundation and itself.
 CONCEPTS = {"models", "diffusion", "losses", "data"}
 # What required packages are imported as, where that differs from their names.

@@ -16,9 +16,9 @@ import numpy as np
 from ltx_jax import programs
 from ltx_jax.checkpoints import t5
 from ltx_jax.config import TextEncoderConfig
+from ltx_jax.config.runs import TransformerRun
 from ltx_jax.platforms import Policy
-from ltx_jax.run_config import TransformerRun
-from ltx_jax.text import load_tokenizer, tokenize
+from ltx_jax.text.prompts import load_tokenizer, tokenize
 from train import latents
 
 

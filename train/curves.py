@@ -19,8 +19,8 @@ import tyro
 from jaxtyping import Float
 
 from ltx_jax.checkpoints.safetensors_io import atomic_file
-from train.command_line import cli, errors_in_words
-from train.reporting import METRICS_FILE, read_metrics
+from ltx_jax.cli.command_line import cli, errors_in_words
+from train.harness.reporting import METRICS_FILE, read_metrics
 
 _SHOWN = ("loss", "psnr", "wavelet", "kl", "latent_std_max", "grad_norm")
 _SMOOTHED_OVER = 9

@@ -28,13 +28,13 @@ from rich.progress import track
 from rich.table import Table
 
 import ltx_jax
-from ltx_jax.data import moving_shapes
+from ltx_jax.cli.command_line import cli, errors_in_words
 from ltx_jax.data.contact_sheet import contact_sheet
 from ltx_jax.metrics.linear_code import LinearCode, fit_linear_code
 from ltx_jax.metrics.psnr import psnr, psnr_inside
-from ltx_jax.metrics.shapes_judge import Judgement, judge
-from train.command_line import cli, errors_in_words
-from train.reporting import write_text
+from ltx_jax.moving_shapes import world
+from ltx_jax.moving_shapes.judge import Judgement, judge
+from train.harness.reporting import write_text
 
 WORDS = ("color", "shape", "direction", "size", "background")
 SHOWN = 24  # Clips on a contact sheet at most.
@@ -165,9 +165,9 @@ def reconstruct(model: Any, videos: np.ndarray) -> np.ndarray:
 def linear_code(model: Any, options: Reconstruction) -> LinearCode:
   """The best linear code with the VAE's blocks and channels."""
   vae = model.config.vae
-  captions = spread(moving_shapes.train_captions(), options.fitted)
+  captions = spread(world.train_captions(), options.fitted)
   clips = (
-    moving_shapes.clip(caption, i, *options.size)
+    world.clip(caption, i, *options.size)
     for i, caption in enumerate(track(captions, "Fitting the linear code"))
   )
   factors = vae.latent_channels, vae.temporal_factor, vae.spatial_factor
@@ -178,7 +178,7 @@ def compare(
   video: np.ndarray, results: dict[str, np.ndarray], caption: str, seed: int
 ) -> dict[str, Any]:
   """Measures reconstructions of one clip, by name."""
-  boxes = moving_shapes.bounding_boxes(caption, seed, *video.shape[:3])
+  boxes = world.bounding_boxes(caption, seed, *video.shape[:3])
   record: dict[str, Any] = {"caption": caption, "seed": seed}
   for name, result in results.items():
     record[name] = {
@@ -194,14 +194,14 @@ def evaluate_reconstruction(model: Any, options: Reconstruction) -> dict[str, An
 
   PSNR is in decibels, over whole frames and inside the shape's bounding box.
   """
-  captions = spread(moving_shapes.held_out_captions(), options.clips)
+  captions = spread(world.held_out_captions(), options.clips)
   code = linear_code(model, options) if options.fitted else None
   pairs = [(caption, UNSEEN_SEED + i) for i, caption in enumerate(captions)]
   records, shown, labels = [], [], []
   starts = range(0, len(captions), options.batch)
   for start in track(starts, "Reconstructing", total=len(starts)):
     chosen = pairs[start : start + options.batch]
-    videos = np.stack([moving_shapes.clip(c, s, *options.size) for c, s in chosen])
+    videos = np.stack([world.clip(c, s, *options.size) for c, s in chosen])
     outputs = reconstruct(model, videos)
     for (caption, seed), video, output in zip(chosen, videos, outputs, strict=True):
       sides = {"VAE": output}
@@ -234,9 +234,9 @@ def prompts_and_seeds(options: Generation) -> list[tuple[str, int]]:
   Raises:
     ValueError: where a prompt is not of the grammar, for it could not be judged.
   """
-  held_out = moving_shapes.held_out_captions()
+  held_out = world.held_out_captions()
   prompts = options.prompts or spread(held_out, options.clips)
-  captions = [str(moving_shapes.parse(prompt)) for prompt in prompts]
+  captions = [str(world.parse(prompt)) for prompt in prompts]
   if options.seeds:
     return [(caption, seed) for caption in captions for seed in options.seeds]
   return [(caption, seed) for seed, caption in enumerate(captions)]
@@ -267,7 +267,7 @@ def animate(
 ) -> Iterator[np.ndarray]:
   """Yields a video for each prompt, from the first frame of the clip it describes."""
   for caption, seed in pairs:
-    first = moving_shapes.clip(caption, seed, *options.size)[:1]
+    first = world.clip(caption, seed, *options.size)[:1]
     condition = ltx_jax.Condition(first, frame=0, strength=1.0)
     yield model.generate(
       caption, seed=seed, conditions=(condition,), **_generate_options(options)
@@ -329,7 +329,7 @@ def evaluate_generation(model: Any, options: Generation) -> dict[str, Any]:
     given = _judged(name, pairs, animate(model, pairs, options), path)
     for record, video in given:
       clip = record["caption"], record["seed"], *options.size
-      reference = moving_shapes.clip(*clip)
+      reference = world.clip(*clip)
       record["first frame"] = psnr(video[:1], reference[:1], 255.0)
       record["all frames"] = psnr(video, reference, 255.0)
     records = [record for record, _ in given]
@@ -361,10 +361,10 @@ def blurred(video: np.ndarray, sigma: float) -> np.ndarray:
 
 def evaluate_judge(options: Judge) -> dict[str, Any]:
   """Returns the share of rendered clips that the judge reads right."""
-  captions = spread(moving_shapes.captions(), options.clips)
+  captions = spread(world.captions(), options.clips)
   agreements, figures, records = [], [], []
   for seed, caption in enumerate(track(captions, "Judging rendered clips")):
-    clip = video = moving_shapes.clip(caption, seed, *options.size)
+    clip = video = world.clip(caption, seed, *options.size)
     soft = blurred(clip.astype(np.float32), options.blur) if options.blur else clip
     if options.blur or options.noise:
       draws = np.random.default_rng(seed).standard_normal(clip.shape, np.float32)

@@ -22,12 +22,12 @@ from jaxtyping import Float, UInt8
 from rich.progress import track
 
 from ltx_jax import programs
-from ltx_jax.analysis.memory import memory_in_words
 from ltx_jax.checkpoints.safetensors_io import atomic_file
 from ltx_jax.config import VAEConfig
-from ltx_jax.data import moving_shapes
+from ltx_jax.config.runs import Bucket
+from ltx_jax.errors import memory_in_words
+from ltx_jax.moving_shapes import world
 from ltx_jax.platforms import Policy
-from ltx_jax.run_config import Bucket
 from ltx_jax.typing import Params
 
 _CLIPS_AT_ONCE = 8
@@ -104,7 +104,7 @@ def _encode(
     part = clips[start : start + _CLIPS_AT_ONCE]
     # The last batch is filled up, so that there is one shape and one program.
     filled = part + part[:1] * (_CLIPS_AT_ONCE - len(part))
-    video = np.stack([moving_shapes.clip(str(c), seed, *size) for c, seed in filled])
+    video = np.stack([world.clip(str(c), seed, *size) for c, seed in filled])
     with memory_in_words(what, "take smaller or shorter clips in the config's stages"):
       out.append(vae.encode(video)[: len(part)])
   latents = np.concatenate(out)

@@ -26,8 +26,8 @@ from collections.abc import Sequence
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
-from ltx_jax.data import moving_shapes
-from train.command_line import cli, errors_in_words
+from ltx_jax.cli.command_line import cli, errors_in_words
+from ltx_jax.moving_shapes import world
 
 CHARACTERS = string.ascii_lowercase + string.digits + string.punctuation
 MAX_TOKENS = 32  # A caption has 11.
@@ -104,7 +104,7 @@ def write_tokenizer(spiece: bytes, folder: pathlib.Path) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
   """Trains the tokenizer on the captions of the moving shapes and writes it."""
   options = cli(Options, argv, program="python -m train.tokenizer", about=__doc__)
-  captions = moving_shapes.train_captions()
+  captions = world.train_captions()
   spiece = train_spiece(captions)
   with errors_in_words():
     write_tokenizer(spiece, options.output)

@@ -24,23 +24,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ltx_jax import optim
 from ltx_jax.checkpoints import arrays, lightricks, t5
 from ltx_jax.checkpoints.trees import flatten
+from ltx_jax.cli import command_line
 from ltx_jax.config import ModelConfig, VAEConfig
-from ltx_jax.data import moving_shapes
+from ltx_jax.config.runs import Bucket, FlowConfig, TransformerRun
 from ltx_jax.data.loader import Loader
 from ltx_jax.diffusion import flow, timesteps
 from ltx_jax.diffusion.latents import coordinates, patchify
-from ltx_jax.model import LTXVideo
 from ltx_jax.models import text_encoder, transformer
+from ltx_jax.moving_shapes import world
 from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES
+from ltx_jax.pipeline.model import LTXVideo
 from ltx_jax.platforms import Policy, policy_of
-from ltx_jax.run_config import Bucket, FlowConfig, TransformerRun
+from ltx_jax.releases.presets import recipe_for
+from ltx_jax.training import optim
+from ltx_jax.training.state import Metrics, TrainState
 from ltx_jax.typing import Key, NoiseLevels, Params, Text, TextMask
-from train import checks, command_line, latents, loop
+from train import latents
 from train.captions import Captions, caption_reader
-from train.loop import Metrics, TrainState
+from train.harness import checks, loop
 
 Batch = dict[str, Array]
 TextFn = Callable[[Params, Batch], tuple[Text, TextMask]]
@@ -217,7 +220,7 @@ def make_loader(
   # Named with what made their latents and texts: a run goes on with the same or not at
   # all.
   made_by = f"{cached.fingerprint} {captions.fingerprint}"
-  names = [f"{made_by} {caption}" for caption in moving_shapes.train_captions()]
+  names = [f"{made_by} {caption}" for caption in world.train_captions()]
   return Loader(names, run.stages, run.seed, tokens, read)
 
 
@@ -229,12 +232,12 @@ def model_of(
     transformer=run.transformer, vae=vae.config, scheduler=run.scheduler, name=run.name
   )
   params = dict(state.ema or state.params) | {"vae": vae.params}
-  return LTXVideo(config, params, policy)
+  return LTXVideo(config, params, policy, recipe=recipe_for(config))
 
 
 def shown_captions() -> list[str]:
   """Six captions never trained on, for the sample pictures, and "" for guidance."""
-  captions = moving_shapes.held_out_captions()
+  captions = world.held_out_captions()
   return [*captions[:: len(captions) // 6][:6], ""]
 
 
@@ -361,13 +364,13 @@ def main() -> None:
     check_vae(run, config, vae.params)
     start = warm_start(run)
     read = caption_reader(run, policy)
-    captions = read([*moving_shapes.train_captions(), ""])
+    captions = read([*world.train_captions(), ""])
     shown = read(shown_captions())
     del read  # And with it a frozen encoder's weights.
     cached = latents.load_or_encode(
       vae,
       [bucket for stage in run.stages for bucket in stage.buckets],
-      moving_shapes.train_captions(),
+      world.train_captions(),
       run.variants,
       Path(run.output.folder) / "latents",
     )

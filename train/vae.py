@@ -25,25 +25,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ltx_jax import optim
 from ltx_jax.checkpoints.arrays import on_host
 from ltx_jax.checkpoints.lightricks import (
   load_checkpoint,
   open_checkpoint,
   save_checkpoint,
 )
+from ltx_jax.cli import command_line
 from ltx_jax.config import ModelConfig, SchedulerConfig
-from ltx_jax.data.loader import moving_shapes_loader
+from ltx_jax.config.runs import VAELossConfig, VAERun
 from ltx_jax.losses.reconstruction import kl_divergence, mse, psnr
 from ltx_jax.losses.wavelet import wavelet_l1
 from ltx_jax.models import vae as vae_lib
+from ltx_jax.moving_shapes.source import moving_shapes_loader
 from ltx_jax.parallel.sharding import VAE_RULES
 from ltx_jax.platforms import Policy, policy_of
-from ltx_jax.run_config import VAELossConfig, VAERun
+from ltx_jax.training import optim
+from ltx_jax.training.state import Metrics, TrainState
 from ltx_jax.typing import Key, Params
-from train import checks, command_line, loop
+from train.harness import checks, loop
 from train.latents import tokens_of
-from train.loop import Metrics, TrainState
 
 STD_RANGE = (0.3, 3.0)
 """Where the latents' standard deviations should stay; a drift is said in the log."""

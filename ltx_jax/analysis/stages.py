@@ -26,7 +26,6 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltx_jax import programs
-from ltx_jax.analysis import decoding, flops
 from ltx_jax.config import ModelConfig, TextEncoderConfig
 from ltx_jax.diffusion.branches import Setting, guidance_of
 from ltx_jax.diffusion.sampler import Context, Control
@@ -41,9 +40,10 @@ from ltx_jax.models.sharded import (
 from ltx_jax.models.tiles import Tiles
 from ltx_jax.models.transformer import TextState
 from ltx_jax.parallel import sharding
+from ltx_jax.planning import decoding, flops
 from ltx_jax.platforms import Policy
+from ltx_jax.programs.stacks import take_apart
 from ltx_jax.sizes import Canvas
-from ltx_jax.stacks import take_apart
 from ltx_jax.typing import Params
 
 Split = Callable[[Mesh, tuple[int, ...]], PartitionSpec]

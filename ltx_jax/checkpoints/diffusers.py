@@ -38,7 +38,7 @@ from ltx_jax.config import (
   TransformerConfig,
   VAEConfig,
 )
-from ltx_jax.metadata import freeze, thaw
+from ltx_jax.config.metadata import freeze, thaw
 from ltx_jax.typing import Params
 
 WEIGHTS = "diffusion_pytorch_model"

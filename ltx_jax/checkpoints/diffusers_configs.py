@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ltx_jax.config import SchedulerConfig, TransformerConfig
-from ltx_jax.metadata import Metadata, require
+from ltx_jax.config.metadata import Metadata, require
 
 REST = "_ltx_video"
 TRANSFORMER = "LTXVideoTransformer3DModel"

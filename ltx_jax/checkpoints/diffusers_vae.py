@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from ltx_jax.checkpoints import keys
 from ltx_jax.config import Block, VAEConfig
-from ltx_jax.metadata import require
+from ltx_jax.config.metadata import require
 
 CLASS = "AutoencoderKLLTXVideo"
 _NAME = "The VAE's config in the diffusers layout"

@@ -35,7 +35,7 @@ from ltx_jax.checkpoints.safetensors_io import (
 )
 from ltx_jax.checkpoints.trees import nest
 from ltx_jax.config import ModelConfig, SchedulerConfig
-from ltx_jax.metadata import freeze, thaw
+from ltx_jax.config.metadata import freeze, thaw
 from ltx_jax.typing import Params
 
 _KNOWN = {*PARTS, "scheduler", "name", "allowed_inference_steps"}

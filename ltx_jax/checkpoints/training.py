@@ -23,7 +23,7 @@ import jax
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
-from ltx_jax.optim import path_name
+from ltx_jax.checkpoints.trees import path_name
 
 _LISTED = 10  # Names shown of those that do not fit.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+
 from ltx_jax.typing import Params
 
 
@@ -27,3 +29,8 @@ def nest(flat: Mapping[str, Any]) -> Params:
       node = node.setdefault(parent, {})
     node |= value if isinstance(value, Mapping) else {name: value}
   return tree
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+  """Joins a pytree's key path with slashes: `blocks/attn1/to_q/kernel`."""
+  return jax.tree_util.keystr(path, simple=True, separator="/")

@@ -31,7 +31,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float, Int, UInt32
 
-from ltx_jax.run_config import Bucket, Stage
+from ltx_jax.config.runs import Bucket, Stage
 
 VERSION = 1  # Of the arithmetic below: raise it whenever a plan would come out another.
 

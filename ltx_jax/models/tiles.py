@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltx_jax.config import SPATIAL_DOWN, TEMPORAL_DOWN, VAEConfig
+from ltx_jax.config.vae import SPATIAL_DOWN, TEMPORAL_DOWN, VAEConfig
 
 Size = tuple[int, int, int]
 

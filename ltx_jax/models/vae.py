@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ltx_jax.config import SPATIAL_DOWN, Block, VAEConfig
+from ltx_jax.config.vae import SPATIAL_DOWN, Block, VAEConfig
 from ltx_jax.models.embeddings import TimestepEmbedder
 from ltx_jax.models.vae_layers import (
   NORMS,

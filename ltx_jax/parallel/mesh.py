@@ -25,7 +25,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from ltx_jax.run_config import MeshConfig
+from ltx_jax.config.runs import MeshConfig
 
 AXES = ("data", "fsdp")
 SAMPLING_AXES = ("data", "context", "fsdp", "tensor")  # The last are the nearest.

@@ -22,7 +22,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ltx_jax.optim import path_name
+from ltx_jax.checkpoints.trees import path_name
 from ltx_jax.parallel.mesh import SAMPLING_AXES
 
 P = PartitionSpec

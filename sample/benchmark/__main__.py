@@ -19,7 +19,7 @@ that one's VAE, and takes a random model of about its transformer and a narrow V
 Rows in Markdown, to paste into a README, come after the table. `velocity` needs about
 20 GB of free memory for both sides; `--tasks decode,encode,generate` leaves it out.
 
-FLOPs are those of the mathematics (`ltx_jax.analysis.flops`). A share says how much of
+FLOPs are those of the mathematics (`ltx_jax.planning.flops`). A share says how much of
 the rate at which that side multiplies large matrices here was reached.
 
 The original may live in another environment:
@@ -44,12 +44,12 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from ltx_jax import presets
-from ltx_jax.analysis import memory
-from sample import console as shared
+from ltx_jax.cli import console as shared
+from ltx_jax.cli.command_line import cli
+from ltx_jax.planning import memory
+from ltx_jax.releases import presets
 from sample.benchmark import report, tasks
 from sample.benchmark.tasks import Task
-from train.command_line import cli
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TASKS = ("velocity", "decode", "encode", "generate")

@@ -16,14 +16,14 @@ from ltx_jax import programs
 from ltx_jax.checkpoints import keys
 from ltx_jax.checkpoints.safetensors_io import aligned_empty
 from ltx_jax.checkpoints.trees import nest
+from ltx_jax.cli.console import Clock
 from ltx_jax.config import TransformerConfig, VAEConfig
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.platforms import CPU
+from ltx_jax.programs.stacks import take_apart
 from ltx_jax.sizes import Canvas
-from ltx_jax.stacks import take_apart
 from ltx_jax.typing import Params
 from sample.benchmark import worker
-from sample.console import Clock
 
 _BLOCK = 1 << 20
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from configs import moving_shapes
-from ltx_jax import presets
-from ltx_jax.analysis import flops
 from ltx_jax.checkpoints import keys, lightricks
 from ltx_jax.checkpoints.convert import convert
 from ltx_jax.config import (
@@ -21,7 +19,9 @@ from ltx_jax.config import (
   TransformerConfig,
   VAEConfig,
 )
-from ltx_jax.text import MAX_TOKENS
+from ltx_jax.planning import flops
+from ltx_jax.releases import presets
+from ltx_jax.text.prompts import MAX_TOKENS
 from sample.benchmark.ours import random_params
 
 _STD = 0.02

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from ltx_jax import programs
-from ltx_jax.analysis import compiled, devices, flops, stages
+from ltx_jax.analysis import compiled, devices, stages
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import sampling_mesh
 from ltx_jax.parallel.sharding import TRANSFORMER_RULES as RULES
+from ltx_jax.planning import flops
 from ltx_jax.sizes import Canvas
 from tests import pipeline_case as case
 from tests.policies import QUICK

@@ -7,8 +7,8 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ltx_jax.analysis import hlo, hlo_flops, hlo_traffic
+from ltx_jax.config.runs import MeshConfig
 from ltx_jax.parallel.mesh import make_mesh
-from ltx_jax.run_config import MeshConfig
 
 LAYERS, ROWS, WIDTH = 5, 32, 16
 

@@ -7,9 +7,9 @@ import optax
 import pytest
 
 from ltx_jax.checkpoints.training import TrainingCheckpoints
+from ltx_jax.config.runs import MeshConfig
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import make_mesh
-from ltx_jax.run_config import MeshConfig
 
 RULES = sharding.VAE_RULES
 NETWORK = {"vae": {"latent_channels": 8, "encoder_blocks": [["res_x", 2]]}}

@@ -17,10 +17,11 @@ import pytest
 import configs
 from ltx_jax.checkpoints import keys
 from ltx_jax.checkpoints.trees import flatten
-from ltx_jax.data import buckets, moving_shapes
+from ltx_jax.config.runs import TransformerRun, VAERun
+from ltx_jax.data import buckets
+from ltx_jax.moving_shapes import world
 from ltx_jax.platforms import CPU
-from ltx_jax.presets import ASSETS, PRESETS
-from ltx_jax.run_config import TransformerRun, VAERun
+from ltx_jax.releases.presets import ASSETS, PRESETS
 from train import transformer, vae
 from train.latents import FrozenVAE, tokens_of
 
@@ -101,7 +102,7 @@ def test_transformer(name):
   found = {p: leaf.shape for p, leaf in flatten(state.params["transformer"]).items()}
   assert found == keys.tree_shapes(keys.transformer_entries(run.transformer))
 
-  captions = transformer.caption_reader(run, CPU)([*moving_shapes.train_captions(), ""])
+  captions = transformer.caption_reader(run, CPU)([*world.train_captions(), ""])
   frozen = FrozenVAE(codec.vae, {}, CPU)
   update = transformer.make_update(run, CPU, frozen, captions)
   text, mask = captions.rows, captions.mask

@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from ltx_jax.config.runs import Bucket, Stage
 from ltx_jax.data import buckets
-from ltx_jax.run_config import Bucket, Stage
 
 IMAGES = Bucket(1, 64, 64, weight=1.0)
 CLIPS = Bucket(25, 128, 128, weight=3.0)

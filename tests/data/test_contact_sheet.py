@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
-from ltx_jax.data import moving_shapes, video
+from ltx_jax.data import video
 from ltx_jax.data.contact_sheet import contact_sheet
+from ltx_jax.moving_shapes import world
 
-CAPTIONS = moving_shapes.captions()[::200]
-CLIPS = [moving_shapes.clip(caption, 0, 9, 64, 64) for caption in CAPTIONS]
+CAPTIONS = world.captions()[::200]
+CLIPS = [world.clip(caption, 0, 9, 64, 64) for caption in CAPTIONS]
 
 
 def test_a_sheet_shows_first_and_last_frames_and_labels(tmp_path):

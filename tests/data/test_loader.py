@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from ltx_jax.data import moving_shapes
-from ltx_jax.data.loader import Loader, moving_shapes_loader
-from ltx_jax.run_config import Bucket, Stage
+from ltx_jax.config.runs import Bucket, Stage
+from ltx_jax.data.loader import Loader
+from ltx_jax.moving_shapes import world
+from ltx_jax.moving_shapes.source import moving_shapes_loader
 
 SMALL, LARGE = Bucket(1, 32, 32, weight=1.0), Bucket(9, 32, 64, weight=3.0)
 STAGES = (Stage(20, (SMALL,), tokens=64), Stage(500, (SMALL, LARGE), tokens=64))
@@ -24,7 +25,7 @@ def _loader(stages=STAGES, seed=0, process=(0, 1)):
 
 def _ids_only(stages=STAGES, seed=0, process=(0, 1)):
   read = lambda bucket, ids, seeds: {"ids": ids, "seeds": seeds}  # noqa: E731
-  return Loader(moving_shapes.train_captions(), stages, seed, _tokens, read, process)
+  return Loader(world.train_captions(), stages, seed, _tokens, read, process)
 
 
 def _same(one, other):
@@ -35,7 +36,7 @@ def _same(one, other):
 
 def test_a_batch_is_clips_of_its_captions_and_seeds():
   loader = _loader()
-  captions = moving_shapes.train_captions()
+  captions = world.train_captions()
   for step, bucket in ((0, SMALL), (19, SMALL), (24, loader.bucket_at(24))):
     batch = loader.batch(step)
     size = bucket.frames, bucket.height, bucket.width
@@ -44,7 +45,7 @@ def test_a_batch_is_clips_of_its_captions_and_seeds():
     assert batch["caption_id"].dtype == np.int32
     assert batch["clip_seed"].dtype == np.uint32
     for video, caption, seed in zip(*batch.values(), strict=True):
-      expected = moving_shapes.clip(captions[caption], int(seed), *size)
+      expected = world.clip(captions[caption], int(seed), *size)
       np.testing.assert_array_equal(video, expected)
 
 
@@ -89,7 +90,7 @@ def test_shares_of_the_mixture():
 
 def test_every_caption_comes_once_in_a_pass_of_a_bucket():
   loader = _ids_only()
-  captions = len(moving_shapes.train_captions())
+  captions = len(world.train_captions())
   plans = [loader.plan_at(step)[1] for step in range(20, 520)]
   for bucket in (0, 1):
     ids = np.concatenate([p.ids for p in plans if p.bucket == bucket])
@@ -100,10 +101,10 @@ def test_every_caption_comes_once_in_a_pass_of_a_bucket():
 
 def test_held_out_captions_never_come():
   loader = _ids_only()
-  captions = moving_shapes.train_captions()
+  captions = world.train_captions()
   seen = {captions[i] for b in loader.iterate(0, 200) for i in b["ids"]}
   assert len(seen) == len(captions)
-  assert not seen & set(moving_shapes.held_out_captions())
+  assert not seen & set(world.held_out_captions())
 
 
 def test_the_same_caption_gets_another_seed_in_each_pass():

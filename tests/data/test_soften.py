@@ -3,7 +3,7 @@
 import numpy as np
 
 from ltx_jax.data.soften import soften
-from ltx_jax.media import load_frames
+from ltx_jax.pipeline.media import load_frames
 
 
 def frames(height, width, count=1):

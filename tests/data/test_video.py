@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltx_jax.data import moving_shapes, video
+from ltx_jax.data import video
+from ltx_jax.moving_shapes import world
 
-CLIP = moving_shapes.clip(moving_shapes.EXAMPLES[0], 0, 9, 64, 96)
+CLIP = world.clip(world.EXAMPLES[0], 0, 9, 64, 96)
 
 
 def _psnr(one, other):
@@ -85,7 +86,7 @@ def test_mp4_is_h264_in_yuv420p_and_names_its_colors(tmp_path):
 
 
 def test_flat_colors_survive_mp4(tmp_path):
-  colors = np.array([*moving_shapes.COLORS.values()], np.uint8)
+  colors = np.array([*world.COLORS.values()], np.uint8)
   flat = np.broadcast_to(colors[:, None, None], (8, 32, 32, 3))
   video.write(tmp_path / "colors.mp4", flat, 8.0)
   frames, _ = video.read(tmp_path / "colors.mp4")
@@ -103,7 +104,7 @@ def test_odd_sizes_grow_by_a_copy_in_mp4(tmp_path):
 
 @pytest.mark.parametrize(("suffix", "tick"), [(".gif", 0.01), (".webp", 0.001)])
 def test_the_length_is_kept_where_durations_are_whole_ticks(tmp_path, suffix, tick):
-  clip = moving_shapes.clip(moving_shapes.EXAMPLES[0], 0, 49, 32, 32)
+  clip = world.clip(world.EXAMPLES[0], 0, 49, 32, 32)
   video.write(tmp_path / f"clip{suffix}", clip, 24.0)
   frames, fps = video.read(tmp_path / f"clip{suffix}")
   assert len(frames) == 49

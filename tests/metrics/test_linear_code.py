@@ -1,16 +1,16 @@
 import numpy as np
 import pytest
 
-from ltx_jax.data import moving_shapes
 from ltx_jax.metrics import linear_code
 from ltx_jax.metrics.psnr import psnr
+from ltx_jax.moving_shapes import world
 
 RNG = np.random.default_rng(0)
 
 
 def _clips(start, stop, size=(9, 32, 48)):
-  captions = moving_shapes.captions()[start:stop]
-  return [moving_shapes.clip(c, i, *size) for i, c in enumerate(captions, start)]
+  captions = world.captions()[start:stop]
+  return [world.clip(c, i, *size) for i, c in enumerate(captions, start)]
 
 
 def test_blocks_are_boxes_of_the_clip():

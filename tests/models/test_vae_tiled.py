@@ -8,16 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltx_jax.analysis.vae_walk import walk_head
 from ltx_jax.checkpoints.lightricks import load_checkpoint
-from ltx_jax.data import moving_shapes
 from ltx_jax.metrics.psnr import psnr
 from ltx_jax.models import tiles, vae
 from ltx_jax.models.tiles import BlendedTiles, ExactTiles
 from ltx_jax.models.vae_tiled import before_tiles, decode_tiles
+from ltx_jax.moving_shapes import world
+from ltx_jax.planning.vae_walk import walk_head
 from ltx_jax.platforms import CPU
-from ltx_jax.presets import ASSETS
 from ltx_jax.programs import as_floats, to_uint8
+from ltx_jax.releases.presets import ASSETS
 from tests.models.vae_case import (
   FULL,
   OPTIONS,
@@ -136,7 +136,7 @@ def small():
   config, params = load_checkpoint(ASSETS / "moving_shapes" / "model.safetensors")
   config = config.vae
   params = jax.tree.map(lambda x: np.asarray(x, np.float32), params["vae"])
-  clip = moving_shapes.clip(moving_shapes.captions()[100], 3, 33, 192, 192)
+  clip = world.clip(world.captions()[100], 3, 33, 192, 192)
   video = clip[None].astype(np.float32) / 127.5 - 1
   encode = jax.jit(lambda video: vae.encode_moments(params, config, ROLLED, video)[0])
   return config, params, encode(video)

@@ -18,11 +18,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("ltx_video")
 
 import ltx_jax  # noqa: E402
-from ltx_jax import MultiScale, multiscale  # noqa: E402
+from ltx_jax import MultiScale  # noqa: E402
 from ltx_jax.checkpoints.lightricks import save_checkpoint  # noqa: E402
 from ltx_jax.models import transformer  # noqa: E402
+from ltx_jax.pipeline import multiscale  # noqa: E402
 from ltx_jax.platforms import CPU  # noqa: E402
-from ltx_jax.presets import PRESETS, HubFile  # noqa: E402
+from ltx_jax.releases.presets import PRESETS, HubFile  # noqa: E402
 from tests import pipeline_case as base  # noqa: E402
 from tests import tasks_case as case  # noqa: E402
 from tests.models import upsampler_case  # noqa: E402

@@ -15,8 +15,8 @@ from ltx_video.models.transformers.transformer3d import (  # noqa: E402
 )
 
 import ltx_jax  # noqa: E402
-from ltx_jax.data import moving_shapes  # noqa: E402
-from ltx_jax.presets import PRESETS  # noqa: E402
+from ltx_jax.moving_shapes import world  # noqa: E402
+from ltx_jax.releases.presets import PRESETS  # noqa: E402
 from tests.models.transformer_case import relative_error  # noqa: E402
 
 # The original calls functions that PyTorch is to change.
@@ -37,7 +37,7 @@ def tokens_first(array):
 
 
 def test_same_latents_become_the_same_video(model):
-  clip = moving_shapes.clip(CAPTION, 3, 25, 128, 128)[None].astype(np.float32)
+  clip = world.clip(CAPTION, 3, 25, 128, 128)[None].astype(np.float32)
   video = clip / 127.5 - 1
   vae = CausalVideoAutoencoder.from_pretrained(FILE).float().eval()
   latents = model.encode(video)

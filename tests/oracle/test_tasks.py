@@ -9,14 +9,14 @@ import torch
 from ltx_video.pipelines import crf_compressor
 
 import ltx_jax
-from ltx_jax.data import moving_shapes
 from ltx_jax.data.soften import soften
+from ltx_jax.moving_shapes import world
 from ltx_jax.platforms import CPU
 from tests import tasks_case as case
 from tests.models.transformer_case import relative_error
 from tests.oracle import make_golden_tasks as theirs
-from tests.test_conditions import run_task
-from tests.test_multiscale import run_passes, scales  # noqa: F401
+from tests.pipeline.test_conditions import run_task
+from tests.pipeline.test_multiscale import run_passes, scales  # noqa: F401
 
 CAPTION = "a large red circle moving right on a navy background"
 
@@ -53,7 +53,7 @@ def test_two_passes(original, scales, name):  # noqa: F811
 
 def test_softened_media():
   """The original's compressor, after a blur as torchvision's, which is not here."""
-  picture = moving_shapes.clip(CAPTION, 3, 1, 90, 128)
+  picture = world.clip(CAPTION, 3, 1, 90, 128)
   image = torch.tensor(picture[0, :, 19:109]).moveaxis(-1, 0)[None] / 255
   taps = torch.exp(-0.5 * torch.arange(-1, 2) ** 2)
   kernel = (torch.outer(taps, taps) / taps.sum() ** 2).expand(3, 1, 3, 3)

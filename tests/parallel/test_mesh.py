@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
+from ltx_jax.config.runs import MeshConfig
 from ltx_jax.parallel.mesh import batch_spec, make_mesh, put_batch, sampling_mesh
-from ltx_jax.run_config import MeshConfig
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from ltx_jax import optim
+from ltx_jax.checkpoints.trees import path_name
+from ltx_jax.config.runs import MeshConfig, OptimizerConfig
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import make_mesh, sampling_mesh
-from ltx_jax.run_config import MeshConfig, OptimizerConfig
+from ltx_jax.training import optim
 
 MESH = make_mesh(MeshConfig(2, 4))
 
@@ -140,7 +141,7 @@ def test_optimizer_state_is_split_as_its_parameters(name):
   leaves, _ = jax.tree.flatten_with_path(
     sharding.shardings(tree, MESH, sharding.VAE_RULES)
   )
-  specs = {optim.path_name(path): sharding.spec for path, sharding in leaves}
+  specs = {path_name(path): sharding.spec for path, sharding in leaves}
   kernels = {path: s for path, s in specs.items() if path.endswith("kernel")}
   # AdamW keeps two moments, Muon one.
   assert len(kernels) == (6 if name == "adamw" else 5)

@@ -7,10 +7,11 @@ import pytest
 
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.checkpoints.t5 import save_t5
+from ltx_jax.cli import console
 from ltx_jax.config import TextEncoderConfig
 from ltx_jax.models import text_encoder
-from ltx_jax.presets import ASSETS
-from sample import console, generate
+from ltx_jax.releases.presets import ASSETS
+from sample import generate
 from tests import pipeline_case as case
 
 

@@ -7,9 +7,9 @@ import jax
 import pytest
 
 from ltx_jax.analysis import devices, stages
+from ltx_jax.cli import console
 from ltx_jax.config import TextEncoderConfig
 from sample import compile as program
-from sample import console
 from tests import pipeline_case as case
 
 TEXT = TextEncoderConfig(

@@ -3,7 +3,8 @@
 import pytest
 
 from ltx_jax.checkpoints import diffusers, lightricks
-from sample import console, convert
+from ltx_jax.cli import console
+from sample import convert
 from tests.checkpoints import folders
 
 CONFIG = folders.config(newer=True)

@@ -10,11 +10,13 @@ import pytest
 from PIL import Image
 
 import ltx_jax
+from ltx_jax.cli import console
 from ltx_jax.config import SchedulerConfig
 from ltx_jax.data import video
 from ltx_jax.diffusion.sampling import Sampling
-from ltx_jax.presets import PRESETS, Recipe
-from sample import console, generate
+from ltx_jax.pipeline.recipes import Recipe
+from ltx_jax.releases.presets import PRESETS
+from sample import generate
 from sample.flags import SamplingFlags
 from tests import pipeline_case as case
 from tests.checkpoints.test_lora import as_file, pairs

@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 
 import ltx_jax
+from ltx_jax.cli import console
 from ltx_jax.data import video
 from ltx_jax.diffusion.sampling import Sampling
-from sample import console, generate, gpu
+from sample import generate, gpu
 
 PROMPT = "a large red circle moving right on a navy background"
 SIZE = ("--width", "40", "--height", "32", "--frames", "5", "--steps", "2")

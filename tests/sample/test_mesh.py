@@ -8,7 +8,8 @@ import pytest
 from ltx_jax.checkpoints.upsampler import save_upsampler
 from ltx_jax.data import video
 from ltx_jax.diffusion.sampling import Sampling, TwoPasses
-from ltx_jax.presets import PRESETS, Recipe
+from ltx_jax.pipeline.recipes import Recipe
+from ltx_jax.releases.presets import PRESETS
 from tests import pipeline_case as case
 from tests.checkpoints.test_lora import as_file, pairs
 from tests.models import upsampler_case

@@ -8,10 +8,11 @@ from PIL import Image
 
 import ltx_jax
 from ltx_jax.checkpoints.upsampler import save_upsampler
+from ltx_jax.cli import console
 from ltx_jax.data import video
 from ltx_jax.diffusion.sampling import Sampling, TwoPasses
-from ltx_jax.presets import PRESETS, Recipe
-from sample import console
+from ltx_jax.pipeline.recipes import Recipe
+from ltx_jax.releases.presets import PRESETS
 from tests import pipeline_case as case
 from tests.models import upsampler_case
 from tests.sample.test_generate import FLAGS, OTHER, PROMPT, SIZE

@@ -7,8 +7,8 @@ import pytest
 
 import ltx_jax
 from ltx_jax.checkpoints import t5
+from ltx_jax.cli import console
 from ltx_jax.data import video
-from sample import console
 from tests.sample.test_generate import PROMPT, SIZE
 
 

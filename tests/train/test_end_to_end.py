@@ -10,7 +10,8 @@ import ltx_jax
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.config import ModelConfig, SchedulerConfig
 from tests.train import trainer_case as case
-from train import reporting, transformer, vae
+from train import transformer, vae
+from train.harness import reporting
 
 ROOT = Path(ltx_jax.__file__).parent.parent
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import ltx_jax
-from ltx_jax.data import moving_shapes, video
+from ltx_jax.data import video
+from ltx_jax.moving_shapes import world
 from train import evaluate
 
 SIZE = {"frames": 9, "height": 64, "width": 64}
@@ -33,7 +34,7 @@ class FakeModel:
     self.calls.append((prompt, seed, conditions, options))
     prompts, seeds = ([prompt], [seed]) if isinstance(prompt, str) else (prompt, seed)
     videos = [
-      moving_shapes.clip(self._change(p), s, frames, height, width)
+      world.clip(self._change(p), s, frames, height, width)
       for p, s in zip(prompts, seeds, strict=True)
     ]
     for clip in videos:
@@ -60,7 +61,7 @@ def test_reconstruction_measures_the_vae_beside_the_linear_code(tmp_path):
   assert set(vae["judged right"].values()) == {1.0}
   captions = [record["caption"] for record in out["clips"]]
   assert len(set(captions)) == 5
-  assert set(captions) <= set(moving_shapes.held_out_captions())
+  assert set(captions) <= set(world.held_out_captions())
   assert len({record["seed"] for record in out["clips"]}) == 5
   sheet, _ = video.read(tmp_path / "reconstruction.png")
   assert sheet.shape[0] == 1
@@ -84,7 +85,7 @@ def test_a_perfect_model_is_all_right(tmp_path):
   assert [seed for call in model.calls[:2] for seed in call[1]] == list(range(6))
   assert all(call[3] == {"steps": 7, "guidance": None} for call in model.calls)
   for prompt, seed, (condition,), _ in model.calls[2:]:
-    first = moving_shapes.clip(prompt, seed, *options.size)[:1]
+    first = world.clip(prompt, seed, *options.size)[:1]
     assert condition.frame == 0 and condition.strength == 1
     np.testing.assert_array_equal(condition.media, first)
   assert len(model.calls) == 4
@@ -128,7 +129,7 @@ def test_mistakes_are_counted_and_named(tmp_path):
 
 
 def test_every_prompt_is_made_with_every_seed(tmp_path):
-  prompts = moving_shapes.EXAMPLES
+  prompts = world.EXAMPLES
   options = _generation(tmp_path, prompts=prompts, seeds=(3, 5))
   pairs = evaluate.prompts_and_seeds(options)
   assert pairs == [(prompt, seed) for prompt in prompts for seed in (3, 5)]
@@ -138,7 +139,7 @@ def test_held_out_captions_are_taken_by_default(tmp_path):
   pairs = evaluate.prompts_and_seeds(_generation(tmp_path))
   captions = [caption for caption, _ in pairs]
   assert len(set(captions)) == 64
-  assert set(captions) <= set(moving_shapes.held_out_captions())
+  assert set(captions) <= set(world.held_out_captions())
 
 
 def test_spread():

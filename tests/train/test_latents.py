@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from configs import tiny
-from ltx_jax.data import moving_shapes
 from ltx_jax.models import vae as vae_lib
+from ltx_jax.moving_shapes import world
 from tests.train import trainer_case as case
 from train import latents
 
-CAPTIONS = moving_shapes.train_captions()[:5]
+CAPTIONS = world.train_captions()[:5]
 SIZE = latents.bucket_size(tiny.CLIP)
 
 
@@ -34,7 +34,7 @@ def test_latents_are_the_normalised_modes_of_the_clips(written):
   assert rows.dtype == np.float32
   vae = case.frozen_vae()
   # Clip i of all, counted variants first, has seed i.
-  clip = moving_shapes.clip(CAPTIONS[3], 7, *SIZE)
+  clip = world.clip(CAPTIONS[3], 7, *SIZE)
   mean, _ = vae_lib.encode_moments(
     vae.params, vae.config, vae.policy, np.float32(clip[None]) / 127.5 - 1
   )

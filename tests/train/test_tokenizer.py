@@ -4,7 +4,7 @@ import pytest
 import sentencepiece
 
 import ltx_jax
-from ltx_jax.data import moving_shapes
+from ltx_jax.moving_shapes import world
 from train import tokenizer
 from train.tokenizer import train_spiece, write_tokenizer
 
@@ -18,8 +18,8 @@ def _pieces(path):
 
 
 def test_training_gives_the_shipped_tokenizer(tmp_path):
-  spiece = train_spiece(moving_shapes.train_captions())
-  assert spiece == train_spiece(moving_shapes.train_captions())
+  spiece = train_spiece(world.train_captions())
+  assert spiece == train_spiece(world.train_captions())
   write_tokenizer(spiece, tmp_path / "new")
   names = sorted(path.name for path in (tmp_path / "new").iterdir())
   assert names == sorted(path.name for path in SHIPPED.iterdir())

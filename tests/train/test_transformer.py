@@ -11,23 +11,26 @@ import pytest
 
 import ltx_jax
 from configs import tiny
-from ltx_jax import optim, presets
 from ltx_jax.checkpoints import t5
-from ltx_jax.data import moving_shapes, video
+from ltx_jax.checkpoints.trees import path_name
+from ltx_jax.config.runs import FlowConfig
+from ltx_jax.data import video
 from ltx_jax.diffusion import timesteps
 from ltx_jax.models import text_encoder
+from ltx_jax.moving_shapes import world
 from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES
-from ltx_jax.run_config import FlowConfig
-from ltx_jax.text import load_tokenizer
+from ltx_jax.releases import presets
+from ltx_jax.text.prompts import load_tokenizer
 from ltx_jax.typing import NoiseLevels
 from tests.policies import QUICK
 from tests.train import trainer_case as case
-from train import latents, loop, reporting, tokenizer, transformer
+from train import latents, tokenizer, transformer
+from train.harness import loop, reporting
 
 ASSETS = presets.ASSETS / "moving_shapes"
 RUN = dataclasses.replace(tiny.transformer(), mesh=case.SINGLE, text_folder=str(ASSETS))
 RULES = (*TRANSFORMER_RULES, *TEXT_RULES)
-CAPTIONS = moving_shapes.train_captions()
+CAPTIONS = world.train_captions()
 INIT = functools.partial(transformer.init_state, RUN)
 
 
@@ -331,7 +334,7 @@ def test_export_is_a_model_that_generates(exported, whole, quick):
   expected = dict(whole[1].ema) | {"vae": case.frozen_vae().params}
 
   def check(path, found, leaf):
-    name = optim.path_name(path)
+    name = path_name(path)
     exact = "per_channel_statistics" in name
     half = leaf if exact else np.asarray(leaf).astype(jnp.bfloat16)
     np.testing.assert_array_equal(found, np.asarray(half, np.float32), err_msg=name)

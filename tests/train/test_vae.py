@@ -11,16 +11,18 @@ from PIL import Image
 
 import ltx_jax
 from configs import tiny
-from ltx_jax import optim
 from ltx_jax.checkpoints.lightricks import load_checkpoint
-from ltx_jax.data.loader import moving_shapes_loader
+from ltx_jax.checkpoints.trees import path_name
+from ltx_jax.config.runs import VAELossConfig
+from ltx_jax.moving_shapes.source import moving_shapes_loader
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.parallel.sharding import VAE_RULES
-from ltx_jax.run_config import VAELossConfig
+from ltx_jax.training.state import TrainState
 from tests.policies import QUICK
 from tests.train import trainer_case as case
-from train import loop, reporting, vae
+from train import vae
+from train.harness import loop, reporting
 from train.latents import tokens_of
 
 RUN = dataclasses.replace(tiny.vae(), mesh=case.SINGLE)
@@ -132,7 +134,7 @@ def test_the_decoder_is_told_one_noise_level_a_clip(monkeypatch):
   monkeypatch.setattr(vae.vae_lib, "decode", decode)
   m, s = np.linspace(-1, 1, CHANNELS), np.linspace(0.5, 2, CHANNELS)
   extra = {"mean": jnp.float32(m), "mean_square": jnp.float32(m**2 + s**2)}
-  state = loop.TrainState(jnp.int32(4), {}, (), {}, extra)
+  state = TrainState(jnp.int32(4), {}, (), {}, extra)
   key = jax.random.key(0)
   loss, (metrics, moments) = vae.losses({}, video, key, state, RUN, QUICK)
 
@@ -290,7 +292,7 @@ def test_kernels_and_their_momentum_are_split():
   target = jax.eval_shape(INIT, jax.random.key(0))
   split = sharding.shardings(target, make_mesh(case.EIGHT), VAE_RULES)
   paths = jax.tree.leaves_with_path(split)
-  specs = [s.spec for path, s in paths if "conv1/kernel" in optim.path_name(path)]
+  specs = [s.spec for path, s in paths if "conv1/kernel" in path_name(path)]
   # Of the encoder's and the decoder's residual block, output channels.
   assert len(specs) == 4
   assert all(spec[-1] == "fsdp" and len(spec) == 6 for spec in specs)

@@ -11,7 +11,7 @@ import pytest
 from configs import tiny
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.config import ModelConfig, SchedulerConfig
-from ltx_jax.presets import ASSETS
+from ltx_jax.releases.presets import ASSETS
 from tests.policies import QUICK
 from tests.train import trainer_case as case
 from train import transformer, vae

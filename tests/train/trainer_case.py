@@ -9,12 +9,12 @@ import jax
 import numpy as np
 
 from configs import tiny
+from ltx_jax.config.runs import MeshConfig
 from ltx_jax.models import vae as vae_lib
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import make_mesh, put_batch
-from ltx_jax.run_config import MeshConfig
 from tests.policies import QUICK
-from train import loop
+from train.harness import loop
 from train.latents import FrozenVAE
 
 SINGLE = MeshConfig(data=1, fsdp=1)

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import orbax.checkpoint as ocp
 
-from train.reporting import read_metrics
+from train.harness.reporting import read_metrics
 
 NAME = "Training killed with -9 resumes bit for bit"
 COMMAND = "python -m tests.verify kill_resume"

@@ -17,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import ltx_jax
+from ltx_jax.checkpoints.quantization import quantize_params
 from ltx_jax.config import TRANSFORMER_2B, TRANSFORMER_13B, TextEncoderConfig
-from ltx_jax.data import moving_shapes
 from ltx_jax.diffusion.latents import coordinates, patchify
 from ltx_jax.metrics.psnr import psnr
 from ltx_jax.models import text_encoder, transformer
-from ltx_jax.quantization import quantize_params
+from ltx_jax.moving_shapes import world
 from ltx_jax.typing import EncodedText
 
 NAME = "Weights in 8 bits, against full precision"
@@ -45,7 +45,7 @@ def noised(model: ltx_jax.LTXVideo, captions: list[str]) -> list[tuple]:
   """Tokens, positions and noise levels: of rendered clips, at each level."""
   recipe = model.recipe
   size = recipe.frames, recipe.height, recipe.width
-  clips = [moving_shapes.clip(text, i, *size) for i, text in enumerate(captions)]
+  clips = [world.clip(text, i, *size) for i, text in enumerate(captions)]
   latents = model.encode(np.float32(np.stack(clips)) / 127.5 - 1)
   tokens = np.asarray(patchify(latents))
   vae = model.config.vae
@@ -87,7 +87,7 @@ def row(
 
 def small_model() -> list[dict]:
   """Rows for the shipped model: velocity, videos and text."""
-  captions = moving_shapes.held_out_captions()[::17][:CLIPS]
+  captions = world.held_out_captions()[::17][:CLIPS]
   full = ltx_jax.load("moving-shapes")
   text, negative = full.encode_text(captions), full.encode_text([""])
   inputs = noised(full, captions)

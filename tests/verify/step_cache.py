@@ -12,8 +12,8 @@ import statistics
 import zlib
 
 import ltx_jax
-from ltx_jax.data import moving_shapes
 from ltx_jax.metrics.psnr import psnr
+from ltx_jax.moving_shapes import world
 
 NAME = "Step caching on the small model, against the full run"
 COMMAND = "python -m tests.verify step_cache"
@@ -37,7 +37,7 @@ class Counts(logging.Handler):
 
 def captions() -> list[str]:
   """Some captions that no model was trained on."""
-  unseen = [c for c in moving_shapes.captions() if zlib.crc32(c.encode()) % 10 == 0]
+  unseen = [c for c in world.captions() if zlib.crc32(c.encode()) % 10 == 0]
   return unseen[:: len(unseen) // CLIPS][:CLIPS]
 
 

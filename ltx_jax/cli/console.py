@@ -1,0 +1,196 @@
+"""What the programs share: errors in a sentence, a compile cache, a clock, a bar."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+from rich.progress import (
+  BarColumn,
+  DownloadColumn,
+  MofNCompleteColumn,
+  Progress,
+  TextColumn,
+  TimeElapsedColumn,
+  TimeRemainingColumn,
+  TransferSpeedColumn,
+)
+
+from ltx_jax.cli.command_line import errors_in_words
+
+_COMPILE_EVENTS = "/jax/core/compile/"
+
+
+def run(program: Callable[[], None]) -> None:
+  """Runs a program; bad input becomes one sentence and exit code 2."""
+  # `transformers` advises PyTorch, which nothing here needs.
+  os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+  try:
+    with errors_in_words():
+      program()
+  except KeyboardInterrupt:
+    print("Interrupted.", file=sys.stderr)
+    sys.exit(130)
+
+
+def use_compile_cache() -> None:
+  """Keeps compiled programs between runs, unless JAX was told where already."""
+  if jax.config.jax_compilation_cache_dir is None:
+    jax.config.update("jax_compilation_cache_dir", str(_cache("xla")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def text_cache(given: str | None) -> Path | None:
+  """Where encoded prompts are kept: what is given, the user's cache, or nowhere."""
+  if given == "off":
+    return None
+  return _cache("text") if given is None else Path(given)
+
+
+def _cache(name: str) -> Path:
+  base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+  return Path(base) / "ltx-jax" / name
+
+
+def counted(number: int, what: str) -> str:
+  """Says how many there are: 1 frame, 2 frames."""
+  return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def path_and_strength(text: str) -> tuple[str, float]:
+  """Splits `PATH:STRENGTH`; what has no number after its last colon is all path."""
+  path, colon, strength = text.rpartition(":")
+  try:
+    return (path, float(strength)) if colon and path else (text, 1.0)
+  except ValueError:
+    return text, 1.0
+
+
+def path_frame_strength(text: str) -> tuple[str, int, float]:
+  """Splits `PATH[@FRAME][:STRENGTH]`; frame 0 and strength 1 if they are not there."""
+  rest, strength = path_and_strength(text)
+  path, at, frame = rest.rpartition("@")
+  try:
+    return (path, int(frame), strength) if at and path else (rest, 0, strength)
+  except ValueError:
+    return rest, 0, strength
+
+
+class NotesHandler(logging.Handler):
+  """Prints what the library has to say, such as a size that it rounds."""
+
+  def __init__(self, console: Console):
+    super().__init__(logging.INFO)
+    self.console = console
+
+  def emit(self, record: logging.LogRecord) -> None:
+    """Prints one note."""
+    self.console.print(f"note: {record.getMessage()}", highlight=False, markup=False)
+
+
+def show_notes(console: Console) -> None:
+  """Shows the library's notes on `console`, once each."""
+  logger = logging.getLogger("ltx_jax")
+  logger.handlers = [NotesHandler(console)]
+  logger.propagate = False
+
+
+class Clock:
+  """Seconds by stage, with what was spent on compiling taken out and told apart.
+
+  JAX reports traces, lowerings and compilations when they end; they nest, so what is
+  counted is the time that at least one of them covers.
+  """
+
+  def __init__(self) -> None:
+    self.seconds: dict[str, float] = {"compile": 0.0}
+    self._busy: list[tuple[float, float]] = []
+
+  def __enter__(self) -> Clock:
+    jax.monitoring.register_event_duration_secs_listener(self._record)
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    jax.monitoring.unregister_event_duration_listener(self._record)
+
+  def _record(self, event: str, duration: float, **_: Any) -> None:
+    if not event.startswith(_COMPILE_EVENTS):
+      return
+    end = time.perf_counter()
+    start = end - duration
+    while self._busy and self._busy[-1][1] > start:
+      start = min(start, self._busy.pop()[0])
+    self._busy.append((start, end))
+
+  @contextlib.contextmanager
+  def stage(self, name: str) -> Iterator[None]:
+    """Adds the time spent inside to `name`, less compilation, which gets its own."""
+    start, compiled = time.perf_counter(), self._compiled()
+    yield
+    compiling = self._compiled() - compiled
+    whole = time.perf_counter() - start
+    self.seconds["compile"] += compiling
+    self.seconds[name] = self.seconds.get(name, 0.0) + whole - compiling
+
+  def _compiled(self) -> float:
+    return sum(end - start for start, end in self._busy)
+
+  def summary(self) -> str:
+    """One line: seconds by stage, in the order they were first entered."""
+    return ", ".join(f"{name} {value:.1f}" for name, value in self.seconds.items())
+
+
+@contextlib.contextmanager
+def step_bar(console: Console) -> Iterator[Callable[[int, int, Any], None]]:
+  """A progress bar with the time that is left, to be passed as `on_step`.
+
+  A call waits for the step before: the bar is then at most one step ahead of the
+  device, and the device always has a step to do.
+  """
+  columns = (
+    TextColumn("denoise"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TextColumn("steps,"),
+    TimeElapsedColumn(),
+    TextColumn("so far,"),
+    TimeRemainingColumn(),
+    TextColumn("left"),
+  )
+  shown = {"transient": True, "disable": not console.is_terminal}
+  with Progress(*columns, console=console, **shown) as progress:
+    task = progress.add_task("denoise", total=None)
+    previous = []
+
+    def on_step(i: int, steps: int, latents: Any) -> None:
+      for earlier in previous:
+        jax.block_until_ready(earlier)
+      previous[:] = [latents]
+      progress.update(task, total=steps, completed=i)
+
+    yield on_step
+
+
+@contextlib.contextmanager
+def byte_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+  """A progress bar in bytes, to be told those done and those of all."""
+  columns = (
+    TextColumn(what),
+    BarColumn(),
+    DownloadColumn(),
+    TransferSpeedColumn(),
+    TimeRemainingColumn(),
+    TextColumn("left"),
+  )
+  shown = {"transient": True, "disable": not console.is_terminal}
+  with Progress(*columns, console=console, **shown) as progress:
+    task = progress.add_task(what, total=None)
+    yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,0 +1,249 @@
+"""Two passes: a small video first, then a larger one that starts from it.
+
+  z  = denoise(noise)                               `TwoPasses.scale` of the size
+  u  = AdaIN(normalize(upsample(unnormalize(z))), z)    twice as wide and high
+  z' = denoise((1 - sigma) u + sigma noise)         from the second pass's first level
+
+Where things are and how they move is decided with few tokens, and only the last steps,
+which draw the detail, see the many of a large frame. AdaIN gives each channel the
+mean and deviation back that it had before it was enlarged (`diffusion.latents`).
+
+The second pass is made larger than what is asked for, 2 scale = 4/3 as wide and high,
+up to whole latent positions; its frames are scaled down. Conditions are given to both
+passes, scaled to the size of each.
+
+The second pass draws under the names of the first with "second/" before them, and from
+keys of its own. Source: the original's multi-scale pipeline.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import zlib
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import UInt8
+
+from ltx_jax import programs
+from ltx_jax.config import LatentUpsamplerConfig, VAEConfig
+from ltx_jax.diffusion.conditioning import Condition
+from ltx_jax.diffusion.draws import Draws, Seed, clip_keys
+from ltx_jax.diffusion.guidance import needs_unconditional
+from ltx_jax.diffusion.sampling import Sampling, TwoPasses
+from ltx_jax.errors import memory_in_words
+from ltx_jax.pipeline.media import fit_all, load_frames, stretch
+from ltx_jax.pipeline.model import LTXVideo, OnStep
+from ltx_jax.sizes import Canvas
+from ltx_jax.text.prompts import encode_prompts
+from ltx_jax.typing import EncodedText, Key, Latents, NegativeText, Params, Scalar
+
+_LOG = logging.getLogger("ltx_jax")
+_of_the_second = jax.vmap(lambda key: jax.random.fold_in(key, zlib.crc32(b"second")))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Upscaler:
+  """A latent upsampler: what `ltx_jax.load_upscaler` returns."""
+
+  config: LatentUpsamplerConfig
+  params: Params = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MultiScale:
+  """A model and the upscaler between its two passes.
+
+  Raises:
+    ValueError: where the model has no VAE, or the upscaler does not fit it or makes
+      more frames.
+  """
+
+  model: LTXVideo
+  upscaler: Upscaler
+
+  def __post_init__(self):
+    vae, config = self.model.config.vae, self.upscaler.config
+    if vae is None:
+      raise ValueError("Two passes need a VAE; load a checkpoint that has one.")
+    if config.temporal_upsample or not config.spatial_upsample:
+      raise ValueError(
+        "The upscaler makes more frames; two passes need one that makes width and "
+        "height larger alone, such as ltxv-spatial-upscaler-0.9.8."
+      )
+    if config.in_channels != vae.latent_channels:
+      raise ValueError(
+        f"The upscaler takes {config.in_channels} channels and the VAE's latents have "
+        f"{vae.latent_channels}; use the upscaler of the same release."
+      )
+
+  def denoise(
+    self,
+    text: EncodedText,
+    *,
+    width: int,
+    height: int,
+    frames: int,
+    fps: Scalar,
+    passes: TwoPasses,
+    conditions: Sequence[Condition] = (),
+    negative: NegativeText | None = None,
+    seed: Seed = 0,
+    draws: Draws | None = None,
+    on_step: OnStep | None = None,
+  ) -> Latents:
+    """Samples normalised latents [b f h w c] of the second pass's size.
+
+    Args:
+      text: What `encode_text` returned.
+      width: What is asked for, in pixels; the passes have their own (`sizes`).
+      height: In pixels.
+      frames: Of the clip.
+      fps: Frames a second.
+      passes: How each pass is sampled.
+      conditions: Images and clips that are given.
+      negative: Text that guidance leads away from; None: that of "".
+      seed: As of `LTXVideo.denoise`.
+      draws: Replaces random draws by name.
+      on_step: Called as by `LTXVideo.denoise`, in each pass.
+
+    Raises:
+      ValueError: where the size is too small to be made smaller, or as
+        `LTXVideo.denoise`.
+    """
+    model, config = self.model, self.model.config.vae
+    canvas = Canvas.of(config, frames, height, width)
+    conditions = fit_all(conditions, canvas)
+    first, second = sizes(config, height, width, passes.scale)
+    keys = clip_keys(seed, len(text[0]))
+
+    def one_pass(
+      size: tuple[int, int],
+      sampling: Sampling,
+      keys: Key,
+      start: Latents | None,
+      draws: Draws | None,
+    ) -> Latents:
+      return model.denoise(
+        text,
+        width=size[1],
+        height=size[0],
+        frames=frames,
+        fps=fps,
+        sampling=sampling,
+        conditions=[_scaled(item, frames, size) for item in conditions],
+        latents=start,
+        negative=negative,
+        seed=keys,
+        draws=draws,
+        on_step=on_step,
+      )
+
+    small = one_pass(first, passes.first, keys, None, draws)
+    with memory_in_words(f"enlarging latents of shape {small.shape}"):
+      policy = model.policy.in_dtype("float32")  # As the released ones are run.
+      enlarge = programs.enlarge(self.upscaler.config, policy)
+      large = enlarge(self.upscaler.params, model.params["vae"], small)
+    keys = _of_the_second(keys)
+    named = draws and (lambda name, shape: draws(f"second/{name}", shape))
+    return one_pass(second, passes.second, keys, large, named)
+
+  def generate(
+    self,
+    prompt: str | Sequence[str] | EncodedText,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    frames: int | None = None,
+    fps: Scalar | None = None,
+    passes: TwoPasses | None = None,
+    negative_prompt: str | NegativeText | None = None,
+    conditions: Sequence[Condition] = (),
+    seed: Seed = 0,
+    on_step: OnStep | None = None,
+  ) -> UInt8[np.ndarray, "b F H W 3"]:
+    """Turns prompts into videos in two passes; None takes the recipe's.
+
+    Args: as of `LTXVideo.generate`, and
+      passes: How each pass is sampled, and how much smaller the first one is.
+
+    Raises:
+      ValueError: in one sentence, where an argument does not fit.
+    """
+    model, recipe = self.model, self.model.recipe
+    passes = passes or recipe.passes
+    if passes is None:
+      raise ValueError(
+        "This model's recipe has one pass; give passes=TwoPasses(first, second), the "
+        "second with sigmas below 1 or with skip_initial."
+      )
+    canvas = recipe.canvas(model.config.vae, frames, height, width)
+    if canvas.note:
+      _LOG.warning(canvas.note)
+    conditions = fit_all(conditions, canvas)
+    if negative_prompt is None:
+      negative_prompt = recipe.negative_prompt
+    guided = any(needs_unconditional(each.guidance) for each in passes.both)
+    text, negative = encode_prompts(
+      model.encode_text, prompt, negative_prompt if guided else None
+    )
+    self.check_memory(len(text[0]), canvas, passes, conditions)
+    frames, height, width = canvas.used
+    latents = self.denoise(
+      text,
+      width=width,
+      height=height,
+      frames=frames,
+      fps=recipe.fps if fps is None else fps,
+      passes=passes,
+      conditions=conditions,
+      negative=negative,
+      seed=seed,
+      on_step=on_step,
+    )
+    return model.to_pixels(latents, passes.second, canvas=canvas, seed=seed)
+
+  def check_memory(
+    self,
+    clips: int,
+    canvas: Canvas,
+    passes: TwoPasses,
+    conditions: Sequence[Condition] = (),
+  ) -> None:
+    """Refuses what will not fit beside the weights, in either pass.
+
+    Raises:
+      ValueError: with the plan, and the largest size that fits.
+    """
+    frames, height, width = canvas.used
+    config = self.model.config.vae
+    both = sizes(config, height, width, passes.scale)
+    for size, sampling in zip(both, passes.both, strict=True):
+      made = Canvas.of(config, frames, *size)
+      self.model.check_memory(clips, made, sampling, conditions)
+
+
+def sizes(
+  config: VAEConfig, height: int, width: int, scale: float
+) -> tuple[tuple[int, int], tuple[int, int]]:
+  """Returns (height, width) of the first and of the second pass, in pixels.
+
+  Raises:
+    ValueError: where nothing would be left of a side.
+  """
+  s = config.spatial_factor
+  first = tuple(int(side * scale) // s * s for side in (height, width))
+  if not all(first):
+    raise ValueError(
+      f"{width}x{height} is too small for two passes: the first has {scale:.3g} of it, "
+      f"in multiples of {s}; ask for {int(s / scale) + 1} pixels a side or more."
+    )
+  return first, tuple(2 * side for side in first)
+
+
+def _scaled(item: Condition, frames: int, size: tuple[int, int]) -> Condition:
+  """A condition in the size of a pass, whose frames are scaled back in the end."""
+  media = load_frames(item.media, frames=frames, crf=item.crf)
+  return dataclasses.replace(item, media=np.asarray(stretch(media, *size)), crf=None)

@@ -1,0 +1,52 @@
+"""How a model is sampled where nothing else is asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ltx_jax.config import VAEConfig
+from ltx_jax.diffusion.sampling import Sampling, TwoPasses
+from ltx_jax.sizes import Canvas
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+  """What `generate` takes where an argument is None.
+
+  Attributes:
+    width: In pixels.
+    height: In pixels.
+    frames: Of the clip.
+    fps: Frames a second.
+    sampling: Noise levels, guidance, noise for the decoder.
+    negative_prompt: What guidance leads away from.
+    passes: How it is sampled in two passes (`multiscale`); None where it is not.
+    upscaler: Which of `UPSCALERS` is used between them.
+    cache: Threshold for `Sampling.cache` at which videos were measured to stay close to
+      those without (docs/verification.md); None where nothing was measured.
+  """
+
+  width: int = 768
+  height: int = 512
+  frames: int = 121
+  fps: float = 25.0
+  sampling: Sampling = Sampling()
+  negative_prompt: str = ""
+  passes: TwoPasses | None = None
+  upscaler: str | None = None
+  cache: float | None = None
+
+  def canvas(
+    self, vae: VAEConfig, frames: int | None, height: int | None, width: int | None
+  ) -> Canvas:
+    """Returns the canvas of a size, in which None is the recipe's.
+
+    Raises:
+      ValueError: as `Canvas.of`.
+    """
+    return Canvas.of(
+      vae,
+      self.frames if frames is None else frames,
+      self.height if height is None else height,
+      self.width if width is None else width,
+    )

@@ -1,0 +1,424 @@
+"""Long videos, made window after window.
+
+A window is a clip as long as the network is used to. The first is made as any clip is;
+every other one begins `overlap` = 8k + 1 frames before the end of what there is, is
+given those frames, and makes what comes after them:
+
+  window 0   0 ......................... n
+  window 1                  n - overlap ......................... n + window - overlap
+
+The VAE is causal: a clip's first latent frame holds one frame and every other one 8. So
+of a window that starts at frame s, a multiple of 8, latent frame j holds the frames
+
+  s + 8j - 7, ..., s + 8j,
+
+which are those of the whole video's latent frame s / 8 + j. For j = 1, ..., k the
+latents of the video are therefore given as they are. Only z_0 is another: it holds
+frame s alone. The window before is decoded for it, and that one frame encoded, with no
+noise in either. What is made joins the video by
+
+  video[s / 8 + j] <- lerp(video[s / 8 + j], z_j, w_j),   w_j = min(j / (k + 1), 1),
+
+so that z_0 is dropped and nothing is there twice. Given with strength 1, z_1, ..., z_k
+are what they were. With less they are made anew, from the noise level 1 - strength on,
+and the video goes over from the ones to the others.
+
+Colours may drift from window to window. AdaIN gives the latents of each of them, as far
+as is asked for, the mean and the deviation of the first one's.
+
+The last window ends where the video ends, and so may be given more than the others. All
+windows are equally long, and one compiled program. What they join to is decoded once.
+
+A window's frames are at 0, 1 / fps, ... seconds, wherever it starts. Its draws have the
+names of a clip's with "window/i/" before them, from keys of its own; those of window 0
+are the clip's.
+
+Source: the extending and looping samplers of ComfyUI-LTXVideo. There z_0 is the latent
+that holds 8 frames, which the network takes for one frame.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import zlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from ltx_jax.config import VAEConfig
+from ltx_jax.diffusion.conditioning import HARD, Condition, EncodedCondition, Reference
+from ltx_jax.diffusion.draws import Draws, Seed, clip_keys
+from ltx_jax.diffusion.guidance import needs_unconditional
+from ltx_jax.diffusion.latents import adain
+from ltx_jax.diffusion.sampling import Sampling
+from ltx_jax.pipeline.conditions import check_start, extra_tokens
+from ltx_jax.pipeline.media import fit_all
+from ltx_jax.pipeline.model import LTXVideo, OnStep
+from ltx_jax.planning import memory
+from ltx_jax.sizes import Canvas
+from ltx_jax.text.prompts import encode_prompts
+from ltx_jax.typing import (
+  AnyArray,
+  EncodedText,
+  Key,
+  Latents,
+  NegativeText,
+  Scalar,
+  Whole,
+)
+
+_LOG = logging.getLogger("ltx_jax")
+
+_match = jax.jit(adain)
+
+
+class Window(NamedTuple):
+  """One window of a video.
+
+  Attributes:
+    start: The frame of the video that is its first.
+    known: Frames of the video that there are before it is made; 0 for the first.
+  """
+
+  start: int
+  known: int
+
+
+def split(frames: int, window: int, overlap: int) -> list[Window]:
+  """Returns the windows of a video, one after another.
+
+  Args:
+    frames: Of the video.
+    window: Frames of a window; a shorter video is one window.
+    overlap: Frames that a window shares with what is before it, at least.
+  """
+  windows = [Window(0, 0)]
+  known = window
+  while known < frames:
+    start = min(known - overlap, frames - window)
+    windows.append(Window(start, known))
+    known = start + window
+  return windows
+
+
+def in_window(item: Condition, window: Window, frames: int) -> Condition | None:
+  """Returns what a window is told of a condition, at its place in the window, or None.
+
+  That is what comes after the frames that are known, a clip's from the last of those
+  on; and of a reference all that is beside the window.
+
+  Args:
+    item: Its media are frames, as of `media.fit`.
+    window: The window.
+    frames: That it has.
+  """
+  new = begin = window.start
+  if not isinstance(item, Reference):
+    new, begin = window.known, max(window.known - 1, 0)
+  if item.frame + len(item.media) <= new or item.frame >= window.start + frames:
+    return None
+  rest = item.media[max(begin - item.frame, 0) :]
+  place = max(item.frame, begin) - window.start
+  return dataclasses.replace(item, media=rest, frame=place)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LongVideo:
+  """A model, and the windows in which it makes videos of any length.
+
+  Attributes:
+    model: With a VAE.
+    window: Frames of a window, 8k + 1: as many as the network makes well.
+    overlap: Frames that a window is given of what is before it, 8k + 1.
+    strength: How firmly, above 0; at 1 they are kept as they are.
+    adain: How far the latents of a window get the mean and the deviation of the first
+      one's, from 0, not at all, to 1.
+
+  Raises:
+    ValueError: where one of them does not fit.
+  """
+
+  model: LTXVideo
+  window: int
+  overlap: int = 25
+  strength: float = 1.0
+  adain: float = 0.0
+
+  def __post_init__(self):
+    if self.model.config.vae is None:
+      raise ValueError("Windows need a VAE; load a checkpoint that has one.")
+    t = self.model.config.vae.temporal_factor
+    for name in ("window", "overlap"):
+      frames = getattr(self, name)
+      if not isinstance(frames, Whole) or frames < 1 or (frames - 1) % t:
+        raise ValueError(
+          f"{name} is {frames}; it must be {t}k + 1 frames, such as {3 * t + 1} or "
+          f"{6 * t + 1}."
+        )
+    if self.overlap >= self.window:
+      raise ValueError(
+        f"overlap is {self.overlap} and window is {self.window}; a window must be "
+        "longer than what it shares with the one before."
+      )
+    if not 0 < self.strength <= 1:
+      raise ValueError(
+        f"strength is {self.strength}; it must be above 0 and at most 1."
+      )
+    if not 0 <= self.adain <= 1:
+      raise ValueError(f"adain is {self.adain}; it must lie in [0, 1].")
+
+  def denoise(
+    self,
+    texts: Sequence[EncodedText],
+    *,
+    width: int,
+    height: int,
+    frames: int,
+    fps: Scalar,
+    sampling: Sampling,
+    conditions: Sequence[Condition] = (),
+    negative: NegativeText | None = None,
+    seed: Seed = 0,
+    draws: Draws | None = None,
+    on_step: OnStep | None = None,
+  ) -> Latents:
+    """Samples normalised latents [b f h w c] of the whole video.
+
+    Args:
+      texts: What `encode_text` returned, of a window each; the last one is for all that
+        follow as well.
+      width: In pixels.
+      height: In pixels.
+      frames: Of the whole video.
+      fps: Frames a second.
+      sampling: How each window is sampled.
+      conditions: Images and clips that are given, at frames of the whole video.
+      negative: Text that guidance leads away from; None: that of "".
+      seed: As of `LTXVideo.denoise`.
+      draws: Replaces random draws by name.
+      on_step: Called as by `LTXVideo.denoise`, with the steps of all windows counted
+        and the latents of one.
+
+    Raises:
+      ValueError: where there are more texts than windows, or as `LTXVideo.denoise`.
+    """
+    model, vae = self.model, self.model.config.vae
+    canvas = Canvas.of(vae, frames, height, width)
+    conditions = fit_all(conditions, canvas)
+    for item in conditions:
+      check_start(item.frame, len(item.media), vae.temporal_factor)
+    windows, length = self._windows(canvas)
+    _check_texts(texts, len(windows))
+    keys = clip_keys(seed, len(texts[0][0]))
+
+    def make(i: int, given: EncodedCondition | None) -> Latents:
+      told = _told(conditions, windows[i], length)
+      if given is None and not told:
+        given = _nothing(vae, canvas)
+      return model.denoise(
+        texts[min(i, len(texts) - 1)],
+        width=width,
+        height=height,
+        frames=length,
+        fps=fps,
+        sampling=sampling,
+        conditions=told if given is None else [given, *told],
+        negative=negative,
+        seed=_own_keys(keys, i),
+        draws=_own_draws(draws, i),
+        on_step=_counted(on_step, i, len(windows)),
+      )
+
+    return self._join(windows, make, canvas, sampling)
+
+  def _join(
+    self,
+    windows: Sequence[Window],
+    make: Callable[[int, EncodedCondition | None], Latents],
+    canvas: Canvas,
+    sampling: Sampling,
+  ) -> Latents:
+    """Makes all windows, each from the end of what there is, and joins them."""
+    t = canvas.factors[0]
+    first = held = make(0, None)  # `held`: the last window, as it is in the video.
+    rest = (canvas.used[0] - 1) // t + 1 - first.shape[1]
+    video = jnp.pad(first, [(0, 0), (0, rest), (0, 0), (0, 0), (0, 0)])
+    for i, (before, window) in enumerate(
+      zip(windows[:-1], windows[1:], strict=True), 1
+    ):
+      given = self._end_of(held, window.start - before.start, sampling)
+      z = make(i, EncodedCondition(given, 0, self.strength))
+      if self.strength > HARD:  # As it was given: while denoising it carries noise.
+        z = jnp.concatenate([given, z[:, given.shape[1] :]], axis=1)
+      if self.adain:
+        z = _match(z, first, np.float32(self.adain))
+      weights = np.minimum(np.arange(z.shape[1]) / given.shape[1], 1)
+      start = np.int32(window.start // t)
+      video, held = _append(video, z, given[:, :1], start, np.float32(weights))
+    return video
+
+  def _end_of(
+    self, held: Latents, frame: int, sampling: Sampling
+  ) -> Float[jax.Array, "b _ h w c"]:
+    """A window's latents from a frame on, as those of a clip that starts there."""
+    t = self.model.config.vae.temporal_factor
+    video = self.model.decode(held, 0.0, 0.0, tiling=sampling.tiling)
+    still = self.model.encode(video[:, frame : frame + 1])
+    return jnp.concatenate([still, held[:, frame // t + 1 :]], axis=1)
+
+  def generate(
+    self,
+    prompts: str | Sequence[str | Sequence[str] | EncodedText],
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    frames: int | None = None,
+    fps: Scalar | None = None,
+    steps: int | None = None,
+    guidance: Scalar | None = None,
+    negative_prompt: str | NegativeText | None = None,
+    conditions: Sequence[Condition] = (),
+    seed: Seed = 0,
+    sampling: Sampling | None = None,
+    on_step: OnStep | None = None,
+  ) -> UInt8[np.ndarray, "b F H W 3"]:
+    """Turns a prompt for each window into a long video; None takes the recipe's.
+
+    Args: as of `LTXVideo.generate`, and
+      prompts: Of one window after another, each as `LTXVideo.generate` takes it; the
+        last one is for all windows that follow as well.
+      conditions: Images and clips that are given, at frames of the whole video.
+
+    Raises:
+      ValueError: in one sentence, where an argument does not fit.
+    """
+    model, recipe = self.model, self.model.recipe
+    sampling = (sampling or recipe.sampling).override(steps, guidance)
+    canvas = recipe.canvas(model.config.vae, frames, height, width)
+    if canvas.note:
+      _LOG.warning(canvas.note)
+    conditions = fit_all(conditions, canvas)
+    if negative_prompt is None:
+      negative_prompt = recipe.negative_prompt
+    negative = negative_prompt if needs_unconditional(sampling.guidance) else None
+    texts = []
+    for prompt in [prompts] if isinstance(prompts, str) else prompts:
+      text, negative = encode_prompts(model.encode_text, prompt, negative)
+      texts.append(text)
+    _check_texts(texts, len(self._windows(canvas)[0]))
+    self.check_memory(len(texts[0][0]), canvas, sampling, conditions)
+    frames, height, width = canvas.used
+    latents = self.denoise(
+      texts,
+      width=width,
+      height=height,
+      frames=frames,
+      fps=recipe.fps if fps is None else fps,
+      sampling=sampling,
+      conditions=conditions,
+      negative=negative,
+      seed=seed,
+      on_step=on_step,
+    )
+    return model.to_pixels(latents, sampling, canvas=canvas, seed=seed)
+
+  def check_memory(
+    self,
+    clips: int,
+    canvas: Canvas,
+    sampling: Sampling,
+    conditions: Sequence[Condition] = (),
+  ) -> None:
+    """Refuses what will not fit: a window, or the whole video while it is decoded.
+
+    Args: as of `LTXVideo.check_memory`.
+
+    Raises:
+      ValueError: with the plan, and the largest size that fits.
+    """
+    model, vae = self.model, self.model.config.vae
+    windows, length = self._windows(canvas)
+    part = Canvas.of(vae, length, *canvas.used[1:])
+    told = max(
+      (_told(conditions, window, length) for window in windows),
+      key=lambda items: extra_tokens(items, part, vae),
+    )
+    model.check_memory(clips, part, sampling, told)
+    free = memory.free_beside(model.params)
+    memory.check_decode(vae, model.policy, clips, canvas, free, tiling=sampling.tiling)
+
+  def _windows(self, canvas: Canvas) -> tuple[list[Window], int]:
+    """The windows of a video, and their frames."""
+    frames = canvas.used[0]
+    return split(frames, self.window, self.overlap), min(self.window, frames)
+
+
+def _told(
+  conditions: Sequence[Condition], window: Window, frames: int
+) -> list[Condition]:
+  told = (in_window(item, window, frames) for item in conditions)
+  return [item for item in told if item is not None]
+
+
+def _nothing(vae: VAEConfig, canvas: Canvas) -> EncodedCondition:
+  """A condition at strength 0, so that the first window is the others' program."""
+  h, w = vae.latent_shape(*canvas.used)[1:]
+  latents = np.zeros((1, 1, h, w, vae.latent_channels), np.float32)
+  return EncodedCondition(latents, start=0, strength=0.0)
+
+
+def _check_texts(texts: Sequence[EncodedText], windows: int) -> None:
+  if not 1 <= len(texts) <= windows:
+    raise ValueError(
+      f"There are {len(texts)} prompts for {windows} window(s); give one for each, or "
+      "fewer, of which the last is for all that follow."
+    )
+  counts = [len(text) for text, _ in texts]
+  if len(set(counts)) > 1:
+    raise ValueError(
+      f"The windows have prompts for {counts} videos; give each window as many."
+    )
+
+
+def _own_keys(keys: Key, window: int) -> Key:
+  return _of_window(keys, window) if window else keys
+
+
+@jax.jit
+def _of_window(keys: Key, window: Int[AnyArray, ""] | int) -> Key:
+  name = zlib.crc32(b"window")
+  own = lambda key: jax.random.fold_in(jax.random.fold_in(key, name), window)  # noqa: E731
+  return jax.vmap(own)(keys)
+
+
+def _own_draws(draws: Draws | None, window: int) -> Draws | None:
+  if draws is None or not window:
+    return draws
+  return lambda name, shape: draws(f"window/{window}/{name}", shape)
+
+
+def _counted(on_step: OnStep | None, window: int, windows: int) -> OnStep | None:
+  if on_step is None:
+    return None
+  return lambda i, steps, x: on_step(window * steps + i, windows * steps, x)
+
+
+@jax.jit
+def _append(
+  video: Float[AnyArray, "b g h w c"],
+  z: Latents,
+  still: Float[AnyArray, "b 1 h w c"],
+  start: Int[AnyArray, ""],
+  weights: Float[AnyArray, "f"],
+) -> tuple[Float[jax.Array, "b g h w c"], Latents]:
+  """Returns the video with a window in it, and that window as it is there."""
+  before = jax.lax.dynamic_slice_in_dim(video, start, z.shape[1], axis=1)
+  # In this form a weight of 0, and equal ends, change nothing at all.
+  joined = before + weights[:, None, None, None] * (z - before)
+  video = jax.lax.dynamic_update_slice_in_dim(video, joined, start, axis=1)
+  return video, jnp.concatenate([still, joined[:, 1:]], axis=1)

@@ -1,0 +1,61 @@
+"""What the networks' mathematics costs in floating-point operations, by formula.
+
+Matrix products, convolutions and attention are counted, a multiply-add as two; norms,
+activations and other work that grows with the activations alone is not. Products with
+the zeros around a frame do not count, nor do a kernel's outer time steps where a clip
+is a single frame: an implementation that computes them all the same does not look
+better for it. An output pixel of a 3 x 3 kernel meets 9 pixels inside a frame of h x w,
+6 at its sides and 4 in its corners, together
+
+  sum over pixels of taps = (3 h - 2) (3 w - 2).
+
+For 2B, 256 video and 128 text tokens: 0.93 TFLOP a velocity. For VAE C and 25 frames
+of 256 x 256: 4.74 TFLOP to encode, 2.05 to decode.
+"""
+
+from __future__ import annotations
+
+from ltx_jax.config import TextEncoderConfig, TransformerConfig, VAEConfig
+from ltx_jax.planning.vae_walk import embedder_flops, walk_decoder, walk_encoder
+
+_MLP_RATIO = 4
+
+
+def text_encoder(config: TextEncoderConfig, text_tokens: int) -> int:
+  """Counts encoding one prompt, its padding included."""
+  inner = config.num_heads * config.d_kv
+  dense = 4 * config.d_model * inner + 3 * config.d_model * config.d_ff
+  attention = 2 * text_tokens * inner
+  return 2 * text_tokens * config.num_layers * (dense + attention)
+
+
+def text_state(config: TransformerConfig, text_tokens: int) -> int:
+  """Counts the projection of the text, and every layer's keys and values of it."""
+  d = config.width
+  projection = config.caption_channels * d + d**2
+  return 2 * text_tokens * (projection + config.num_layers * 2 * d**2)
+
+
+def denoise(config: TransformerConfig, tokens: int, text_tokens: int) -> int:
+  """Counts a velocity of one clip at one noise level, its text state given."""
+  d = config.width
+  dense = 6 * d**2 + 2 * _MLP_RATIO * d**2  # q, k, v, out; q, out of the text; MLP.
+  attention = 2 * (tokens + text_tokens) * d  # q k^T and weights v, of one token.
+  ends = (config.in_channels + config.out_channels) * d
+  per_token = config.num_layers * (dense + attention) + ends
+  return 2 * tokens * per_token + embedder_flops(d) + 2 * d * 6 * d
+
+
+def velocity(config: TransformerConfig, tokens: int, text_tokens: int) -> int:
+  """Counts one evaluation of the transformer for one clip at one noise level."""
+  return text_state(config, text_tokens) + denoise(config, tokens, text_tokens)
+
+
+def encoder(config: VAEConfig, frames: int, height: int, width: int) -> int:
+  """Counts encoding one clip of 8k + 1 frames, height and width multiples of 32."""
+  return sum(layer.flops for layer in walk_encoder(config, frames, height, width))
+
+
+def decoder(config: VAEConfig, frames: int, height: int, width: int) -> int:
+  """Counts decoding one clip, sizes being those of its latents."""
+  return sum(layer.flops for layer in walk_decoder(config, frames, height, width))

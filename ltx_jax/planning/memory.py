@@ -1,0 +1,256 @@
+"""Will it fit? What sampling needs beside the weights, by formula, before it runs;
+and what is said where memory ran out all the same.
+
+    denoise   10 activations of the transformer's width a token, the text's keys and
+              values of all layers, and twice the logits of a chunk of queries
+    decode    in tiles where it would not fit whole (`planning.decoding`)
+
+On several devices it is what one of them needs of its share, and the keys and values of
+all tokens, which each has.
+
+The formulas were fitted to the compiler's own figures and lie within a third of them
+(`tests/analysis/test_memory.py`), which is enough to refuse a size that cannot work and
+to name one that can. Compiling would tell exactly, minutes later.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from ltx_jax.config import ModelConfig, TransformerConfig, VAEConfig
+from ltx_jax.models import tiles as geometry
+from ltx_jax.models.attention import LOGITS_BYTES
+from ltx_jax.models.sharded import devices_of, parts_of_stream
+from ltx_jax.models.tiles import Tiles
+from ltx_jax.planning import decoding
+from ltx_jax.platforms import Policy
+from ltx_jax.sizes import Canvas
+from ltx_jax.text.prompts import MAX_TOKENS
+from ltx_jax.typing import Params, Tiling
+
+_ACTIVATIONS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """Bytes that each stage of sampling needs beside the weights.
+
+  Attributes:
+    tiles: Those that the decode is planned in; None, the whole.
+  """
+
+  denoise: int
+  decode: int
+  tiles: Tiles | None = None
+
+  @property
+  def most(self) -> int:
+    """What must be free: the stages follow one another."""
+    return max(self.denoise, self.decode)
+
+
+def denoise_bytes(
+  config: TransformerConfig, policy: Policy, rows: int, tokens: int
+) -> int:
+  """Estimates a denoising step, on each device.
+
+  Args:
+    rows: Clips, times the branches of guidance that a step evaluates.
+    tokens: Video tokens of a clip.
+  """
+  item, d = decoding.ITEM_BYTES[policy.dtype], config.width
+  tensor = devices_of(policy.mesh, ("tensor",))
+  of_rows, of_tokens = parts_of_stream(policy, rows)
+  text = 2 * config.num_layers * rows * MAX_TOKENS * d * item // tensor
+  rows, own = rows // of_rows, math.ceil(tokens / of_tokens)
+  activations = _ACTIVATIONS * rows * own * d * item
+  if own < tokens:
+    activations += 2 * rows * tokens * d * item // tensor
+  logits = 0
+  if policy.attention == "xla":
+    row = 4 * rows * config.num_attention_heads * tokens // tensor
+    logits = 2 * max(row, min(LOGITS_BYTES, row * own))
+  return activations + text + logits
+
+
+def plan(
+  config: ModelConfig,
+  policy: Policy,
+  clips: int,
+  canvas: Canvas,
+  branches: int,
+  *,
+  tiling: Tiling = "auto",
+  free: int | None = None,
+  extra: int = 0,
+) -> Plan:
+  """Estimates what sampling clips of a size needs beside the weights.
+
+  Args:
+    branches: Of guidance, that the largest step evaluates (`Sampling.branches`).
+    extra: Tokens of what is given that are not part of the clip.
+    tiling: As of `Sampling`.
+    free: Bytes that are free; None, unknown, decodes whole unless told otherwise.
+
+  Raises:
+    ValueError: where tiles are asked for that cannot be.
+  """
+  grid = config.vae.latent_shape(*canvas.used)
+  tokens = math.prod(grid) + extra
+  tiles = decoding.choose(config.vae, policy, clips, grid, tiling=tiling, free=free)
+  return Plan(
+    denoise=denoise_bytes(config.transformer, policy, branches * clips, tokens),
+    decode=decoding.decode_bytes(config.vae, policy, clips, grid, tiles),
+    tiles=tiles,
+  )
+
+
+def check(
+  config: ModelConfig,
+  policy: Policy,
+  clips: int,
+  canvas: Canvas,
+  branches: int,
+  free: int | None,
+  *,
+  tiling: Tiling = "auto",
+  extra: int = 0,
+) -> None:
+  """Refuses a size that will not fit, even decoded in tiles, before it is compiled.
+
+  Args:
+    branches: As of `plan`.
+    free: Bytes that are free now (`free_memory`); None, unknown, refuses nothing.
+    tiling: As of `plan`.
+    extra: As of `plan`.
+
+  Raises:
+    ValueError: with the plan, and the largest size that fits; or as of `plan`.
+  """
+  sizes = clips, canvas, branches
+  needed = plan(config, policy, *sizes, tiling=tiling, free=free, extra=extra)
+  if free is None or needed.most <= free:
+    return
+
+  def fits(clips: int, frames: int, height: int, width: int) -> bool:
+    grid = config.vae.latent_shape(frames, height, width)
+    # What is given shrinks with the clip.
+    share = math.prod(grid) / math.prod(config.vae.latent_shape(*canvas.used))
+    rows, tokens = branches * clips, math.prod(grid) + math.ceil(share * extra)
+    most = max(
+      denoise_bytes(config.transformer, policy, rows, tokens),
+      decoding.least_bytes(config.vae, policy, clips, grid, tiling=tiling),
+    )
+    return most <= free
+
+  frames, height, width = canvas.used
+  in_tiles = " in tiles" if needed.tiles else ""
+  reason = geometry.why_not(config.vae)
+  why = f"{reason}; " if reason and not in_tiles and needed.decode > free else ""
+  raise ValueError(
+    f"{clips} clip(s) of {frames} frames of {width}x{height} need about "
+    f"{_gb(needed.denoise)} to denoise and {_gb(needed.decode)} to decode{in_tiles} "
+    f"beside the weights, and {_gb(free)} are free; {why}"
+    f"{_largest(config, clips, canvas, fits)}"
+  )
+
+
+def check_decode(
+  config: VAEConfig,
+  policy: Policy,
+  clips: int,
+  canvas: Canvas,
+  free: int | None,
+  *,
+  tiling: Tiling = "auto",
+) -> None:
+  """Refuses a video that cannot be decoded at once, however its latents are made.
+
+  Args:
+    free: As of `check`.
+    tiling: As of `plan`.
+
+  Raises:
+    ValueError: with what it needs, and how many frames can be decoded; or as of `plan`.
+  """
+
+  def needed(frames: int) -> int:
+    grid = config.latent_shape(frames, *canvas.used[1:])
+    return decoding.least_bytes(config, policy, clips, grid, tiling=tiling)
+
+  frames, t = canvas.used[0], config.temporal_factor
+  if free is None or needed(frames) <= free:
+    return
+  shorter = range(1, frames, t)
+  count = bisect.bisect_right(shorter, free, key=needed)  # Of those that fit.
+  fits = f"{shorter[count - 1]} frames of that size fit" if count else "no length fits"
+  raise ValueError(
+    f"Decoding {canvas.describe(clips)} needs about {_gb(needed(frames))} beside the "
+    f"weights, and {_gb(free)} are free; {fits}."
+  )
+
+
+def _gb(size: int) -> str:
+  return f"{size / 1e9:.1f} GB"
+
+
+def _largest(
+  config: ModelConfig, clips: int, canvas: Canvas, fits: Callable[..., bool]
+) -> str:
+  """Names what fits: fewer clips, else a shorter clip, else a smaller frame."""
+  frames, height, width = canvas.used
+  for n in range(clips - 1, 0, -1):
+    if fits(n, frames, height, width):
+      return f"{n} clip(s) at a time fit."
+  t, s = config.vae.temporal_factor, config.vae.spatial_factor
+  for f in range(frames - t, t, -t):
+    if fits(1, f, height, width):
+      return f"one clip of {f} frames of that size fits."
+  for h in range(height - s, 0, -s):
+    w = max(s, width * h // height // s * s)
+    if fits(1, t + 1, h, w):
+      return f"one clip of {t + 1} frames of {w}x{h} fits."
+  return "no size fits; end other programs, or take a machine with more memory."
+
+
+def free_memory(device: jax.Device | None = None) -> int | None:
+  """Returns the bytes that new arrays may take, or None where nobody says.
+
+  Args:
+    device: Its own memory; None, or a CPU, takes the machine's.
+  """
+  if device is not None and device.platform != "cpu":
+    return free_of(device.memory_stats() or {})
+  with contextlib.suppress(OSError):
+    for line in Path("/proc/meminfo").read_text().splitlines():
+      if line.startswith("MemAvailable:"):
+        return int(line.split()[1]) * 1024
+  return None
+
+
+def free_beside(params: Params) -> int | None:
+  """Returns what is free on each device where a model's arrays lie, the least of it.
+
+  None where one of them does not say. Devices of a CPU have equal shares of its memory.
+  """
+  devices = jnp.asarray(jax.tree.leaves(params)[0]).devices()
+  free = [free_memory(device) for device in devices]
+  if None in free:
+    return None
+  on_host = all(device.platform == "cpu" for device in devices)
+  return min(free) // len(devices) if on_host else min(free)
+
+
+def free_of(stats: dict[str, int]) -> int | None:
+  """Returns what a device's `memory_stats` leave free, or None where they say not."""
+  if "bytes_limit" not in stats:
+    return None
+  return stats["bytes_limit"] - stats.get("bytes_in_use", 0)

@@ -1,0 +1,220 @@
+"""One clip's way through a VAE: the layers it meets, with sizes, channels and FLOPs.
+
+Follows a config's block list as `models.vae` builds it, without building anything: what
+`planning.flops` and `planning.memory` add up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+from ltx_jax.config.vae import SPATIAL_DOWN, TEMPORAL_DOWN, Block, VAEConfig
+
+TIMESTEP_CHANNELS = 256
+
+Size = tuple[int, int, int]
+
+
+class Layer(NamedTuple):
+  """A convolution, a dense layer at every position, attention, or an embedder.
+
+  Attributes:
+    before: Frames, height, width of its input.
+    after: The same of its output.
+    channels: Of its input.
+    features: Of its output.
+    flops: Of one clip, a multiply-add counted as two.
+    kernel: Positions that an output position meets along each side.
+  """
+
+  before: Size
+  after: Size
+  channels: int
+  features: int
+  flops: int
+  kernel: int = 1
+
+
+def embedder_flops(width: int) -> int:
+  """Counts the two dense layers that embed one noise level."""
+  return 2 * (TIMESTEP_CHANNELS * width + width**2)
+
+
+@dataclasses.dataclass
+class _Walk:
+  """Where the clip is, and what it has met so far."""
+
+  config: VAEConfig
+  size: Size
+  channels: int
+  layers: list[Layer] = dataclasses.field(default_factory=list)
+
+  def convolve(self, out: int, strides: Size = (1, 1, 1)) -> None:
+    zeros = self.config.spatial_padding_mode == "zeros"
+    taps = 1 if self.size[0] == 1 else 3 * ((self.size[0] - 1) // strides[0] + 1)
+    for size, stride in zip(self.size[1:], strides[1:], strict=True):
+      taps *= _taps(size, stride, zeros)
+    after = tuple(
+      (size - 1) // stride + 1 for size, stride in zip(self.size, strides, strict=True)
+    )
+    count = 2 * taps * self.channels * out
+    self.layers.append(Layer(self.size, after, self.channels, out, count, kernel=3))
+    self.size, self.channels = after, out
+
+  def pointwise(self, out: int, channels: int | None = None) -> None:
+    """Adds a dense layer at every position; the channels stay as they are."""
+    channels = self.channels if channels is None else channels
+    count = 2 * math.prod(self.size) * channels * out
+    self.layers.append(Layer(self.size, self.size, channels, out, count))
+
+  def resnet(self, out: int) -> None:
+    if out != self.channels:
+      self.pointwise(out)
+    self.convolve(out)
+    self.convolve(out)
+
+  def attention(self) -> None:
+    for _ in range(4):
+      self.pointwise(self.channels)
+    count = 4 * math.prod(self.size) ** 2 * self.channels
+    layer = Layer(self.size, self.size, self.channels, self.channels, count)
+    self.layers.append(layer)
+
+  def embed(self, width: int) -> None:
+    count = embedder_flops(width)
+    self.layers.append(Layer((1, 1, 1), (1, 1, 1), TIMESTEP_CHANNELS, width, count))
+
+  def space_to_depth(self, out: int, strides: Size) -> None:
+    frames, height, width = self.size
+    self.size = (frames + strides[0] - 1, height, width)  # The first counts twice.
+    self.convolve(out // math.prod(strides))
+    self.size = tuple(n // stride for n, stride in zip(self.size, strides, strict=True))
+    self.channels = out
+
+  def depth_to_space(self, out: int, strides: Size) -> None:
+    self.convolve(out * math.prod(strides))
+    frames, height, width = (n * s for n, s in zip(self.size, strides, strict=True))
+    self.size = (frames - strides[0] + 1, height, width)
+    self.channels = out
+
+
+def _taps(size: int, stride: int, zeros: bool) -> int:
+  """Pixels along one side that a kernel of 3 meets, over all of its positions."""
+  centres = range(0, size, stride)
+  if not zeros:
+    return 3 * len(centres)
+  return 3 * len(centres) - 1 - (centres[-1] == size - 1)  # Ends meet a zero.
+
+
+def _strides(block: Block) -> Size:
+  """Over (time, height, width), of a block whose name starts with compress."""
+  time = 2 if block.name in TEMPORAL_DOWN else 1
+  space = 2 if block.name in SPATIAL_DOWN else 1
+  return time, space, space
+
+
+def walk_encoder(
+  config: VAEConfig, frames: int, height: int, width: int
+) -> list[Layer]:
+  """Returns the layers that encode one clip of 8k + 1 frames, sides of 32 k pixels."""
+  p = config.patch_size
+  size = (frames, height // p, width // p)
+  x = _Walk(config, size, config.in_channels * p**2)
+  x.convolve(config.encoder_base_channels)
+  for block in config.encoder_blocks:
+    grown = x.channels * (block.multiplier or 2)
+    if block.name == "res_x":
+      for _ in range(block.num_layers):
+        x.resnet(x.channels)
+    elif block.name == "res_x_y":
+      x.resnet(grown)
+    elif block.name.endswith("_res"):
+      x.space_to_depth(grown, _strides(block))
+    else:
+      widens = block.name == "compress_all_x_y"
+      x.convolve(grown if widens else x.channels, _strides(block))
+  x.convolve(config.moment_channels)
+  if config.use_quant_conv:
+    x.pointwise(2 * config.latent_channels, 2 * config.latent_channels)
+  return x.layers
+
+
+def walk_decoder(
+  config: VAEConfig, frames: int, height: int, width: int
+) -> list[Layer]:
+  """Returns the layers that decode one clip, sizes being those of its latents."""
+  return walk_tail(config, None, (frames, height, width))
+
+
+def walk_head(
+  config: VAEConfig, begin: int | None, size: Size
+) -> tuple[list[Layer], Size, int]:
+  """Returns the layers before a block of the decoder, and the size and channels there.
+
+  Args:
+    begin: As `models.vae.Decoder` counts blocks; None, the latents, has none before.
+    size: Of the latents.
+  """
+  x = _Walk(config, size, config.latent_channels)
+  if begin is not None:
+    _enter(x)
+    for block in config.decoder_blocks[::-1][:begin]:
+      _decoder_block(x, block)
+  return x.layers, x.size, x.channels
+
+
+def walk_tail(config: VAEConfig, begin: int | None, size: Size) -> list[Layer]:
+  """Returns the layers from a block of the decoder on to the pixels.
+
+  Args:
+    begin: As of `walk_head`.
+    size: Of what comes into that block.
+  """
+  channels = walk_head(config, begin, (1, 1, 1))[2]
+  x = _Walk(config, size, channels)
+  if begin is None:
+    _enter(x)
+  for block in config.decoder_blocks[::-1][begin:]:
+    _decoder_block(x, block)
+  if config.timestep_conditioning:
+    x.embed(2 * x.channels)
+  x.convolve(config.out_channels * config.patch_size**2)
+  return x.layers
+
+
+def _enter(x: _Walk) -> None:
+  """From the latents to the first block."""
+  if x.config.use_quant_conv:
+    x.pointwise(x.config.latent_channels)
+  x.convolve(_top_channels(x.config))
+
+
+def _decoder_block(x: _Walk, block: Block) -> None:
+  if block.name in ("res_x", "attn_res_x"):
+    _decoder_stage(x, block)
+  elif block.name == "res_x_y":
+    x.resnet(x.channels // (block.multiplier or 2))
+  else:
+    shrinks = block.multiplier or 1 if block.name == "compress_all" else 1
+    x.depth_to_space(x.channels // shrinks, _strides(block))
+
+
+def _top_channels(config: VAEConfig) -> int:
+  """Channels at the decoder's latent end."""
+  grows = [
+    block.multiplier or (2 if block.name == "res_x_y" else 1)
+    for block in config.decoder_blocks
+    if block.name == "res_x_y" or block.name.startswith("compress")
+  ]
+  return config.decoder_base_channels * math.prod(grows)
+
+
+def _decoder_stage(x: _Walk, block: Block) -> None:
+  if x.config.timestep_conditioning:
+    x.embed(4 * x.channels)
+  for _ in range(block.num_layers):
+    x.resnet(x.channels)
+    if block.name == "attn_res_x":
+      x.attention()

@@ -1,0 +1,300 @@
+"""The compiled programs of a model, one for each network config and policy.
+
+Two models of the same architecture share them, parameters being arguments. Each is
+compiled for a shape when it is first called with it. Parameters of transformer and VAE
+may be taken apart (`stacks`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Float, Shaped, UInt8
+
+from ltx_jax.config import (
+  LatentUpsamplerConfig,
+  TextEncoderConfig,
+  TransformerConfig,
+  VAEConfig,
+)
+from ltx_jax.diffusion import sampler, step_cache
+from ltx_jax.diffusion.conditioning import Conditioned
+from ltx_jax.diffusion.latents import adain, add_decode_noise, compress
+from ltx_jax.models import text_encoder, transformer, upsampler, vae, vae_tiled
+from ltx_jax.models.first_input import first_input_fn
+from ltx_jax.models.rope import RopeTables, rope_tables
+from ltx_jax.models.sharded import split_positions, split_text, whole
+from ltx_jax.models.tiles import Tiles
+from ltx_jax.platforms import Policy
+from ltx_jax.programs.stacks import put_together
+from ltx_jax.typing import (
+  AnyArray,
+  Coords,
+  Key,
+  Latents,
+  Params,
+  Scalar,
+  Text,
+  TextMask,
+  Video,
+)
+
+
+def _compiled(program: Callable, policy: Policy) -> Callable:
+  return jax.jit(program, compiler_options=policy.options)
+
+
+def _everywhere(policy: Policy) -> NamedSharding | None:
+  mesh = policy.mesh
+  return None if mesh is None else NamedSharding(mesh, PartitionSpec())
+
+
+def placed(start: Conditioned, policy: Policy) -> Conditioned:
+  """Puts what sampling starts from where `step` takes and returns it."""
+  if policy.mesh is None:
+    return start
+  return start._replace(tokens=jax.device_put(start.tokens, _everywhere(policy)))
+
+
+@functools.cache
+def encode_text(config: TextEncoderConfig, policy: Policy) -> Callable:
+  """Returns (params, tokens [b m], mask [b m]) -> text [b m e]."""
+
+  def program(params: Params, tokens: jax.Array, mask: TextMask) -> Text:
+    return whole(text_encoder.encode(params, config, policy, tokens, mask), policy)
+
+  return _compiled(program, policy)
+
+
+@functools.cache
+def text_state(config: TransformerConfig, policy: Policy) -> Callable:
+  """Returns (params, text, mask) -> keys and values of the text for every step."""
+
+  def program(params: Params, text: Text, mask: TextMask) -> transformer.TextState:
+    state = transformer.text_state(put_together(params), config, policy, text, mask)
+    keys, values = (split_text(a, policy) for a in (state.keys, state.values))
+    return state._replace(keys=keys, values=values)
+
+  return _compiled(program, policy)
+
+
+@functools.cache
+def positions(config: TransformerConfig, policy: Policy) -> Callable:
+  """Returns coords [1 n 3] -> their rotary tables for every step, as it reads them."""
+
+  def program(coords: Coords) -> RopeTables:
+    tables = rope_tables(coords, config)
+    tables = (table.astype(policy.dtype) for table in tables)
+    return RopeTables(*(split_positions(table, policy) for table in tables))
+
+  return _compiled(program, policy)
+
+
+def _of_parts(function: Callable) -> Callable:
+  """Returns function(params, ...) for params that may be taken apart."""
+  return lambda params, *inputs: function(put_together(params), *inputs)
+
+
+@functools.cache
+def step(config: TransformerConfig, policy: Policy) -> sampler.Step:
+  """Returns one denoising step (`diffusion.sampler.denoising_step`)."""
+  return sampler.make_step(
+    _of_parts(transformer.velocity_fn(config, policy)),
+    donate=policy.donate,
+    compiler_options=policy.options,
+    out_sharding=_everywhere(policy),
+  )
+
+
+@functools.cache
+def caching_step(config: TransformerConfig, policy: Policy) -> Callable:
+  """Returns a step that may leave the network out (`diffusion.step_cache`)."""
+  return step_cache.make_caching_step(
+    _of_parts(transformer.velocity_fn(config, policy)),
+    _of_parts(first_input_fn(config, policy)),
+    donate=policy.donate,
+    compiler_options=policy.options,
+    out_sharding=_everywhere(policy),
+  )
+
+
+def step_of_run(
+  config: TransformerConfig, policy: Policy, cache: float, steps: int
+) -> sampler.Step:
+  """Returns what makes the steps of one run, with or without a cache of that threshold.
+
+  Args:
+    config: Of the network.
+    policy: How it is run.
+    cache: As of `Sampling`.
+    steps: How many steps the run has.
+  """
+  if not cache:
+    return step(config, policy)
+  program = caching_step(config, policy)
+  return step_cache.Caching(
+    program, cache, steps=steps, width=config.width, dtype=policy.dtype
+  )
+
+
+@functools.cache
+def velocity(config: TransformerConfig, policy: Policy) -> Callable:
+  """Returns (params, tokens, coords, text, mask, sigma) -> velocity."""
+  module = transformer.Transformer(config, policy)
+  return _compiled(
+    lambda params, *inputs: module.apply({"params": put_together(params)}, *inputs),
+    policy,
+  )
+
+
+@functools.cache
+def encode(config: VAEConfig, policy: Policy) -> Callable:
+  """Returns (params, video, noise) -> normalised latents.
+
+  The noise gives a sample of the posterior, None its mode. It may have more rows than
+  the video, which then gives as many samples.
+  """
+
+  def program(
+    params: Params, video: Video, noise: Float[AnyArray, "u f h w c"] | None
+  ) -> Float[AnyArray, "_ f h w c"]:
+    params = put_together(params)
+    mean, logvar = vae.encode_moments(params, config, policy, video)
+    latents = mean if noise is None else mean + jnp.exp(0.5 * logvar) * noise
+    return whole(vae.normalize(params, latents), policy)
+
+  return _compiled(program, policy)
+
+
+def _to_decode(
+  params: Params,
+  latents: Latents,
+  noise: Latents | None,
+  noise_scale: Scalar,
+  tone_map: Scalar,
+) -> Latents:
+  """From normalised latents to what the VAE decodes."""
+  if noise is not None:
+    latents = add_decode_noise(latents, noise, noise_scale)
+  return vae.unnormalize(params, compress(latents, tone_map))
+
+
+@functools.cache
+def enlarge(config: LatentUpsamplerConfig, policy: Policy) -> Callable:
+  """Returns (params, the VAE's params, latents) -> latents of more rows and columns.
+
+  Both are normalised, and the larger ones have the channels' moments of the others.
+  """
+
+  def program(
+    params: Params, of_vae: Params, latents: Latents
+  ) -> Float[jax.Array, "b f _ _ c"]:
+    raw = vae.unnormalize(of_vae, latents)
+    large = upsampler.upsample(params, config, policy, raw)
+    return adain(vae.normalize(of_vae, large), latents)
+
+  return _compiled(program, policy)
+
+
+def as_floats(video: Float[jax.Array, "..."]) -> Float[jax.Array, "..."]:
+  """Leaves pixels in [-1, 1]."""
+  return video
+
+
+@jax.jit
+def to_uint8(video: Shaped[jax.Array, "..."]) -> UInt8[jax.Array, "..."]:
+  """Turns pixels in [-1, 1] into 0 to 255, rounded; those that are already stay."""
+  if video.dtype == jnp.uint8:
+    return video
+  return jnp.round(127.5 * (video + 1)).astype(jnp.uint8)
+
+
+@functools.cache
+def decode(config: VAEConfig, policy: Policy, finish: Callable = as_floats) -> Callable:
+  """Returns (params, latents, sigma, noise, noise_scale, key) -> video in [-1, 1].
+
+  The latents are normalised; noise None adds none to them, key None injects none.
+  `tone_map` compresses them after that, as the original does. `finish` is what becomes
+  of the pixels: `to_uint8` here, and not after it, saves a float32 video of memory.
+  """
+
+  def program(
+    params: Params,
+    latents: Latents,
+    sigma: Scalar,
+    noise: Latents | None,
+    noise_scale: Scalar,
+    key: Key | None,
+    *,
+    tone_map: Scalar = 0.0,
+  ) -> Shaped[AnyArray, "b F H W 3"]:
+    params = put_together(params)
+    latents = _to_decode(params, latents, noise, noise_scale, tone_map)
+    sigmas = jnp.full(len(latents), sigma, jnp.float32)
+    video = vae.decode(params, config, policy, latents, sigmas, key)
+    return finish(jnp.clip(video, -1, 1))
+
+  return _compiled(program, policy)
+
+
+@functools.cache
+def tiled_decode(
+  config: VAEConfig, policy: Policy, tiles: Tiles, finish: Callable = as_floats
+) -> tuple[Callable, Callable]:
+  """Returns what `decode` does as two programs; the second works in tiles.
+
+  The first takes the arguments of `decode`; the second (params, x, sigma, key), x being
+  what the first returned. The first has freed all else before the second runs.
+  """
+
+  def before(
+    params: Params,
+    latents: Latents,
+    sigma: Scalar,
+    noise: Latents | None,
+    noise_scale: Scalar,
+    key: Key | None,
+    *,
+    tone_map: Scalar = 0.0,
+  ) -> Float[AnyArray, "b f2 h2 w2 o"]:
+    params = put_together(params)
+    latents = _to_decode(params, latents, noise, noise_scale, tone_map)
+    sigmas = jnp.full(len(latents), sigma, jnp.float32)
+    inputs = params, config, policy, latents, sigmas, key
+    return whole(vae_tiled.before_tiles(*inputs, tiles=tiles), policy)
+
+  def in_tiles(
+    params: Params, x: Float[AnyArray, "b f h w c"], sigma: Scalar, key: Key | None
+  ) -> Shaped[AnyArray, "b F H W 3"]:
+    sigmas = jnp.full(len(x), sigma, jnp.float32)
+    inputs = put_together(params), config, policy, x, sigmas, key
+    return vae_tiled.decode_tiles(*inputs, tiles=tiles, finish=finish)
+
+  return _compiled(before, policy), _compiled(in_tiles, policy)
+
+
+@functools.cache
+def decode_in_tiles(
+  config: VAEConfig, policy: Policy, tiles: Tiles, finish: Callable = as_floats
+) -> Callable:
+  """Returns what `decode` does, in tiles (`tiled_decode`)."""
+  before, in_tiles = tiled_decode(config, policy, tiles, finish)
+
+  def both(
+    params: Params,
+    latents: Latents,
+    sigma: Scalar,
+    noise: Latents | None,
+    noise_scale: Scalar,
+    key: Key | None,
+    *,
+    tone_map: Scalar = 0.0,
+  ) -> Shaped[AnyArray, "b F H W 3"]:
+    x = before(params, latents, sigma, noise, noise_scale, key, tone_map=tone_map)
+    return in_tiles(params, x, sigma, key)
+
+  return both

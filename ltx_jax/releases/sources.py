@@ -1,0 +1,178 @@
+"""From what a user calls a model to the files on this machine.
+
+A source is the name of a preset, a single-file checkpoint, a folder with
+`model.safetensors` in it, a folder in the layout of diffusers, or a file on the hub as
+`organisation/repository/file`. The text encoder is never part of a checkpoint; it lies
+beside a file, or inside a folder, as the folders `text_encoder` and `tokenizer`, or
+wherever one says.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Literal, NamedTuple
+
+from ltx_jax.checkpoints import diffusers
+from ltx_jax.releases import hub
+from ltx_jax.releases.presets import (
+  PRESETS,
+  TEXT_ENCODER,
+  TEXT_ENCODER_LICENCE,
+  UPSCALERS,
+  HubFile,
+  named_like,
+  suggestion,
+)
+
+CHECKPOINT = "model.safetensors"
+_TOKENIZER_FILES = ("spiece.model", "tokenizer.json")
+
+PathLike = str | os.PathLike[str]
+TextEncoderSource = PathLike | Literal[False] | None
+
+
+class Files(NamedTuple):
+  """Where a model is; None where it has no text encoder.
+
+  The checkpoint is the official single file, or a folder in the layout of diffusers.
+  `preset` names the release that it is, as far as its own name tells.
+  """
+
+  checkpoint: pathlib.Path
+  text_encoder: pathlib.Path | None
+  tokenizer: pathlib.Path | None
+  preset: str | None = None
+
+
+def resolve(source: PathLike, text_encoder: TextEncoderSource = None) -> Files:
+  """Finds the files of a model.
+
+  Args:
+    source: A preset's name, a checkpoint, a folder, or a file on the hub.
+    text_encoder: A folder; None looks beside the checkpoint and, for a release by its
+      preset or on the hub, fetches the one that all releases share; False takes none.
+
+  Raises:
+    ValueError: in one sentence that says what was found and what to do.
+  """
+  name, checkpoint = os.fspath(source), _checkpoint(source)
+  preset = name if name in PRESETS else named_like(checkpoint.name)
+  beside = checkpoint if checkpoint.is_dir() else checkpoint.parent
+  if text_encoder is None and (beside / "text_encoder" / "config.json").is_file():
+    text_encoder = beside
+  elif text_encoder is None and _is_of_a_release(name, preset):
+    folders = ("text_encoder", "tokenizer")
+    text_encoder = hub.fetch_folders(TEXT_ENCODER, folders, TEXT_ENCODER_LICENCE)
+  if text_encoder is None or text_encoder is False:
+    return Files(checkpoint, None, None, preset)
+  found = _with_text_encoder(checkpoint, pathlib.Path(text_encoder))
+  return found._replace(preset=preset)
+
+
+def _is_of_a_release(name: str, preset: str | None) -> bool:
+  """Whether a release is named, by its preset or as its file on the hub."""
+  known = preset or "" if _is_on_the_hub(name) else name
+  return isinstance(_preset_files(known), HubFile)
+
+
+def resolve_upscaler(source: PathLike) -> pathlib.Path:
+  """Finds the file of a latent upsampler.
+
+  Args:
+    source: A name of `presets.UPSCALERS`, a file, or a file on the hub.
+
+  Raises:
+    ValueError: where there is none.
+  """
+  name, path = os.fspath(source), pathlib.Path(source)
+  if name in UPSCALERS:
+    return hub.fetch(*UPSCALERS[name])
+  if path.is_file():
+    return path
+  if _is_on_the_hub(name):
+    repository, _, file = name.rpartition("/")
+    return hub.fetch(repository, file)
+  raise ValueError(
+    f"There is no upscaler {name!r}; give one of {', '.join(UPSCALERS)}, or a file "
+    "(*.safetensors)."
+  )
+
+
+def _is_on_the_hub(name: str) -> bool:
+  """Whether this reads as organisation/repository/file."""
+  return name.endswith(".safetensors") and name.count("/") == 2 and name[0] != "/"
+
+
+def _preset_files(name: str) -> pathlib.Path | HubFile | None:
+  return PRESETS[name].files if name in PRESETS else None
+
+
+def _checkpoint(source: PathLike) -> pathlib.Path:
+  name, path = os.fspath(source), pathlib.Path(source)
+  files = _preset_files(name)
+  if isinstance(files, HubFile):
+    return hub.fetch(*files)
+  if files is not None:
+    checkpoint = files / CHECKPOINT
+    if not checkpoint.is_file():
+      raise ValueError(
+        f"The preset {name!r} should be at {checkpoint}, and is not there; install "
+        "ltx-jax again, or give the path of a checkpoint."
+      )
+    return checkpoint
+  if path.is_file():
+    return path
+  if (path / CHECKPOINT).is_file():
+    return path / CHECKPOINT
+  if diffusers.is_folder(path):
+    return path
+  if path.is_dir():
+    raise _folder_refused(path)
+  if _is_on_the_hub(name):
+    repository, _, file = name.rpartition("/")
+    released = _preset_files(named_like(file) or "")
+    same = isinstance(released, HubFile) and released.repository == repository
+    return hub.fetch(repository, file, released.licence if same else None)
+  if path.suffix == ".safetensors" or path.is_absolute() or name.startswith("."):
+    raise ValueError(
+      f"There is no file {name}; give a preset (such as moving-shapes), a checkpoint "
+      "(*.safetensors), or a file on the hub as organisation/repository/file."
+    )
+  if name.count("/") == 1:
+    raise ValueError(
+      f"{name!r} names a repository on the hub, which may hold several checkpoints; "
+      f"name the file as well, as {name}/FILE.safetensors, or download it and give its "
+      "path."
+    )
+  raise ValueError(f"There is no preset or file called {name!r}; {suggestion(name)}")
+
+
+def _folder_refused(path: pathlib.Path) -> ValueError:
+  if (path / "model_index.json").is_file():
+    return ValueError(
+      f"{path} has a model_index.json and neither transformer/config.json nor "
+      "vae/config.json; finish its download."
+    )
+  single = sorted(path.glob("*.safetensors"))
+  hint = f"; give one of its files, such as {single[0]}" if single else ""
+  return ValueError(f"{path} is a folder without {CHECKPOINT}{hint}.")
+
+
+def _with_text_encoder(checkpoint: pathlib.Path, folder: pathlib.Path) -> Files:
+  """Finds encoder and tokenizer in a folder, or in the two folders inside it."""
+  nested = (folder / "text_encoder" / "config.json").is_file()
+  encoder = folder / "text_encoder" if nested else folder
+  if not (encoder / "config.json").is_file():
+    raise ValueError(
+      f"{folder} holds no text encoder: neither config.json nor text_encoder/ is "
+      "there; give the folder of a T5 v1.1 encoder in the Hugging Face layout, such as "
+      "a download of PixArt-alpha/PixArt-XL-2-1024-MS, or False for none."
+    )
+  for tokenizer in (folder / "tokenizer", encoder, encoder.parent / "tokenizer"):
+    if any((tokenizer / name).is_file() for name in _TOKENIZER_FILES):
+      return Files(checkpoint, encoder, tokenizer)
+  raise ValueError(
+    f"{folder} holds a text encoder and no tokenizer; put its spiece.model into "
+    f"{folder / 'tokenizer'}."
+  )

@@ -1,0 +1,241 @@
+"""Optimisers, learning rates, averaged parameters and gradient accumulation.
+
+AdamW (Loshchilov and Hutter 2019) everywhere, or Muon (Jordan 2024) on the kernels of
+hidden layers and AdamW on the rest. Muon replaces the momentum M of a kernel by the
+nearest semi-orthogonal matrix U V^T (M = U S V^T), which five Newton-Schulz steps
+approximate, so that every direction of a layer learns at the same rate. A convolution
+is the matrix (t h w i, o) it multiplies patches with; in a stack of scanned layers each
+layer is a matrix of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from ltx_jax.checkpoints.trees import path_name
+from ltx_jax.config.runs import OptimizerConfig
+from ltx_jax.typing import Params
+
+Metrics = dict[str, Float[Array, ""]]
+
+MUON_MOMENTUM = 0.95
+
+# Kernels that read or write pixels, latents or channels of the data, or that read
+# features made by a formula. Their rows are inputs of unequal meaning, which an
+# orthogonal update would treat as equal; Muon is known to do worse there than AdamW.
+ADAMW_KERNELS = (
+  r"encoder/conv_in/",
+  r"decoder/conv_out/",
+  r"patchify_proj/",
+  r"(^|transformer/)proj_out/",
+  r"timestep_embedder/linear_1/",
+)
+
+
+def is_kernel(path: str) -> bool:
+  """Whether `path` is a weight matrix; those alone decay."""
+  return path.endswith("/kernel") or path == "kernel"
+
+
+def uses_muon(path: str) -> bool:
+  """Whether Muon, where it is chosen, updates the parameter at `path`."""
+  return is_kernel(path) and not any(re.search(p, path) for p in ADAMW_KERNELS)
+
+
+def muon_dimension_numbers(params: Params) -> Params:
+  """Says for every kernel which axes are its matrix; the layer axis of a stack is not.
+
+  Args:
+    params: kernels (in, out), (l, in, out), (t, h, w, in, out) or
+      (l, t, h, w, in, out).
+  """
+
+  def axes(leaf: jax.Array) -> optax.contrib.MuonDimensionNumbers:
+    stacked = leaf.ndim in (3, 6)
+    return optax.contrib.MuonDimensionNumbers(
+      reduction_axis=tuple(range(int(stacked), leaf.ndim - 1)),
+      output_axis=(leaf.ndim - 1,),
+    )
+
+  return jax.tree.map(axes, params)
+
+
+def learning_rate(
+  config: OptimizerConfig, steps: int, peak: float | None = None
+) -> optax.Schedule:
+  """Linear warm-up, then a cosine to `final_fraction` of the peak.
+
+  The first update already moves: it has 1 / `warmup_steps` of the peak.
+
+  Args:
+    steps: Updates of the whole run; the cosine ends there.
+    peak: Instead of `config.learning_rate`.
+  """
+  peak = config.learning_rate if peak is None else peak
+  warmup = min(config.warmup_steps, max(steps - 1, 0))
+  return optax.warmup_cosine_decay_schedule(
+    init_value=peak / max(warmup, 1),
+    peak_value=peak,
+    warmup_steps=warmup,
+    decay_steps=max(steps, 1),
+    end_value=peak * config.final_fraction,
+  )
+
+
+def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+  """Builds the transformation of gradients into updates of a run of `steps` steps.
+
+  Raises:
+    ValueError: for a name other than `adamw` and `muon`.
+  """
+  makers = {"adamw": _adamw, "muon": _muon_and_adamw}
+  if config.name not in makers:
+    raise ValueError(
+      f"optimizer.name is {config.name!r}; known are {', '.join(makers)}."
+    )
+  return optax.chain(
+    optax.clip_by_global_norm(config.clip_norm), makers[config.name](config, steps)
+  )
+
+
+def _adamw(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+  return optax.adamw(
+    learning_rate(config, steps),
+    b1=config.b1,
+    b2=config.b2,
+    weight_decay=config.weight_decay,
+    mask=lambda tree: jax.tree.map_with_path(
+      lambda path, _: is_kernel(path_name(path)), tree
+    ),
+  )
+
+
+def _muon_and_adamw(
+  config: OptimizerConfig, steps: int
+) -> optax.GradientTransformation:
+  # Put together from its parts: `optax.contrib.muon` itself would run the rest under
+  # NAdam with one weight decay for kernels, biases and norms alike.
+  muon = optax.chain(
+    optax.contrib.scale_by_muon(
+      beta=MUON_MOMENTUM, weight_dimension_numbers=muon_dimension_numbers
+    ),
+    optax.stateless(_scale_by_shape),
+    optax.add_decayed_weights(config.weight_decay),
+    optax.scale_by_learning_rate(
+      learning_rate(config, steps, config.muon_learning_rate)
+    ),
+  )
+
+  def labels(params: Params) -> Params:
+    return jax.tree.map_with_path(
+      lambda path, _: "muon" if uses_muon(path_name(path)) else "adamw", params
+    )
+
+  return optax.partition({"muon": muon, "adamw": _adamw(config, steps)}, labels)
+
+
+def _scale_by_shape(updates: Params, params: Params | None) -> Params:
+  """Scales by sqrt(max(1, out / in)), so one rate serves layers of all shapes."""
+
+  def scale(update: jax.Array, axes: optax.contrib.MuonDimensionNumbers) -> jax.Array:
+    fan_in = math.prod(update.shape[axis] for axis in axes.reduction_axis)
+    return update * math.sqrt(max(1.0, update.shape[-1] / fan_in))
+
+  return jax.tree.map(scale, updates, muon_dimension_numbers(updates))
+
+
+def update_ema(
+  ema: Params, params: Params, decay: float, step: Int[Array, ""]
+) -> Params:
+  """Moves the averaged parameters towards `params` after update number `step`.
+
+  The decay starts low, min(decay, (1 + step) / (10 + step)), so that the random first
+  parameters do not stay in the average.
+
+  Args:
+    ema: The average so far; start from a copy of the parameters.
+    step: Updates done before this one.
+  """
+  rate = 1 - jnp.minimum(decay, (1 + step) / (10 + step)).astype(jnp.float32)
+  return jax.tree.map(lambda e, p: e + rate * (p - e), ema, params)
+
+
+def accumulate(
+  grad_fn: Callable[[Params, Any], tuple[Params, Any]],
+  params: Params,
+  batch: Any,
+  count: int,
+) -> tuple[Params, Any]:
+  """Averages gradients over `count` micro-batches, one in memory at a time.
+
+  Row r of the batch goes to micro-batch r % count. Where `count` divides the rows of a
+  device, each then works on its own rows in every micro-batch, and none moves.
+
+  Args:
+    grad_fn: (params, micro-batch) -> (gradients, metrics), e.g. from
+      `jax.grad(loss, has_aux=True)`. Both are averaged.
+    batch: A pytree of arrays with one leading axis of rows. Random draws belong here
+      too (a key a row, or the noise itself), or all micro-batches would share them.
+    count: How many micro-batches; 1 calls `grad_fn` as it is.
+
+  Raises:
+    ValueError: where `count` does not divide the rows.
+  """
+  if count == 1:
+    return grad_fn(params, batch)
+  rows = jax.tree.leaves(batch)[0].shape[0]
+  if count < 1 or rows % count:
+    raise ValueError(
+      f"optimizer.accumulate is {count}, and a batch has {rows} rows; choose a "
+      "number that divides the rows of every bucket."
+    )
+
+  def split(x: jax.Array) -> jax.Array:
+    return jnp.moveaxis(x.reshape(rows // count, count, *x.shape[1:]), 1, 0)
+
+  def add(total, micro_batch):
+    return jax.tree.map(jnp.add, total, grad_fn(params, micro_batch)), None
+
+  micro_batches = jax.tree.map(split, batch)
+  first = jax.tree.map(lambda x: x[0], micro_batches)
+  zeros = jax.tree.map(
+    lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(grad_fn, params, first)
+  )
+  total, _ = jax.lax.scan(add, zeros, micro_batches)
+  return jax.tree.map(lambda x: x / count, total)
+
+
+def skip_not_finite(
+  config: OptimizerConfig, old: PyTree, new: PyTree, metrics: Metrics
+) -> tuple[PyTree, Metrics]:
+  """Takes `old` for `new` after a loss or gradients that are not finite.
+
+  Under `not_finite="skip"` only; else `new` and the metrics come back as they are. The
+  optimiser counts the updates that it made, so its learning rate falls behind the step
+  by those that were skipped.
+
+  Args:
+    old: What the step began with, of the structure of `new`.
+    metrics: With `loss` and `grad_norm`.
+
+  Returns:
+    What to go on with, and the metrics with `skipped`, 1 or 0.
+  """
+  if config.not_finite == "stop":
+    return new, metrics
+  finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
+  chosen = jax.tree.map(lambda a, b: jnp.where(finite, b, a), old, new)
+  return chosen, metrics | {"skipped": 1.0 - finite}
+
+
+def global_norm(tree: Params) -> Float[Array, ""]:
+  """Returns the Euclidean norm of all numbers in the tree, for the metrics."""
+  return optax.tree.norm(tree)

@@ -1,0 +1,393 @@
+"""The loop on a toy problem: resumes bit for bit, stops in words, runs sharded."""
+
+import dataclasses
+import functools
+import json
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from PIL import Image
+
+from ltx_jax.config.runs import MeshConfig, OptimizerConfig, OutputConfig
+from ltx_jax.training import optim
+from ltx_jax.training.state import TrainState
+from train.harness import loop, reporting
+
+OPTIMIZER = OptimizerConfig(learning_rate=1e-2, warmup_steps=2, ema_decay=0.9)
+RULES = ((r"kernel$", jax.sharding.PartitionSpec("fsdp", None)),)
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+  """The config of a network."""
+
+  width: int = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Toy:
+  """A run of a small regression."""
+
+  output: OutputConfig
+  optimizer: OptimizerConfig = OPTIMIZER
+  mesh: MeshConfig = MeshConfig(1, 1)
+  steps: int = 12
+  seed: int = 0
+  vae: Net | str = Net()
+  text_encoder: str = "trained"
+
+
+class Rows:
+  """Batches of 8 rows, or of 8 and 16 in turn, numbered so that their order shows."""
+
+  fingerprint = "rows-1"
+
+  def __init__(self, bad_step=None, at_step=lambda step: None, sizes=(8,)):
+    self.bad_step = bad_step
+    self.at_step = at_step
+    self.sizes = sizes
+
+  def iterate(self, start, stop):
+    for step in range(start, stop):
+      self.at_step(step)
+      rng = np.random.default_rng(step)
+      rows = self.sizes[step % len(self.sizes)]
+      x = rng.standard_normal((rows, 8), np.float32)
+      if step == self.bad_step:
+        x[0, 0] = np.nan
+      yield {"x": x, "number": np.full(len(x), step, np.int32)}
+
+
+def run_in(folder, data=1, fsdp=1, log_every=2, **options):
+  output = OutputConfig(str(folder), log_every, sample_every=6, save_every=4)
+  return Toy(output=output, mesh=MeshConfig(data, fsdp), **options)
+
+
+def exhausted(*_):
+  raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 B.")
+
+
+class Crash(Exception):
+  pass
+
+
+def crash_at(step):
+  def at_step(now):
+    if now == step:
+      raise Crash
+
+  return at_step
+
+
+@functools.cache  # The same functions compile once for all tests.
+def programs(config, steps):
+  """init, update and pictures of a two-layer network with noise in its inputs."""
+  optimizer = optim.make_optimizer(config, steps)
+
+  def init(key):
+    a, b = jax.random.split(key)
+    params = {
+      "first": {"kernel": jax.random.normal(a, (8, 16)) / 3, "bias": jnp.zeros(16)},
+      "second": {"kernel": jax.random.normal(b, (16, 1)) / 4},
+    }
+    ema = jax.tree.map(jnp.copy, params)
+    order = {"order": jnp.zeros((), jnp.int32)}
+    return TrainState(
+      jnp.zeros((), jnp.int32), params, optimizer.init(params), ema, order
+    )
+
+  def loss_fn(params, batch, key):
+    x = batch["x"] + 0.1 * jax.random.normal(key, batch["x"].shape)
+    hidden = jnp.tanh(x @ params["first"]["kernel"] + params["first"]["bias"])
+    error = hidden @ params["second"]["kernel"] - x.sum(1, keepdims=True)
+    return jnp.mean(error**2)
+
+  def update(state, batch):
+    key = jax.random.fold_in(jax.random.key(1), state.step)
+    loss, grads = jax.value_and_grad(loss_fn)(state.params, batch, key)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema = optim.update_ema(state.ema, params, config.ema_decay, state.step)
+    # A fingerprint of which batches came, in which order.
+    order = {"order": state.extra["order"] * 31 + batch["number"][0]}
+    metrics = {"loss": loss, "grad_norm": optim.global_norm(grads)}
+    old = state._replace(step=state.step + 1)
+    new = TrainState(state.step + 1, params, opt_state, ema, order)
+    return optim.skip_not_finite(config, old, new, metrics)
+
+  def pictures(state, step):
+    image = np.asarray(jax.device_get(state.params["first"]["kernel"])) > 0
+    return {"kernel": np.repeat(image[..., None], 3, -1).astype(np.uint8) * 255}
+
+  return {"init": init, "update": update, "pictures": pictures}
+
+
+def train(run, loader=None, **changed):
+  functions = programs(run.optimizer, run.steps) | changed
+  return loop.fit(run, loader=loader or Rows(), rules=RULES, **functions)
+
+
+def assert_equal(a, b):
+  assert jax.tree.structure(a) == jax.tree.structure(b)
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+
+
+def interrupt_at(step, number=signal.SIGTERM):
+  def at_step(now):
+    if now == step:
+      os.kill(os.getpid(), number)
+
+  return at_step
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+  """An uninterrupted run: its folder and last state."""
+  folder = tmp_path_factory.mktemp("whole")
+  return folder, train(run_in(folder))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_resumed_run_equals_uninterrupted(tmp_path, whole, number):
+  run = run_in(tmp_path / "parts")
+  message = rf"by {number.name} after step 6 of 12.*goes on from there"
+  with pytest.raises(loop.Stopped, match=message) as stopped:
+    train(run, Rows(at_step=interrupt_at(5, number)))
+  assert stopped.value.exit_code == 128 + number
+  assert_equal(train(run), whole[1])
+  first, second = (reporting.read_metrics(n) for n in (whole[0], tmp_path / "parts"))
+  assert [r["step"] for r in first] == [2, 4, 6, 8, 10, 12]
+  for name in ("step", "loss", "grad_norm", "learning_rate"):
+    assert [r[name] for r in first] == [r[name] for r in second]
+  assert second[-1]["seconds"] > second[0]["seconds"]
+
+
+def test_resumes_from_last_save_and_drops_later_metrics(tmp_path, whole):
+  run = run_in(tmp_path / "parts")
+  with pytest.raises(Crash):
+    train(run, Rows(at_step=crash_at(7)))
+  assert [r["step"] for r in reporting.read_metrics(run.output.folder)] == [2, 4, 6]
+  with (tmp_path / "parts" / "metrics.jsonl").open("a") as file:
+    file.write('{"step": 8, "lo')  # As a kill leaves it.
+  starts = []
+  resumed = train(run, Rows(at_step=starts.append))
+  assert starts[0] == 4
+  assert_equal(resumed, whole[1])
+  steps = [r["step"] for r in reporting.read_metrics(run.output.folder)]
+  assert steps == [2, 4, 6, 8, 10, 12]
+
+
+def test_curves_of_a_resumed_run_are_the_same_where_saves_are_between_logs(tmp_path):
+  train(run_in(tmp_path / "whole", log_every=3))
+  run = run_in(tmp_path / "parts", log_every=3)
+  with pytest.raises(Crash):
+    train(run, Rows(at_step=crash_at(7)))
+  train(run)
+  first, second = (reporting.read_metrics(tmp_path / n) for n in ("whole", "parts"))
+  assert [r["step"] for r in first] == [3, 4, 6, 8, 9, 12]
+  for name in ("step", "loss", "grad_norm", "learning_rate"):
+    assert [r[name] for r in first] == [r[name] for r in second]
+
+
+def test_a_picture_that_fails_loses_no_state(tmp_path, whole):
+  def pictures(state, step):
+    if step == 12:
+      raise Crash
+    return {}
+
+  with pytest.raises(Crash):
+    train(run_in(tmp_path), pictures=pictures)
+  assert (tmp_path / "checkpoints" / "12").is_dir()
+  assert_equal(train(run_in(tmp_path)), whole[1])
+
+
+def test_a_warm_start_is_for_the_first_state_alone(tmp_path):
+  started = []
+
+  def warm_start(state):
+    started.append(int(state.step))
+    return state._replace(params=jax.tree.map(np.zeros_like, state.params))
+
+  run = run_in(tmp_path, steps=4)
+  with pytest.raises(loop.Stopped, match="after step 2 of 4"):
+    train(run, Rows(at_step=interrupt_at(1)), warm_start=warm_start)
+  state = train(run, warm_start=warm_start)
+  assert started == [0]
+  # Of a network of zeros, the last layer has no gradient before the first has.
+  assert float(jnp.abs(state.params["second"]["kernel"]).max()) < 1e-3
+
+
+def test_finished_run_returns_its_state(whole):
+  pulled = []
+  run = run_in(whole[0])
+  assert_equal(train(run, Rows(at_step=pulled.append)), whole[1])
+  assert pulled == []
+
+
+def assert_close(a, b):
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    np.testing.assert_allclose(np.asarray(x), np.asarray(y), rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("data, fsdp", [(8, 1), (2, 4)])
+def test_sharded_equals_single_device(tmp_path, whole, data, fsdp):
+  state = train(run_in(tmp_path, data, fsdp))
+  kernel = state.params["first"]["kernel"]
+  assert kernel.sharding.shard_shape(kernel.shape) == (8 // fsdp, 16)
+  mu = state.opt_state[1][0].mu["first"]["kernel"]
+  assert mu.sharding == kernel.sharding == state.ema["first"]["kernel"].sharding
+  assert_close(state, whole[1])
+
+
+def test_resumes_on_another_mesh(tmp_path, whole):
+  with pytest.raises(loop.Stopped):
+    train(run_in(tmp_path, 2, 4), Rows(at_step=interrupt_at(5)))
+  assert_close(train(run_in(tmp_path)), whole[1])
+
+
+def test_nan_stops_and_leaves_good_checkpoints(tmp_path, whole):
+  run = run_in(tmp_path)
+  (tmp_path / "not_finite" / "6").mkdir(parents=True)  # From before.
+  with pytest.raises(loop.NotFinite, match="loss is nan.* at step 7;.*from step 4"):
+    train(run, Rows(bad_step=6))
+  assert [p.name for p in (tmp_path / "not_finite").iterdir() if p.is_dir()] == ["8"]
+  steps = {p.name for p in (tmp_path / "checkpoints").iterdir() if p.is_dir()}
+  assert steps == {"4"}
+  assert_equal(train(run), whole[1])
+
+
+def test_nan_before_a_save_is_seen_although_no_step_was_logged(tmp_path):
+  run = run_in(tmp_path, log_every=100)
+  with pytest.raises(loop.NotFinite, match="at step 3;.*from the beginning"):
+    train(run, Rows(bad_step=2))
+  assert not (tmp_path / "checkpoints" / "4").exists()
+
+
+def test_nan_is_skipped_where_that_is_asked_for(tmp_path):
+  skip = dataclasses.replace(OPTIMIZER, not_finite="skip")
+  each, fours = (
+    train(run_in(tmp_path / str(n), log_every=n, optimizer=skip), Rows(bad_step=6))
+    for n in (1, 4)
+  )
+  assert_equal(each, fours)
+  assert int(each.step) == 12
+  taken = [n for n in range(12) if n != 6]
+  order = functools.reduce(lambda o, n: o * 31 + n, taken, 0)
+  assert (int(each.extra["order"]) - order) % 2**32 == 0
+  each, fours = (reporting.read_metrics(tmp_path / str(n)) for n in (1, 4))
+  assert [r["skipped"] for r in each] == [float(n == 6) for n in range(12)]
+  assert [r["skipped"] for r in fours] == [0, 0.25, 0]
+  assert "loss" not in each[6]
+  others = np.mean([each[n]["loss"] for n in (4, 5, 7)])
+  np.testing.assert_allclose(fours[1]["loss"], others, rtol=1e-6)
+  assert not (tmp_path / "1" / "not_finite").exists()
+
+
+def test_a_remark_is_said_when_it_comes_up_and_not_again(tmp_path, capsys):
+  remarks = iter(["one", "two", None, "three", None, None])
+  means = []
+  train(run_in(tmp_path), remark=lambda row: means.append(row) or next(remarks))
+  said = [n for n in capsys.readouterr().out.splitlines() if n.startswith("Step ")]
+  assert said == ["Step 2: one", "Step 8: three"]
+  assert [r["loss"] for r in means] == [
+    r["loss"] for r in reporting.read_metrics(tmp_path)
+  ]
+
+
+@pytest.mark.parametrize(
+  "changed, message",
+  [
+    (
+      {"update": exhausted},
+      r"step 1 of number \[8\], x \[8, 8\]; lower the stage's tokens, "
+      r"raise --optimizer.accumulate or --mesh.fsdp\.$",
+    ),
+    ({"warm_start": exhausted}, r"the state of 0\.0 M parameters; raise --mesh.fsdp"),
+    (
+      {"pictures": exhausted},
+      "the pictures of step 6; for none, raise --output.sample",
+    ),
+  ],
+)
+def test_too_little_memory_is_said_in_words(tmp_path, changed, message):
+  with pytest.raises(ValueError, match=f"There was not enough memory for .*{message}"):
+    train(run_in(tmp_path), **changed)
+
+
+def test_too_little_memory_while_waiting_names_the_step(tmp_path, monkeypatch):
+  ready, waited = jax.block_until_ready, []
+
+  def block_until_ready(value):
+    waited.append(value)
+    return exhausted() if len(waited) == 5 else ready(value)
+
+  monkeypatch.setattr(loop.jax, "block_until_ready", block_until_ready)
+  # The first wait is for the state.
+  with pytest.raises(
+    ValueError, match=r"not enough memory for step 4 of .*x \[16, 8\]"
+  ):
+    train(run_in(tmp_path, log_every=100), Rows(sizes=(8, 16)))
+
+
+def test_refuses_other_data(whole):
+  other = Rows()
+  other.fingerprint = "rows-2"
+  with pytest.raises(ValueError, match="another order of data.*rows-1.*rows-2"):
+    train(run_in(whole[0]), other)
+
+
+def test_refuses_another_network_and_another_optimizer(whole):
+  with pytest.raises(ValueError, match="network: vae.width is 8 there and 16 here"):
+    train(run_in(whole[0], vae=Net(16)))
+  with pytest.raises(ValueError, match="text_encoder is trained there and frozen here"):
+    train(run_in(whole[0], text_encoder="frozen"))
+  muon = dataclasses.replace(OPTIMIZER, name="muon")
+  with pytest.raises(ValueError, match="optimizer.name is adamw there and muon here"):
+    train(run_in(whole[0], optimizer=muon))
+
+
+def test_a_path_is_no_network(tmp_path):
+  train(run_in(tmp_path, steps=1, vae="a/vae.safetensors"))
+  train(run_in(tmp_path, steps=1, vae="elsewhere/vae.safetensors"))
+
+
+def test_refuses_a_checkpoint_of_a_longer_run(whole):
+  with pytest.raises(ValueError, match="is at step 12, beyond this run's 4 steps"):
+    train(run_in(whole[0], steps=4))
+
+
+def test_refuses_an_interval_of_nothing(tmp_path):
+  with pytest.raises(ValueError, match=r"output.log_every is 0; it counts steps"):
+    train(run_in(tmp_path, log_every=0))
+
+
+def test_writes_config_pictures_and_curves(tmp_path, capsys):
+  train(run_in(tmp_path), Rows(sizes=(8, 16)))
+  config = json.loads((tmp_path / "config.json").read_text())
+  assert config["optimizer"]["learning_rate"] == 1e-2
+  names = sorted(p.name for p in (tmp_path / "samples").iterdir())
+  assert names == ["kernel_000006.png", "kernel_000012.png"]
+  with Image.open(tmp_path / "samples" / names[0]) as image:
+    assert image.size == (16, 8)
+  assert list((tmp_path / "tensorboard").iterdir())
+  records = reporting.read_metrics(tmp_path)
+  assert records[-1]["loss"] < records[0]["loss"]
+  assert 0 <= records[-1]["data_wait"] <= 1
+  printed = capsys.readouterr().out.splitlines()
+  assert sum(line.startswith("step ") for line in printed) == 6
+  assert sum(line.startswith("Compiled for") for line in printed) == 2
+
+
+def test_averaged_parameters_follow_and_muon_trains(tmp_path):
+  muon = dataclasses.replace(OPTIMIZER, name="muon", muon_learning_rate=1e-2)
+  state = train(run_in(tmp_path, optimizer=muon))
+  difference = jax.tree.map(lambda a, b: a - b, state.params, state.ema)
+  assert 0 < float(optim.global_norm(difference)) < 0.5
+  records = reporting.read_metrics(tmp_path)
+  assert records[-1]["loss"] < records[0]["loss"]

@@ -1,0 +1,110 @@
+"""What is refused before a training run begins: cheap checks, all of them in words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ltx_jax.config import VAEConfig
+from ltx_jax.config.runs import Bucket, OutputConfig, TransformerRun, VAERun
+from ltx_jax.data.buckets import sized_buckets
+from ltx_jax.diffusion.timesteps import check_quantiles
+from ltx_jax.parallel.mesh import make_mesh
+
+
+def check_run(
+  run: VAERun | TransformerRun, vae: VAEConfig, tokens: Callable[[Bucket], int]
+) -> None:
+  """Refuses what the config alone shows to be impossible.
+
+  Args:
+    vae: What encodes the clips.
+    tokens: Latent positions of one clip of a bucket.
+
+  Raises:
+    ValueError: where an interval is not positive, gradients would be clipped to
+      nothing, the mesh does not fit the devices, the VAE has no latents of a bucket's
+      size, or a batch cannot be divided into micro-batches.
+  """
+  check_intervals(run.output)
+  if run.output.keep < 1:
+    raise ValueError(f"output.keep is {run.output.keep}; keep at least 1 checkpoint.")
+  if not run.optimizer.clip_norm > 0:
+    raise ValueError(
+      f"optimizer.clip_norm is {run.optimizer.clip_norm}; gradients longer than that "
+      "are cut to it, so it must be above 0. For never, take inf."
+    )
+  make_mesh(run.mesh)
+  for stage in run.stages:
+    for bucket in stage.buckets:
+      _check_size(bucket, vae)
+  count = run.optimizer.accumulate
+  for sized in (
+    sized for stage in run.stages for sized in sized_buckets(stage, tokens)
+  ):
+    if count < 1 or sized.batch_size % count:
+      bucket = sized.bucket
+      raise ValueError(
+        f"optimizer.accumulate is {count}, and a batch of "
+        f"{bucket.frames}x{bucket.height}x{bucket.width} has {sized.batch_size} clips; "
+        "choose a number that divides the batches of all buckets."
+      )
+
+
+def _check_size(bucket: Bucket, vae: VAEConfig) -> None:
+  t, s = vae.temporal_factor, vae.spatial_factor
+  if (bucket.frames - 1) % t or bucket.height % s or bucket.width % s:
+    raise ValueError(
+      f"A bucket is {bucket.frames}x{bucket.height}x{bucket.width}; this VAE takes "
+      f"{t}k + 1 frames, and sides that are multiples of {s}."
+    )
+
+
+def check_flow(run: TransformerRun) -> None:
+  """Refuses a flow that has no noise levels, and latents of no clips.
+
+  Raises:
+    ValueError: naming the option.
+  """
+  check_quantiles(run.flow.quantiles)
+  if run.variants < 1:
+    raise ValueError(f"variants is {run.variants}; each caption has at least 1 clip.")
+
+
+def has_checkpoint(output: OutputConfig) -> bool:
+  """Whether a run in this folder would be resumed, and so needs no first state."""
+  return any(Path(output.folder, "checkpoints").glob("[0-9]*"))
+
+
+def check_intervals(output: OutputConfig) -> None:
+  """Refuses to do something every 0 steps.
+
+  Raises:
+    ValueError: naming the interval.
+  """
+  for name in ("log_every", "sample_every", "save_every"):
+    if getattr(output, name) < 1:
+      raise ValueError(
+        f"output.{name} is {getattr(output, name)}; it counts steps, at least 1. For "
+        "never, take a number beyond the run's steps."
+      )
+
+
+def check_same_network(part: str, found: Any, asked: Any, source: str) -> None:
+  """Refuses to start a run from a checkpoint of another network, naming what differs.
+
+  Configs are compared without the keys that this code does not use.
+
+  Raises:
+    ValueError: with the first fields that differ.
+  """
+  a, b = dataclasses.asdict(found), dataclasses.asdict(asked)
+  differing = [k for k in a if k != "extra" and a[k] != b[k]]
+  if differing:
+    words = "; ".join(f"{k} is {a[k]} there and {b[k]} here" for k in differing[:3])
+    raise ValueError(
+      f"The {part} in {source} is another network than this run's: {words}. Name a "
+      "checkpoint of the same config, or leave --init-from empty."
+    )
