@@ -26,7 +26,7 @@ from jaxtyping import Array, Bool, Float
 
 from ltx_jax.checkpoints import arrays, lightricks, t5
 from ltx_jax.checkpoints.trees import flatten
-from ltx_jax.cli import command_line
+from ltx_jax.cli.command_line import errors_in_words
 from ltx_jax.config import ModelConfig, VAEConfig
 from ltx_jax.config.runs import Bucket, FlowConfig, TransformerRun
 from ltx_jax.data.loader import Loader
@@ -43,7 +43,7 @@ from ltx_jax.training.state import Metrics, TrainState
 from ltx_jax.typing import Key, NoiseLevels, Params, Text, TextMask
 from train import latents
 from train.captions import Captions, caption_reader
-from train.harness import checks, loop
+from train.harness import checks, loop, recipe
 
 Batch = dict[str, Array]
 TextFn = Callable[[Params, Batch], tuple[Text, TextMask]]
@@ -353,9 +353,9 @@ def export(run: TransformerRun, model: LTXVideo) -> Path:
 
 def main() -> None:
   """Trains, or goes on training, and writes the model."""
-  run = command_line.parse(TransformerRun, "transformer", __doc__)
+  run = recipe.parse(TransformerRun, "transformer", __doc__)
   policy = policy_of(jax.devices()[0]).split().in_dtype(run.dtype)
-  with command_line.errors_in_words():
+  with errors_in_words():
     config, params = lightricks.load_checkpoint(run.vae, "float32", parts=("vae",))
     vae = latents.FrozenVAE(config.vae, params["vae"], policy)
     # All that can be refused at once is, before anything takes long.

@@ -31,7 +31,7 @@ from ltx_jax.checkpoints.lightricks import (
   open_checkpoint,
   save_checkpoint,
 )
-from ltx_jax.cli import command_line
+from ltx_jax.cli.command_line import errors_in_words
 from ltx_jax.config import ModelConfig, SchedulerConfig
 from ltx_jax.config.runs import VAELossConfig, VAERun
 from ltx_jax.losses.reconstruction import kl_divergence, mse, psnr
@@ -43,7 +43,7 @@ from ltx_jax.platforms import Policy, policy_of
 from ltx_jax.training import optim
 from ltx_jax.training.state import Metrics, TrainState
 from ltx_jax.typing import Key, Params
-from train.harness import checks, loop
+from train.harness import checks, loop, recipe
 from train.latents import tokens_of
 
 STD_RANGE = (0.3, 3.0)
@@ -281,10 +281,10 @@ def export(run: VAERun, state: TrainState) -> Path:
 
 def main() -> None:
   """Trains, or goes on training, and writes the checkpoint."""
-  run = command_line.parse(VAERun, "vae", __doc__)
+  run = recipe.parse(VAERun, "vae", __doc__)
   policy = policy_of(jax.devices()[0]).split().in_dtype(run.dtype)
   tokens = tokens_of(run.vae)
-  with command_line.errors_in_words():
+  with errors_in_words():
     checks.check_run(run, run.vae, tokens)
     if run.trained == "decoder" and not run.init_from:
       raise ValueError(

@@ -1,42 +1,22 @@
-"""The command lines of the programs, and what they say where something is wrong.
-
-`cli` reads the options of any program; what follows is of the training programs.
-
-    python -m train.vae CONFIG --steps 100 --optimizer.learning-rate 1e-3
-
-CONFIG is a module in `configs/` that defines the program's function, e.g. `vae()`. What
-it returns is a frozen dataclass; every field in it that is a number, a word or a short
-tuple of those is an option, under its path. Lists of blocks and of stages are not: they
-are written in Python, in a config of one's own. `--steps N` cuts the stages to N steps
-in all, or has the last one go on for longer; the learning rate's cosine ends at N. A
-run may be resumed with another N that leaves it the same stages; from there on it
-follows the cosine that ends at the new N.
-"""
+"""The command lines of the programs, and what they say where something is wrong."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import difflib
-import importlib
-import inspect
 import io
 import itertools
-import pkgutil
 import re
 import sys
 import typing
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar, get_args
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_args
 
 import tyro
 
-import configs
-
 BAD_INPUT = 2
 """Exit code of what the user can put right."""
-
-RunT = TypeVar("RunT")
 
 
 class Ended(Exception):
@@ -75,105 +55,21 @@ def cli(
   commands = {command.__name__.lower(): command for command in get_args(options)}
   with errors_in_words():
     if not commands:
-      _refuse_unknown(argv, _flags(options), program)
+      refuse_unknown(argv, _flags(options), program)
     elif argv and argv[0] in commands:
-      _refuse_unknown(argv[1:], _flags(commands[argv[0]]), f"{program} {argv[0]}")
+      refuse_unknown(argv[1:], _flags(commands[argv[0]]), f"{program} {argv[0]}")
     elif argv[:1] not in (["-h"], ["--help"]):
       found = f"has no command {argv[0]}" if argv else "needs a command"
       raise ValueError(
         f"{program} {found}; there are: {', '.join(commands)}. `{program} --help` "
         "explains them."
       )
-    return _tyro(options, argv, prog=program, description=about)
-
-
-def parse(
-  run_type: type[RunT], function: str, doc: str, argv: Sequence[str] | None = None
-) -> RunT:
-  """Returns the run that the command line asks for; exits in words where it cannot.
-
-  Args:
-    run_type: What the configs' function returns.
-    function: Its name, and the program's: `vae` for `python -m train.vae`.
-    doc: The program's module docstring, shown by `--help`.
-    argv: Instead of the process's own arguments.
-  """
-  argv = sys.argv[1:] if argv is None else list(argv)
-  program = f"python -m train.{function}"
-  with errors_in_words():
-    if not argv or argv[0] in ("-h", "--help"):
-      print(_overview(program, function, doc))
-      raise SystemExit(0 if argv else BAD_INPUT)
-    run, about = load_config(argv[0], function)
-    if not isinstance(run, run_type):
-      raise ValueError(
-        f"configs/{argv[0]}.py: {function}() returns {type(run).__name__}, not "
-        f"{run_type.__name__}."
-      )
-    return override(run, argv[1:], program=f"{program} {argv[0]}", about=about)
-
-
-def load_config(name: str, function: str) -> tuple[Any, str]:
-  """Returns what `function` in the config module makes, and the module's docstring.
-
-  Raises:
-    ValueError: where there is no such module, or it has no such function.
-  """
-  names = _config_names(function)
-  if name not in names:
-    raise ValueError(
-      f"No module configs/{name}.py defines {function}(); {_nearest(name, names)} "
-      f"There are: {', '.join(names) or 'none'}."
+    return run_tyro(
+      lambda: tyro.cli(options, args=argv, prog=program, description=about)
     )
-  module = importlib.import_module(f"configs.{name}")
-  return getattr(module, function)(), module.__doc__ or ""
 
 
-def override(run: RunT, argv: Sequence[str], *, program: str, about: str) -> RunT:
-  """Returns `run` with the options in `argv`, e.g. ["--optimizer.b2", "0.95"].
-
-  Raises:
-    ValueError: for an unknown option, with the nearest one, or a value of another type.
-  """
-  _refuse_unknown(argv, option_names(run), program)
-  registry = tyro.constructors.ConstructorRegistry()
-  registry.struct_rule(_struct_rule)
-  how = {"default": run, "prog": program, "description": about, "registry": registry}
-  return _tyro(type(run), argv, **how)
-
-
-def option_names(config: Any) -> list[str]:
-  """Paths of the fields that are options: ["steps", "optimizer.learning_rate", ...]."""
-  names = ["steps"] if hasattr(config, "stages") else []
-  for name, value in _options(config).items():
-    if dataclasses.is_dataclass(value):
-      names += [f"{name}.{inner}" for inner in option_names(value)]
-    else:
-      names.append(name)
-  return names
-
-
-def with_steps(run: RunT, steps: int) -> RunT:
-  """Cuts the stages to `steps` steps in all, or lengthens the last one.
-
-  Raises:
-    ValueError: where `steps` is not positive.
-  """
-  if steps < 1:
-    raise ValueError(f"--steps is {steps}; a run has at least 1.")
-  if steps == run.steps:
-    return run
-  stages, left = [], steps
-  for stage in run.stages:
-    if left > 0:
-      stages.append(dataclasses.replace(stage, steps=min(stage.steps, left)))
-    left -= stage.steps
-  if left > 0:
-    stages[-1] = dataclasses.replace(stages[-1], steps=stages[-1].steps + left)
-  return dataclasses.replace(run, stages=tuple(stages))
-
-
-def _refuse_unknown(argv: Sequence[str], names: Sequence[str], program: str) -> None:
+def refuse_unknown(argv: Sequence[str], names: Sequence[str], program: str) -> None:
   """Refuses an option that no field's name gives, with the nearest one that is."""
   options = sorted("--" + name.replace("_", "-") for name in names)
   # tyro writes a flag that is on as `--no-flag`, and groups as `--group.no-flag`.
@@ -183,7 +79,7 @@ def _refuse_unknown(argv: Sequence[str], names: Sequence[str], program: str) -> 
     option = argument.split("=")[0].replace("_", "-")
     if re.match(r"--?[a-zA-Z]", argument) and option not in known:
       raise ValueError(
-        f"Unknown option {option}; {_nearest(option, options)} `{program} --help` "
+        f"Unknown option {option}; {nearest(option, options)} `{program} --help` "
         "lists all."
       )
 
@@ -204,78 +100,19 @@ def _flags(options: type) -> list[str]:
   return names
 
 
-def _tyro(kind: Any, argv: Sequence[str], **how: Any) -> Any:
-  """Reads a command line; what is wrong with it is a ValueError and not a box."""
+def run_tyro(read: Callable[[], Any]) -> Any:
+  """Returns what tyro reads; what is wrong with it is a ValueError and not a box."""
   errors = io.StringIO()
   try:
     with contextlib.redirect_stderr(errors):
-      return tyro.cli(kind, args=list(argv), **how)
+      return read()
   except SystemExit as end:
     if not end.code:  # --help was printed.
       raise
     raise ValueError(_without_box(errors.getvalue())) from None
 
 
-def _options(config: Any) -> dict[str, Any]:
-  """The fields of a dataclass that can be options, with their values."""
-  values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-  return {name: value for name, value in values.items() if _is_option(value)}
-
-
-def _is_option(value: Any) -> bool:
-  if isinstance(value, tuple):
-    return bool(value) and all(isinstance(v, int | float | str) for v in value)
-  scalar = value is None or isinstance(value, bool | int | float | str)
-  return scalar or dataclasses.is_dataclass(value)
-
-
-def _struct_rule(
-  info: tyro.constructors.StructTypeInfo,
-) -> tyro.constructors.StructConstructorSpec | None:
-  """Tells tyro which fields of a config are options, and keeps the others."""
-  default = info.default
-  if not dataclasses.is_dataclass(default) or isinstance(default, type):
-    return None
-  types = typing.get_type_hints(type(default))
-  docs = _field_docs(type(default))
-  fields = [
-    tyro.constructors.StructFieldSpec(name, types[name], value, docs.get(name))
-    for name, value in _options(default).items()
-  ]
-  if hasattr(default, "stages"):
-    text = (
-      "Steps of the whole run; the stages are cut, or the last goes on. The learning "
-      "rate's cosine ends there: a run resumed with more goes on along a longer one. "
-      "What was trained with stages cut off is not resumed with them."
-    )
-    steps = tyro.constructors.StructFieldSpec("steps", int, default.steps, text)
-    fields.insert(0, steps)
-
-  def instantiate(steps: int | None = None, **values: Any) -> Any:
-    changed = dataclasses.replace(default, **values)
-    return changed if steps is None else with_steps(changed, steps)
-
-  return tyro.constructors.StructConstructorSpec(instantiate, tuple(fields))
-
-
-def _field_docs(cls: type) -> dict[str, str]:
-  """Reads the `Attributes:` section of a docstring."""
-  section = (inspect.getdoc(cls) or "").partition("Attributes:\n")[2]
-  entries = re.findall(r"^  (\w+): (.*(?:\n {3,}.*)*)", section, re.MULTILINE)
-  return {name: _one_line(text) for name, text in entries}
-
-
-def _config_names(function: str) -> list[str]:
-  """Modules in `configs/` that define `function`."""
-  modules = sorted(module.name for module in pkgutil.iter_modules(configs.__path__))
-  return [
-    name
-    for name in modules
-    if callable(getattr(importlib.import_module(f"configs.{name}"), function, None))
-  ]
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
+def nearest(name: str, names: Sequence[str]) -> str:
   """A question naming the most similar of `names`, or "" where none is near."""
   last = {candidate.split(".")[-1].lstrip("-"): candidate for candidate in names}
   near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
@@ -284,22 +121,12 @@ def _nearest(name: str, names: Sequence[str]) -> str:
   return f"did you mean {guess}?" if guess else "nothing is named like it."
 
 
-def _overview(program: str, function: str, doc: str) -> str:
-  lines = [inspect.cleandoc(doc), "", f"usage: {program} CONFIG [OPTIONS]", ""]
-  lines.append("CONFIG is one of")
-  for name in _config_names(function):
-    about = (importlib.import_module(f"configs.{name}").__doc__ or "").splitlines()
-    lines.append(f"  {name:20} {about[0] if about else ''}")
-  lines += ["", f"`{program} CONFIG --help` lists its options with their values, e.g."]
-  return "\n".join([*lines, "  --steps 100 --output.folder runs/try --seed 1"])
-
-
 def _without_box(text: str) -> str:
   """What tyro says went wrong: the first paragraph between its rulers, as a line."""
   parts = re.split(r"^.*[-─]{10,}.*$", text, flags=re.MULTILINE)
   said = re.sub(r"[│╭╮╰╯]", " ", parts[1] if len(parts) > 1 else text)
   # Before errors that a config's own checks raise it puts the name of the group.
-  return re.sub(r"^Error parsing \w+: ", "", _one_line(said))
+  return re.sub(r"^Error parsing \w+: ", "", one_line(said))
 
 
 def _sentence(error: Exception) -> str:
@@ -307,8 +134,9 @@ def _sentence(error: Exception) -> str:
   if isinstance(error, OSError) and error.strerror:
     about = "" if error.filename is None else f" {error.filename}"
     return f"Cannot read or write{about}: {error.strerror}."
-  return _one_line(str(error)) or repr(error)
+  return one_line(str(error)) or repr(error)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+  """Joins what is on several lines."""
   return " ".join(text.split())

@@ -170,7 +170,7 @@ def encode(
   tokens: TextTokens,
   mask: TextMask,
 ) -> Text:
-  """Encodes prompts' tokens (`ltx_jax.text.prompts.tokenize`); to be called inside `jit`.
+  """Encodes prompts' tokens (`text.prompts.tokenize`); to be called inside `jit`.
 
   Args:
     params: The encoder's parameters (`init`, `checkpoints.t5.load_t5`).

@@ -78,7 +78,6 @@ class LTXVideo:
     tokenizer: Belongs to the text encoder.
     text_on_demand: The text encoder where it is not among the parameters.
     recipe: What `generate` takes where an argument is None; `load` knows a release's.
-    texts: What `encode_text` made, by prompt; it adds to them.
   """
 
   config: ModelConfig

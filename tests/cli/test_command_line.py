@@ -11,6 +11,7 @@ import configs
 from ltx_jax.cli import command_line
 from ltx_jax.config import Block, VAEConfig
 from ltx_jax.config.runs import Bucket, Stage, VAERun
+from train.harness import recipe
 
 CONFIG = '''"""A recipe for tests: two stages.
 
@@ -48,7 +49,7 @@ def only_config(tmp_path, monkeypatch):
 
 
 def parse(*argv, function="vae"):
-  return command_line.parse(VAERun, function, "Trains.\n\n  More.", list(argv))
+  return recipe.parse(VAERun, function, "Trains.\n\n  More.", list(argv))
 
 
 def refused(capsys, *argv, function="vae"):
