@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ltx_jax.files import read_lines
 from ltx_jax.moving_shapes import world
 
 _BETWEEN_WINDOWS = "|"
@@ -15,22 +16,15 @@ def all_prompts(given: Sequence[str], file: Path | None) -> tuple[str, ...]:
 
   Args:
     given: On the command line.
-    file: Text in UTF-8, one prompt a line; empty lines, and lines that begin with #,
-      are none. None for no file.
+    file: Text, one prompt a line (`files.read_lines`); empty lines, and lines that
+      begin with #, are ignored. None for no file.
 
   Raises:
     ValueError: where the file cannot be read, or there is no prompt at all.
   """
   prompts = list(given)
   if file is not None:
-    try:
-      lines = file.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-      raise ValueError(
-        f"{file} cannot be read ({error}); give a text file in UTF-8 with one prompt a "
-        "line."
-      ) from None
-    stripped = (line.strip() for line in lines)
+    stripped = (line.strip() for line in read_lines(file))
     found = [line for line in stripped if line and not line.startswith("#")]
     if not found:
       raise ValueError(f"{file} holds no prompt; write one a line.")

@@ -25,7 +25,7 @@ SHARE_OF_LONG_FUNCTIONS = 0.01
 POSITIONAL_PARAMETERS = 6
 
 # Every part of the library may use these; they use nothing but each other.
-FOUNDATION = {"config", "platforms", "typing", "sizes", "errors"}
+FOUNDATION = {"config", "platforms", "typing", "sizes", "errors", "files"}
 # One concept a folder: each sees the foundation and itself.
 CONCEPTS = {"models", "diffusion", "losses", "data"}
 # What required packages are imported as, where that differs from their names.
@@ -211,6 +211,21 @@ def test_parts_do_not_import_in_a_circle():
   # What is left cannot be put in an order: it is a circle, or leads into one.
   circle = [f"{name} -> {', '.join(sorted(uses[name] & uses.keys()))}" for name in uses]
   report(circle, "Dependencies inside ltx_jax point one way:")
+
+
+def test_text_is_read_in_one_place():
+  """Users' editors write marks and line ends that only `files.read_text` takes away."""
+  elsewhere = [
+    f"{path}:{node.lineno}"
+    for path, tree in sources().items()
+    if path.parts[0] not in ("tests", "configs") and path.name != "files.py"
+    for node in ast.walk(tree)
+    if isinstance(node, ast.Call)
+    and isinstance(node.func, ast.Attribute)
+    and node.func.attr == "read_text"
+    and not ast.unparse(node.func.value).startswith("Path('/proc/")
+  ]
+  report(elsewhere, "Text is read by ltx_jax.files.read_text or read_lines:")
 
 
 def test_import_is_light():

@@ -141,7 +141,7 @@ class Clock:
     self.seconds[name] = self.seconds.get(name, 0.0) + whole - compiling
 
   def _compiled(self) -> float:
-    return sum(end - start for start, end in self._busy)
+    return sum((end - start for start, end in self._busy), 0.0)
 
   def summary(self) -> str:
     """One line: seconds by stage, in the order they were first entered."""

@@ -15,13 +15,21 @@ def test_a_file_has_a_prompt_a_line_after_those_of_the_command_line(tmp_path):
   assert all_prompts((), file) == (PROMPT, f"{OTHER} #1")
 
 
+def test_a_file_of_any_editor_has_the_same_prompts(tmp_path):
+  file = tmp_path / "prompts.txt"
+  for mark in ("", "\ufeff"):
+    for end in ("\n", "\r\n", "\r"):
+      file.write_bytes(f"{mark}{PROMPT}{end}# none{end}{OTHER}{end}".encode())
+      assert all_prompts((), file) == (PROMPT, OTHER)
+
+
 def test_files_without_prompts_are_refused(tmp_path):
   file = tmp_path / "prompts.txt"
   file.write_text("# nothing\n\n")
   with pytest.raises(ValueError, match="holds no prompt; write one a line"):
     all_prompts(("first",), file)
-  file.write_bytes(b"\xff\xfe")
-  with pytest.raises(ValueError, match="cannot be read .* in UTF-8"):
+  file.write_bytes(b"a\nlast\xe9 line")
+  with pytest.raises(ValueError, match="prompts.txt is not text in UTF-8: line 2"):
     all_prompts((), file)
   with pytest.raises(ValueError, match="cannot be read"):
     all_prompts((), tmp_path / "nowhere.txt")

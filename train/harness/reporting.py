@@ -19,6 +19,8 @@ from rich import progress
 from rich.console import Console
 from tensorboardX import SummaryWriter
 
+from ltx_jax.files import read_lines
+
 METRICS_FILE = "metrics.jsonl"
 
 
@@ -33,7 +35,7 @@ def read_metrics(folder: str | os.PathLike) -> list[dict[str, Any]]:
   """Reads a run's curves; a last line cut off by a kill is left out."""
   path = Path(folder) / METRICS_FILE
   records = []
-  for line in path.read_text().splitlines() if path.exists() else []:
+  for line in read_lines(path) if path.exists() else []:
     try:
       records.append(json.loads(line))
     except json.JSONDecodeError:

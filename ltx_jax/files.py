@@ -1,0 +1,86 @@
+"""Files that users write and name: text of any editor, and outputs kept off inputs.
+
+Editors save text with or without a byte order mark, and with any of three line ends;
+a path may be a link, or hold a `~` that no shell has expanded.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+AnyPath = str | os.PathLike[str]
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def read_text(path: AnyPath) -> str:
+  """Reads text in UTF-8, or in UTF-16 where a byte order mark says so.
+
+  Returns:
+    The text without the mark; its lines end in a line feed alone.
+
+  Raises:
+    ValueError: naming the file, where it cannot be read or is no such text.
+  """
+  try:
+    data = Path(path).read_bytes()
+    encoding = "utf-16" if data.startswith(_UTF16) else "utf-8-sig"
+    text = data.decode(encoding)
+  except UnicodeDecodeError as error:
+    line = data.count(b"\n", 0, error.start) + 1
+    raise ValueError(
+      f"{path} is not text in UTF-8: line {line} holds the byte "
+      f"0x{data[error.start]:02x}; save it as UTF-8."
+    ) from None
+  except OSError as error:
+    raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from None
+  return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_lines(path: AnyPath) -> list[str]:
+  """Reads the lines of a text, without their ends.
+
+  Only line ends part lines: a JSON string may hold what Unicode calls a separator.
+
+  Raises:
+    ValueError: as `read_text`.
+  """
+  lines = read_text(path).split("\n")
+  return lines[:-1] if lines[-1] == "" else lines
+
+
+def refuse_overwriting(
+  outputs: Iterable[AnyPath], inputs: Mapping[str, AnyPath]
+) -> None:
+  """Refuses outputs that would replace an input, by whatever path or link.
+
+  Args:
+    outputs: Files that will be written.
+    inputs: What is read, by the name of the option that says so. A folder is in danger
+      where a file in it would be written over, so its files count as inputs.
+
+  Raises:
+    ValueError: naming both.
+  """
+  for output in map(Path, outputs):
+    for option, given in inputs.items():
+      if _replaces(output, Path(given)):
+        raise ValueError(
+          f"The output {output} would replace what {option} reads ({given}); give the "
+          "output another name."
+        )
+
+
+def _replaces(output: Path, given: Path) -> bool:
+  if not given.exists():
+    return False  # A name that is no path, or a mistake that its reader will report.
+  if output.resolve() == given.resolve():
+    return True
+  if not output.exists():
+    return False
+  return output.samefile(given) or (
+    given.is_dir() and output.is_file() and given.resolve() in output.resolve().parents
+  )
