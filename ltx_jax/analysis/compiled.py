@@ -107,7 +107,7 @@ def read(stage: Stage, compiled: Any, target: Target, seconds: float) -> Report:
   return Report(
     stage=stage.name,
     arguments=arguments,
-    unread=max(0, _bytes((stage.arguments, stage.keywords)) - program.arguments),
+    unread=max(0, device_bytes((stage.arguments, stage.keywords)) - program.arguments),
     temporaries=temporaries,
     peak=arguments + temporaries + results,
     in_use=memory.peak_memory_in_bytes,
@@ -127,29 +127,21 @@ def read(stage: Stage, compiled: Any, target: Target, seconds: float) -> Report:
   )
 
 
-def _bytes(arguments: Any) -> int:
-  """Of a device's share."""
+def device_bytes(tree: Any) -> int:
+  """Counts a device's share of arrays, or of shapes on devices."""
 
   def own(x: Any) -> int:
     split = getattr(x, "sharding", None)
     shape = x.shape if split is None else split.shard_shape(x.shape)
     return math.prod(shape) * x.dtype.itemsize
 
-  return sum(map(own, jax.tree.leaves(arguments)))
+  return sum(map(own, jax.tree.leaves(tree)))
 
 
 def _squares(stage: Stage, program: hlo.Program) -> tuple[str, ...]:
-  """Lists n x n arrays.
-
-  Where there are as many tokens as a layer is wide, 6144 being three times the width of
-  the 2B model, plain activations are square too: only arrays with as many numbers as
-  the logits of one row of the batch count then.
-  """
+  """Lists n x n arrays; of several devices, with one's own queries times n."""
   if stage.tokens is None:
     return ()
-  widths = [stage.width * times for times in range(1, 5)]
-  sizes = {"queries": stage.queries, "least": 0}
-  if stage.tokens in widths:
-    sizes["least"] = stage.heads * stage.queries * stage.tokens
-  found = hlo_traffic.square_buffers(program, stage.tokens, **sizes)
+  sizes = {"heads": stage.heads, "width": stage.width}
+  found = hlo_traffic.squares(program, stage.tokens, stage.queries, **sizes)
   return tuple(f"{shape.dtype}{list(shape.dims)}" for shape in found)

@@ -8,7 +8,8 @@ Several TPU chips have the names that the cloud rents them by, in which v5e and 
 count chips and v5p counts cores, of which a chip has two: v5p-8 is four chips. What a
 chip sends goes over two of its links, as a ring through all chips has it: 45 GB/s each
 way a link of v5e, 90 GB/s of v5p and v6e ("How to Scale Your Model", Austin et al.
-2025). A chip has more links than two; a small slice does not connect them all.
+2025). A chip has more links than two; a small slice does not connect them all. 8xh100
+is one machine of eight cards, each of which sends 450 GB/s over NVLink.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class Target:
     bandwidth: Bytes a second from its memory.
     wire: Bytes a second that it sends to others.
     memory: Bytes that it has.
-    topology: Of TPUs: the smallest that their compiler knows and that has so many.
+    topology: Of TPUs: the smallest that their compiler knows and that has so many. Of
+      several GPUs: slices, hosts of a slice, cards of a host.
     description: Of a GPU: the card, for XLA.
     chips: How many there are.
   """
@@ -141,8 +143,13 @@ TARGETS |= {
     _several("v5e-8", "v5e", 8, "v5e:2x4"),
     _several("v5p-8", "v5p", 4, "v5p:2x2x1"),
     _several("v5p-16", "v5p", 8, "v5p:2x2x2"),
+    _several("v5p-128", "v5p", 64, "v5p:4x4x4"),
+    _several("v5p-1024", "v5p", 512, "v5p:8x8x8"),
+    _several("v5e-16", "v5e", 16, "v5e:4x4"),
     _several("v6e-4", "v6e", 4, "v6e:2x2"),
     _several("v6e-8", "v6e", 8, "v6e:2x4"),
+    _several("v6e-16", "v6e", 16, "v6e:4x4"),
+    _several("8xh100", "h100", 8, "1x1x8"),
   )
 }
 
@@ -178,7 +185,10 @@ def devices_of(target: Target) -> list[jax.Device]:
     )
   if target.description:
     described = topologies.get_topology_desc(
-      "cuda", "cuda", target_config=target.description, topology="1x1x1"
+      "cuda",
+      "cuda",
+      target_config=target.description,
+      topology=target.topology or "1x1x1",
     )
   else:
     described = topologies.get_topology_desc(

@@ -214,6 +214,11 @@ class Program:
     return limits[0] if len(limits) == 1 and compared else None
 
   @property
+  def instructions(self) -> int:
+    """How many there are, in all computations."""
+    return sum(len(each.instructions) for each in self.computations.values())
+
+  @property
   def arguments(self) -> int:
     """Bytes of what the program is given and reads."""
     entry = self.computations[self.entry].instructions.values()

@@ -7,6 +7,13 @@ that this is held against.
     dot            2 |out| |contracted|
     convolution    2 batch features channels times, for each axis, pairs (pixel, tap)
     attention      4 |q| m, for q k^T and for weights times values
+                   8 |q| m backwards, for the gradients of q, k, v and of the weights
+
+Kernels that attend backwards work the logits out again, and where one makes the
+gradient of q and another those of k and v, each does, and the weights' gradient too:
+that is `inside_kernels`, apart. What a program computes a second time because the first
+result was not kept (`jax.checkpoint`, or XLA's own rematerialisation) is part of the
+count, and `recomputed` says how much.
 
 As in `flops`, a tap outside the input does not count, whether or not the device
 multiplies by that zero. XLA's own `cost_analysis` counts the body of a loop once, knows
@@ -20,6 +27,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +36,25 @@ from ltx_jax.analysis.hlo import Computation, Instruction, Program, Shape
 
 _CUDNN_ATTENTION = "__cudnn$fmha"
 _TPU_KERNEL = "tpu_custom_call"
+_SPLASH = re.compile(r"splash_m[hq]a_(fwd|dq|dkv)")
+_AGAIN = "rematted_computation"
+
+
+class Pass(NamedTuple):
+  """A direction of attention, in products of 2 |q| m operations.
+
+  Attributes:
+    products: Those of the mathematics.
+    again: Those that the kernel makes although another, or it before, has made them.
+  """
+
+  products: int
+  again: int
+
+
+FORWARD = Pass(2, 0)
+_PASSES = {"fwd": FORWARD, "dq": Pass(2, 1), "dkv": Pass(2, 2)}
+_CUDNN_BACKWARD = Pass(4, 1)
 
 
 class FusedAttention(NamedTuple):
@@ -54,17 +81,35 @@ def flops(program: Program) -> int:
   )
 
 
+def recomputed(program: Program) -> int:
+  """Counts what is computed a second time, having not been kept."""
+  return sum(
+    kernel.times * _again(program, kernel.home, kernel.instruction)
+    for kernel in program.kernels()
+  )
+
+
+def inside_kernels(program: Program) -> int:
+  """Counts what kernels of attention compute beyond the formula, `flops` without it."""
+  count = 0
+  for kernel in program.kernels():
+    if (found := _pass(kernel.instruction)) is not None:
+      each = _product(kernel.home, kernel.instruction)
+      count += kernel.times * found.again * each
+  return count
+
+
 def fused_attention(program: Program) -> list[FusedAttention]:
-  """Lists the kernels of fused attention."""
+  """Lists the kernels of fused attention, forwards and backwards."""
   return [
     FusedAttention(
       _operands(kernel.home, kernel.instruction)[0].dims,
-      keys,
+      _keys(kernel.home, kernel.instruction),
       kernel.times,
       kernel.times * _attention(kernel.home, kernel.instruction),
     )
     for kernel in program.kernels()
-    if (keys := _keys(kernel.home, kernel.instruction)) is not None
+    if _pass(kernel.instruction) is not None
   ]
 
 
@@ -72,9 +117,7 @@ def of_instruction(program: Program, home: Computation, it: Instruction) -> int:
   """Counts one run of an instruction, and of what is fused into it."""
   if it.opcode == "fusion":
     return sum(
-      of_instruction(program, inner, instruction)
-      for inner in program.inner(it)
-      for instruction in inner.instructions.values()
+      of_instruction(program, inner, each) for inner, each in _fused(program, it)
     )
   if it.opcode == "dot":
     contracted = _numbers(it.attribute(r"lhs_contracting_dims=\{([\d,]*)\}"))
@@ -86,8 +129,27 @@ def of_instruction(program: Program, home: Computation, it: Instruction) -> int:
   return 0
 
 
+def _fused(
+  program: Program, it: Instruction
+) -> Iterator[tuple[Computation, Instruction]]:
+  for inner in program.inner(it):
+    yield from ((inner, each) for each in inner.instructions.values())
+
+
+def _again(program: Program, home: Computation, it: Instruction) -> int:
+  """Counts as `of_instruction` what is marked as computed a second time.
+
+  A fusion carries the mark of one of its instructions, so each is asked for itself.
+  """
+  if ".remat" in it.name:
+    return of_instruction(program, home, it)
+  if it.opcode == "fusion":
+    return sum(_again(program, inner, each) for inner, each in _fused(program, it))
+  return of_instruction(program, home, it) if _AGAIN in it.attributes else 0
+
+
 def _custom_call(home: Computation, it: Instruction) -> int:
-  if _keys(home, it) is not None:
+  if _pass(it) is not None:
     return _attention(home, it)
   shapes = [made.shape for made in home.operands(it)]
   if it.target.startswith("__cublas$"):
@@ -165,18 +227,30 @@ def _operands(home: Computation, it: Instruction) -> list[Shape]:
   return [s for s in shapes if s.dtype in ("bf16", "f16", "f32") and len(s.dims) >= 3]
 
 
-def _keys(home: Computation, it: Instruction) -> int | None:
-  """How many keys a query of fused attention meets; None for any other instruction."""
+def _pass(it: Instruction) -> Pass | None:
+  """Which direction of fused attention it is; None for any other instruction."""
   if it.opcode != "custom-call":
     return None
   if it.target.startswith(_CUDNN_ATTENTION):
-    logits = it.attribute(r'"intermediate_tensor_shape":.*?"dimensions":\s*\[([^\]]*)')
-    return _numbers(logits)[-1]
+    return _CUDNN_BACKWARD if "Backward" in it.target else FORWARD
   if it.target == _TPU_KERNEL and "splash" in it.attributes:
-    # [k m x], or [k x m]: a head is narrower than the blocks of tokens.
-    return max(_operands(home, it)[1].dims[-2:])
+    phase = _SPLASH.search(it.attributes)
+    return _PASSES[phase[1]] if phase else FORWARD
   return None
 
 
+def _keys(home: Computation, it: Instruction) -> int:
+  """How many keys a query of fused attention meets."""
+  if it.target.startswith(_CUDNN_ATTENTION):
+    logits = it.attribute(r'"intermediate_tensor_shape":.*?"dimensions":\s*\[([^\]]*)')
+    return _numbers(logits)[-1]
+  # [k m x], or [k x m]: a head is narrower than the blocks of tokens.
+  return max(_operands(home, it)[1].dims[-2:])
+
+
+def _product(home: Computation, it: Instruction) -> int:
+  return 2 * _operands(home, it)[0].size * _keys(home, it)
+
+
 def _attention(home: Computation, it: Instruction) -> int:
-  return 4 * _operands(home, it)[0].size * _keys(home, it)
+  return _pass(it).products * _product(home, it)

@@ -123,6 +123,26 @@ def square_buffers(
   ]
 
 
+def squares(
+  program: Program, tokens: int, queries: int, *, heads: int, width: int
+) -> list[Shape]:
+  """Lists logits in memory (`square_buffers`), of layers of a known width.
+
+  Where there are as many tokens as a layer is wide, 6144 being three times the width of
+  the 2B model, plain activations are square too: only arrays with as many numbers as
+  the logits of one row of the batch count then.
+
+  Args:
+    tokens: Video tokens n.
+    queries: Those of them that are a device's own.
+    heads: Of attention, a device's own.
+    width: Of the layers.
+  """
+  ambiguous = tokens in [width * times for times in range(1, 5)]
+  least = heads * queries * tokens if ambiguous else 0
+  return square_buffers(program, tokens, queries=queries, least=least)
+
+
 def _work(program: Program) -> list[Kernel]:
   return [
     kernel

@@ -121,9 +121,9 @@ def test_figures_of_several_devices_are_those_of_one(denoise, split):
   assert report.ratio == pytest.approx(1, abs=0.05)
   assert report.flops < whole.flops / 7
   weights = denoise[0].arguments[0].params
-  kernels = compiled._bytes(weights["blocks"]["attn1"]["to_q"]["kernel"])
+  kernels = compiled.device_bytes(weights["blocks"]["attn1"]["to_q"]["kernel"])
   own = split[0].arguments[0].params["blocks"]["attn1"]["to_q"]["kernel"]
-  assert compiled._bytes(own) == kernels / 2
+  assert compiled.device_bytes(own) == kernels / 2
   assert 0.5 < report.unread / whole.unread < 0.6  # Biases are whole.
 
 

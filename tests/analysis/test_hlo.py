@@ -163,6 +163,60 @@ def test_fused_attention_is_counted_by_formula():
   assert hlo_flops.fused_attention(tpu) == [((b, heads, x, n), m, 1, expected)]
 
 
+def splash(phase, b, heads, n, m, x):
+  return line(
+    f"(bf16[{b},{heads},{x},{n}]{{3,2,1,0}}) custom-call(%i, %q, %k, %v), "
+    'custom_call_target="tpu_custom_call", '
+    f'metadata={{op_name="jit(f)/splash_mha_{phase}_no_residuals/pallas_call"}}',
+    i="s8[3,2,2]{2,1,0}",
+    q=f"bf16[{b},{heads},{x},{n}]{{3,2,1,0}}",
+    **dict.fromkeys("kv", f"bf16[{b},{heads},{x},{m}]{{3,2,1,0}}"),
+  )
+
+
+def test_attention_backwards_is_twice_that_forwards_and_what_is_done_again_apart():
+  sizes = b, heads, n, m, x = 2, 3, 256, 128, 8
+  forward = 4 * b * heads * n * m * x
+  kernels = [splash(phase, *sizes) for phase in ("fwd", "dq_segmented", "dkv")]
+  assert [hlo_flops.flops(each) for each in kernels] == [forward] * 3
+  # The logits, and the gradient of the weights, which the other kernel made as well.
+  again = [hlo_flops.inside_kernels(each) for each in kernels]
+  assert again == [0, forward / 2, forward]
+  cudnn = line(
+    f"(bf16[{b},{heads},{n},{x}]{{3,1,2,0}}, u8[0]{{0}}) custom-call(%q, %k, %v), "
+    'custom_call_target="__cudnn$fmhaScaleBiasSoftmaxBackward", backend_config={"fmha":'
+    ' {"intermediate_tensor_shape": {"element_type": "BF16", '
+    f'"dimensions": ["{b}", "{heads}", "{n}", "{m}"]}}}}}}',
+    **dict.fromkeys("q", f"bf16[{b},{n},{heads},{x}]{{3,2,1,0}}"),
+    **dict.fromkeys("kv", f"bf16[{b},{m},{heads},{x}]{{3,2,1,0}}"),
+  )
+  assert hlo_flops.flops(cudnn) == 2 * forward
+  assert hlo_flops.inside_kernels(cudnn) == forward / 2
+
+
+def test_products_made_a_second_time_are_told_from_those_made_once():
+  def layer(x, w):
+    return jnp.tanh(jnp.tanh(x @ w) @ w)
+
+  def gradient(kept):
+    block = jax.checkpoint(layer, policy=kept, prevent_cse=False)
+
+    def loss(w, x):
+      return jax.lax.scan(lambda x, w: (block(x, w), None), x, w)[0].sum()
+
+    return read(jax.grad(loss), (LAYERS, WIDTH, WIDTH), (ROWS, WIDTH))
+
+  policies = jax.checkpoint_policies
+  product = LAYERS * 2 * ROWS * WIDTH * WIDTH
+  everything = gradient(policies.everything_saveable)
+  assert hlo_flops.flops(everything) == 6 * product
+  assert hlo_flops.recomputed(everything) == 0
+  nothing = gradient(policies.nothing_saveable)
+  # The forward pass and the backward pass, and both products once more.
+  assert hlo_flops.flops(nothing) == 8 * product
+  assert hlo_flops.recomputed(nothing) == 2 * product
+
+
 def test_a_batch_dimension_written_as_a_window_is_no_work():
   # A TPU's batched product of [6, 32, 16] and [6, 16, 64].
   program = line(
