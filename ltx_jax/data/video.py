@@ -13,7 +13,7 @@ import itertools
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,7 +21,9 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+
+from ltx_jax.data import images, timing
 
 Frames = UInt8[np.ndarray, "F H W 3"]
 
@@ -35,6 +37,7 @@ PICTURES = {  # Suffix: Pillow's name of the format.
   ".tif": "TIFF",
   ".tiff": "TIFF",
 }
+_KINDS = {"MPO": "JPEG"}  # Phones add a second picture to theirs.
 VIDEOS = {  # Suffix: one of the names that libav has for the container.
   ".mp4": "mp4",
   ".m4v": "mp4",
@@ -46,6 +49,8 @@ VIDEOS = {  # Suffix: one of the names that libav has for the container.
   ".mpeg": "mpeg",
   ".ts": "mpegts",
 }
+_TIMED_PACKETS, _REORDERED = 3000, 16
+_WIDEST_PIXEL = 8
 _BT709, _BT601 = 1, 5  # libav's numbers of the two matrices from YUV to RGB.
 # Without the last two flags every pixel comes out darker, by one or two levels of 255.
 _EXACT = (
@@ -54,7 +59,10 @@ _EXACT = (
 
 
 def read(path: str | os.PathLike, frames: int | None = None) -> tuple[Frames, float]:
-  """Reads a clip or an image, turned the way it is meant to be seen.
+  """Reads a clip or an image as it is meant to be seen.
+
+  That is upright, with square pixels, over white where it is transparent, and at a
+  constant rate by its time stamps (`timing`).
 
   Args:
     path: A file with a suffix of `VIDEOS` or `PICTURES`.
@@ -83,10 +91,10 @@ def read(path: str | os.PathLike, frames: int | None = None) -> tuple[Frames, fl
     picture = Image.open(path, formats=sorted(set(PICTURES.values())))
   except UnidentifiedImageError:
     return _read_video(path, suffix, frames)
-  except (OSError, SyntaxError) as error:
+  except (OSError, SyntaxError, Image.DecompressionBombError) as error:
     raise _unreadable(path, 0, error) from error
   with picture:
-    if picture.format != PICTURES.get(suffix):
+    if _KINDS.get(picture.format, picture.format) != PICTURES.get(suffix):
       raise _wrong_suffix(path, suffix, f"a {picture.format} picture")
     return _read_picture(path, picture, frames)
 
@@ -111,48 +119,90 @@ def _unreadable(path: Path, frames: int, why: Exception) -> ValueError:
 def _read_picture(
   path: Path, picture: Image.Image, frames: int | None
 ) -> tuple[Frames, float]:
-  """A picture that moves may hold a frame for longer than others; it is repeated."""
-  rows, seconds = [], []
   try:
-    count = getattr(picture, "n_frames", 1)
-    for i in range(count if frames is None else min(count, frames)):
-      picture.seek(i)
-      upright = ImageOps.exif_transpose(picture).convert("RGB")
-      rows.append(np.asarray(upright))
-      seconds.append(picture.info.get("duration", 0) / 1000)
+    return images.read_frames(picture, frames)
+  except (images.Unsuitable, timing.HeldTooLong) as error:
+    raise ValueError(f"{path} {error}") from None
   except Exception as error:  # Damaged pictures make Pillow raise almost anything.
-    raise _unreadable(path, len(rows), error) from error
-  if count == 1 or min(seconds) <= 0:
-    return np.stack(rows), 0.0
-  repeats = [max(1, round(duration / min(seconds))) for duration in seconds]
-  return np.repeat(np.stack(rows), repeats, axis=0)[:frames], sum(repeats) / sum(
-    seconds
-  )
+    raise _unreadable(path, 0, error) from error
 
 
 def _read_video(path: Path, suffix: str, frames: int | None) -> tuple[Frames, float]:
   rows: list[np.ndarray] = []
   try:
-    with av.open(str(path)) as container:
-      names = container.format.name.split(",")
-      if names[0].endswith("_pipe") or names[0] in ("image2", "gif"):
-        raise EOFError(f"it is no picture, though taken for {names[0]!r}")
-      if VIDEOS.get(suffix) not in names:
-        raise _wrong_suffix(path, suffix, f"a video in the container {names[0]!r}")
-      if not container.streams.video:
-        tracks = ", ".join(stream.type for stream in container.streams) or "none"
-        raise EOFError(f"it has no video track; its tracks: {tracks}")
-      stream = container.streams.video[0]
-      _check_index(path, stream)
-      stream.thread_type = "AUTO"
-      for frame in itertools.islice(_decoded(path, container, stream), frames):
-        rows.append(_to_rgb(frame))
-      fps = float(stream.average_rate or stream.guessed_rate or 0)
+    with _opened(path, suffix) as (container, stream):
+      fps = _rate(container, stream)
+    with _opened(path, suffix) as (container, stream):
+      aspect = _pixel_aspect(path, stream)
+      decoded = _shown(_decoded(path, container, stream))
+      previous = None
+      for frame in itertools.islice(timing.at_constant_rate(decoded, fps), frames):
+        rows.append(rows[-1] if frame is previous else to_rgb(frame, aspect))
+        previous = frame
+  except timing.HeldTooLong as error:
+    raise ValueError(f"{path} {error}") from None
   except (av.FFmpegError, EOFError) as error:
     raise _unreadable(path, len(rows), error) from error
   if not rows:
     raise ValueError(f"{path} holds a video track without a single frame.")
   return np.stack(rows), fps
+
+
+@contextlib.contextmanager
+def _opened(
+  path: Path, suffix: str
+) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+  """Opens a video whose container is the suffix's, and that has a video track."""
+  with av.open(str(path)) as container:
+    names = container.format.name.split(",")
+    if names[0].endswith("_pipe") or names[0] in ("image2", "gif"):
+      raise EOFError(f"it is no picture, though taken for {names[0]!r}")
+    if VIDEOS.get(suffix) not in names:
+      raise _wrong_suffix(path, suffix, f"a video in the container {names[0]!r}")
+    if not container.streams.video:
+      tracks = ", ".join(stream.type for stream in container.streams) or "none"
+      raise EOFError(f"it has no video track; its tracks: {tracks}")
+    stream = container.streams.video[0]
+    _check_index(path, stream)
+    stream.thread_type = "AUTO"
+    yield container, stream
+
+
+def _rate(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+  """Frames a second by the time stamps of the first packets, which come unordered."""
+  packets = itertools.islice(container.demux(stream), _TIMED_PACKETS)
+  stamps = sorted(packet.pts for packet in packets if packet.pts is not None)
+  seconds = [float(stamp * stream.time_base) for stamp in stamps]
+  # Those around the last ones may still be to come.
+  seconds = seconds[:-_REORDERED] if len(stamps) > 2 * _REORDERED else seconds
+  declared = (stream.average_rate, stream.guessed_rate)
+  return timing.rate_of(seconds, [float(rate) for rate in declared if rate])
+
+
+def _shown(
+  frames: Iterable[av.VideoFrame],
+) -> Iterator[tuple[float, float, av.VideoFrame]]:
+  """Adds when a frame appears and how long it lasts; one without a time follows on."""
+  time = lasts = 0.0
+  for frame in frames:
+    time = time + lasts if frame.time is None else float(frame.time)
+    lasts = float((frame.duration or 0) * (frame.time_base or 0))
+    yield time, lasts, frame
+
+
+def _pixel_aspect(path: Path, stream: av.VideoStream) -> float:
+  """How many times wider than high a pixel is shown; the container's word goes first.
+
+  Raises:
+    ValueError: for a ratio that no camera has.
+  """
+  aspect = float(stream.sample_aspect_ratio or 1)
+  if not 1 / _WIDEST_PIXEL <= aspect <= _WIDEST_PIXEL:
+    raise ValueError(
+      f"{path} says that its pixels are {aspect:g} times as wide as high; repair that, "
+      f"at most {_WIDEST_PIXEL} is read."
+    )
+  return aspect
 
 
 def _check_index(path: Path, stream: av.VideoStream) -> None:
@@ -189,14 +239,26 @@ def _decoded(
     )
 
 
-def _to_rgb(frame: av.VideoFrame) -> np.ndarray:
-  """[H W 3]; a file that does not name its matrix is taken for SD or HD by height."""
+def to_rgb(frame: av.VideoFrame, aspect: float = 1.0) -> UInt8[np.ndarray, "H W 3"]:
+  """Converts a frame as it is meant to be seen: square pixels, upright, over white.
+
+  Args:
+    frame: Decoded. One that does not name its matrix is taken for SD or HD by height.
+    aspect: How many times wider than high its pixels are shown. The smaller side grows,
+      so that nothing is lost.
+  """
   matrix = frame.colorspace
   if matrix not in list(Colorspace):
     matrix = _BT709 if frame.height >= 720 else _BT601
+  clear = any(component.is_alpha for component in frame.format.components)
   image = frame.to_ndarray(
-    format="rgb24", src_colorspace=matrix, interpolation=int(_EXACT)
+    format="rgba" if clear else "rgb24",
+    width=round(frame.width * max(1.0, aspect)),
+    height=round(frame.height * max(1.0, 1 / aspect)),
+    src_colorspace=matrix,
+    interpolation=int(_EXACT),
   )
+  image = images.over_background(image) if clear else image
   return np.rot90(image, round(frame.rotation / 90)) if frame.rotation else image
 
 

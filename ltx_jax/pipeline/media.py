@@ -135,9 +135,12 @@ def _frames(media: Any, frames: int | None) -> np.ndarray:
 
     return video.read(media, frames)[0]
   if hasattr(media, "convert"):  # A PIL image.
-    from PIL import ImageOps
+    from ltx_jax.data import images
 
-    media = ImageOps.exif_transpose(media).convert("RGB")
+    try:
+      media = images.to_rgb(media)
+    except images.Unsuitable as error:
+      raise ValueError(f"A condition's media {error}") from None
   array = np.asarray(media)
   shape = array.shape
   array = array[None] if array.ndim == 3 else array

@@ -1,4 +1,5 @@
 import importlib.util
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -16,16 +17,30 @@ def _psnr(one, other):
   return 10 * np.log10(255**2 / np.mean((one.astype(float) - other) ** 2).clip(1e-9))
 
 
-def _write_with(path, options, rotation=0, frames=CLIP):
-  """Writes a clip as other programs might; `options` picks container and codec."""
+def _write_with(path, options, rotation=0, frames=CLIP, pixel=None, times=None):
+  """Writes a clip as other programs might.
+
+  Args:
+    options: Container and codec.
+    pixel: Width over height of a pixel, as a fraction.
+    times: Of the frames, in milliseconds.
+  """
   with av.open(str(path), "w", **options["container"]) as container:
     stream = container.add_stream(options["codec"], 24)
     stream.height, stream.width = frames.shape[1:3]
-    stream.pix_fmt = "yuv420p"
+    stream.pix_fmt = options.get("pix_fmt", "yuv420p")
     if rotation:
       stream.set_display_rotation(rotation)
-    for image in frames:
-      container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+    if pixel:
+      stream.codec_context.sample_aspect_ratio = pixel
+    if times:
+      stream.codec_context.time_base = Fraction(1, 1000)
+    for i, image in enumerate(frames):
+      form = "rgba" if image.shape[-1] == 4 else "rgb24"
+      frame = av.VideoFrame.from_ndarray(image, format=form)
+      if times:
+        frame.pts, frame.time_base = times[i], Fraction(1, 1000)
+      container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
 
 
@@ -135,12 +150,74 @@ def test_videos_are_turned_upright(tmp_path):
   assert _psnr(turned, np.rot90(plain, 1, (1, 2))) > 40
 
 
-@pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
-def test_other_kinds_of_images_become_rgb(tmp_path, mode):
-  image = Image.fromarray(CLIP[0]).convert(mode)
-  image.save(tmp_path / "image.png")
-  frames, _ = video.read(tmp_path / "image.png")
-  np.testing.assert_array_equal(frames[0], np.asarray(image.convert("RGB")))
+@pytest.mark.parametrize(
+  ("pixel", "size"),
+  [(Fraction(2), (64, 192)), (Fraction(1, 2), (128, 96)), (Fraction(4, 3), (64, 128))],
+)
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_pixels_that_are_not_square_become_so(tmp_path, suffix, pixel, size):
+  path = tmp_path / f"wide{suffix}"
+  _write_with(path, MP4, pixel=pixel)
+  frames, _ = video.read(path)
+  assert frames.shape == (9, *size, 3)
+  small = np.asarray(Image.fromarray(frames[0]).resize((96, 64)))
+  assert _psnr(small, CLIP[0]) > 25
+
+
+def test_pixels_that_only_the_container_calls_wide_become_square(tmp_path):
+  """As editors do that do not encode again; MPEG-4's codec says nothing of them."""
+  plain, path = tmp_path / "plain.mov", tmp_path / "wide.mov"
+  _write_with(plain, {"codec": "mpeg4", "container": {}}, pixel=Fraction(2))
+  data = bytearray(plain.read_bytes())
+  at = data.index(b"pasp") + 4
+  assert data[at : at + 8] == bytes([0, 0, 0, 2, 0, 0, 0, 1])
+  data[at : at + 8] = bytes([0, 0, 0, 3, 0, 0, 0, 1])
+  path.write_bytes(data)
+  assert video.read(path)[0].shape == (9, 64, 288, 3)
+  data[at : at + 8] = bytes([0, 0, 0, 99, 0, 0, 0, 1])
+  path.write_bytes(data)
+  _refused(path, "its pixels are 99 times as wide as high")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".webm"])
+def test_a_variable_rate_becomes_constant_by_its_times(tmp_path, suffix):
+  codec = {"codec": "libvpx-vp9" if suffix == ".webm" else "libx264", "container": {}}
+  levels = np.arange(20, dtype=np.uint8) * 10
+  flat = np.broadcast_to(levels[:, None, None, None], (20, 64, 64, 3)).copy()
+  times = [40 * i + (960 if i >= 10 else 0) for i in range(20)]
+  path = tmp_path / f"phone{suffix}"
+  _write_with(path, codec, frames=flat, times=times)
+  frames, fps = video.read(path)
+  assert (len(frames), fps) == (44, 25)
+  seen = frames[:, 32, 32].mean(-1) / 10
+  expected = [*range(9), *[9] * 25, *range(10, 20)]
+  np.testing.assert_allclose(seen, expected, atol=0.5)
+  first, same = video.read(path, frames=7)
+  assert same == fps
+  np.testing.assert_array_equal(first, frames[:7])
+
+
+def test_a_rate_that_the_times_contradict_is_not_believed(tmp_path):
+  """The stream says 24 a second, and a frame comes every 100 ms."""
+  _write_with(tmp_path / "slow.mkv", MP4, times=[100 * i for i in range(9)])
+  frames, fps = video.read(tmp_path / "slow.mkv")
+  assert frames.shape == CLIP.shape and fps == 10
+
+
+def test_a_frame_that_is_held_for_ever_is_refused(tmp_path):
+  _write_with(tmp_path / "held.mkv", MP4, times=[*range(0, 320, 40), 10**7])
+  _refused(tmp_path / "held.mkv", "holds one frame for 10000 seconds, more than 300")
+
+
+def test_what_a_transparent_video_hides_is_white(tmp_path):
+  hidden = np.zeros((3, 64, 64, 4), np.uint8)
+  hidden[..., 0] = 255
+  hidden[:, 16:48, 16:48] = (0, 200, 0, 255)
+  options = {"codec": "qtrle", "container": {}, "pix_fmt": "argb"}
+  _write_with(tmp_path / "cut.mov", options, frames=hidden)
+  frames, _ = video.read(tmp_path / "cut.mov")
+  np.testing.assert_array_equal(frames[0, 0, 0], [255, 255, 255])
+  np.testing.assert_allclose(frames[0, 32, 32], [0, 200, 0], atol=2)
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi", ".mov"])
