@@ -1,0 +1,243 @@
+"""Clips, the rows of a manifest: what each is, and many of them in little memory.
+
+A `Clip` is one row. `Clips` holds rows as columns (packed text, arrays of numbers), so
+that a million of them take little more than the bytes of their words, and makes a
+`Clip` of the row that is asked for.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+Crop = tuple[int, int, int, int]
+"""(x, y, width, height) in pixels as displayed, before scaling."""
+
+CAPTION_LIMIT = 20_000
+"""Characters; a text encoder reads about a thousand."""
+_ID_LIMIT = 500
+_NUMBERS = {  # Columns of numbers; what is unknown is 0, or not a number.
+  "start": "d",
+  "end": "d",
+  "fps": "d",
+  "width": "i",
+  "height": "i",
+  "frames": "q",
+}
+
+
+class Clip(NamedTuple):
+  """One row of a manifest; None stands for what is not known.
+
+  Attributes:
+    id: What the clip, its caption and its record are bound by.
+    path: The media file that the clip is in.
+    caption: One line; "" where there is none.
+    start: Seconds into the media at which the clip begins; None: its beginning.
+    end: Seconds into the media at which it ends; None: the end.
+    width: Of the media as displayed, before the crop, in pixels.
+    height: Of the media as displayed, before the crop, in pixels.
+    frames: Number of frames from start to end, at `fps`.
+    fps: Frames a second that the clip is read at: its own rate.
+    crop: The part of the picture that is used; None: all of it.
+    scores: Measures such as {"aesthetic": 5.1}, for filters.
+    extra: The fields of the row that mean nothing here.
+  """
+
+  id: str
+  path: str
+  caption: str = ""
+  start: float | None = None
+  end: float | None = None
+  width: int | None = None
+  height: int | None = None
+  frames: int | None = None
+  fps: float | None = None
+  crop: Crop | None = None
+  scores: Mapping[str, float] = {}
+  extra: Mapping[str, Any] = {}
+
+
+class Fault(NamedTuple):
+  """Why a clip is not used.
+
+  Attributes:
+    where: Its line or its id.
+    reason: What is wrong, a sentence that goes on from there.
+  """
+
+  where: str
+  reason: str
+
+  def __str__(self) -> str:
+    return f"{self.where}: {self.reason}"
+
+
+class Texts(Sequence[str]):
+  """Strings in one block of UTF-8."""
+
+  def __init__(self, texts: Iterable[str] = ()):
+    self._bytes = bytearray()
+    self._ends = array.array("q")
+    for text in texts:
+      self.append(text)
+
+  def append(self, text: str) -> None:
+    self._bytes += text.encode("utf-8", "surrogatepass")
+    self._ends.append(len(self._bytes))
+
+  def __len__(self) -> int:
+    return len(self._ends)
+
+  def __getitem__(self, row: int) -> str:
+    row = range(len(self))[row]
+    start = self._ends[row - 1] if row else 0
+    return self._bytes[start : self._ends[row]].decode("utf-8", "surrogatepass")
+
+
+class Clips(Sequence[Clip]):
+  """Rows as columns; a row is a `Clip` only while it is in use.
+
+  Attributes:
+    ids: Of all rows.
+  """
+
+  def __init__(self, clips: Iterable[Clip] = ()):
+    self.ids = Texts()
+    self._folders: dict[str, int] = {}
+    self._folder = array.array("i")
+    self._names, self._captions, self._rest = Texts(), Texts(), Texts()
+    self._numbers = {name: array.array(code) for name, code in _NUMBERS.items()}
+    self._crops = array.array("i")  # Four a row; no width is no crop.
+    for clip in clips:
+      self.append(clip)
+
+  def append(self, clip: Clip) -> None:
+    # Paths share folders, and most rows have no more than the columns below.
+    folder, name = os.path.split(clip.path)
+    self._folder.append(self._folders.setdefault(folder, len(self._folders)))
+    self.ids.append(clip.id)
+    self._names.append(name)
+    self._captions.append(clip.caption)
+    for column, code in _NUMBERS.items():
+      value = getattr(clip, column)
+      unknown = math.nan if code == "d" else 0
+      self._numbers[column].append(unknown if value is None else value)
+    self._crops.extend(clip.crop or (0, 0, 0, 0))
+    rest = (dict(clip.scores), dict(clip.extra))
+    self._rest.append(json.dumps(rest, ensure_ascii=False) if any(rest) else "")
+
+  def __len__(self) -> int:
+    return len(self.ids)
+
+  def __getitem__(self, row: int) -> Clip:
+    row = range(len(self))[row]
+    scores, extra = json.loads(self._rest[row] or "[{}, {}]")
+    crop = tuple(self._crops[4 * row : 4 * row + 4])
+    path = os.path.join(self._folder_names()[self._folder[row]], self._names[row])
+    numbers = {
+      name: None if value != value or value == 0 and _NUMBERS[name] != "d" else value
+      for name, value in ((n, column[row]) for n, column in self._numbers.items())
+    }
+    return Clip(
+      self.ids[row],
+      path,
+      self._captions[row],
+      crop=crop if crop[2] else None,
+      scores=scores,
+      extra=extra,
+      **numbers,
+    )
+
+  def _folder_names(self) -> Sequence[str]:
+    if len(getattr(self, "_listed", ())) != len(self._folders):
+      self._listed = list(self._folders)
+    return self._listed
+
+  def column(self, name: str) -> np.ndarray:
+    """Returns start, end, fps (nan: unknown), width, height or frames (0) of all."""
+    return np.array(self._numbers[name])
+
+  def sizes(self) -> Int[np.ndarray, "rows 3"]:
+    """Returns frames, height and width of all rows, cropped; 0 is unknown."""
+    crops = np.array(self._crops).reshape(-1, 4)
+    height = np.where(crops[:, 3], crops[:, 3], self.column("height"))
+    width = np.where(crops[:, 2], crops[:, 2], self.column("width"))
+    return np.stack([self.column("frames"), height, width], axis=1).astype(np.int64)
+
+  def take(self, rows: Iterable[int] | Bool[np.ndarray, "rows"]) -> Clips:
+    """Returns some of the rows: by position, or where a mask is True."""
+    if isinstance(rows, np.ndarray) and rows.dtype == bool:
+      rows = np.flatnonzero(rows)
+    return Clips(self[int(row)] for row in rows)
+
+
+def repeated(ids: Sequence[str]) -> Iterator[tuple[int, int]]:
+  """Yields (row, earlier row) for every id that was there before, sorted by row."""
+  # Sorted hashes take an eighth of the memory of a set of strings.
+  hashes = np.fromiter(map(hash, ids), np.int64, len(ids))
+  order = np.argsort(hashes, kind="stable")
+  same = np.flatnonzero(np.diff(hashes[order]) == 0)
+  first: dict[str, int] = {}
+  suspects = np.unique(np.concatenate([order[same], order[same + 1]]))
+  for row in suspects.tolist():
+    earlier = first.setdefault(ids[row], row)
+    if earlier != row:
+      yield row, earlier
+
+
+def check_clip(clip: Clip) -> Clip:
+  """Returns a row as it is, if it can be one.
+
+  Raises:
+    ValueError: saying which field holds what, and what it may hold.
+  """
+  if not clip.id or len(clip.id) > _ID_LIMIT or "\n" in clip.id:
+    raise ValueError(
+      f"its id is {clip.id[:40]!r}, of {len(clip.id)} characters; an id has 1 to "
+      f"{_ID_LIMIT} on one line"
+    )
+  if len(clip.caption) > CAPTION_LIMIT:
+    raise ValueError(
+      f"its caption has {len(clip.caption)} characters and begins with "
+      f"{clip.caption[:40]!r}; at most {CAPTION_LIMIT} are taken, of which a text "
+      "encoder reads about a thousand"
+    )
+  if "://" in clip.path:
+    raise ValueError(f"its path {clip.path} is an address; download the file first")
+  _check_times(clip)
+  for name in ("width", "height", "frames"):
+    value = getattr(clip, name)
+    if value is not None and not 0 < value < 2**31:
+      raise ValueError(f"its {name} is {value}; it must be above 0")
+  if clip.crop is not None:
+    x, y, width, height = clip.crop
+    if min(x, y) < 0 or min(width, height) < 1 or max(clip.crop) >= 2**31:
+      raise ValueError(
+        f"its crop is {list(clip.crop)}; it must be [x, y, width, height] in pixels, "
+        "x and y at least 0, width and height at least 1"
+      )
+    if x + width > (clip.width or math.inf) or y + height > (clip.height or math.inf):
+      raise ValueError(
+        f"its crop {list(clip.crop)} goes beyond its {clip.width}x{clip.height} pixels"
+      )
+  return clip
+
+
+def _check_times(clip: Clip) -> None:
+  start = 0.0 if clip.start is None else clip.start
+  if not 0 <= start < math.inf:
+    raise ValueError(f"its start is {start:g}; seconds are at least 0")
+  if clip.end is not None and not start < clip.end < math.inf:
+    raise ValueError(
+      f"it starts at {start:g} s and ends at {clip.end:g} s; the end comes after"
+    )
+  if clip.fps is not None and not 0 < clip.fps < 10_000:
+    raise ValueError(f"its fps is {clip.fps:g}; it must be above 0 and below 10000")

@@ -1,0 +1,202 @@
+"""Layouts of manifests: what lists clips, as rows of named fields.
+
+See `manifest` for what the layouts are and for what the fields mean.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+from ltx_jax.data.clips import Fault
+from ltx_jax.data.video import PICTURES, VIDEOS
+from ltx_jax.files import read_text
+
+PATHS = ("path", "media_path", "file_name", "video")
+CAPTIONS = ("caption", "text", "prompt")
+
+_IN_FOLDERS = ("metadata.jsonl", "metadata.csv", "metadata.json")
+_LISTS = ("videos.txt", "video.txt")
+_CAPTION_LISTS = ("prompts.txt", "captions.txt", "prompt.txt")
+
+
+class Row(NamedTuple):
+  """A row where it is, with its fields as they are written."""
+
+  where: str
+  fields: dict[str, Any]
+
+
+Rows = Iterator[Row | Fault]
+
+
+def rows(path: Path, captions: Path | None) -> Rows:
+  """Yields the rows of whatever `path` is, and the faults of what is no row.
+
+  Args:
+    path: A file or a folder.
+    captions: The text of captions, where `path` is a text of paths.
+
+  Raises:
+    ValueError: where `path` as a whole cannot be read.
+  """
+  if captions is not None:
+    return _rows_of_lists(path, captions)
+  if path.is_dir():
+    return _rows_of_folder(path)
+  if not path.is_file():
+    raise ValueError(f"{path} does not exist; give a manifest or a folder of media.")
+  readers = {".jsonl": _rows_of_jsonl, ".json": _rows_of_json}
+  readers |= {".csv": _rows_of_csv, ".tsv": _rows_of_csv}
+  suffix = path.suffix.lower()
+  if suffix == ".txt":
+    raise ValueError(
+      f"{path} is a text; with --captions and a text of captions, a line a clip, it "
+      "can be a list of paths."
+    )
+  if suffix not in readers:
+    raise ValueError(
+      f"{path} has the suffix {path.suffix!r}; a manifest is {', '.join(readers)}, or "
+      "a folder."
+    )
+  return readers[suffix](path)
+
+
+def _rows_of_folder(folder: Path) -> Rows:
+  there = [name for name in _IN_FOLDERS if (folder / name).is_file()]
+  lists = [name for name in _LISTS if (folder / name).is_file()]
+  texts = [name for name in _CAPTION_LISTS if (folder / name).is_file()]
+  there += lists if texts else []
+  if len(there) > 1 or (there == lists and len(texts) > 1):
+    raise ValueError(
+      f"{folder} holds {', '.join([*there, *texts])}; name the one that is meant."
+    )
+  if not there:
+    return _rows_of_media(folder)
+  if there == lists:
+    return _rows_of_lists(folder / there[0], folder / texts[0])
+  return rows(folder / there[0], None)
+
+
+def _rows_of_media(folder: Path) -> Rows:
+  """Media with texts of the same name beside them, in all folders below."""
+  seen = set()
+  for parent, folders, names in os.walk(folder, followlinks=True):
+    folders[:] = sorted(name for name in folders if not name.startswith("."))
+    if os.path.realpath(parent) in seen:  # A link leads to a folder above itself.
+      folders.clear()
+      continue
+    seen.add(os.path.realpath(parent))
+    texts = {name for name in names if name.lower().endswith(".txt")}
+    used = set()
+    for name in sorted(name for name in names if not name.startswith(".")):
+      stem, suffix = os.path.splitext(name)
+      if suffix.lower() not in VIDEOS and suffix.lower() not in PICTURES:
+        continue
+      beside = [text for text in (f"{stem}.txt", f"{name}.txt") if text in texts]
+      used.update(beside)
+      path = os.path.relpath(os.path.join(parent, name), folder)
+      row = {"path": Path(path).as_posix()}
+      try:
+        if beside:
+          row["caption"] = read_text(Path(parent, beside[0]))
+        yield Row(row["path"], row)
+      except ValueError as error:
+        yield Fault(row["path"], str(error))
+    for name in sorted(texts - used):
+      path = Path(os.path.relpath(os.path.join(parent, name), folder)).as_posix()
+      yield Fault(path, "it is a caption without a clip of the same name beside it")
+
+
+def _rows_of_lists(path: Path, captions: Path) -> Rows:
+  found = [read_text(file).split("\n") for file in (path, captions)]
+  for lines in found:
+    while lines and not lines[-1].strip():
+      lines.pop()
+  paths, texts = found
+  if len(paths) != len(texts):
+    raise ValueError(
+      f"{path} has {len(paths)} lines and {captions} has {len(texts)}; the caption of "
+      "a clip is on its line, so there must be as many."
+    )
+  for line, (name, text) in enumerate(zip(paths, texts, strict=True), 1):
+    if name.strip() or text.strip():
+      yield Row(f"line {line}", {"path": name.strip(), "caption": text})
+
+
+def _rows_of_jsonl(path: Path) -> Rows:
+  with _open_text(path) as file:
+    for line, text in _lines(path, file):
+      if not text.strip():
+        continue
+      try:
+        yield _object(f"line {line}", json.loads(text))
+      except json.JSONDecodeError as error:
+        yield Fault(f"line {line}", f"it is no JSON ({error})")
+
+
+def _rows_of_json(path: Path) -> Rows:
+  try:
+    found = json.loads(read_text(path))
+  except json.JSONDecodeError as error:
+    raise ValueError(f"{path} is no JSON: {error}.") from None
+  if not isinstance(found, list):
+    kind = type(found).__name__
+    raise ValueError(f"{path} holds a {kind}; it must be a list of rows.")
+  for number, row in enumerate(found, 1):
+    yield _object(f"row {number}", row)
+
+
+def _object(where: str, row: Any) -> Row | Fault:
+  if isinstance(row, dict):
+    return Row(where, row)
+  return Fault(where, f"it is no JSON object, but {json.dumps(row)[:40]}")
+
+
+def _rows_of_csv(path: Path) -> Rows:
+  with _open_text(path, newline="") as file:
+    header = next(_lines(path, file), (1, ""))[1]
+    separator = max(",;\t", key=header.count)
+    names = next(csv.reader([header], delimiter=separator), [])
+    names = [name.strip() for name in names]
+    if not set(names) & set(PATHS):
+      raise ValueError(
+        f"{path} has the columns {', '.join(map(repr, names)) or 'none'}; name the "
+        f"column of paths {', '.join(PATHS[:-1])} or {PATHS[-1]}, and that of captions "
+        f"{', '.join(CAPTIONS[:-1])} or {CAPTIONS[-1]}."
+      )
+    reader = csv.reader((text for _, text in _lines(path, file)), delimiter=separator)
+    try:
+      for values in reader:
+        where = f"line {reader.line_num + 1}"
+        if len(values) > len(names):
+          why = f"it has {len(values)} columns and the header {len(names)}"
+          yield Fault(where, f"{why}; put texts with a {separator!r} in quotes")
+        elif values:
+          yield Row(where, dict(zip(names, values, strict=False)))
+    except csv.Error as error:
+      raise ValueError(
+        f"{path} is no CSV at line {reader.line_num + 1}: {error}."
+      ) from None
+
+
+def _lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:
+  line = 0
+  try:
+    for line, text in enumerate(file, 1):
+      yield line, text
+  except UnicodeDecodeError as error:
+    raise ValueError(
+      f"{path} is no text in UTF-8: after line {line} it holds the byte "
+      f"0x{error.object[error.start]:02x}; save it as UTF-8."
+    ) from None
+
+
+def _open_text(path: Path, newline: str | None = None) -> TextIO:
+  with path.open("rb") as file:
+    utf16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
+  return path.open(encoding="utf-16" if utf16 else "utf-8-sig", newline=newline)

@@ -1,0 +1,216 @@
+"""Manifests: lists of clips and their captions, in the layouts that people have.
+
+- JSON Lines (`.jsonl`), a JSON list (`.json`), CSV (`.csv`, `.tsv`): a row a clip. The
+  file is called `path`, `media_path`, `file_name` or `video`, the caption `caption`,
+  `text` or `prompt`; `id` and all other fields of `Clip` may be there.
+- Two texts with a line a clip, paths in one and captions in the other.
+- A folder: with `metadata.jsonl`, `metadata.csv` or the two texts `videos.txt` and
+  `prompts.txt` (or `captions.txt`) in it, or with media and `NAME.txt` beside them.
+
+Paths are relative to the manifest's folder. A row without an id is called by its path
+as written, and its times where it has some. Text may have a byte order mark and any
+line ends; line breaks in captions become spaces.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ltx_jax.data import clips as clips_lib
+from ltx_jax.data import layouts
+from ltx_jax.data.clips import Clip, Clips, Fault
+from ltx_jax.data.layouts import CAPTIONS, PATHS
+from ltx_jax.data.video import PICTURES, VIDEOS, replacing
+
+CANONICAL = "manifest.jsonl"
+"""Name under which `train.manifest` writes; a folder is read without it."""
+
+_FIELDS = ("start", "end", "width", "height", "frames", "fps", "crop", "scores")
+
+
+def read_manifest(
+  path: str | os.PathLike, captions: str | os.PathLike | None = None
+) -> Clips:
+  """Reads a manifest of which every row is right.
+
+  Args:
+    path: A file or a folder, see above.
+    captions: The text of captions, where `path` is a text of paths.
+
+  Raises:
+    ValueError: where it cannot be read, or naming the first row that is wrong.
+  """
+  clips, faults = scan_manifest(path, captions)
+  if faults:
+    raise ValueError(
+      f"{path} has {len(faults)} faulty rows; the first is {faults[0]}. `python -m "
+      f"train.manifest {path}` lists all of them and writes a manifest of the rest."
+    )
+  return clips
+
+
+def scan_manifest(
+  path: str | os.PathLike, captions: str | os.PathLike | None = None
+) -> tuple[Clips, list[Fault]]:
+  """Reads the rows that are right, and says what is wrong with the others.
+
+  Args:
+    path: A file or a folder, see above.
+    captions: The text of captions, where `path` is a text of paths.
+
+  Raises:
+    ValueError: where the manifest as a whole cannot be read, or has no row.
+  """
+  path = Path(path)
+  folder = path if path.is_dir() else path.parent
+  clips, faults, places = Clips(), [], clips_lib.Texts()
+  for row in layouts.rows(path, None if captions is None else Path(captions)):
+    if isinstance(row, Fault):
+      faults.append(row)
+      continue
+    try:
+      clips.append(_clip(row.fields, folder))
+      places.append(row.where)
+    except ValueError as error:
+      faults.append(Fault(row.where, str(error)))
+  if not clips and not faults:
+    raise ValueError(
+      f"{path} has no clips; it holds rows with a path and a caption, or is a folder "
+      f"of {', '.join([*VIDEOS, *PICTURES])} files."
+    )
+  twice = dict(clips_lib.repeated(clips.ids))
+  faults += [
+    Fault(places[row], f"its id {clips.ids[row]!r} is that of {places[earlier]} too")
+    for row, earlier in twice.items()
+  ]
+  if twice:
+    clips = clips.take(row for row in range(len(clips)) if row not in twice)
+  return clips, faults
+
+
+def write_manifest(path: str | os.PathLike, clips: Iterable[Clip]) -> None:
+  """Writes the canonical manifest: JSON Lines with the fields of `Clip`.
+
+  Paths below the manifest's folder become relative to it; the file takes its name once
+  it is complete.
+
+  Args:
+    path: Where to; missing folders are made.
+    clips: Its rows.
+  """
+  folder = Path(path).absolute().parent
+  with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    for clip in clips:
+      file.write(json.dumps(_row_of(clip, folder), ensure_ascii=False) + "\n")
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _row_of(clip: Clip, folder: Path) -> dict[str, Any]:
+  media = os.path.abspath(clip.path)
+  below = media.startswith(os.path.join(folder, ""))
+  media = Path(os.path.relpath(media, folder) if below else media).as_posix()
+  row = {"id": clip.id, "path": media, "caption": clip.caption}
+  known = {name: getattr(clip, name) for name in _FIELDS}
+  row |= {name: value for name, value in known.items() if value not in (None, {})}
+  return row | dict(clip.extra)
+
+
+def _clip(row: dict[str, Any], folder: Path) -> Clip:
+  """Makes a clip of a row as it was written."""
+  row = {name: value for name, value in row.items() if value not in (None, "")}
+  media = next((name for name in PATHS if name in row), None)
+  if media is None:
+    raise ValueError(
+      f"it names no file: it has {', '.join(map(repr, row)) or 'no field'}, and the "
+      f"path is in a field called {', '.join(PATHS[:-1])} or {PATHS[-1]}"
+    )
+  name = _text(row.pop(media), media)
+  words = next((name for name in CAPTIONS if name in row), None)
+  caption = _text(row.pop(words), words) if words else ""
+  numbers = {name: _number(row.pop(name, None), name) for name in ("start", "end")}
+  identity = row.pop("id", None)
+  clip = Clip(
+    _default_id(name, **numbers) if identity is None else _text(identity, "id"),
+    _resolved(name, folder),
+    " ".join(caption.split()),
+    **numbers,
+    **{n: _whole(row.pop(n, None), n) for n in ("width", "height", "frames")},
+    fps=_number(row.pop("fps", None), "fps"),
+    crop=_crop(row.pop("crop", None)),
+    scores=_scores(row.pop("scores", None)),
+    extra=row,
+  )
+  return clips_lib.check_clip(clip)
+
+
+def _default_id(name: str, start: float | None, end: float | None) -> str:
+  if start is None and end is None:
+    return name
+  times = ("" if time is None else f"{time:g}" for time in (start, end))
+  return f"{name}#{'-'.join(times)}"
+
+
+def _resolved(name: str, folder: Path) -> str:
+  path = os.path.join(folder, os.path.expanduser(name))
+  # Manifests from Windows; a name that has the sign itself is there as it is written.
+  if "\\" in name and os.sep == "/" and not os.path.exists(path):
+    path = os.path.join(folder, name.replace("\\", "/"))
+  return path
+
+
+def _text(value: Any, name: str) -> str:
+  if not isinstance(value, str | int) or isinstance(value, bool):
+    raise ValueError(f"its {name} is {value!r}; it must be a text")
+  return str(value)
+
+
+def _number(value: Any, name: str) -> float | None:
+  if value is None:
+    return None
+  try:
+    return float(value)
+  except (TypeError, ValueError):
+    raise ValueError(f"its {name} is {value!r}; it must be a number") from None
+
+
+def _whole(value: Any, name: str) -> int | None:
+  number = _number(value, name)
+  if number is None:
+    return None
+  if not math.isfinite(number) or number != int(number):
+    raise ValueError(f"its {name} is {value!r}; it must be a whole number")
+  return int(number)
+
+
+def _crop(value: Any) -> clips_lib.Crop | None:
+  """A list of four, or in CSV their text with commas or spaces between."""
+  if value is None:
+    return None
+  parts = value.strip("[]() ").replace(",", " ").split() if _is_text(value) else value
+  if not isinstance(parts, list | tuple) or len(parts) != 4:
+    raise ValueError(f"its crop is {value!r}; it must be [x, y, width, height]")
+  return tuple(_whole(part, "crop") for part in parts)
+
+
+def _scores(value: Any) -> dict[str, float]:
+  if value is None:
+    return {}
+  try:
+    scores = json.loads(value) if _is_text(value) else value
+  except json.JSONDecodeError:
+    scores = None
+  if not isinstance(scores, Mapping):
+    raise ValueError(
+      f'its scores are {value!r}; they must be an object such as {{"aesthetic": 5.1}}'
+    )
+  return {name: _number(score, f"score {name!r}") for name, score in scores.items()}
+
+
+def _is_text(value: Any) -> bool:
+  return isinstance(value, str)
