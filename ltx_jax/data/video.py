@@ -19,11 +19,12 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange, Colorspace
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from ltx_jax.data import images, timing
+from ltx_jax.data import decoding, images, timing
+from ltx_jax.data.decoding import VIDEOS
 
 Frames = UInt8[np.ndarray, "F H W 3"]
 
@@ -38,24 +39,6 @@ PICTURES = {  # Suffix: Pillow's name of the format.
   ".tiff": "TIFF",
 }
 _KINDS = {"MPO": "JPEG"}  # Phones add a second picture to theirs.
-VIDEOS = {  # Suffix: one of the names that libav has for the container.
-  ".mp4": "mp4",
-  ".m4v": "mp4",
-  ".mov": "mov",
-  ".mkv": "matroska",
-  ".webm": "webm",
-  ".avi": "avi",
-  ".mpg": "mpeg",
-  ".mpeg": "mpeg",
-  ".ts": "mpegts",
-}
-_TIMED_PACKETS, _REORDERED = 3000, 16
-_WIDEST_PIXEL = 8
-_BT709, _BT601 = 1, 5  # libav's numbers of the two matrices from YUV to RGB.
-# Without the last two flags every pixel comes out darker, by one or two levels of 255.
-_EXACT = (
-  Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
-)
 
 
 def read(path: str | os.PathLike, frames: int | None = None) -> tuple[Frames, float]:
@@ -95,14 +78,8 @@ def read(path: str | os.PathLike, frames: int | None = None) -> tuple[Frames, fl
     raise _unreadable(path, 0, error) from error
   with picture:
     if _KINDS.get(picture.format, picture.format) != PICTURES.get(suffix):
-      raise _wrong_suffix(path, suffix, f"a {picture.format} picture")
+      raise decoding.wrong_suffix(path, suffix, f"a {picture.format} picture")
     return _read_picture(path, picture, frames)
-
-
-def _wrong_suffix(path: Path, suffix: str, found: str) -> ValueError:
-  return ValueError(
-    f"{path} has the suffix {suffix!r} and holds {found}; rename it to what it is."
-  )
 
 
 def _unreadable(path: Path, frames: int, why: Exception) -> ValueError:
@@ -130,14 +107,14 @@ def _read_picture(
 def _read_video(path: Path, suffix: str, frames: int | None) -> tuple[Frames, float]:
   rows: list[np.ndarray] = []
   try:
-    with _opened(path, suffix) as (container, stream):
-      fps = _rate(container, stream)
-    with _opened(path, suffix) as (container, stream):
-      aspect = _pixel_aspect(path, stream)
+    with decoding.opened(path, suffix) as (container, stream):
+      fps = decoding.rate(container, stream)
+    with decoding.opened(path, suffix) as (container, stream):
+      aspect = decoding.pixel_aspect(path, stream)
       decoded = _shown(_decoded(path, container, stream))
       previous = None
       for frame in itertools.islice(timing.at_constant_rate(decoded, fps), frames):
-        rows.append(rows[-1] if frame is previous else to_rgb(frame, aspect))
+        rows.append(rows[-1] if frame is previous else decoding.to_rgb(frame, aspect))
         previous = frame
   except timing.HeldTooLong as error:
     raise ValueError(f"{path} {error}") from None
@@ -146,37 +123,6 @@ def _read_video(path: Path, suffix: str, frames: int | None) -> tuple[Frames, fl
   if not rows:
     raise ValueError(f"{path} holds a video track without a single frame.")
   return np.stack(rows), fps
-
-
-@contextlib.contextmanager
-def _opened(
-  path: Path, suffix: str
-) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-  """Opens a video whose container is the suffix's, and that has a video track."""
-  with av.open(str(path)) as container:
-    names = container.format.name.split(",")
-    if names[0].endswith("_pipe") or names[0] in ("image2", "gif"):
-      raise EOFError(f"it is no picture, though taken for {names[0]!r}")
-    if VIDEOS.get(suffix) not in names:
-      raise _wrong_suffix(path, suffix, f"a video in the container {names[0]!r}")
-    if not container.streams.video:
-      tracks = ", ".join(stream.type for stream in container.streams) or "none"
-      raise EOFError(f"it has no video track; its tracks: {tracks}")
-    stream = container.streams.video[0]
-    _check_index(path, stream)
-    stream.thread_type = "AUTO"
-    yield container, stream
-
-
-def _rate(container: av.container.InputContainer, stream: av.VideoStream) -> float:
-  """Frames a second by the time stamps of the first packets, which come unordered."""
-  packets = itertools.islice(container.demux(stream), _TIMED_PACKETS)
-  stamps = sorted(packet.pts for packet in packets if packet.pts is not None)
-  seconds = [float(stamp * stream.time_base) for stamp in stamps]
-  # Those around the last ones may still be to come.
-  seconds = seconds[:-_REORDERED] if len(stamps) > 2 * _REORDERED else seconds
-  declared = (stream.average_rate, stream.guessed_rate)
-  return timing.rate_of(seconds, [float(rate) for rate in declared if rate])
 
 
 def _shown(
@@ -188,32 +134,6 @@ def _shown(
     time = time + lasts if frame.time is None else float(frame.time)
     lasts = float((frame.duration or 0) * (frame.time_base or 0))
     yield time, lasts, frame
-
-
-def _pixel_aspect(path: Path, stream: av.VideoStream) -> float:
-  """How many times wider than high a pixel is shown; the container's word goes first.
-
-  Raises:
-    ValueError: for a ratio that no camera has.
-  """
-  aspect = float(stream.sample_aspect_ratio or 1)
-  if not 1 / _WIDEST_PIXEL <= aspect <= _WIDEST_PIXEL:
-    raise ValueError(
-      f"{path} says that its pixels are {aspect:g} times as wide as high; repair that, "
-      f"at most {_WIDEST_PIXEL} is read."
-    )
-  return aspect
-
-
-def _check_index(path: Path, stream: av.VideoStream) -> None:
-  """Refuses a file that ends before the last frame of its index."""
-  end = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
-  size = path.stat().st_size
-  if end > size:
-    raise ValueError(
-      f"{path} is truncated: its index reaches to byte {end}, and it ends at byte "
-      f"{size}; give a whole file."
-    )
 
 
 def _decoded(
@@ -237,29 +157,6 @@ def _decoded(
       f"{path} is truncated: it announces {announced:.1f} seconds and ends after "
       f"{seconds:.1f}; give a whole file."
     )
-
-
-def to_rgb(frame: av.VideoFrame, aspect: float = 1.0) -> UInt8[np.ndarray, "H W 3"]:
-  """Converts a frame as it is meant to be seen: square pixels, upright, over white.
-
-  Args:
-    frame: Decoded. One that does not name its matrix is taken for SD or HD by height.
-    aspect: How many times wider than high its pixels are shown. The smaller side grows,
-      so that nothing is lost.
-  """
-  matrix = frame.colorspace
-  if matrix not in list(Colorspace):
-    matrix = _BT709 if frame.height >= 720 else _BT601
-  clear = any(component.is_alpha for component in frame.format.components)
-  image = frame.to_ndarray(
-    format="rgba" if clear else "rgb24",
-    width=round(frame.width * max(1.0, aspect)),
-    height=round(frame.height * max(1.0, 1 / aspect)),
-    src_colorspace=matrix,
-    interpolation=int(_EXACT),
-  )
-  image = images.over_background(image) if clear else image
-  return np.rot90(image, round(frame.rotation / 90)) if frame.rotation else image
 
 
 @contextlib.contextmanager
@@ -328,7 +225,7 @@ def _write_mp4(path: Path, video: Frames, fps: float) -> None:
     stream.height, stream.width = video.shape[1:3]
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
-    context.colorspace = context.color_primaries = context.color_trc = _BT709
+    context.colorspace = context.color_primaries = context.color_trc = decoding.BT709
     context.color_range = ColorRange.MPEG
     for image in video:
       frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
