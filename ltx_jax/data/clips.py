@@ -99,7 +99,18 @@ class Texts(Sequence[str]):
   def __getitem__(self, row: int) -> str:
     row = range(len(self))[row]
     start = self._ends[row - 1] if row else 0
-    return self._bytes[start : self._ends[row]].decode("utf-8", "surrogatepass")
+    return bytes(self._bytes[start : self._ends[row]]).decode("utf-8", "surrogatepass")
+
+  def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the bytes of all, uint8, and where each ends, int64."""
+    return np.array(self._bytes, np.uint8), np.array(self._ends, np.int64)
+
+  @classmethod
+  def of(cls, content: np.ndarray, ends: np.ndarray) -> Texts:
+    """Returns what `arrays` took apart; nothing can be added to it."""
+    texts = cls()
+    texts._bytes, texts._ends = memoryview(content), ends
+    return texts
 
 
 class Clips(Sequence[Clip]):

@@ -1,0 +1,87 @@
+"""Named arrays and texts as bytes in the safetensors format, and back without a copy.
+
+The library of that name writes the texts in another order in every process and cannot
+return bfloat16 to NumPy; here the same content is the same bytes, so that records may
+be compared, and arrays are views of the bytes read. The layout is the library's: an
+8-byte little-endian length, a JSON header, the bytes of the arrays back to back.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from jaxtyping import Shaped
+
+Arrays = dict[str, Shaped[np.ndarray, "..."]]
+
+_DTYPES = {
+  "U8": np.uint8,
+  "I32": np.int32,
+  "I64": np.int64,
+  "BF16": ml_dtypes.bfloat16,
+  "F16": np.float16,
+  "F32": np.float32,
+  "F64": np.float64,
+  "BOOL": np.bool_,
+}
+_CODES = {np.dtype(dtype): code for code, dtype in _DTYPES.items()}
+_METADATA = "__metadata__"
+
+
+def dump(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+  """Returns arrays and texts as bytes that follow from their content alone.
+
+  Raises:
+    ValueError: for a dtype that is not among those that are stored.
+  """
+  header: dict[str, Any] = {_METADATA: dict(sorted(metadata.items()))}
+  parts, end = [], 0
+  # The widest items first, so that each array begins at a multiple of its item size.
+  for name in sorted(arrays, key=lambda name: (-arrays[name].itemsize, name)):
+    array = np.ascontiguousarray(arrays[name])
+    if array.dtype not in _CODES:
+      raise ValueError(
+        f"{name} is {array.dtype}; what is stored is {', '.join(map(str, _CODES))}."
+      )
+    start, end = end, end + array.nbytes
+    header[name] = {
+      "dtype": _CODES[array.dtype],
+      "shape": list(arrays[name].shape),
+      "data_offsets": [start, end],
+    }
+    parts.append(array.reshape(-1).view(np.uint8).data)
+  text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+  text += b" " * (-len(text) % 8)
+  return b"".join([len(text).to_bytes(8, "little"), text, *parts])
+
+
+def load(blob: bytes | memoryview) -> tuple[Arrays, dict[str, str]]:
+  """Returns the arrays, as views of `blob` that are not to be written to, and texts.
+
+  Raises:
+    ValueError: saying what is wrong, where `blob` is no such bytes.
+  """
+  size = int.from_bytes(blob[:8], "little")
+  if len(blob) < 8 or size > len(blob) - 8:
+    raise ValueError(f"its {len(blob)} bytes are no safetensors, or cut off")
+  try:
+    header = json.loads(bytes(blob[8 : 8 + size]))
+    metadata = header.pop(_METADATA, {})
+    arrays = {name: _array(blob, 8 + size, entry) for name, entry in header.items()}
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise ValueError(f"its header is not that of safetensors ({error})") from None
+  return arrays, metadata
+
+
+def _array(blob: bytes | memoryview, data: int, entry: Mapping[str, Any]) -> np.ndarray:
+  dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), entry["shape"]
+  start, end = entry["data_offsets"]
+  count = math.prod(shape)
+  if end - start != count * dtype.itemsize:
+    raise ValueError(f"{shape} of {dtype} in {end - start} bytes")
+  return np.frombuffer(blob, dtype, count, data + start).reshape(shape)

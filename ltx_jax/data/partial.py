@@ -1,0 +1,53 @@
+"""Files that are there whole or not at all, through kills and power cuts.
+
+A file is written under a hidden name, put on disk, and then renamed; what a killed
+writer leaves is never taken for the file.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+_SUFFIX = ".partial"
+
+
+def hidden(path: Path) -> Path:
+  """Returns a name beside `path` that no reader looks at."""
+  return path.with_name(f".{path.name}-{secrets.token_hex(4)}{_SUFFIX}")
+
+
+def publish(temporary: Path, path: Path) -> None:
+  """Puts a complete file on disk and gives it its name."""
+  with temporary.open("rb+") as file:
+    os.fsync(file.fileno())
+  temporary.replace(path)
+  _sync(path.parent)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+  """Writes a file that is there whole or not at all."""
+  temporary = hidden(path)
+  try:
+    temporary.write_bytes(content)
+    publish(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+  """Puts renames on disk, so that their order holds after a power cut."""
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+def remove_partials(folder: Path) -> list[str]:
+  """Removes what killed writers left in a folder, and returns the names."""
+  left = sorted(folder.glob(f".*{_SUFFIX}"))
+  for path in left:
+    path.unlink(missing_ok=True)
+  return [path.name for path in left]

@@ -1,0 +1,106 @@
+"""A record: a clip as latents with its text, and as bytes.
+
+The bytes are in the safetensors format: arrays `latents`, and where there are such
+`logvar`, `text` and `tokens`; all else as texts beside them, numbers as JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import BFloat16, Float, Int32
+
+from ltx_jax.data import blobs
+from ltx_jax.data.clips import Crop
+
+SCHEMA = 1
+_ARRAYS = ("latents", "logvar", "text", "tokens")
+_TEXTS = ("id", "caption", "key", "source_sha256", "vae", "text_encoder")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Record:
+  """A clip as it was encoded.
+
+  Attributes:
+    id: Of the clip in its manifest.
+    caption: What `text` and `tokens` are made of.
+    latents: Normalised mean of the posterior.
+    logvar: Of the posterior, before normalising.
+    text: Encoding of the caption's own tokens, without padding.
+    tokens: Of the caption, without padding.
+    fps: Frames a second.
+    frames: Of the clip that was encoded.
+    height: Of the clip that was encoded, in pixels.
+    width: Of the clip that was encoded, in pixels.
+    vae: Fingerprint of the VAE.
+    text_encoder: Fingerprint of what made `text`, or of the tokenizer where that is
+      all; "" for neither.
+    start: Seconds into the media at which the clip begins.
+    end: Seconds into the media at which it ends.
+    crop: The part of the picture that was used.
+    source_sha256: Of the media file.
+    key: Hash of all that decided the record.
+    scores: Measures, for filters.
+  """
+
+  id: str
+  caption: str
+  latents: BFloat16[np.ndarray, "f h w c"] | Float[np.ndarray, "f h w c"]
+  fps: float
+  frames: int
+  height: int
+  width: int
+  vae: str
+  text_encoder: str = ""
+  logvar: Float[np.ndarray, "f h w _"] | None = None
+  text: BFloat16[np.ndarray, "m e"] | None = None
+  tokens: Int32[np.ndarray, "m"] | None = None
+  start: float | None = None
+  end: float | None = None
+  crop: Crop | None = None
+  source_sha256: str = ""
+  key: str = ""
+  scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+def encode(record: Record) -> bytes:
+  """Returns a record as bytes that follow from its content alone."""
+  fields = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+  arrays = {name: fields.pop(name) for name in _ARRAYS}
+  texts = {
+    name: value if name in _TEXTS else json.dumps(value, sort_keys=True)
+    for name, value in fields.items()
+  }
+  arrays = {name: array for name, array in arrays.items() if array is not None}
+  return blobs.dump(arrays, texts | {"schema": str(SCHEMA)})
+
+
+def decode(blob: bytes) -> Record:
+  """Returns the record that `encode` made into bytes; its arrays are views of them.
+
+  Raises:
+    ValueError: where it is none, or one of another schema.
+  """
+  arrays, texts = blobs.load(blob)
+  if texts.get("schema") != str(SCHEMA):
+    raise ValueError(
+      f"it is a record of schema {texts.get('schema')}, and schema {SCHEMA} is read; "
+      "run train.precompute again"
+    )
+  try:
+    fields: dict[str, Any] = {
+      name: value if name in _TEXTS else json.loads(value)
+      for name, value in texts.items()
+      if name != "schema"
+    }
+    crop = fields.pop("crop")
+    return Record(**arrays, **fields, crop=None if crop is None else tuple(crop))
+  except (KeyError, TypeError, json.JSONDecodeError) as error:
+    raise ValueError(
+      f"it lacks a field of a record, or has another ({error})"
+    ) from None

@@ -1,0 +1,311 @@
+"""Which records there are: one row each, in columns, over all shards of a folder.
+
+Every shard lies beside the table of its own rows, so that the index of a folder is made
+without reading a record. Buckets, splits and filters are decided on the index when it
+is loaded; records are never written again for them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int, Int32, Int64
+
+from ltx_jax.data import blobs
+from ltx_jax.data.clips import Texts, repeated
+from ltx_jax.data.partial import write_bytes
+from ltx_jax.data.record import SCHEMA, Record
+
+INDEX = "index.safetensors"
+SHARDS = "*.arrayrecord"
+_AGAIN = "run train.precompute again"
+
+
+class Shard(NamedTuple):
+  """A shard as the index knows it."""
+
+  name: str
+  records: int
+  bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SetInfo:
+  """What all records of a folder share.
+
+  Attributes:
+    vae: Fingerprint of the VAE.
+    channels: Of its latents.
+    factors: (frames, pixels a side) that become one latent position.
+    text_encoder: Fingerprint of the text encoder, or of the tokenizer alone.
+  """
+
+  vae: str
+  channels: int
+  factors: tuple[int, int]
+  text_encoder: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Index:
+  """Columns over records.
+
+  Attributes:
+    ids: Of the clips.
+    keys: Hashes of all that decided the records.
+    shard: Position among the folder's shards.
+    row: Position in the shard.
+    sizes: (frames, height, width) of the clips that were encoded.
+    fps: Frames a second.
+    tokens: Of the caption; 0 where it was not encoded.
+    bytes: Of the record.
+    scores: Measures by name; nan where a record has none.
+  """
+
+  ids: Texts
+  keys: Texts
+  shard: Int32[np.ndarray, "n"]
+  row: Int32[np.ndarray, "n"]
+  sizes: Int32[np.ndarray, "n 3"]
+  fps: Float64[np.ndarray, "n"]
+  tokens: Int32[np.ndarray, "n"]
+  bytes: Int64[np.ndarray, "n"]
+  scores: Mapping[str, Float32[np.ndarray, "n"]]
+
+  def __len__(self) -> int:
+    return len(self.row)
+
+  def take(self, rows: Int[np.ndarray, "_"]) -> Index:
+    """Returns some of the rows."""
+    return Index(
+      Texts(self.ids[row] for row in rows.tolist()),
+      Texts(self.keys[row] for row in rows.tolist()),
+      *(getattr(self, name)[rows] for name in _COLUMNS),
+      scores={name: column[rows] for name, column in self.scores.items()},
+    )
+
+
+_COLUMNS = ("shard", "row", "sizes", "fps", "tokens", "bytes")
+
+
+class Row(NamedTuple):
+  """What the index knows of one record (`Index`)."""
+
+  id: str
+  key: str
+  size: tuple[int, int, int]
+  fps: float
+  tokens: int
+  bytes: int
+  scores: Mapping[str, float]
+
+
+def row_of(record: Record, size: int) -> Row:
+  """Returns the row of a record of `size` bytes."""
+  tokens = max(0 if a is None else len(a) for a in (record.text, record.tokens))
+  shape = (record.frames, record.height, record.width)
+  return Row(record.id, record.key, shape, record.fps, tokens, size, record.scores)
+
+
+def index_of(rows: Sequence[Row]) -> Index:
+  """Returns the table of one shard, whose records these are in order."""
+  count = len(rows)
+  names = sorted({name for row in rows for name in row.scores})
+  return Index(
+    Texts(row.id for row in rows),
+    Texts(row.key for row in rows),
+    shard=np.zeros(count, np.int32),
+    row=np.arange(count, dtype=np.int32),
+    sizes=np.array([row.size for row in rows], np.int32).reshape(count, 3),
+    fps=np.array([row.fps for row in rows], np.float64),
+    tokens=np.array([row.tokens for row in rows], np.int32),
+    bytes=np.array([row.bytes for row in rows], np.int64),
+    scores={
+      name: np.array([row.scores.get(name, np.nan) for row in rows], np.float32)
+      for name in names
+    },
+  )
+
+
+def joined(parts: Sequence[Index]) -> Index:
+  """Returns the index of several shards, numbered in their order."""
+  names = sorted({name for part in parts for name in part.scores})
+  columns = {
+    name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS
+  }
+  columns["shard"] = np.repeat(
+    np.arange(len(parts), dtype=np.int32), [len(part) for part in parts]
+  )
+  missing = [np.full(len(part), np.nan, np.float32) for part in parts]
+  return Index(
+    Texts(text for part in parts for text in part.ids),
+    Texts(text for part in parts for text in part.keys),
+    **columns,
+    scores={
+      name: np.concatenate(
+        [p.scores.get(name, nan) for p, nan in zip(parts, missing, strict=True)]
+      )
+      for name in names
+    },
+  )
+
+
+def _arrays_of(index: Index) -> dict[str, np.ndarray]:
+  arrays = {name: getattr(index, name) for name in _COLUMNS}
+  for name in ("ids", "keys"):
+    arrays[f"{name}.bytes"], arrays[f"{name}.ends"] = getattr(index, name).arrays()
+  return arrays | {f"score.{name}": column for name, column in index.scores.items()}
+
+
+def _index_from(arrays: Mapping[str, np.ndarray]) -> Index:
+  return Index(
+    *(Texts.of(arrays[f"{n}.bytes"], arrays[f"{n}.ends"]) for n in ("ids", "keys")),
+    *(arrays[name] for name in _COLUMNS),
+    scores={
+      name.removeprefix("score."): column
+      for name, column in arrays.items()
+      if name.startswith("score.")
+    },
+  )
+
+
+def _write(
+  path: Path, arrays: Mapping[str, np.ndarray], texts: Mapping[str, object]
+) -> None:
+  metadata = {name: json.dumps(value, sort_keys=True) for name, value in texts.items()}
+  write_bytes(path, blobs.dump(arrays, metadata | {"schema": str(SCHEMA)}))
+
+
+def _read(path: Path) -> tuple[blobs.Arrays, dict[str, object]]:
+  try:
+    arrays, texts = blobs.load(path.read_bytes())
+  except ValueError as error:
+    raise ValueError(f"{path} is damaged: {error}; {_AGAIN}.") from None
+  if texts.get("schema") != str(SCHEMA):
+    raise ValueError(
+      f"{path} has schema {texts.get('schema')}, and schema {SCHEMA} is read; {_AGAIN}."
+    )
+  return arrays, {name: json.loads(text) for name, text in texts.items()}
+
+
+def table_path(shard: Path) -> Path:
+  """Where the table of a shard lies."""
+  return shard.with_suffix(".rows")
+
+
+def write_table(shard: Path, table: Index, size: int) -> None:
+  """Writes the table of a shard of `size` bytes that is about to get its name."""
+  _write(table_path(shard), _arrays_of(table), {"bytes": size})
+
+
+def read_table(shard: Path) -> tuple[Shard, Index]:
+  """Reads the table of a shard.
+
+  Raises:
+    ValueError: where the shard or its table is missing, or the shard is cut off.
+  """
+  if not table_path(shard).is_file():
+    raise ValueError(f"{shard} lacks its table {table_path(shard).name}; {_AGAIN}.")
+  arrays, texts = _read(table_path(shard))
+  known = Shard(shard.name, len(arrays["row"]), int(texts["bytes"]))
+  check_shard(shard.parent, known)
+  return known, _index_from(arrays)
+
+
+def check_shard(folder: Path, shard: Shard) -> None:
+  """Refuses a shard that is missing, or has another size than it was written with.
+
+  Raises:
+    ValueError: naming it.
+  """
+  path = folder / shard.name
+  if not path.is_file():
+    raise ValueError(f"{path} is missing, with {shard.records} records; {_AGAIN}.")
+  size = path.stat().st_size
+  if size != shard.bytes:
+    raise ValueError(
+      f"{path} has {size} bytes and was written with {shard.bytes}: it was cut off or "
+      f"changed. Delete it, and {_AGAIN}."
+    )
+
+
+def write_index(
+  folder: str | os.PathLike,
+  info: SetInfo,
+  empty: Mapping[str, np.ndarray],
+  keys: Collection[str] | None = None,
+) -> Index:
+  """Writes the index of all complete shards in a folder, as the last step of a run.
+
+  Args:
+    folder: Of the shards.
+    info: What all records share.
+    empty: The caption "", without padding: `text` [m e], `tokens` [m], both, or
+      neither.
+    keys: Of the records that count; others in the shards are left out, such as those of
+      clips that changed. None: all.
+
+  Returns:
+    What was written.
+
+  Raises:
+    ValueError: where a shard is incomplete, an id comes twice, or no record is left.
+  """
+  folder = Path(folder)
+  tables = [read_table(path) for path in sorted(folder.glob(SHARDS))]
+  if not tables:
+    raise ValueError(f"{folder} holds no complete shard of records; {_AGAIN}.")
+  index = joined([table for _, table in tables])
+  if keys is not None:
+    rows = [row for row, key in enumerate(index.keys) if key in keys]
+    index = index.take(np.array(rows, np.int64))
+  for row, earlier in repeated(index.ids):
+    names = [tables[index.shard[r]][0].name for r in (earlier, row)]
+    raise ValueError(
+      f"{folder} has two records of the clip {index.ids[row]!r}, in {names[0]} and "
+      f"{names[1]}; delete one of these shards, and {_AGAIN}."
+    )
+  _write(
+    folder / INDEX,
+    _arrays_of(index) | {f"empty.{name}": array for name, array in empty.items()},
+    {"info": dataclasses.asdict(info), "shards": [shard for shard, _ in tables]},
+  )
+  return index
+
+
+def read_index(
+  folder: str | os.PathLike,
+) -> tuple[Index, SetInfo, dict[str, np.ndarray], list[Shard]]:
+  """Reads the index of a folder and checks that its shards are there, whole.
+
+  Returns:
+    The index, what the records share, the caption "" without padding, the shards.
+
+  Raises:
+    ValueError: where there is none, or one of another schema, or a shard is missing or
+      cut off.
+  """
+  path = Path(folder) / INDEX
+  if not path.is_file():
+    raise ValueError(
+      f"{folder} holds no {INDEX}, which train.precompute writes last: it is no "
+      "folder of records, or the run was interrupted; start it again to finish it."
+    )
+  arrays, texts = _read(path)
+  fields = texts["info"]
+  info = SetInfo(**fields | {"factors": tuple(fields["factors"])})
+  shards = [Shard(*shard) for shard in texts["shards"]]
+  for shard in shards:
+    check_shard(Path(folder), shard)
+  empty = {
+    name.removeprefix("empty."): arrays.pop(name)
+    for name in list(arrays)
+    if name.startswith("empty.")
+  }
+  return _index_from(arrays), info, empty, shards

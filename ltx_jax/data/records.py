@@ -1,0 +1,199 @@
+"""Records as a source: a folder of clips that were encoded, read as batches.
+
+What a record is says `record`, how they lie in files `shards`, which there are
+`record_index`; who reads or writes them needs the names of this module alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int, Shaped, UInt32
+
+from ltx_jax.config.runs import Bucket
+from ltx_jax.data.partial import remove_partials
+from ltx_jax.data.record import SCHEMA, Record, decode, encode
+from ltx_jax.data.record_index import Index, SetInfo, read_index, write_index
+from ltx_jax.data.shards import Shards, Writer
+
+__all__ = [
+  "SCHEMA",
+  "Index",
+  "Record",
+  "Records",
+  "SetInfo",
+  "Writer",
+  "decode",
+  "encode",
+  "read_index",
+  "remove_partials",
+  "write_index",
+]
+
+
+class Records:
+  """A folder of records as a source of batches; safe to read from several threads.
+
+  Attributes:
+    index: One row a record, in the order of ids.
+    info: What all records share.
+    text_tokens: Tokens that texts are padded to, m.
+    fingerprint: Hash of all that decides the batches.
+  """
+
+  def __init__(
+    self,
+    folder: str | os.PathLike,
+    *,
+    keep: Callable[[Index], Bool[np.ndarray, "n"]] | None = None,
+    text_tokens: int | None = None,
+  ):
+    """Opens a folder; no record is read yet.
+
+    Args:
+      folder: What `train.precompute` wrote.
+      keep: Which rows of the index are used: a split, or a filter by scores.
+      text_tokens: Tokens that texts are padded or cut to; None: the longest's.
+
+    Raises:
+      ValueError: where the folder holds no records, or of another schema; where a shard
+        is missing or cut off; where no record is kept.
+    """
+    self.folder = Path(folder)
+    index, self.info, empty, shards = read_index(self.folder)
+    self.index = index if keep is None else index.take(np.flatnonzero(keep(index)))
+    if not len(self.index):
+      raise ValueError(f"Of the {len(index)} records in {folder} none is kept.")
+    self._shards = Shards(self.folder, shards)
+    longest = max(int(index.tokens.max()), *(len(array) for array in empty.values()), 1)
+    self.text_tokens = longest if text_tokens is None else text_tokens
+    self._empty = empty
+    self.fingerprint = self._hash()
+
+  def _hash(self) -> str:
+    digest = hashlib.sha256()
+    shared = (SCHEMA, self.info.vae, self.info.text_encoder, self.text_tokens)
+    digest.update(json.dumps(shared).encode())
+    for texts in (self.index.ids, self.index.keys):
+      for array in texts.arrays():
+        digest.update(array)
+    return digest.hexdigest()[:16]
+
+  def __len__(self) -> int:
+    return len(self.index)
+
+  @property
+  def empty(self) -> dict[str, np.ndarray]:
+    """The caption "": `text` [m e] or `tokens` [m], as batches have it, and `mask`."""
+    return {name: rows[0] for name, rows in self._padded([self._empty]).items()}
+
+  def check(self, vae: str, text_encoder: str | None = None) -> None:
+    """Refuses records of other networks than a run's.
+
+    Args:
+      vae: Fingerprint of the run's VAE.
+      text_encoder: Fingerprint of its text encoder, or tokenizer; None: any will do.
+
+    Raises:
+      ValueError: naming both.
+    """
+    pairs = (
+      ("VAE", self.info.vae, vae),
+      ("text encoder", self.info.text_encoder, text_encoder),
+    )
+    for what, found, expected in pairs:
+      if expected is not None and found != expected:
+        raise ValueError(
+          f"{self.folder} was encoded by another {what}: its fingerprint is "
+          f"{found!r}, and that of this run's is {expected!r}. Name the model that it "
+          "was encoded by, or run train.precompute again."
+        )
+
+  def assign(self, buckets: Sequence[Bucket]) -> list[Int[np.ndarray, "_"]]:
+    """Returns for each bucket the records of its size, or longer: see `read`."""
+    frames, height, width = self.index.sizes.T
+    return [
+      np.flatnonzero(
+        (frames >= b.frames) & (height == b.height) & (width == b.width)
+      ).astype(np.int64)
+      for b in buckets
+    ]
+
+  def read(
+    self, bucket: Bucket, ids: Int[np.ndarray, "b"], seeds: UInt32[np.ndarray, "b"]
+  ) -> dict[str, Shaped[np.ndarray, "b ..."]]:
+    """Makes a batch.
+
+    A longer record serves a shorter bucket by its first latent frames: the VAE is
+    causal, so these are the latents of the clip's beginning.
+
+    Args:
+      bucket: One that takes the records (`assign`).
+      ids: Positions in the index.
+      seeds: Passed on; nothing in a record is random.
+
+    Raises:
+      ValueError: where a record is damaged, or does not fit the bucket.
+    """
+    frames = (bucket.frames - 1) // self.info.factors[0] + 1
+    side = self.info.factors[1]
+    shape = (frames, bucket.height // side, bucket.width // side, self.info.channels)
+    latents = None
+    texts = []
+    for i, row in enumerate(ids.tolist()):
+      record = self.record(row)
+      found = record.latents[:frames]
+      if found.shape != shape:
+        raise ValueError(
+          f"Record {record.id!r} has latents of shape {record.latents.shape}, which do "
+          f"not serve a bucket of {bucket.frames}x{bucket.height}x{bucket.width}."
+        )
+      if latents is None:
+        latents = np.empty((len(ids), *shape), found.dtype)
+      # NumPy is slow to copy bfloat16 as such.
+      bits = f"u{found.dtype.itemsize}"
+      latents.view(bits)[i] = found.view(bits)
+      texts.append({"text": record.text, "tokens": record.tokens})
+    batch = {"latents": latents, "fps": self.index.fps[ids].astype(np.float32)}
+    return batch | {"seed": seeds} | self._padded(texts)
+
+  def _padded(self, texts: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Stacks texts and tokens, padded with zeros, and makes their mask."""
+    batch: dict[str, np.ndarray] = {}
+    for name in ("text", "tokens"):
+      rows = [text.get(name) for text in texts]
+      if any(row is None for row in rows):
+        continue
+      shape = (len(rows), self.text_tokens, *rows[0].shape[1:])
+      batch[name] = np.zeros(shape, rows[0].dtype)
+      batch["mask"] = np.zeros(shape[:2], bool)
+      bits = f"u{rows[0].dtype.itemsize}"
+      for i, row in enumerate(rows):
+        own = row[: self.text_tokens]
+        batch[name].view(bits)[i, : len(own)] = own.view(bits)
+        batch["mask"][i, : len(own)] = True
+    return batch
+
+  def record(self, row: int) -> Record:
+    """Reads one record.
+
+    Raises:
+      ValueError: where it is damaged.
+    """
+    blob = self._shards.read(int(self.index.shard[row]), int(self.index.row[row]))
+    try:
+      record = decode(blob)
+    except ValueError as error:
+      raise ValueError(f"Record {self.index.ids[row]!r}: {error}.") from None
+    if record.id != self.index.ids[row]:
+      raise ValueError(
+        f"{self.folder}: the index and its shards do not belong together, since record "
+        f"{self.index.ids[row]!r} is {record.id!r}; run train.precompute again."
+      )
+    return record
