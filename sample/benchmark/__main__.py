@@ -25,6 +25,10 @@ the rate at which that side multiplies large matrices here was reached.
 The original may live in another environment:
 
     python -m sample.benchmark --against-python /path/to/other/bin/python
+
+What an accelerator does, with or without the original beside it, is another program:
+
+    python -m sample.benchmark device --help
 """
 
 from __future__ import annotations
@@ -48,10 +52,10 @@ from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import cli
 from ltx_jax.planning import memory
 from ltx_jax.releases import presets
-from sample.benchmark import report, tasks
+from sample.benchmark import device, report, tasks
+from sample.benchmark.processes import Side, Worker
 from sample.benchmark.tasks import Task
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 TASKS = ("velocity", "decode", "encode", "generate")
 MEMORY_TARGET = 1.1
 THEIRS = {"ltx-video": "theirs", "diffusers": "theirs_diffusers"}
@@ -90,56 +94,6 @@ class Options:
 
   json: bool = False
   """Print all figures as JSON instead of a table."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Side:
-  """Who runs a task: a name for the table and the command that starts a worker."""
-
-  name: str
-  command: tuple[str, ...]
-
-
-class Worker(contextlib.AbstractContextManager):
-  """A process that answers lines with JSON (`worker`)."""
-
-  def __init__(self, side: Side, task: str):
-    self.side, self.task = side, task
-    self._errors = tempfile.TemporaryFile("w+")
-    self._process = subprocess.Popen(
-      side.command,
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-      stderr=self._errors,
-      text=True,
-      cwd=ROOT,
-    )
-
-  def ask(self, line: str) -> dict[str, float]:
-    """Sends a line and waits for its answer.
-
-    Raises:
-      ValueError: where the process ended instead, with its last words.
-    """
-    answer = ""
-    with contextlib.suppress(BrokenPipeError):
-      self._process.stdin.write(line + "\n")
-      self._process.stdin.flush()
-      answer = self._process.stdout.readline()
-    if answer:
-      return json.loads(answer)
-    code = self._process.wait()
-    self._errors.seek(0)
-    said = self._errors.read().strip().splitlines() or ["it said nothing"]
-    raise ValueError(
-      f"The process of {self.side.name} ended in '{self.task}' with code {code}: "
-      f"{said[-1]}"
-    )
-
-  def __exit__(self, *_: object) -> None:
-    self._process.kill()
-    self._process.communicate()
-    self._errors.close()
 
 
 def measure(
@@ -261,6 +215,9 @@ def sides_of(options: Options) -> list[Side]:
 
 def main() -> None:
   """Reads the command line, measures task by task, and prints."""
+  if sys.argv[1:2] == ["device"]:
+    device.main(sys.argv[2:])
+    return
   options = cli(Options, program="python -m sample.benchmark", about=__doc__)
   console = Console(stderr=options.json)
   if not console.is_terminal:

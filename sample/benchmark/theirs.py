@@ -15,7 +15,7 @@ def _random_(module, std):
   """Gives a network built on the "meta" device its memory and uniform weights."""
   import torch
 
-  module = module.to_empty(device="cpu").eval()
+  module = module.to_empty(device=torch.get_default_device()).eval()
   bound = std * 3**0.5
   with torch.no_grad():
     for parameter in module.parameters():
@@ -36,7 +36,7 @@ def _velocity(spec):
   n, m = spec["tokens"], spec["text_tokens"]
   inputs = {
     "hidden_states": torch.randn(1, n, config["in_channels"]),
-    "indices_grid": torch.rand(1, 3, n),
+    "indices_grid": torch.rand(1, 3, n, dtype=torch.float32),
     "encoder_hidden_states": torch.randn(1, m, config["caption_channels"]),
     "timestep": torch.tensor([[0.5]]),
     "encoder_attention_mask": torch.ones(1, m),
@@ -145,16 +145,34 @@ _TASKS = {
 
 
 def build(spec: worker.Spec) -> tuple[worker.Run, worker.Answer]:
-  """Returns what runs the task, which has run once."""
+  """Returns what runs the task, which has run once.
+
+  On the CPU in float32, unless the task names a "device" and a "dtype".
+  """
   import importlib.metadata
 
   import torch
 
   torch.set_num_threads(spec["threads"])
-  run = torch.inference_mode()(_TASKS[spec["kind"]](spec))
+  torch.set_default_device(spec.get("device", "cpu"))
+  torch.set_default_dtype(getattr(torch, spec.get("dtype", "float32")))
+  dispatch = torch.inference_mode()(_TASKS[spec["kind"]](spec))
+  run = _waiting(dispatch) if spec.get("device") == "cuda" else dispatch
   versions = {"torch": torch.__version__}
   versions["ltx-video"] = importlib.metadata.version("ltx-video")
   return run, {"warm_up": worker.seconds_of(run), "versions": versions}
+
+
+def _waiting(dispatch: worker.Run) -> worker.Run:
+  """Returns a run on a GPU that is over when its work is, and tells its peak."""
+  import torch
+
+  def run():
+    dispatch()
+    torch.cuda.synchronize()
+
+  run.peak = torch.cuda.max_memory_allocated
+  return run
 
 
 def product(size: int) -> worker.Run:

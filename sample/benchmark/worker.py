@@ -5,12 +5,14 @@ one line of JSON:
 
     {"kind": "velocity", ...}   builds the task, runs it once  -> {"build", "warm_up"}
     run                         runs it                        -> {"seconds", "stages"}
+    peak                                                       -> {"peak"}
     end                         multiplies large matrices      -> {"peak", "rate"}
 
-`peak` is the most memory the process ever held, in bytes, before the matrices; `rate`
-the FLOP/s of their product; `warm_up` holds the seconds of the first run or, where a
-compiler can be timed apart, of compilation. `stages` has the seconds of each stage of a
-run that has several, and what is built says the `versions` of what it is built with.
+`peak` is the most memory the process ever held, in bytes, before the matrices, or what
+the run's own `peak` says of its device; `rate` the FLOP/s of their product; `warm_up`
+holds the seconds of the first run or, where a compiler can be timed apart, of
+compilation. `stages` has the seconds of each stage of a run that has several, and what
+is built says the `versions` of what it is built with.
 
 Nothing here imports JAX or PyTorch: each side has only its own.
 """
@@ -113,10 +115,18 @@ def serve(
         found["stages"] = dict(run.stages.seconds)
       answer(found)
       continue
-    peak, product = peak_bytes(), make_product(MATRIX)
+    if line.strip() == "peak":
+      answer({"peak": _peak(run)})
+      continue
+    peak, product = _peak(run), make_product(MATRIX)
     fastest = min(seconds_of(product) for _ in range(MATRIX_RUNS))
     answer({"peak": peak, "rate": 2 * MATRIX**3 / fastest})
     return
+
+
+def _peak(run: Run) -> int:
+  """Of the device where the run says it, else of this process."""
+  return getattr(run, "peak", peak_bytes)()
 
 
 def answer_on_stdout() -> Callable[[Answer], None]:
