@@ -1,13 +1,58 @@
-"""Errors of devices, in words."""
+"""Errors in words: numbers out of bounds, and devices without memory."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import jax
+import numpy as np
 
 _LESS = "ask for fewer frames, a smaller size, or fewer clips or prompts at a time"
+
+
+def check_number(
+  name: str,
+  value: Any,
+  *,
+  above: int | float | None = None,
+  at_least: int | float | None = None,
+  below: int | float | None = None,
+  at_most: int | float | None = None,
+  whole: bool = False,
+) -> None:
+  """Refuses what is no number, not finite, or out of bounds, before anything uses it.
+
+  Args:
+    name: Of the option, as the user wrote it.
+    value: What was given.
+    whole: Whether it must be a whole number by its type.
+
+  Raises:
+    ValueError: with the name, the value and what is allowed.
+  """
+  bounds = {
+    "above": (above, lambda bound: value > bound),
+    "at least": (at_least, lambda bound: value >= bound),
+    "below": (below, lambda bound: value < bound),
+    "at most": (at_most, lambda bound: value <= bound),
+  }
+  stated = {words: pair for words, pair in bounds.items() if pair[0] is not None}
+  kinds = (int, np.integer) if whole else (int, float, np.number)
+  # Python's own whole numbers are finite, however long.
+  good = isinstance(value, int) or (isinstance(value, kinds) and math.isfinite(value))
+  if good and all(holds(bound) for bound, holds in stated.values()):
+    return
+  must = [f"{words} {_plain(bound)}" for words, (bound, _) in stated.items()]
+  must.append("whole" if whole else "a finite number") if whole or not must else None
+  listed = " and ".join([", ".join(must[:-1]), must[-1]] if must[1:] else must)
+  raise ValueError(f"{name} is {value}; it must be {listed}.")
+
+
+def _plain(bound: int | float) -> str:
+  return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
 @contextlib.contextmanager

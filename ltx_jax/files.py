@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 AnyPath = str | os.PathLike[str]
@@ -53,34 +53,29 @@ def read_lines(path: AnyPath) -> list[str]:
 
 
 def refuse_overwriting(
-  outputs: Iterable[AnyPath], inputs: Mapping[str, AnyPath]
+  outputs: Iterable[AnyPath], inputs: Iterable[tuple[str, AnyPath | None]]
 ) -> None:
   """Refuses outputs that would replace an input, by whatever path or link.
 
   Args:
-    outputs: Files that will be written.
-    inputs: What is read, by the name of the option that says so. A folder is in danger
-      where a file in it would be written over, so its files count as inputs.
+    outputs: Files and folders that will be written.
+    inputs: (the option that names it, what is read); None, and names that are no
+      paths, are in no danger.
 
   Raises:
     ValueError: naming both.
   """
+  given = [(option, Path(path)) for option, path in inputs if path is not None]
   for output in map(Path, outputs):
-    for option, given in inputs.items():
-      if _replaces(output, Path(given)):
+    for option, path in given:
+      if _same(output, path):
         raise ValueError(
-          f"The output {output} would replace what {option} reads ({given}); give the "
+          f"The output {output} would replace what {option} reads ({path}); give the "
           "output another name."
         )
 
 
-def _replaces(output: Path, given: Path) -> bool:
-  if not given.exists():
-    return False  # A name that is no path, or a mistake that its reader will report.
-  if output.resolve() == given.resolve():
-    return True
-  if not output.exists():
+def _same(one: Path, other: Path) -> bool:
+  if not other.exists():
     return False
-  return output.samefile(given) or (
-    given.is_dir() and output.is_file() and given.resolve() in output.resolve().parents
-  )
+  return one.resolve() == other.resolve() or (one.exists() and one.samefile(other))

@@ -14,7 +14,38 @@ import numpy as np
 from jaxtyping import Float
 
 from ltx_jax.config import VAEConfig
-from ltx_jax.typing import Whole
+from ltx_jax.errors import check_number
+from ltx_jax.typing import Scalar
+
+MOST_FRAMES = 100_000
+"""Frames of a video at most: an hour, made in windows."""
+
+LONGEST_SIDE = 8192
+"""Pixels along a side at most; no memory holds such a clip in one piece."""
+
+FPS = (0.1, 240.0)
+"""Frames a second, from and to."""
+
+
+def check_size(frames: Any, height: Any, width: Any) -> None:
+  """Checks what is asked for; None, what a recipe says, is not checked.
+
+  Raises:
+    ValueError: naming the first that is no whole number, or out of bounds.
+  """
+  bounds = {"frames": MOST_FRAMES, "height": LONGEST_SIDE, "width": LONGEST_SIDE}
+  for (name, most), size in zip(bounds.items(), (frames, height, width), strict=True):
+    if size is not None:
+      check_number(name, size, at_least=1, at_most=most, whole=True)
+
+
+def check_fps(fps: Scalar) -> None:
+  """Checks frames a second.
+
+  Raises:
+    ValueError: where they are out of bounds.
+  """
+  check_number("fps", float(fps), at_least=FPS[0], at_most=FPS[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +64,10 @@ class Canvas:
     """Returns the canvas of a VAE for a size.
 
     Raises:
-      ValueError: where a size is below 1 or no whole number.
+      ValueError: as `check_size`.
     """
     asked = (frames, height, width)
-    for name, size in zip(("frames", "height", "width"), asked, strict=True):
-      if not isinstance(size, Whole) or size < 1:
-        raise ValueError(f"{name} is {size}; it must be at least 1 and whole.")
+    check_size(*asked)
     t, s = config.temporal_factor, config.spatial_factor
     f, h, w = config.latent_shape(*asked)
     return cls(asked, ((f - 1) * t + 1, h * s, w * s), (t, s))

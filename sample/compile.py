@@ -45,6 +45,7 @@ from ltx_jax.checkpoints.lightricks import read_config
 from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import cli
 from ltx_jax.config import ModelConfig
+from ltx_jax.errors import check_number
 from ltx_jax.releases.presets import PRESETS, HubFile, recipe_for, suggestion
 from sample.flags import IfAny, OfRecipe, mesh_of
 
@@ -125,6 +126,9 @@ def run_of(options: Options) -> stages.Run:
     ValueError: in one sentence, where they do not fit, or a compiler is missing.
   """
   target = TARGETS[options.device]
+  check_number("--clips", options.clips, at_least=1, at_most=10_000)
+  if options.decode_memory is not None:
+    check_number("--decode-memory", options.decode_memory, above=0)
   config = config_of(options.preset)
   recipe = recipe_for(config)
   width, height = pixels(options.size)

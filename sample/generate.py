@@ -47,15 +47,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
 
 import jax
 import numpy as np
-import tyro
 from rich.console import Console
 
 import ltx_jax
-from ltx_jax.checkpoints.quantization import Weights
 from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import cli
 from ltx_jax.data import contact_sheet, video
@@ -63,141 +60,12 @@ from ltx_jax.diffusion.draws import Seed
 from ltx_jax.errors import memory_in_words
 from ltx_jax.pipeline.media import fit
 from ltx_jax.sizes import Canvas
-from sample.enhance import EnhanceFlags
-from sample.flags import (
-  IfAny,
-  OfRecipe,
-  PassesFlags,
-  SamplingFlags,
-  WindowFlags,
-  mesh_of,
-)
+from sample.flags import mesh_of
 from sample.gpu import compile_ahead
 from sample.hints import hint
+from sample.options import Options, check, check_outputs, outputs_of, sheet_of
 from sample.passes import Plan, plan_of
 from sample.prompts import all_prompts, joined, parts
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-  """What is asked for; None takes what the model's recipe says."""
-
-  prompts: Annotated[
-    tuple[str, ...],
-    tyro.conf.Positional,
-    tyro.conf.arg(metavar="PROMPT [PROMPT ...]", help_behavior_hint=""),
-  ]
-  """What to show, before flags that take several values. Several prompts give several
-  videos; with --window, A|B|C gives one, with a prompt for each window."""
-
-  prompt_file: Annotated[Path | None, IfAny] = None
-  """A text file with more of them, one a line; # begins a line that is none."""
-
-  output: Path = Path("video.mp4")
-  """File to write: .mp4, .gif, .webp or .png. Several videos get a number each."""
-
-  model: str = "moving-shapes"
-  """A preset, a checkpoint (*.safetensors), a diffusers folder, or ORG/REPO/FILE."""
-
-  text_encoder: Annotated[str | None, IfAny] = None
-  """Folder of the T5 encoder and its tokenizer, if not beside the model."""
-
-  lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH[:STRENGTH] ...")] = ()
-  """LoRA files, each with a strength (1 if not given): style.safetensors:0.8."""
-
-  image: Annotated[Path | None, IfAny] = None
-  """A picture, or a clip, that the video begins with."""
-
-  strength: Annotated[float | None, IfAny] = None
-  """How firmly --image is kept: 1, the usual, as it is, 0 not at all."""
-
-  condition: Annotated[
-    tuple[str, ...],
-    tyro.conf.UseAppendAction,
-    tyro.conf.arg(metavar="PATH[@FRAME][:STRENGTH]", help_behavior_hint=""),
-  ] = ()
-  """A picture or a clip that the video shows from a frame on (0), with a strength (1):
-  clip.mp4@16:0.5. A clip starts at a multiple of 8. Once for each."""
-
-  reference: Annotated[
-    tuple[str, ...],
-    tyro.conf.UseAppendAction,
-    tyro.conf.arg(metavar="VIDEO[:STRENGTH]", help_behavior_hint=""),
-  ] = ()
-  """A clip that guides the video from beside it, such as outlines or depth, with the
-  --lora that was trained for it; with a strength (1). Once for each."""
-
-  reference_downscale: Annotated[int | None, IfAny] = None
-  """How many times smaller than the video the LoRA takes what --reference gives; 1 if
-  not given."""
-
-  crf: Annotated[int | None, IfAny] = None
-  """Softens what --image and --condition give as H.264 does, so that it moves more; 29
-  in the original."""
-
-  video: Annotated[Path | None, IfAny] = None
-  """A clip to start from in place of noise, with --skip-initial: it is made over."""
-
-  width: Annotated[int | None, OfRecipe] = None
-  """In pixels. Multiples of 32 waste nothing; others are cropped from larger ones."""
-
-  height: Annotated[int | None, OfRecipe] = None
-  """In pixels, as the width."""
-
-  frames: Annotated[int | None, OfRecipe] = None
-  """Length of the video. 8k + 1 (1, 9, 17, 25, ...) wastes nothing; 1 is a picture."""
-
-  fps: Annotated[float | None, OfRecipe] = None
-  """Frames a second. The model is told, and moves things accordingly."""
-
-  negative: Annotated[str | None, IfAny] = None
-  """What the video should not show."""
-
-  seed: tuple[int, ...] = (0,)
-  """The same seed gives the same video. Several seeds give a video each."""
-
-  strict: bool = False
-  """Refuse sizes that would have to be rounded."""
-
-  sheet: bool = True
-  """Write a contact sheet beside the videos."""
-
-  dtype: Annotated[Literal["float32", "bfloat16", "float16"] | None, IfAny] = None
-  """Precision of the networks; bfloat16 on GPU (a T4: float16) and TPU, float32 on
-  CPU."""
-
-  weights: Annotated[Weights | None, IfAny] = None
-  """Keeps the transformer's matrices in 8 bits, which takes half of bfloat16's memory
-  and changes the video a little; fp8 keeps those of an fp8 file as they are."""
-
-  text_weights: Annotated[Weights | None, IfAny] = None
-  """The same for the text encoder."""
-
-  text_cache: Annotated[
-    str | None, tyro.conf.arg(metavar="DIR|off", help_behavior_hint="")
-  ] = None
-  """Where encoded prompts are kept, which then need no text encoder;
-  ~/.cache/ltx-jax/text if not given."""
-
-  mesh: Annotated[str | None, IfAny, tyro.conf.arg(metavar="AXIS=DEVICES,...")] = None
-  """Devices that work together, by what they split: data (clips, branches of guidance),
-  context (tokens), fsdp (tokens and weights), tensor (heads), as data=2,context=4."""
-
-  enhance: tyro.conf.OmitArgPrefixes[EnhanceFlags] = EnhanceFlags()
-  """Prompts made longer first, by a language model behind an address."""
-
-  passes: tyro.conf.OmitArgPrefixes[PassesFlags] = PassesFlags()
-  """One pass or two."""
-
-  windows: tyro.conf.OmitArgPrefixes[WindowFlags] = WindowFlags()
-  """Whether a long video is made window after window."""
-
-  sampling: tyro.conf.OmitArgPrefixes[SamplingFlags] = SamplingFlags()
-  """How it is sampled, where it is not as the model's recipe says. Several values, or
-  lists of blocks, belong to the noise levels of --guidance-sigmas, in order."""
-
-  second: SamplingFlags = SamplingFlags()
-  """The same of the second pass of --multi-scale."""
 
 
 def canvas_of(model: ltx_jax.LTXVideo, options: Options) -> Canvas:
@@ -207,39 +75,6 @@ def canvas_of(model: ltx_jax.LTXVideo, options: Options) -> Canvas:
   if canvas.note and options.strict:
     raise ValueError(f"--strict refuses this size: {canvas.note}")
   return canvas
-
-
-def check(options: Options) -> None:
-  """Refuses flags that lack what they are for, or that exclude one another.
-
-  Raises:
-    ValueError: in one sentence.
-  """
-  pictures = options.image is not None or options.condition
-  for flag, value, there, needed in (
-    ("--strength", options.strength, options.image is not None, "--image"),
-    ("--crf", options.crf, pictures, "--image or --condition"),
-    (
-      "--reference-downscale",
-      options.reference_downscale,
-      options.reference,
-      "--reference",
-    ),
-  ):
-    if value is not None and not there:
-      raise ValueError(f"{flag} is for {needed}; add it, or leave {flag} out.")
-  if not options.seed:
-    raise ValueError("--seed needs a number, or several.")
-  if options.video is not None and options.passes.multi_scale:
-    raise ValueError(
-      "--video is made over in one pass, and the second pass of --multi-scale starts "
-      "from the first; leave one of them out."
-    )
-  if options.video is not None and options.windows.window is not None:
-    raise ValueError(
-      "--video is made over in one go, and --window makes a video part by part; leave "
-      "one of them out."
-    )
 
 
 def conditions_of(options: Options, canvas: Canvas) -> list[ltx_jax.Condition]:
@@ -319,18 +154,21 @@ def generate(
 
 
 def write(
-  videos: np.ndarray, labels: list[str], options: Options, fps: float
+  videos: np.ndarray,
+  labels: list[str],
+  options: Options,
+  fps: float,
+  *,
+  console: Console,
 ) -> list[Path]:
   """Writes every video, and a contact sheet where there is more than one picture."""
-  output = options.output
-  paths = [output]
-  if len(videos) > 1:
-    stem = output.stem
-    paths = [output.with_stem(f"{stem}-{i + 1}") for i in range(len(videos))]
+  paths = outputs_of(options, len(videos))
   for path, clip in zip(paths, videos, strict=True):
     video.write(path, clip, fps)
   if options.sheet and len(videos) * len(videos[0]) > 1:
-    sheet = output.with_name(f"{output.stem}-sheet.png")
+    sheet = sheet_of(options)
+    if sheet.exists():
+      console.print(f"note: {sheet} was there, and is replaced.", highlight=False)
     contact_sheet.contact_sheet(sheet, list(videos), labels, columns=1)
     paths.append(sheet)
   return paths
@@ -346,9 +184,9 @@ def longer(prompts: Sequence[str], options: Options) -> tuple[str, ...]:
 def main(argv: Sequence[str] | None = None) -> None:
   """Reads the command line, generates, writes, and says what was done."""
   options = cli(Options, argv, program="python -m sample.generate", about=__doc__)
-  video.check_output(options.output)
   check(options)
   prompts = all_prompts(options.prompts, options.prompt_file)
+  check_outputs(options, len(prompts) * len(options.seed))
   options = dataclasses.replace(options, prompts=longer(prompts, options))
   console = Console(soft_wrap=True)
   shared.show_notes(console)
@@ -388,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     videos, labels = generate(model, how, options, canvas, clock=clock, console=console)
 
   fps = model.recipe.fps if options.fps is None else options.fps
-  paths = write(videos, labels, options, fps)
+  paths = write(videos, labels, options, fps, console=console)
   frames, height, width = canvas.asked
   policy = model.policy
   where = policy.name

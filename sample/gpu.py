@@ -34,10 +34,13 @@ from ltx_jax.analysis import stages
 from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import cli
 from ltx_jax.data import video
+from ltx_jax.diffusion.draws import check_seed
 from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.diffusion.sampling import Sampling
+from ltx_jax.errors import check_number
+from ltx_jax.files import refuse_overwriting
 from ltx_jax.planning import decoding, memory
-from ltx_jax.sizes import Canvas
+from ltx_jax.sizes import Canvas, check_size
 from ltx_jax.typing import EncodedText
 from sample.flags import OfRecipe
 
@@ -187,8 +190,11 @@ def main(argv: Sequence[str] | None = None, platform: str = "gpu") -> None:
   shared.show_notes(console)
   shared.use_compile_cache()
   video.check_output(options.output)
-  if options.repeat < 1:
-    raise ValueError(f"--repeat is {options.repeat}; it must be at least 1.")
+  inputs = [("--model", options.model), ("--text-encoder", options.text_encoder)]
+  refuse_overwriting([options.output], inputs)
+  check_number("--repeat", options.repeat, at_least=1, at_most=1000)
+  check_size(options.frames, options.height, options.width)
+  check_seed(options.seed)
 
   with shared.Clock() as clock:
     with clock.stage("load"):

@@ -29,17 +29,15 @@ def test_what_is_no_text_is_refused_by_name(tmp_path):
 
 def test_an_output_that_is_an_input_is_refused_by_any_name(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  photo, folder = tmp_path / "photo.png", tmp_path / "model"
+  photo = tmp_path / "photo.png"
   photo.write_bytes(b"photo")
   (tmp_path / "linked.png").symlink_to(photo)
   (tmp_path / "hard.png").hardlink_to(photo)
   (tmp_path / "there").symlink_to(tmp_path)
-  folder.mkdir()
-  (folder / "config.png").write_bytes(b"config")
-  inputs = {"--image": photo, "--model": "model", "--lora": "moving-shapes"}
+  inputs = [("--lora", "moving-shapes"), ("--image", photo), ("--video", None)]
   for name in ("photo.png", "linked.png", "hard.png", "there/photo.png"):
     with pytest.raises(ValueError, match=f"{name} would replace what --image reads"):
       refuse_overwriting(["other.png", name], inputs)
-  with pytest.raises(ValueError, match="would replace what --model reads"):
-    refuse_overwriting(["model/config.png"], inputs)
-  refuse_overwriting(["other.png", "model/new.png", "photo.mp4"], inputs)
+  with pytest.raises(ValueError, match="photo.png would replace what --image reads"):
+    refuse_overwriting(["photo.png"], [("--image", "linked.png")])
+  refuse_overwriting(["other.png", "there/other.png", "moving-shapes"], inputs)

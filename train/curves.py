@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from ltx_jax.checkpoints.safetensors_io import atomic_file
 from ltx_jax.cli.command_line import cli, errors_in_words
+from ltx_jax.files import refuse_overwriting
 from train.harness.reporting import METRICS_FILE, read_metrics
 
 _SHOWN = ("loss", "psnr", "wavelet", "kl", "latent_std_max", "grad_norm")
@@ -50,10 +51,14 @@ def draw(runs: Sequence[Path], output: Path) -> None:
   """Writes the picture.
 
   Raises:
-    ValueError: where there is no run, or one has nothing to show.
+    ValueError: where there is no run, one has nothing to show, or the picture's name
+      is none, or that of a run's numbers.
   """
   if not runs:
     raise ValueError("There is no run to draw; name the folders of some.")
+  if output.suffix.lower() != ".png":
+    raise ValueError(f"{output} has the suffix {output.suffix!r}; give a .png file.")
+  refuse_overwriting([output], [("RUN", run / METRICS_FILE) for run in runs])
   rows = [read_metrics(run) for run in runs]
   shown = [[n for n in _SHOWN if any(n in row for row in logged)] for logged in rows]
   for run, names in zip(runs, shown, strict=True):

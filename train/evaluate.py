@@ -30,10 +30,12 @@ from rich.table import Table
 import ltx_jax
 from ltx_jax.cli.command_line import cli, errors_in_words
 from ltx_jax.data.contact_sheet import contact_sheet
+from ltx_jax.errors import check_number
 from ltx_jax.metrics.linear_code import LinearCode, fit_linear_code
 from ltx_jax.metrics.psnr import psnr, psnr_inside
 from ltx_jax.moving_shapes import world
 from ltx_jax.moving_shapes.judge import Judgement, judge
+from ltx_jax.sizes import check_size
 from train.harness.reporting import write_text
 
 WORDS = ("color", "shape", "direction", "size", "background")
@@ -413,12 +415,18 @@ _PROGRAMS = {
 }
 
 
+_LEAST = {"clips": 1, "fitted": 0, "batch": 1, "conditioned": 0, "blur": 0.0}
+_LEAST["noise"] = 0.0
+_MOST = 1_000_000
+
+
 def check(options: Options) -> None:
   """Refuses numbers that are none, with the flag's name in a ValueError."""
-  for name, least in (("batch", 1), ("conditioned", 0)):
+  check_size(*options.size)
+  for name, least in _LEAST.items():
     value = getattr(options, name, least)
-    if value < least:
-      raise ValueError(f"--{name} is {value}; it must be at least {least}.")
+    whole = isinstance(least, int)
+    check_number(f"--{name}", value, at_least=least, at_most=_MOST, whole=whole)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import io
 import itertools
+import os
 import re
 import sys
 import typing
@@ -51,7 +52,7 @@ def cli(
     program: What one types to run it, e.g. `python -m sample.generate`.
     about: Shown by `--help`.
   """
-  argv = sys.argv[1:] if argv is None else list(argv)
+  argv = with_home(sys.argv[1:] if argv is None else argv)
   commands = {command.__name__.lower(): command for command in get_args(options)}
   with errors_in_words():
     if not commands:
@@ -67,6 +68,16 @@ def cli(
     return run_tyro(
       lambda: tyro.cli(options, args=argv, prog=program, description=about)
     )
+
+
+def with_home(argv: Sequence[str]) -> list[str]:
+  """Puts the user's home in place of a `~/` that begins a value.
+
+  Shells do so only where it begins a word, and not within quotes: `--output=~/a.mp4`
+  would make a folder of that name.
+  """
+  home = os.path.expanduser("~")
+  return [re.sub(r"^(--[\w.-]+=)?~(?=/|$)", rf"\g<1>{home}", word) for word in argv]
 
 
 def refuse_unknown(argv: Sequence[str], names: Sequence[str], program: str) -> None:

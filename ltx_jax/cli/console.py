@@ -90,10 +90,14 @@ class NotesHandler(logging.Handler):
   def __init__(self, console: Console):
     super().__init__(logging.INFO)
     self.console = console
+    self.said: set[str] = set()
 
   def emit(self, record: logging.LogRecord) -> None:
-    """Prints one note."""
-    self.console.print(f"note: {record.getMessage()}", highlight=False, markup=False)
+    """Prints one note, unless it was printed before."""
+    note = record.getMessage()
+    if note not in self.said:
+      self.said.add(note)
+      self.console.print(f"note: {note}", highlight=False, markup=False)
 
 
 def show_notes(console: Console) -> None:

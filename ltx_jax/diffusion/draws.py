@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from ltx_jax.errors import check_number
 from ltx_jax.typing import AnyArray, Key, Scalar, Whole
 
 Draws = Callable[[str, tuple[int, ...]], Any]
@@ -70,11 +71,19 @@ def clip_keys(seed: Seed, clips: int) -> Key:
     raise ValueError(f"{len(numbers)} seeds for {clips} clips; give one, or one each.")
   seeds = numbers.tolist() if several else [int(numbers)] * clips
   for number in seeds:
-    if not 0 <= number < _SEEDS:
-      raise ValueError(f"The seed is {number}; it must be at least 0 and below 2^32.")
+    check_seed(number)
   folds = [0] * clips if several else range(clips)
   keys = [jax.random.key(number) for number in seeds]
   return _fold(jnp.stack(keys), jnp.array(folds, jnp.uint32))
+
+
+def check_seed(seed: Any) -> None:
+  """Checks one seed.
+
+  Raises:
+    ValueError: where it is no whole number that JAX reads all of.
+  """
+  check_number("seed", seed, at_least=0, below=_SEEDS, whole=True)
 
 
 def normal(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -15,6 +16,8 @@ from typing import Any, get_args
 from ltx_jax.config import SchedulerConfig
 from ltx_jax.diffusion import branches, schedules
 from ltx_jax.typing import Scalar, Tiling, Whole
+
+_LOG = logging.getLogger("ltx_jax")
 
 PerStep = Scalar | Sequence[float]
 """A number for all steps, or one for each of `Sampling.guidance_sigmas`."""
@@ -242,7 +245,13 @@ class Sampling:
     """
     if self.sigmas is not None:
       return schedules.explicit(self.sigmas)
-    levels = schedules.schedule(self.schedule or scheduler, self.steps or 40, tokens)
+    steps = self.steps or 40
+    levels = schedules.schedule(self.schedule or scheduler, steps, tokens)
+    if len(levels) < steps:
+      _LOG.warning(
+        f"{steps:,} steps are asked for and {len(levels):,} are made: the scheduler "
+        "has no more noise levels."
+      )
     kept = levels[self.skip_initial : max(0, len(levels) - self.skip_final)]
     if not len(kept):
       raise ValueError(

@@ -42,7 +42,7 @@ from ltx_jax.pipeline.recipes import Recipe
 from ltx_jax.planning import decoding, memory
 from ltx_jax.platforms import Policy
 from ltx_jax.programs.stacks import take_apart
-from ltx_jax.sizes import Canvas
+from ltx_jax.sizes import Canvas, check_fps
 from ltx_jax.text.on_demand import TextOnDemand, Texts, encode_each, missing
 from ltx_jax.text.prompts import Tokenizer, encode_prompts, truncation_note
 from ltx_jax.typing import (
@@ -237,6 +237,7 @@ class LTXVideo:
       ValueError: where the model lacks a network, or an argument does not fit.
     """
     config = self._config("transformer")
+    check_fps(fps)
     vae = self.config.vae or VAEConfig()  # Of a transformer alone: the released sizes.
     canvas = Canvas.of(vae, frames, height, width)
     grid = vae.latent_shape(*canvas.used)
@@ -321,6 +322,7 @@ class LTXVideo:
     recipe = self.recipe
     sampling = (sampling or recipe.sampling).override(steps, guidance)
     canvas = recipe.canvas(self._config("vae"), frames, height, width)
+    rate = recipe.rate(fps)
     if canvas.note:
       _LOG.warning(canvas.note)
     conditions = fit_all(conditions, canvas)
@@ -341,7 +343,7 @@ class LTXVideo:
       width=width,
       height=height,
       frames=frames,
-      fps=recipe.fps if fps is None else fps,
+      fps=rate,
       sampling=sampling,
       conditions=conditions,
       latents=start,
@@ -402,7 +404,8 @@ class LTXVideo:
       free -= widened_bytes(self.params, self.policy.dtype)
     extra = extra_tokens(conditions, canvas, self._config("vae"))
     plan = self.config, self.policy, clips, canvas, sampling.branches, free
-    memory.check(*plan, tiling=sampling.tiling, extra=extra)
+    made_for = self.recipe.size
+    memory.check(*plan, tiling=sampling.tiling, extra=extra, made_for=made_for)
 
   def _config(self, part: str) -> Any:
     config = getattr(self.config, part)

@@ -180,6 +180,7 @@ class MultiScale:
         "second with sigmas below 1 or with skip_initial."
       )
     canvas = recipe.canvas(model.config.vae, frames, height, width)
+    rate = recipe.rate(fps)
     if canvas.note:
       _LOG.warning(canvas.note)
     conditions = fit_all(conditions, canvas)
@@ -196,7 +197,7 @@ class MultiScale:
       width=width,
       height=height,
       frames=frames,
-      fps=recipe.fps if fps is None else fps,
+      fps=rate,
       passes=passes,
       conditions=conditions,
       negative=negative,

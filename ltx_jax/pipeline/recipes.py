@@ -6,7 +6,8 @@ import dataclasses
 
 from ltx_jax.config import VAEConfig
 from ltx_jax.diffusion.sampling import Sampling, TwoPasses
-from ltx_jax.sizes import Canvas
+from ltx_jax.sizes import Canvas, check_fps
+from ltx_jax.typing import Scalar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,3 +51,19 @@ class Recipe:
       self.height if height is None else height,
       self.width if width is None else width,
     )
+
+  def rate(self, fps: Scalar | None) -> Scalar:
+    """Returns frames a second, in which None is the recipe's.
+
+    Raises:
+      ValueError: as `sizes.check_fps`.
+    """
+    if fps is None:
+      return self.fps
+    check_fps(fps)
+    return fps
+
+  @property
+  def size(self) -> tuple[int, int, int]:
+    """(frames, height, width): what the model was made for."""
+    return self.frames, self.height, self.width

@@ -300,6 +300,7 @@ class LongVideo:
     model, recipe = self.model, self.model.recipe
     sampling = (sampling or recipe.sampling).override(steps, guidance)
     canvas = recipe.canvas(model.config.vae, frames, height, width)
+    rate = recipe.rate(fps)
     if canvas.note:
       _LOG.warning(canvas.note)
     conditions = fit_all(conditions, canvas)
@@ -318,7 +319,7 @@ class LongVideo:
       width=width,
       height=height,
       frames=frames,
-      fps=recipe.fps if fps is None else fps,
+      fps=rate,
       sampling=sampling,
       conditions=conditions,
       negative=negative,

@@ -19,7 +19,7 @@ import bisect
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -36,7 +36,15 @@ from ltx_jax.sizes import Canvas
 from ltx_jax.text.prompts import MAX_TOKENS
 from ltx_jax.typing import Params, Tiling
 
+Size = tuple[int, int, int]
+"""(frames, height, width)."""
+
+RELEASED: Size = (121, 512, 768)
+"""What the released models were made for, where no recipe says otherwise."""
+
 _ACTIVATIONS = 10
+_SHARES = (1, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)  # Of the area made for.
+_LONGEST = 2.5  # Times the other side.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +131,7 @@ def check(
   *,
   tiling: Tiling = "auto",
   extra: int = 0,
+  made_for: Size = RELEASED,
 ) -> None:
   """Refuses a size that will not fit, even decoded in tiles, before it is compiled.
 
@@ -131,6 +140,8 @@ def check(
     free: Bytes that are free now (`free_memory`); None, unknown, refuses nothing.
     tiling: As of `plan`.
     extra: As of `plan`.
+    made_for: (frames, height, width) of the model's recipe; none is named that is
+      larger.
 
   Raises:
     ValueError: with the plan, and the largest size that fits; or as of `plan`.
@@ -159,7 +170,7 @@ def check(
     f"{clips} clip(s) of {frames} frames of {width}x{height} need about "
     f"{_gb(needed.denoise)} to denoise and {_gb(needed.decode)} to decode{in_tiles} "
     f"beside the weights, and {_gb(free)} are free; {why}"
-    f"{_largest(config, clips, canvas, fits)}"
+    f"{_largest(config.vae, clips, canvas, made_for, fits)}"
   )
 
 
@@ -203,22 +214,57 @@ def _gb(size: int) -> str:
 
 
 def _largest(
-  config: ModelConfig, clips: int, canvas: Canvas, fits: Callable[..., bool]
+  vae: VAEConfig,
+  clips: int,
+  canvas: Canvas,
+  made_for: Size,
+  fits: Callable[..., bool],
 ) -> str:
-  """Names what fits: fewer clips, else a shorter clip, else a smaller frame."""
-  frames, height, width = canvas.used
-  for n in range(clips - 1, 0, -1):
-    if fits(n, frames, height, width):
-      return f"{n} clip(s) at a time fit."
-  t, s = config.vae.temporal_factor, config.vae.spatial_factor
-  for f in range(frames - t, t, -t):
-    if fits(1, f, height, width):
-      return f"one clip of {f} frames of that size fits."
-  for h in range(height - s, 0, -s):
-    w = max(s, width * h // height // s * s)
-    if fits(1, t + 1, h, w):
-      return f"one clip of {t + 1} frames of {w}x{h} fits."
+  """Names what fits: fewer clips, else a shorter clip, else a smaller frame.
+
+  Of sizes that the model was made for, and in a few dozen trials whatever is asked for.
+  """
+  fewer = _most_that_fits(range(1, clips), lambda n: fits(n, *canvas.used))
+  if fewer:
+    return f"{fewer} clip(s) at a time fit."
+  t, frames = (
+    vae.temporal_factor,
+    min(canvas.used[0] - vae.temporal_factor, made_for[0]),
+  )
+  lengths = range(t + 1, frames + 1, t) or range(1, 2)
+  for height, width in _smaller_frames(vae, canvas, made_for):
+    length = _most_that_fits(lengths, lambda f, *size: fits(1, f, *size), height, width)
+    if length:
+      same = (height, width) == canvas.used[1:]
+      size = "that size" if same else f"{width}x{height}"
+      return f"one clip of {length} frames of {size} fits."
   return "no size fits; end other programs, or take a machine with more memory."
+
+
+def _most_that_fits(
+  numbers: range, fits: Callable[..., bool], *size: int
+) -> int | None:
+  """The largest of rising numbers that fits, where all below it do; None for none."""
+  count = bisect.bisect_left(numbers, True, key=lambda n: not fits(n, *size))
+  return numbers[count - 1] if count else None
+
+
+def _smaller_frames(
+  vae: VAEConfig, canvas: Canvas, made_for: Size
+) -> Iterator[tuple[int, int]]:
+  """Frames of about the proportions asked for, within the area made for, falling."""
+  _, height, width = canvas.used
+  most = min(height * width, made_for[1] * made_for[2])
+  aspect = min(max(width / height, 1 / _LONGEST), _LONGEST)
+  if height * width == most and aspect == width / height:
+    yield height, width
+  s, before = vae.spatial_factor, None
+  for share in _SHARES:
+    rows = math.sqrt(share * most / aspect)
+    found = tuple(max(s, int(side + 1e-6) // s * s) for side in (rows, rows * aspect))
+    if found not in (before, (height, width)):
+      yield found
+    before = found
 
 
 def free_memory(device: jax.Device | None = None) -> int | None:

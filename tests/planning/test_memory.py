@@ -164,11 +164,34 @@ def test_a_refusal_gives_the_plan_and_what_fits():
   assert f"{plan.denoise / 1e9:.1f} GB to denoise" in said
   assert f"{plan.decode / 1e9:.1f} GB to decode" in said
   assert "2.0 GB are free; one clip of 81 frames of that size fits." in said
-  assert "one clip of 9 frames of 1568x1056 fits." in refusal(
+  assert "one clip of 17 frames of 768x512 fits." in refusal(
     0.9e9, size=(25, 2048, 3072)
   )
   assert "3 clip(s) at a time fit." in refusal(10e9, clips=4)
   assert "no size fits" in refusal(1e6)
+
+
+@pytest.mark.parametrize("free", [0.6e9, 2e9])
+@pytest.mark.parametrize(
+  "size", [(9, 8192, 8192), (99_993, 512, 768), (99_993, 8192, 32), (1, 8192, 8192)]
+)
+def test_what_is_named_is_a_size_the_release_was_made_for(size, free, monkeypatch):
+  """And few sizes are tried, whatever is asked for."""
+  tried, least = [], decoding.least_bytes
+
+  def counted(*arguments, **options):
+    tried.append(arguments)
+    return least(*arguments, **options)
+
+  monkeypatch.setattr(decoding, "least_bytes", counted)
+  said = refusal(free, size=size, tiling="auto")
+  named = re.search(r"one clip of (\d+) frames of (?:(\d+)x(\d+)|that size) fits", said)
+  frames = int(named[1])
+  width, height = map(int, named.groups()[1:]) if named[2] else (size[2], size[1])
+  assert frames <= 121 and width * height <= 768 * 512
+  assert 1 / 3 < width / height < 3 and width % 32 == height % 32 == 0
+  assert len(tried) < 60
+  memory.check(RELEASE, GPU, 1, Canvas.of(VAE_C, frames, height, width), 2, int(free))
 
 
 def test_what_is_named_fits_and_the_next_larger_does_not():

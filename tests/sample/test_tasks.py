@@ -15,7 +15,8 @@ from ltx_jax.pipeline.recipes import Recipe
 from ltx_jax.releases.presets import PRESETS
 from tests import pipeline_case as case
 from tests.models import upsampler_case
-from tests.sample.test_generate import FLAGS, OTHER, PROMPT, SIZE
+from tests.sample.test_flags import FLAGS
+from tests.sample.test_generate import OTHER, PROMPT, SIZE
 
 
 def test_conditions_are_given_where_and_as_firmly_as_is_said(program, monkeypatch):

@@ -33,6 +33,7 @@ from ltx_jax.cli.command_line import (
   one_line,
   refuse_unknown,
   run_tyro,
+  with_home,
 )
 
 RunT = TypeVar("RunT")
@@ -49,7 +50,7 @@ def parse(
     doc: The program's module docstring, shown by `--help`.
     argv: Instead of the process's own arguments.
   """
-  argv = sys.argv[1:] if argv is None else list(argv)
+  argv = with_home(sys.argv[1:] if argv is None else argv)
   program = f"python -m train.{function}"
   with errors_in_words():
     if not argv or argv[0] in ("-h", "--help"):

@@ -1,0 +1,38 @@
+"""Numbers out of bounds, in words."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ltx_jax.errors import check_number
+
+
+@pytest.mark.parametrize(
+  ("value", "bounds", "allowed"),
+  [
+    (-1, {"at_least": 0, "whole": True}, "at least 0 and whole"),
+    (0.5, {"at_least": 0, "whole": True}, "at least 0 and whole"),
+    (2.0, {"whole": True}, "whole"),
+    (2**32, {"at_least": 0, "below": 2**32}, "at least 0 and below 4,294,967,296"),
+    (0.0, {"above": 0.0, "at_most": 1.0}, "above 0 and at most 1"),
+    (1.5, {"at_least": 0.0, "at_most": 1.0}, "at least 0 and at most 1"),
+    (math.nan, {}, "a finite number"),
+    (math.inf, {"above": 0.0}, "above 0"),
+    (-math.inf, {"at_most": 0}, "at most 0"),
+    (np.float32("nan"), {"at_least": 0}, "at least 0"),
+    ("7", {"at_least": 0}, "at least 0"),
+    (10**400, {"at_most": 10, "whole": True}, "at most 10 and whole"),
+  ],
+)
+def test_numbers_out_of_bounds_are_named_with_what_is_allowed(value, bounds, allowed):
+  with pytest.raises(ValueError) as error:
+    check_number("--speed", value, **bounds)
+  assert str(error.value) == f"--speed is {value}; it must be {allowed}."
+
+
+def test_numbers_within_bounds_are_taken():
+  for value in (1, 1.0, np.float32(1), np.int64(1)):
+    check_number("speed", value, above=0, at_least=1, at_most=1, below=2)
+  for value in (0, np.int32(7), 10**400):
+    check_number("speed", value, at_least=0, whole=True)
