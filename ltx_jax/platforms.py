@@ -18,6 +18,9 @@ Convolution = Literal["direct", "measured"]
 Rotation = Literal["flip", "shift"]
 Options = tuple[tuple[str, str], ...]
 
+TRAINING_ROWS = ("data", "fsdp")
+"""Axes of the mesh that split rows in training, where there are many of them."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
@@ -43,8 +46,10 @@ class Policy:
     mesh_options: What XLA is told as well where there is a mesh. On TPUs weights that
       are split are gathered before they are multiplied by, and buffers are laid in an
       order that leaves few gaps.
-    mesh: Devices that work together on one program, for sampling
-      (`parallel.mesh.sampling_mesh`, `models.sharded`); None: one does it all.
+    mesh: Devices that work together on one program (`parallel.mesh.make_mesh`,
+      `models.sharded`); None: one does it all.
+    rows: Axes of the mesh that split clips and the rows of a batch. In sampling there
+      are few of those, and `fsdp` splits tokens.
   """
 
   name: str
@@ -57,6 +62,7 @@ class Policy:
   compiler_options: Options = ()
   mesh_options: Options = ()
   mesh: Mesh | None = None
+  rows: tuple[str, ...] = ("data",)
 
   def in_dtype(self, dtype: str) -> Policy:
     """Returns the policy with another compute dtype, and attention that has it."""
@@ -64,19 +70,23 @@ class Policy:
     attention = "xla" if dtype == "float32" else self.attention
     return dataclasses.replace(self, dtype=dtype, attention=attention)
 
-  def split(self) -> Policy:
-    """Returns the policy with kernels that XLA splits over devices by itself.
+  def for_training(self, mesh: Mesh) -> Policy:
+    """Returns the policy of steps over a mesh of training; a single device needs none.
 
-    That is for training, whose programs say nothing of devices. XLA does not split the
-    TPU's kernel; in sampling each device is given its share (`models.sharded`).
+    Its rows are split over `fsdp` as well.
     """
-    attention = "xla" if self.attention == "splash" else self.attention
-    return dataclasses.replace(self, attention=attention)
+    over = mesh if mesh.size > 1 else None
+    return dataclasses.replace(self, mesh=over, rows=TRAINING_ROWS)
 
   @property
   def options(self) -> dict[str, str]:
     """What XLA is told when a program for sampling is compiled."""
-    return dict(self.compiler_options + (self.mesh_options if self.mesh else ()))
+    return dict(self.compiler_options) | self.training_options
+
+  @property
+  def training_options(self) -> dict[str, str]:
+    """What XLA is told when a training step is compiled."""
+    return dict(self.mesh_options if self.mesh else ())
 
   @property
   def reads_tokens_last(self) -> bool:

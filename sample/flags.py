@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from ltx_jax.config import SchedulerConfig
 from ltx_jax.diffusion.branches import Mode
 from ltx_jax.diffusion.sampling import Blocks, Sampling
-from ltx_jax.parallel.mesh import SAMPLING_AXES, sampling_mesh
+from ltx_jax.parallel.mesh import AXES, make_mesh
 from ltx_jax.typing import Tiling
 
 OfRecipe = tyro.conf.arg(help_behavior_hint="(default: as the model's recipe says)")
@@ -228,7 +228,7 @@ def mesh_of(
 
   Args:
     text: Of the command line.
-    devices: As of `sampling_mesh`.
+    devices: As of `make_mesh`.
 
   Raises:
     ValueError: in one sentence, where it describes none, or the devices are not there.
@@ -237,11 +237,11 @@ def mesh_of(
     return None
   parts = [part.partition("=") for part in text.split(",")]
   sizes = {axis: number for axis, _, number in parts}
-  known = len(sizes) == len(parts) and sizes.keys() <= set(SAMPLING_AXES)
+  known = len(sizes) == len(parts) and sizes.keys() <= set(AXES)
   if not (known and all(map(str.isdecimal, sizes.values()))):
     raise ValueError(
       f"--mesh is {text}; give numbers of devices for any of "
-      f"{', '.join(SAMPLING_AXES)}, such as data=2,context=4."
+      f"{', '.join(AXES)}, such as data=2,context=4."
     )
   numbers = {axis: int(number) for axis, number in sizes.items()}
-  return sampling_mesh(**numbers, devices=devices)
+  return make_mesh(**numbers, devices=devices)

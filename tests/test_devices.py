@@ -10,10 +10,9 @@ import ltx_jax
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.checkpoints.t5 import save_t5
 from ltx_jax.config import TextEncoderConfig
-from ltx_jax.config.runs import MeshConfig
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.models import text_encoder
-from ltx_jax.parallel.mesh import make_mesh, sampling_mesh
+from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.releases.presets import ASSETS
 from ltx_jax.sizes import Canvas
 from tests import pipeline_case as case
@@ -50,7 +49,7 @@ def expected(folder):
 
 
 def loaded(folder, **axes):
-  return ltx_jax.load(folder, mesh=sampling_mesh(**axes))
+  return ltx_jax.load(folder, mesh=make_mesh(**axes))
 
 
 def test_heads_tokens_and_rows_split_make_the_same_latents(folder, expected):
@@ -90,7 +89,7 @@ def test_tensors_go_straight_to_their_shards(folder, monkeypatch):
     return device_put(array, where, **rest)
 
   monkeypatch.setattr(jax, "device_put", record)
-  model = ltx_jax.load(folder, mesh=sampling_mesh(fsdp=2, context=2, tensor=2))
+  model = ltx_jax.load(folder, mesh=make_mesh(fsdp=2, context=2, tensor=2))
   monkeypatch.undo()
   assert all(kind is np.ndarray and where is not None for kind, where in put)
   width = case.TRANSFORMER.width
@@ -106,31 +105,25 @@ def test_tensors_go_straight_to_their_shards(folder, monkeypatch):
   assert shards(model, "text_encoder/blocks/wo/kernel") == {(1, 4, 5)}
 
 
-def test_a_mesh_of_training_will_do(folder):
-  model = ltx_jax.load(folder, mesh=make_mesh(MeshConfig(data=2, fsdp=4)))
-  assert shards(model, "transformer/blocks/attn1/to_q/kernel") == {(2, 6, 24)}
-  assert model.policy.mesh.shape == {"data": 2, "fsdp": 4}
-
-
 def test_heads_that_cannot_be_split_are_refused_before_weights_are_read(
   folder, monkeypatch
 ):
-  monkeypatch.delattr(ltx_jax.loading.lightricks, "load_checkpoint")
+  monkeypatch.delattr(ltx_jax.releases.loading.lightricks, "load_checkpoint")
   with pytest.raises(ValueError, match="tensor = 4, and .* has 2 attention heads"):
-    ltx_jax.load(folder, mesh=sampling_mesh(tensor=4))
+    ltx_jax.load(folder, mesh=make_mesh(tensor=4))
 
 
 def test_other_axes_are_refused(folder):
   mesh = jax.make_mesh((8,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
-  with pytest.raises(ValueError, match="axes x; make one with .*sampling_mesh"):
+  with pytest.raises(ValueError, match="axes x; make one with .*make_mesh"):
     ltx_jax.load(folder, mesh=mesh)
 
 
 def test_memory_is_planned_for_a_device(folder, monkeypatch):
   """Devices of a CPU share its memory, and each needs less."""
-  memory = ltx_jax.model.memory
+  memory = ltx_jax.pipeline.model.memory
   monkeypatch.setattr(memory, "free_memory", lambda device: 8 * 10**6)
-  model = ltx_jax.load(folder, mesh=sampling_mesh(context=8), text_encoder=False)
+  model = ltx_jax.load(folder, mesh=make_mesh(context=8), text_encoder=False)
   assert memory.free_beside(model.params) == 10**6
   canvas = Canvas.of(case.VAE, 5, 256, 256)
   alone = dataclasses.replace(model.policy, mesh=None)

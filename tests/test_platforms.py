@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ltx_jax.models import transformer
-from ltx_jax.parallel.mesh import sampling_mesh
+from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.platforms import CPU, GPU, T4, TPU, policy_for, policy_of
 from tests.models.transformer_case import shapes, with_width
 
@@ -31,11 +31,21 @@ def test_a_device_says_its_capability():
   assert policy_of(old) == T4
 
 
-def test_a_tpu_gets_its_kernel_but_where_xla_splits_it_or_in_float32():
+def test_kernels_are_those_of_a_dtype():
   assert policy_for("tpu").attention == "splash"
-  assert TPU.split().attention == TPU.in_dtype("float32").attention == "xla"
-  assert GPU.split() == GPU and CPU.split() == CPU
+  assert TPU.in_dtype("float32").attention == "xla"
   assert GPU.in_dtype("float16").attention == "cudnn"
+
+
+def test_in_training_fsdp_splits_rows_and_one_device_has_no_mesh():
+  mesh = make_mesh(fsdp=4)
+  policy = TPU.for_training(mesh)
+  assert (policy.mesh, policy.rows) == (mesh, ("data", "fsdp"))
+  assert policy.attention == "splash"
+  assert policy.training_options == dict(TPU.mesh_options)
+  alone = CPU.for_training(make_mesh())
+  assert alone.mesh is None and alone.training_options == {}
+  assert TPU.rows == ("data",)
 
 
 def test_an_unknown_platform_is_refused():
@@ -77,6 +87,6 @@ def test_float16_does_not_overflow_at_full_width():
 
 def test_what_xla_is_told_may_depend_on_a_mesh():
   assert TPU.options == {}
-  meshed = dataclasses.replace(TPU, mesh=sampling_mesh(context=2))
+  meshed = dataclasses.replace(TPU, mesh=make_mesh(context=2))
   assert meshed.options == dict(TPU.mesh_options)
   assert CPU.options == dict(CPU.compiler_options) != {}

@@ -34,6 +34,7 @@ from ltx_jax.diffusion import flow, timesteps
 from ltx_jax.diffusion.latents import coordinates, patchify
 from ltx_jax.models import text_encoder, transformer
 from ltx_jax.moving_shapes import world
+from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES
 from ltx_jax.pipeline.model import LTXVideo
 from ltx_jax.platforms import Policy, policy_of
@@ -117,7 +118,7 @@ def drop_captions(key: Key, batch: Batch, empty: Captions, probability: float) -
 
 def make_network(run: TransformerRun, policy: Policy) -> Network:
   """Returns transformer and text as one function of the parameters."""
-  module = transformer.Transformer(run.transformer, policy)
+  module = transformer.Transformer(run.transformer, policy, run.remat or "none")
   text_fn = TEXT[run.text_encoder](run, policy)
 
   def velocity(
@@ -354,13 +355,15 @@ def export(run: TransformerRun, model: LTXVideo) -> Path:
 def main() -> None:
   """Trains, or goes on training, and writes the model."""
   run = recipe.parse(TransformerRun, "transformer", __doc__)
-  policy = policy_of(jax.devices()[0]).split().in_dtype(run.dtype)
+  policy = policy_of(jax.devices()[0]).in_dtype(run.dtype)
   with errors_in_words():
     config, params = lightricks.load_checkpoint(run.vae, "float32", parts=("vae",))
     vae = latents.FrozenVAE(config.vae, params["vae"], policy)
     # All that can be refused at once is, before anything takes long.
     checks.check_run(run, vae.config, latents.tokens_of(vae.config))
     checks.check_flow(run)
+    steps = policy.for_training(make_mesh(**vars(run.mesh)))
+    sampling = dataclasses.replace(policy, mesh=steps.mesh)
     check_vae(run, config, vae.params)
     start = warm_start(run)
     read = caption_reader(run, policy)
@@ -377,13 +380,14 @@ def main() -> None:
     state = loop.fit(
       run,
       init=functools.partial(init_state, run),
-      update=make_update(run, policy, vae, captions),
+      update=make_update(run, steps, vae, captions),
       loader=make_loader(run, cached, captions),
       rules=(*TRANSFORMER_RULES, *TEXT_RULES),
-      pictures=make_pictures(run, vae, shown, policy),
+      options=steps.training_options,
+      pictures=make_pictures(run, vae, shown, sampling),
       warm_start=start,
     )
-    print(f"Wrote {export(run, model_of(run, state, vae, policy))}")
+    print(f"Wrote {export(run, model_of(run, state, vae, sampling))}")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from ltx_jax.losses.reconstruction import kl_divergence, mse, psnr
 from ltx_jax.losses.wavelet import wavelet_l1
 from ltx_jax.models import vae as vae_lib
 from ltx_jax.moving_shapes.source import moving_shapes_loader
+from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.parallel.sharding import VAE_RULES
 from ltx_jax.platforms import Policy, policy_of
 from ltx_jax.training import optim
@@ -282,10 +283,11 @@ def export(run: VAERun, state: TrainState) -> Path:
 def main() -> None:
   """Trains, or goes on training, and writes the checkpoint."""
   run = recipe.parse(VAERun, "vae", __doc__)
-  policy = policy_of(jax.devices()[0]).split().in_dtype(run.dtype)
   tokens = tokens_of(run.vae)
   with errors_in_words():
     checks.check_run(run, run.vae, tokens)
+    policy = policy_of(jax.devices()[0]).in_dtype(run.dtype)
+    policy = policy.for_training(make_mesh(**vars(run.mesh)))
     if run.trained == "decoder" and not run.init_from:
       raise ValueError(
         "--trained decoder keeps the encoder as it is, and without --init-from that is "
@@ -297,6 +299,7 @@ def main() -> None:
       update=make_update(run, policy),
       loader=moving_shapes_loader(run.stages, run.seed, tokens),
       rules=VAE_RULES,
+      options=policy.training_options,
       pictures=make_pictures(run, policy),
       remark=remark,
       warm_start=warm_start(run),

@@ -272,7 +272,8 @@ def denoise(run: Run, setting: Setting | None = None) -> Stage:
     (Context(params, state, tables), *run.place((x, control)), None, None),
     run.share(rows * flops.denoise(config, tokens, length)),
     tokens,
-    queries=padded_tokens(tokens, run.policy) // parts_of_stream(run.policy, rows)[1],
+    queries=padded_tokens(rows, tokens, run.policy)
+    // parts_of_stream(run.policy, rows)[1],
     heads=config.num_attention_heads // tensor,
     width=config.width,
   )

@@ -48,10 +48,23 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-  """Devices per axis; -1 takes those that are left. Batches split over both axes."""
+  """Devices per axis of the mesh; one of them may be -1, for those that are left.
+
+  Attributes:
+    data: Devices over which rows are split and parameters repeated.
+    fsdp: Devices over which both rows and parameters are split.
+    context: Devices over which the tokens of a clip are split, or its pixels.
+    tensor: Devices over which attention heads and hidden layers are split.
+  """
 
   data: int = -1
   fsdp: int = 1
+  context: int = 1
+  tensor: int = 1
+
+
+Remat = Literal["none", "full", "dots", "attention", "dots+attention"]
+"""What is kept for the backward pass (`models.transformer.REMAT_POLICIES`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +175,9 @@ class TransformerRun:
     vae: Checkpoint of the VAE that makes the latents.
     text_folder: Holds `tokenizer/` and, where it is frozen, `text_encoder/`.
     text_encoder: `trained` jointly with the transformer, or `frozen`.
+    remat: What each block keeps for the backward pass: `none` recomputes nothing,
+      `full` the whole block, `dots` all but its projections, `attention` all but what
+      attention gives, `dots+attention` no product.
     variants: Renderings of each caption and bucket that are encoded once and kept.
     init_from: A model's folder to start from (`model.safetensors`, and `text_encoder/`
       where that is trained); empty for random parameters.
@@ -178,6 +194,7 @@ class TransformerRun:
   flow: FlowConfig = FlowConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
   mesh: MeshConfig = MeshConfig()
+  remat: Remat | None = None
   output: OutputConfig = OutputConfig()
   variants: int = 8
   init_from: str = ""

@@ -9,18 +9,23 @@ fused kernel of NVIDIA GPUs, which never has them in memory; for shapes that it 
 take, `xla` stands in. `splash` is that of TPUs (`attention_splash`).
 
 Logits and softmax are float32 in all of them.
+
+For the backward pass each kernel keeps what it gives, and its softmax's sums; a block
+that is computed again need not run it again where `keeps_attention` lets it keep those.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-from ltx_jax.models.attention_splash import attend_by_splash
+from ltx_jax.models.attention_splash import RESIDUALS, attend_by_splash
 from ltx_jax.platforms import Attention
 
 Queries = Float[Array, "b n k x"]
@@ -31,6 +36,21 @@ LOGITS_BYTES = 256 * 2**20
 """What the float32 logits of one chunk of queries may take, over batch and heads."""
 
 _FUSED_WIDTHS = range(8, 129, 8)
+
+
+# cuDNN's kernel under gradients. What it keeps cannot be named from outside: a name is
+# a copy, and the backward pass reads the kernel's own results.
+_CUDNN_FORWARD = "dot_product_attention_fwd_wrapper"
+
+
+def _is_cudnn(primitive: Any, *__: Any, **_: Any) -> bool:
+  return primitive.name == _CUDNN_FORWARD
+
+
+keeps_attention = jax.checkpoint_policies.save_from_both_policies(
+  jax.checkpoint_policies.save_only_these_names(RESIDUALS), _is_cudnn
+)
+"""A policy of `jax.checkpoint`: keeps results and softmax sums of attention alone."""
 
 
 def _head_major_attention(
@@ -59,7 +79,7 @@ def attend_in_chunks(
 ) -> Queries:
   """`attend` by XLA, with at most `logits_bytes` of logits, or one query's, at a time.
 
-  The bound counts the whole batch, of which a device holds its share.
+  The bound counts the batch that it is given: over a mesh a device's share of it.
   """
   # Head-major operands make both products plain batched matmuls: 1.3x faster on a CPU
   # than leaving the transposes to the compiler.
@@ -68,7 +88,8 @@ def attend_in_chunks(
   most = max(1, logits_bytes // (4 * b * heads * k.shape[2]))
   chunks = math.ceil(n / most)
   if chunks == 1:
-    return jnp.moveaxis(_head_major_attention(q, k, v, bias), 1, 2)
+    out = jnp.moveaxis(_head_major_attention(q, k, v, bias), 1, 2)
+    return checkpoint_name(out, RESIDUALS)
 
   size = math.ceil(n / chunks)
   q = jnp.pad(q, ((0, 0), (0, 0), (0, chunks * size - n), (0, 0)))
@@ -76,7 +97,7 @@ def attend_in_chunks(
   chunk = jax.checkpoint(lambda q: _head_major_attention(q, k, v, bias))
   out = jax.lax.map(chunk, q)  # chunks b k size x
   out = jnp.moveaxis(out, (0, 3), (1, 2))  # b chunks size k x
-  return out.reshape(b, chunks * size, heads, x)[:, :n]
+  return checkpoint_name(out.reshape(b, chunks * size, heads, x)[:, :n], RESIDUALS)
 
 
 def _cudnn(q: Queries, k: Keys, v: Keys, bias: Bias | None) -> Queries:

@@ -20,6 +20,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+RESIDUALS = "attention"
+"""What attention keeps for the backward pass, by this name (`jax.checkpoint`)."""
+
 _LANES = 128
 _BLOCKS = (512, 384, 256, 128)
 _MASKED = -1000.0
@@ -91,5 +94,10 @@ def _kernel(n: int, m: int, heads: int, x: int, interpret: bool):
   )
   mask = splash.MultiHeadMask([splash.FullMask((n, m))] * heads)
   return splash.make_splash_mha(
-    mask, block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret
+    mask,
+    block_sizes=sizes,
+    head_shards=1,
+    q_seq_shards=1,
+    residual_checkpoint_name=RESIDUALS,
+    interpret=interpret,
   )

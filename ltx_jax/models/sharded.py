@@ -1,15 +1,18 @@
 """How activations are split over the devices of a policy's mesh, where it has one.
 
-    stream      [b n d]        rows over `data`, tokens over `context` and `fsdp`
+    stream      [b n d]        rows over the policy's `rows`, tokens over the rest
     attention   [b n k x]      its queries so too, heads over `tensor`; each device has
                                the keys and values of all tokens
-    frames      [b f h w c]    clips over `data`, rows of pixels over the other axes
+    frames      [b f h w c]    clips over the policy's `rows`, rows of pixels over the
+                               other axes
 
-An axis of the mesh is used where it divides what it splits. If `data` does not divide
-the rows or the clips it goes on to the tokens or the pixels: three branches of guidance
-on data=2 have their tokens split in two. Tokens are padded until all axes divide them.
-Rows of pixels are not: an axis that does not divide them goes on to the columns, and
-if it does not divide those either, its devices do the same work.
+Rows are split over `data`, in training over `fsdp` too; tokens over `context`, and in
+sampling over `fsdp`. An axis of the mesh is used where it divides what it splits. If it
+does not divide the rows or the clips it goes on to the tokens or the pixels: three
+branches of guidance on data=2 have their tokens split in two. Tokens are padded until
+all of their axes divide them. Rows of pixels are not: an axis that does not divide them
+goes on to the columns, and if it does not divide those either, its devices do the same
+work.
 
 These are constraints on a few arrays. What lies between, and what devices tell each
 other (keys and values in attention, edges of pixels in convolutions, sums over a split
@@ -35,7 +38,10 @@ from ltx_jax.typing import AnyArray
 P = PartitionSpec
 Axes = tuple[str, ...]
 
-_OF_TOKENS = ("context", "fsdp")
+# Axes that split tokens, in this order, where they do not split rows. `data` is last:
+# it then splits further what `context` has split, and moves nothing.
+_OF_TOKENS = ("context", "fsdp", "data")
+_OF_PIXELS = ("data", "context", "fsdp", "tensor")
 
 
 class StreamAxes(NamedTuple):
@@ -68,21 +74,27 @@ def _dividing(mesh: Mesh, axes: Iterable[str], length: int) -> Axes:
   return found
 
 
-def stream_axes(mesh: Mesh, rows: int, tokens: int) -> StreamAxes:
-  """Returns how an array [rows tokens ...] is split."""
-  of_rows = _dividing(mesh, ("data",), rows)
-  # `data` last: it then splits further what `context` has split, and moves nothing.
-  rest = _OF_TOKENS if of_rows else (*_OF_TOKENS, "data")
-  return StreamAxes(of_rows, _dividing(mesh, rest, tokens))
+def row_axes(mesh: Mesh, axes: Axes, rows: int) -> Axes:
+  """Returns those of the axes that split a number of rows, the largest ones first."""
+  by_size = sorted(axes, key=lambda axis: -devices_of(mesh, (axis,)))
+  found = _dividing(mesh, by_size, rows)
+  return tuple(axis for axis in axes if axis in found)
 
 
-def frame_axes(mesh: Mesh, clips: int, height: int, width: int) -> FrameAxes:
-  """Returns how an array [clips f height width c] is split."""
-  of_clips = _dividing(mesh, ("data",), clips)
-  rest = [axis for axis in mesh.axis_names if axis not in of_clips]
-  of_rows = _dividing(mesh, rest, height)
+def stream_axes(policy: Policy, rows: int, tokens: int) -> StreamAxes:
+  """Returns how an array [rows tokens ...] is split, over a policy that has a mesh."""
+  of_rows = row_axes(policy.mesh, policy.rows, rows)
+  rest = [axis for axis in _OF_TOKENS if axis not in of_rows]
+  return StreamAxes(of_rows, _dividing(policy.mesh, rest, tokens))
+
+
+def frame_axes(policy: Policy, clips: int, height: int, width: int) -> FrameAxes:
+  """Returns how an array [clips f height width c] is split, likewise."""
+  of_clips = row_axes(policy.mesh, policy.rows, clips)
+  rest = [axis for axis in _OF_PIXELS if axis not in of_clips]
+  of_rows = _dividing(policy.mesh, rest, height)
   rest = [axis for axis in rest if axis not in of_rows]
-  return FrameAxes(of_clips, of_rows, _dividing(mesh, rest, width))
+  return FrameAxes(of_clips, of_rows, _dividing(policy.mesh, rest, width))
 
 
 def _spec(*axes: Axes | None) -> PartitionSpec:
@@ -97,19 +109,29 @@ def split_stream(x: Float[Array, "b n d"], policy: Policy) -> Float[Array, "b n 
   """Splits rows and tokens; the channels of the stream are whole on every device."""
   if policy.mesh is None:
     return x
-  return _constrain(x, policy.mesh, _spec(*stream_axes(policy.mesh, *x.shape[:2])))
+  return _constrain(x, policy.mesh, _spec(*stream_axes(policy, *x.shape[:2])))
 
 
 def positions_spec(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
-  """How tables [1 n d] are split: as a stream is whose rows are split."""
-  return _spec(None, _dividing(mesh, _OF_TOKENS, shape[1]))
+  """How sampling splits tables [1 n d]: as a stream whose rows are split."""
+  return _spec(None, _dividing(mesh, ("context", "fsdp"), shape[1]))
 
 
 def split_positions(x: Float[Array, "1 n d"], policy: Policy) -> Float[Array, "1 n d"]:
-  """Splits what all rows share (`positions_spec`)."""
+  """Splits what all rows of a sampling run share (`positions_spec`)."""
   if policy.mesh is None:
     return x
   return _constrain(x, policy.mesh, positions_spec(policy.mesh, x.shape))
+
+
+def split_tables(
+  x: Float[Array, "#b n d"], rows: int, policy: Policy
+) -> Float[Array, "#b n d"]:
+  """Splits tables of positions as the stream of `rows` rows that they belong to."""
+  if policy.mesh is None:
+    return x
+  of_rows, tokens = stream_axes(policy, rows, x.shape[1])
+  return _constrain(x, policy.mesh, _spec(of_rows if len(x) == rows else None, tokens))
 
 
 def text_spec(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
@@ -139,7 +161,7 @@ def split_frames(
   if policy.mesh is None:
     return x
   b, _, h, w, _ = x.shape
-  clips, rows, columns = frame_axes(policy.mesh, b, h, w)
+  clips, rows, columns = frame_axes(policy, b, h, w)
   return _constrain(x, policy.mesh, _spec(clips, None, rows, columns))
 
 
@@ -148,21 +170,22 @@ def whole(x: Float[Array, "..."], policy: Policy) -> Float[Array, "..."]:
   return x if policy.mesh is None else _constrain(x, policy.mesh, P())
 
 
-def padded_tokens(count: int, policy: Policy) -> int:
-  """Returns the next number of tokens that all axes divide."""
-  return count + -count % devices_of(policy.mesh, (*_OF_TOKENS, "data"))
+def padded_tokens(rows: int, count: int, policy: Policy) -> int:
+  """Returns the next number of tokens of a stream that all of their axes divide."""
+  return count + -count % parts_of_stream(policy, rows)[1]
 
 
-def pad_tokens(tree: Any, count: int, policy: Policy) -> Any:
-  """Pads arrays [b count ...] with zeros until all axes divide their tokens.
+def pad_tokens(tree: Any, shape: tuple[int, ...], policy: Policy) -> Any:
+  """Pads arrays [b n ...] with zeros until all axes of tokens divide n.
 
   Args:
     tree: Arrays; those of another number along their second axis stay as they are.
-    count: How many tokens there are.
+    shape: (b, n) of the stream.
   """
   if policy.mesh is None:
     return tree
-  spare = padded_tokens(count, policy) - count
+  rows, count = shape
+  spare = padded_tokens(rows, count, policy) - count
 
   def pad(x: AnyArray) -> AnyArray:
     if x.ndim < 2 or x.shape[1] != count:
@@ -175,8 +198,11 @@ def pad_tokens(tree: Any, count: int, policy: Policy) -> Any:
 def drop_padding(
   x: Float[Array, "b n c"], count: int, policy: Policy
 ) -> Float[Array, "b _ c"]:
-  """Returns the tokens that are none of padding, on every device."""
-  return x if policy.mesh is None else whole(x, policy)[:, :count]
+  """Returns the tokens that are none of padding; rows stay split."""
+  if policy.mesh is None or x.shape[1] == count:
+    return split_stream(x, policy)
+  rows = row_axes(policy.mesh, policy.rows, len(x))
+  return _constrain(x, policy.mesh, _spec(rows))[:, :count]
 
 
 def attend(
@@ -210,7 +236,7 @@ def attend(
     k, v = (jnp.moveaxis(a, 3, 1) if last else a for a in (k, v))
     return attention.attend(q, k[:, :count], v[:, :count], bias, policy.attention)
 
-  rows, tokens = stream_axes(mesh, *q.shape[:2])
+  rows, tokens = stream_axes(policy, *q.shape[:2])
   heads = _dividing(mesh, ("tensor",), q.shape[2])
   queries = P(rows, tokens, heads)
   keys = P(rows, heads) if last else P(rows, None, heads)
@@ -229,7 +255,7 @@ def parts_of_stream(policy: Policy, rows: int) -> tuple[int, int]:
   """Returns into how many parts rows, and the tokens of each, are split."""
   if policy.mesh is None:
     return 1, 1
-  of_rows, of_tokens = stream_axes(policy.mesh, rows, 0)  # Padded: all axes divide it.
+  of_rows, of_tokens = stream_axes(policy, rows, 0)  # Padded: all axes divide it.
   return devices_of(policy.mesh, of_rows), devices_of(policy.mesh, of_tokens)
 
 
@@ -237,5 +263,5 @@ def parts_of_frames(policy: Policy, clips: int, size: Sequence[int]) -> int:
   """Returns into how many parts frames of (height, width) are split."""
   if policy.mesh is None:
     return 1
-  axes = frame_axes(policy.mesh, clips, *size)
+  axes = frame_axes(policy, clips, *size)
   return devices_of(policy.mesh, [axis for each in axes for axis in each])

@@ -30,9 +30,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ltx_jax.config import TransformerConfig
+from ltx_jax.models.attention import keeps_attention
 from ltx_jax.models.linear import Dense
 from ltx_jax.models.rope import Positions, RopeTables, rope_tables
-from ltx_jax.models.sharded import drop_padding, pad_tokens, split_stream
+from ltx_jax.models.sharded import (
+  drop_padding,
+  pad_tokens,
+  split_stream,
+  split_tables,
+  whole,
+)
 from ltx_jax.models.transformer_layers import (
   XAVIER,
   ZEROS,
@@ -64,12 +71,18 @@ Velocity = Float[Array, "b n channels"]
 MASK_BIAS = -10000.0
 """Added to the logits of padding. Finite: text that is all padding is averaged over."""
 
+_SAVEABLE = jax.checkpoint_policies
 REMAT_POLICIES = {
   "none": None,
-  "full": jax.checkpoint_policies.nothing_saveable,
-  "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  "full": _SAVEABLE.nothing_saveable,
+  "dots": _SAVEABLE.dots_with_no_batch_dims_saveable,
+  "attention": keeps_attention,
+  "dots+attention": _SAVEABLE.save_from_both_policies(
+    _SAVEABLE.dots_with_no_batch_dims_saveable, keeps_attention
+  ),
 }
-"""What a block keeps for the backward pass: everything, nothing, its projections."""
+"""What a block keeps for the backward pass: everything (no recomputation), nothing, its
+projections, what attention gives, or both of these, which recomputes no product."""
 
 _NORM_OUT_EPS = 1e-6
 
@@ -146,6 +159,7 @@ class Transformer(nn.Module):
     text: TextState,
     sigma: Sigma,
     branches: Branches = PLAIN,
+    count: int | None = None,
   ) -> Velocity:
     """Returns the float32 velocity of the tokens.
 
@@ -156,11 +170,10 @@ class Transformer(nn.Module):
       sigma: Noise levels in [0, 1], of clips or tokens; levels of tokens are cheapest
         as `NoiseLevels`.
       branches: Which text each row has, and what is left out for it.
+      count: How many of the tokens are no padding; None: all.
     """
     dtype = self.policy.dtype
-    count = tokens.shape[1]
-    inputs = tokens, rope, distinct_levels(sigma)
-    tokens, rope, (levels, index) = pad_tokens(inputs, count, self.policy)  # b s
+    levels, index = distinct_levels(sigma)  # b s
     t = self.config.timestep_scale_multiplier * levels
     modulation, embedding = self.adaln_single(t.reshape(-1))
     modulation = modulation.reshape(*levels.shape, 6, -1)  # b s 6 d
@@ -186,8 +199,7 @@ class Transformer(nn.Module):
     table = self.scale_shift_table.astype(jnp.float32)
     shift, scale = per_token(embedding + table, index)  # b n d
     x = (layer_norm(x, _NORM_OUT_EPS) * (1 + scale) + shift).astype(dtype)
-    velocity = self.proj_out(x).astype(jnp.float32)  # b n c
-    return drop_padding(velocity, count, self.policy)
+    return self.proj_out(x).astype(jnp.float32)  # b n c
 
   def __call__(
     self, tokens: Tokens, coords: Positions, text: Text, mask: TextMask, sigma: Sigma
@@ -201,8 +213,14 @@ class Transformer(nn.Module):
       mask: True or 1 for real text tokens, False or 0 for padding.
       sigma: Noise levels in [0, 1], of clips or tokens.
     """
+    rows, count = tokens.shape[:2]
     rope = rope_tables(coords, self.config)
-    return self.denoise(tokens, rope, self.text_state(text, mask), sigma)
+    inputs = tokens, rope, sigma
+    tokens, rope, sigma = pad_tokens(inputs, (rows, count), self.policy)
+    rope = RopeTables(*(split_tables(table, rows, self.policy) for table in rope))
+    state = self.text_state(text, mask)
+    velocity = self.denoise(tokens, rope, state, sigma, count=count)
+    return drop_padding(velocity, count, self.policy)
 
 
 def _check(config: TransformerConfig, remat: str) -> None:
@@ -262,7 +280,10 @@ def text_state(
 
 
 def velocity_fn(config: TransformerConfig, policy: Policy) -> VelocityFn:
-  """Returns velocity(params, text_state, tokens, rope_tables, sigma, branches)."""
+  """Returns velocity(params, text_state, tokens, rope_tables, sigma, branches).
+
+  That is how sampling has it: whole on every device of the policy's mesh.
+  """
   module = Transformer(config, policy)
 
   def velocity(
@@ -273,7 +294,11 @@ def velocity_fn(config: TransformerConfig, policy: Policy) -> VelocityFn:
     sigma: Sigma,
     branches: Branches = PLAIN,
   ) -> Velocity:
-    inputs = tokens, rope, text, sigma, branches
-    return module.apply({"params": params}, *inputs, method="denoise")
+    rows, count = tokens.shape[:2]
+    inputs = pad_tokens((tokens, rope, sigma), (rows, count), policy)
+    tokens, rope, sigma = inputs
+    inputs = tokens, rope, text, sigma, branches, count
+    padded = module.apply({"params": params}, *inputs, method="denoise")
+    return whole(padded, policy)[:, :count]
 
   return velocity

@@ -1,18 +1,15 @@
-"""The mesh of devices: of training, data by fsdp; of sampling, with two axes more.
+"""The mesh of devices, of training and of sampling.
 
-    training   data    rows of a batch
-               fsdp    rows of a batch, and the parameters
-    sampling   data    clips, and the branches of guidance
-               context tokens; rows of pixels
-               fsdp    as context, and the parameters
-               tensor  heads and hidden layers, with their parameters
+    data     rows of a batch; in sampling clips, and the branches of guidance
+    fsdp     rows of a batch, and the parameters; in sampling tokens for rows
+    context  tokens; rows of pixels
+    tensor   heads and hidden layers, with their parameters
 
-In training every device works on rows of its own; parameters, averaged parameters and
-optimiser state are split over `fsdp` (`parallel.sharding`) and repeated over `data`. In
-sampling there are few rows and many tokens (`models.sharded`): over `context` the
-parameters are repeated, over `fsdp` each device gathers them a block at a time, and
-over `tensor` it never needs the others'. So `context` talks least, `fsdp` has the
-tokens split too and takes least memory, and `tensor` is for links that are fast.
+In training there are many rows, and every device works on rows of its own; in sampling
+there are few rows and many tokens (`models.sharded`). Parameters, averaged parameters
+and optimiser state are split over `fsdp` and `tensor` (`parallel.sharding`) and
+repeated over `data` and `context`: over `fsdp` each device gathers them a block at a
+time, and over `tensor` it never needs the others'.
 """
 
 from __future__ import annotations
@@ -25,103 +22,75 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from ltx_jax.config.runs import MeshConfig
+from ltx_jax.models.sharded import row_axes
+from ltx_jax.parallel import torus
+from ltx_jax.platforms import TRAINING_ROWS
 
-AXES = ("data", "fsdp")
-SAMPLING_AXES = ("data", "context", "fsdp", "tensor")  # The last are the nearest.
-
-
-def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
-  """Builds the (data, fsdp) mesh.
-
-  Args:
-    config: Devices an axis; at most one may be -1, which takes what is left.
-    devices: All of `jax.devices()` unless given; a compile for a machine that is not
-      there passes the devices of its topology.
-
-  Returns:
-    A mesh over the first devices where both sizes are given and need fewer than all.
-
-  Raises:
-    ValueError: where there are fewer devices, or -1 does not come out even.
-  """
-  devices = jax.devices() if devices is None else devices
-  sizes = [config.data, config.fsdp]
-  known = math.prod(size for size in sizes if size != -1)
-  if sizes.count(-1) == 1 and known > 0 and len(devices) % known == 0:
-    sizes[sizes.index(-1)] = len(devices) // known
-  if min(sizes) < 1 or math.prod(sizes) > len(devices):
-    raise ValueError(
-      f"mesh.data = {config.data} and mesh.fsdp = {config.fsdp} cannot be laid over "
-      f"{len(devices)} device(s): give two sizes whose product is at most that, or one "
-      "that divides it and -1 for the other."
-    )
-  return _mesh(sizes, AXES, devices)
+AXES = ("data", "fsdp", "context", "tensor")  # The last are the nearest.
 
 
-def sampling_mesh(
+def make_mesh(
   *,
   data: int = 1,
+  fsdp: int = 1,
   context: int = 1,
   tensor: int = 1,
-  fsdp: int = 1,
   devices: Sequence[Any] | None = None,
 ) -> Mesh:
-  """Builds the mesh that `ltx_jax.load` takes.
+  """Builds the mesh that training runs on, and that `ltx_jax.load` takes.
 
   Args:
-    data: Devices over which clips and branches of guidance are split.
+    data: Devices over which rows are split.
+    fsdp: Over which parameters are split, and rows in training, tokens in sampling.
     context: Over which tokens, and rows of pixels, are split.
-    tensor: Over which heads and hidden layers are split, with their parameters.
-    fsdp: As `context`, with the parameters split too.
-    devices: As of `make_mesh`.
+    tensor: Over which heads and hidden layers are split, with their parameters. One of
+      the four may be -1, which takes the devices that are left.
+    devices: All of `jax.devices()` unless given; a compile for a machine that is not
+      there passes the devices of its topology.
 
   Returns:
     A mesh over as many devices as the product says, the first ones.
 
   Raises:
-    ValueError: where the product does not divide the number of devices.
+    ValueError: where the product does not divide the number of devices, or the axes do
+      not fit the torus of a TPU's chips.
   """
   devices = jax.devices() if devices is None else devices
-  sizes = {"data": data, "context": context, "fsdp": fsdp, "tensor": tensor}
-  product = math.prod(sizes.values())
-  if min(sizes.values()) < 1 or len(devices) % product:
-    asked = ", ".join(f"{axis} = {n}" for axis, n in sizes.items() if n != 1)
+  asked = dict(zip(AXES, (data, fsdp, context, tensor), strict=True))
+  sizes = list(asked.values())
+  known = math.prod(size for size in sizes if size != -1)
+  if sizes.count(-1) == 1 and known > 0 and len(devices) % known == 0:
+    sizes[sizes.index(-1)] = len(devices) // known
+  if min(sizes) < 1 or len(devices) % math.prod(sizes):
+    words = ", ".join(f"{axis} = {n}" for axis, n in asked.items() if n != 1)
     raise ValueError(
-      f"A mesh of {asked} cannot be laid over {len(devices)} device(s): give sizes of "
-      "at least 1 whose product divides that."
+      f"A mesh of {words} cannot be laid over {len(devices)} device(s): give sizes of "
+      "at least 1 whose product divides that; one of them may be -1, for what is left."
     )
-  return _mesh([sizes[axis] for axis in SAMPLING_AXES], SAMPLING_AXES, devices)
+  return _laid_out(sizes, devices[: math.prod(sizes)])
 
 
-def _mesh(sizes: Sequence[int], axes: tuple[str, ...], devices: Sequence[Any]) -> Mesh:
+def _laid_out(sizes: Sequence[int], devices: Sequence[Any]) -> Mesh:
   # jax.make_mesh would give Explicit axes (jax 0.10), under which every array carries
   # its sharding in its type; here the compiler propagates shardings: Auto.
-  return jax.make_mesh(
-    tuple(sizes),
-    axes,
-    axis_types=(AxisType.Auto,) * len(axes),
-    devices=devices[: math.prod(sizes)],
-  )
-
-
-def batch_spec(mesh: Mesh, rows: int) -> PartitionSpec:
-  """How an array with `rows` rows is split: over both axes where that comes out even.
-
-  Batch sizes follow from a token budget, not from the number of devices. A batch that
-  does not divide is split over one axis, or repeated on every device.
-  """
-  options = [AXES, ("data",), ("fsdp",)]
-  options.sort(key=lambda axes: -math.prod(mesh.shape[axis] for axis in axes))
-  for axes in options:
-    if rows % math.prod(mesh.shape[axis] for axis in axes) == 0:
-      return PartitionSpec(axes)
-  return PartitionSpec()
+  types = (AxisType.Auto,) * len(AXES)
+  try:
+    return jax.make_mesh(tuple(sizes), AXES, axis_types=types, devices=devices)
+  except NotImplementedError:
+    asked = dict(zip(AXES, sizes, strict=True))
+    raise ValueError(torus.refusal(asked, devices)) from None
 
 
 def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-  """Copies a batch of global rows to the devices of the mesh."""
-  return {
-    name: jax.device_put(rows, NamedSharding(mesh, batch_spec(mesh, len(rows))))
-    for name, rows in batch.items()
-  }
+  """Copies a batch of global rows to the devices of the mesh.
+
+  Rows are split over `data` and `fsdp` where that comes out even. Batch sizes follow
+  from a token budget, not from the number of devices: a batch that does not divide is
+  split over one of the axes, or repeated on every device.
+  """
+
+  def put(rows: np.ndarray) -> jax.Array:
+    spec = PartitionSpec(row_axes(mesh, TRAINING_ROWS, len(rows)))
+    return jax.device_put(rows, NamedSharding(mesh, spec))
+
+  return {name: put(rows) for name, rows in batch.items()}

@@ -7,8 +7,7 @@ parameters mirror the parameters, their paths end like the parameters' own
 A spec names the LAST axes of an array: P("fsdp", None) splits the input axis of a dense
 kernel (in, out), of a scanned stack of them (l, in, out), and of a convolution
 (t, h, w, in, out) alike; axes before those are whole. An axis that does not divide by
-its devices is whole as well, and an axis that the mesh lacks splits nothing: `tensor`
-is one of sampling alone. What no rule matches is split along its largest axis that
+its devices is whole as well. What no rule matches is split along its largest axis that
 divides, if it has two axes or more.
 """
 
@@ -23,7 +22,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltx_jax.checkpoints.trees import path_name
-from ltx_jax.parallel.mesh import SAMPLING_AXES
+from ltx_jax.parallel.mesh import AXES
 
 P = PartitionSpec
 Rules = Sequence[tuple[str, PartitionSpec]]
@@ -108,17 +107,17 @@ def spec_for(
 
 
 def _if_even(entry: Any, length: int, mesh: Mesh, path: str) -> Any:
-  """Returns those axis names in `entry` that the mesh has, if they divide `length`."""
+  """Returns the axes in `entry` of several devices, if they divide `length`."""
   if entry is None:
     return None
   names = (entry,) if isinstance(entry, str) else entry
-  unknown = [name for name in names if name not in SAMPLING_AXES]
+  unknown = [name for name in names if name not in AXES]
   if unknown:
     raise ValueError(
       f"The sharding rule for {path} names the mesh axis {unknown[0]!r}; there are "
-      f"{', '.join(SAMPLING_AXES)}."
+      f"{', '.join(AXES)}."
     )
-  names = tuple(name for name in names if name in mesh.shape)
+  names = tuple(name for name in names if mesh.shape[name] > 1)
   if not names or length % math.prod(mesh.shape[name] for name in names):
     return None
   return names if len(names) > 1 else names[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +41,7 @@ from ltx_jax.typing import (
   Scalar,
   Text,
   TextMask,
+  Tokens,
   Video,
 )
 
@@ -145,10 +147,11 @@ def step_of_run(
 def velocity(config: TransformerConfig, policy: Policy) -> Callable:
   """Returns (params, tokens, coords, text, mask, sigma) -> velocity."""
   module = transformer.Transformer(config, policy)
-  return _compiled(
-    lambda params, *inputs: module.apply({"params": put_together(params)}, *inputs),
-    policy,
-  )
+
+  def program(params: Params, *inputs: Any) -> Tokens:
+    return whole(module.apply({"params": put_together(params)}, *inputs), policy)
+
+  return _compiled(program, policy)
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from ltx_jax.checkpoints.lora import Loras
 from ltx_jax.checkpoints.networks import PARTS
 from ltx_jax.checkpoints.quantization import Weights, is_quantized, quantizing
 from ltx_jax.parallel import sharding
-from ltx_jax.parallel.mesh import AXES, SAMPLING_AXES
+from ltx_jax.parallel.mesh import AXES
 from ltx_jax.pipeline.model import LTXVideo
 from ltx_jax.pipeline.multiscale import Upscaler
 from ltx_jax.platforms import Policy, policy_of
@@ -55,7 +55,7 @@ def load(
       bfloat16 on GPU and TPU, float16 on a GPU that has no bfloat16.
     text_encoder: The folder of a T5 v1.1 encoder and its tokenizer; None looks beside
       the checkpoint and takes a released preset's from the hub, False takes none.
-    mesh: Devices that work together (`parallel.mesh.sampling_mesh`); every tensor goes
+    mesh: Devices that work together (`parallel.mesh.make_mesh`); every tensor goes
       straight to those that need it as it is read.
     loras: LoRA files, each with its strength: [("style.safetensors", 0.8)]. They are
       merged into the transformer's kernels, which `save` then writes.
@@ -215,10 +215,10 @@ def _check_mesh(mesh: Mesh, files: sources.Files) -> None:
 
   Before weights are read.
   """
-  if tuple(mesh.axis_names) not in (AXES, SAMPLING_AXES):
+  if tuple(mesh.axis_names) != AXES:
     raise ValueError(
       f"The mesh has the axes {', '.join(mesh.axis_names)}; make one with "
-      "ltx_jax.parallel.mesh.sampling_mesh."
+      "ltx_jax.parallel.mesh.make_mesh."
     )
   transformer = _layout(files).read_config(files.checkpoint).transformer
   tensor = mesh.shape.get("tensor", 1)

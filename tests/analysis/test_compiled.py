@@ -10,7 +10,7 @@ import pytest
 from ltx_jax import programs
 from ltx_jax.analysis import compiled, devices, stages
 from ltx_jax.parallel import sharding
-from ltx_jax.parallel.mesh import sampling_mesh
+from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.parallel.sharding import TRANSFORMER_RULES as RULES
 from ltx_jax.planning import flops
 from ltx_jax.sizes import Canvas
@@ -110,7 +110,7 @@ def test_a_missing_compiler_is_named_with_its_command(monkeypatch):
 @pytest.fixture(scope="module")
 def split():
   """A step with its weights, its tokens and its branches split."""
-  stage = stages.denoise(run(mesh=sampling_mesh(fsdp=2, context=2, data=2)))
+  stage = stages.denoise(run(mesh=make_mesh(fsdp=2, context=2, data=2)))
   return stage, compiled.compile_stage(stage, TARGET)
 
 
@@ -144,7 +144,7 @@ def test_what_devices_send_is_listed_by_kind_and_loop(split):
 
 
 def test_arguments_are_split_as_they_come_from_the_programs_before():
-  made = run(mesh=sampling_mesh(fsdp=2, context=2, tensor=2))
+  made = run(mesh=make_mesh(fsdp=2, context=2, tensor=2))
   mesh, config = made.policy.mesh, made.config.transformer
   (params, state, tables), x, *_ = stages.denoise(made).arguments
 

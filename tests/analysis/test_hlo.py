@@ -7,7 +7,6 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ltx_jax.analysis import hlo, hlo_flops, hlo_traffic
-from ltx_jax.config.runs import MeshConfig
 from ltx_jax.parallel.mesh import make_mesh
 
 LAYERS, ROWS, WIDTH = 5, 32, 16
@@ -270,7 +269,7 @@ def test_a_devices_own_queries_times_all_keys_are_square_as_well():
   ],
 )
 def test_communication_counts_what_a_device_sends(split, work, kind, wire):
-  mesh = make_mesh(MeshConfig(data=8, fsdp=1))
+  mesh = make_mesh(data=8, fsdp=1)
   sharding = NamedSharding(mesh, PartitionSpec(*split))
   x = jax.ShapeDtypeStruct((16, 64), jnp.float32, sharding=sharding)
   program = read(work, x, out_shardings=NamedSharding(mesh, PartitionSpec()))

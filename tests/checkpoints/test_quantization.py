@@ -19,7 +19,6 @@ from ltx_jax.checkpoints.quantization import (
 )
 from ltx_jax.checkpoints.trees import flatten, nest
 from ltx_jax.config import TextEncoderConfig
-from ltx_jax.config.runs import MeshConfig
 from ltx_jax.models.linear import linear
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.planning import memory
@@ -214,7 +213,7 @@ def test_a_float8_file_is_kept_and_equals_its_upcast(tmp_path):
 
 
 def test_shards_have_their_share_of_both_leaves(folder, full):
-  mesh = make_mesh(MeshConfig(data=1, fsdp=4))
+  mesh = make_mesh(data=1, fsdp=4)
   model = ltx_jax.load(folder, mesh=mesh, weights="int8")
   layer = model.params["transformer"]["blocks"]["attn1"]["to_q"]
   assert not layer["kernel"].is_fully_replicated

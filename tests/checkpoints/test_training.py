@@ -7,7 +7,6 @@ import optax
 import pytest
 
 from ltx_jax.checkpoints.training import TrainingCheckpoints
-from ltx_jax.config.runs import MeshConfig
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import make_mesh
 
@@ -46,7 +45,7 @@ def assert_equal(a, b):
 
 
 def mesh_of(devices, fsdp=1):
-  return make_mesh(MeshConfig(-1, fsdp), jax.devices()[:devices])
+  return make_mesh(data=-1, fsdp=fsdp, devices=jax.devices()[:devices])
 
 
 def test_restores_bit_for_bit_on_any_mesh(tmp_path):

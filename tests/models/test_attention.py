@@ -1,9 +1,11 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ltx_jax.models.attention import attend, attend_in_chunks
+from ltx_jax.models.attention import attend, attend_in_chunks, keeps_attention
 
 B, N, M, K, X = 2, 23, 9, 3, 4
 
@@ -27,17 +29,22 @@ def reference(q, k, v, bias):
   return out
 
 
+def equations(jaxpr):
+  """All of a program's, those of loops and of what it calls too.
+
+  But for those of calls that give nothing: the compiler drops them.
+  """
+  for equation in (e for e in jaxpr.eqns if e.outvars):
+    yield equation
+    for inner in equation.params.values():
+      if hasattr(inner, "eqns"):  # A jaxpr, closed or not.
+        yield from equations(inner)
+
+
 def largest_array(fn, *args):
-  """The most elements of any array that the program makes, in loops too."""
-
-  def sizes(jaxpr):
-    for equation in jaxpr.eqns:
-      yield from (v.aval.size for v in equation.outvars)
-      for inner in equation.params.values():
-        if hasattr(inner, "eqns"):  # A jaxpr, closed or not.
-          yield from sizes(inner)
-
-  return max(sizes(jax.make_jaxpr(fn)(*args).jaxpr))
+  """The most elements of any array that the program makes."""
+  found = equations(jax.make_jaxpr(fn)(*args).jaxpr)
+  return max(v.aval.size for equation in found for v in equation.outvars)
 
 
 # All 23 queries at once; 7 and 5 of them, which leaves a part of a chunk; one by one.
@@ -135,3 +142,27 @@ def test_cudnn_gets_what_it_takes(n, m, x, with_bias, fused, monkeypatch):
   ours, theirs = (attend(q, k, v, bias, name) for name in ("xla", "cudnn"))
   assert calls == (["cudnn"] if fused else [])
   np.testing.assert_allclose(theirs, ours, atol=2e-2)
+
+
+@pytest.mark.parametrize("kernel", ["cudnn", "splash"])
+def test_a_kernel_runs_once_forwards_where_what_it_gives_is_kept(kernel, monkeypatch):
+  """Programs are traced only: neither kernel's processor is here."""
+  from jax._src.cudnn import fused_attention_stablehlo
+
+  monkeypatch.setattr(fused_attention_stablehlo, "check_cudnn_version", lambda: 91000)
+  q = jnp.ones((1, 128, 2, 64), jnp.bfloat16)
+  forward = {"cudnn": "dot_product_attention_fwd_wrapper", "splash": "pallas_call"}
+
+  def runs(policy):
+    @functools.partial(jax.checkpoint, policy=policy, prevent_cse=False)
+    def block(q, weight):
+      out = attend(q, q, q, None, kernel)
+      return (out * weight).sum()  # Whose gradient wants what attention gives.
+
+    program = jax.make_jaxpr(jax.grad(block, (0, 1)))(q, q)
+    names = [equation.primitive.name for equation in equations(program.jaxpr)]
+    return names.count(forward[kernel])
+
+  backward = 2 if kernel == "splash" else 0  # One for queries, one for keys and values.
+  assert runs(jax.checkpoint_policies.nothing_saveable) - backward == 2
+  assert runs(keeps_attention) - backward == 1

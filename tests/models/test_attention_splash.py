@@ -52,3 +52,22 @@ def test_the_kernel_is_traced_without_all_logits():
   jaxpr = jax.make_jaxpr(lambda q: attend_by_splash(q, q, q, None))(shape)
   sizes = [v.aval.size for e in jaxpr.jaxpr.eqns for v in e.outvars]
   assert max(sizes) < n * n
+
+
+@pytest.mark.parametrize(
+  ("n", "m", "x", "masked"), [(130, 9, 8, True), (9, 130, 8, False)]
+)
+def test_its_gradients_are_those_of_attention_by_xla(n, m, x, masked):
+  q, k, v, bias = operands(n, m, x)
+  weights = jnp.asarray(np.random.default_rng(1).standard_normal(q.shape), jnp.float32)
+
+  def gradients(attend):
+    def loss(q, k, v):
+      return (weights * attend(q, k, v, bias if masked else None)).sum()
+
+    return jax.jit(jax.grad(loss, (0, 1, 2)))(q, k, v)
+
+  found, expected = gradients(splash), gradients(attend_in_chunks)
+  for ours, reference in zip(found, expected, strict=True):
+    largest = np.abs(reference).max()
+    np.testing.assert_allclose(ours, reference, atol=1e-5 * largest)

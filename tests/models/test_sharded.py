@@ -18,14 +18,14 @@ from ltx_jax.models import attention, sharded
 from ltx_jax.models.attention_splash import attend_by_splash
 from ltx_jax.models.vae_layers import GroupNorm
 from ltx_jax.parallel import sharding
-from ltx_jax.parallel.mesh import sampling_mesh
+from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.platforms import CPU, TPU
 from ltx_jax.typing import NoiseLevels
 from tests.models import transformer_case as case
 from tests.models import vae_case
 from tests.policies import QUICK
 
-MESH = sampling_mesh(data=2, context=4)
+MESH = make_mesh(data=2, context=4)
 # One body of the loop over blocks, and the convolution of GPU and TPU.
 
 _COLLECTIVE = re.compile(
@@ -83,7 +83,7 @@ def expected():
 def test_rows_are_split_where_they_divide_and_tokens_by_the_rest(
   axes, rows, tokens, expected
 ):
-  assert sharded.stream_axes(sampling_mesh(**axes), rows, tokens) == expected
+  assert sharded.stream_axes(on(CPU, make_mesh(**axes)), rows, tokens) == expected
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_rows_are_split_where_they_divide_and_tokens_by_the_rest(
   ],
 )
 def test_frames_are_split_along_the_side_that_divides(axes, clips, size, expected):
-  assert sharded.frame_axes(sampling_mesh(**axes), clips, *size) == expected
+  assert sharded.frame_axes(on(CPU, make_mesh(**axes)), clips, *size) == expected
 
 
 def test_a_plan_counts_the_parts():
@@ -114,10 +114,10 @@ def test_a_plan_counts_the_parts():
 
 def test_tokens_are_padded_until_all_axes_divide_them():
   tokens, index, text = np.ones((2, 13, 3)), np.ones((2, 13), int), np.ones((2, 5))
-  padded = sharded.pad_tokens((tokens, None, index, text), 13, on(CPU, MESH))
+  padded = sharded.pad_tokens((tokens, None, index, text), (2, 13), on(CPU, MESH))
   assert [x.shape for x in (padded[0], *padded[2:])] == [(2, 16, 3), (2, 16), (2, 5)]
   assert padded[1] is None and not padded[0][:, 13:].any()
-  assert sharded.pad_tokens(tokens, 13, CPU) is tokens
+  assert sharded.pad_tokens(tokens, (2, 13), CPU) is tokens
 
 
 def test_three_rows_on_two_devices_split_their_tokens_instead(expected):
@@ -145,7 +145,7 @@ def test_each_device_runs_the_kernel_of_tpus_on_its_share(monkeypatch, count):
   bias = None
   if count is None:
     bias = jnp.float32([[0] * 24, [0] * 4 + [-10000] * 20])
-  mesh = sampling_mesh(data=2, context=2, tensor=2)
+  mesh = make_mesh(data=2, context=2, tensor=2)
   policy = dataclasses.replace(TPU, mesh=mesh)
 
   def attend(q, k, v, bias):
@@ -165,7 +165,7 @@ def test_each_device_runs_the_kernel_of_tpus_on_its_share(monkeypatch, count):
 
 
 def test_weights_are_gathered_a_block_at_a_time(expected):
-  compiled, out = velocity(sampling_mesh(fsdp=4, context=2))
+  compiled, out = velocity(make_mesh(fsdp=4, context=2))
   assert case.relative_error(out, expected) < 1e-4
   told = traffic(compiled)
   sizes = {shape: n for (_, shape), n in told.items()}

@@ -7,12 +7,12 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from ltx_jax.checkpoints.trees import path_name
-from ltx_jax.config.runs import MeshConfig, OptimizerConfig
+from ltx_jax.config.runs import OptimizerConfig
 from ltx_jax.parallel import sharding
-from ltx_jax.parallel.mesh import make_mesh, sampling_mesh
+from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.training import optim
 
-MESH = make_mesh(MeshConfig(2, 4))
+MESH = make_mesh(data=2, fsdp=4)
 
 
 def spec(path, shape, rules):
@@ -95,7 +95,7 @@ def test_text_encoder(path, shape, expected):
 def test_in_sampling_heads_and_hidden_layers_are_split_too(
   path, shape, rules, expected
 ):
-  mesh = sampling_mesh(context=2, fsdp=2, tensor=2)
+  mesh = make_mesh(context=2, fsdp=2, tensor=2)
   table = getattr(sharding, f"{rules}_RULES")
   assert sharding.spec_for(f"blocks/{path}", shape, mesh, table) == expected
 
@@ -124,7 +124,7 @@ def test_without_a_rule_the_largest_axis_that_divides_is_split():
 def test_bad_rules_are_refused():
   with pytest.raises(ValueError, match="names 2 axes, but the array has shape"):
     spec("a/kernel", (8,), ((r"kernel$", P("fsdp", None)),))
-  with pytest.raises(ValueError, match="mesh axis 'model'; there are data, context, f"):
+  with pytest.raises(ValueError, match="mesh axis 'model'; there are data, fsdp, c"):
     spec("a/kernel", (8, 8), ((r"kernel$", P("model", None)),))
 
 

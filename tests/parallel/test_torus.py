@@ -6,6 +6,7 @@ import itertools
 import pytest
 
 from ltx_jax.parallel import torus
+from ltx_jax.parallel.mesh import make_mesh
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,3 +44,8 @@ def test_a_refusal_names_the_sides_and_every_size_that_fits():
     "linked as 4 x 4: each axis takes whole sides of that. These fit: "
     "none of these axes."
   )
+
+
+def test_a_mesh_that_does_not_fit_is_refused_in_words():
+  with pytest.raises(ValueError, match="data = 8, fsdp = 8 does not fit 64 chips"):
+    make_mesh(data=8, fsdp=8, devices=chips(4, 4, 4))

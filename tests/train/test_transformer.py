@@ -61,8 +61,9 @@ def loader():
 
 
 @functools.cache
-def update(run=RUN):
-  return transformer.make_update(run, QUICK, case.frozen_vae(), captions())
+def update(run=RUN, mesh=case.SINGLE):
+  policy = case.policy_over(mesh)
+  return transformer.make_update(run, policy, case.frozen_vae(), captions())
 
 
 @functools.cache
@@ -247,7 +248,7 @@ def test_eight_devices_equal_one(start):
   """With AdamW; the VAE's tests do the same with Muon."""
   assert RUN.optimizer.name == "adamw"
   (one, metrics), (eight, sharded_metrics) = (
-    case.after(2, update(), start, clips(), RULES, mesh)
+    case.after(2, update(mesh=mesh), start, clips(), RULES, mesh)
     for mesh in (case.SINGLE, case.EIGHT)
   )
   step = case.distance(one.params, start.params)

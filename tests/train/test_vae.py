@@ -168,8 +168,11 @@ def test_eight_devices_equal_one(start):
   """With Muon; the transformer's tests do the same with AdamW."""
   assert RUN.optimizer.name == "muon"
   (one, metrics), (eight, sharded_metrics) = (
-    case.after(2, UPDATE, start, clips(), VAE_RULES, mesh)
-    for mesh in (case.SINGLE, case.EIGHT)
+    case.after(2, update, start, clips(), VAE_RULES, mesh)
+    for update, mesh in (
+      (UPDATE, case.SINGLE),
+      (vae.make_update(RUN, case.policy_over(case.EIGHT)), case.EIGHT),
+    )
   )
   step = case.distance(one.params, start.params)
   assert step > 0
@@ -290,7 +293,7 @@ def test_export_is_read_back_and_decodes_the_same(tmp_path, whole, quick):
 
 def test_kernels_and_their_momentum_are_split():
   target = jax.eval_shape(INIT, jax.random.key(0))
-  split = sharding.shardings(target, make_mesh(case.EIGHT), VAE_RULES)
+  split = sharding.shardings(target, make_mesh(**vars(case.EIGHT)), VAE_RULES)
   paths = jax.tree.leaves_with_path(split)
   specs = [s.spec for path, s in paths if "conv1/kernel" in path_name(path)]
   # Of the encoder's and the decoder's residual block, output channels.

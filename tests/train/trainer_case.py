@@ -21,6 +21,11 @@ SINGLE = MeshConfig(data=1, fsdp=1)
 EIGHT = MeshConfig(data=4, fsdp=2)
 
 
+def policy_over(mesh):
+  """The quick policy for a training step over a mesh."""
+  return QUICK.for_training(make_mesh(**vars(mesh)))
+
+
 def in_folder(run, folder):
   """The run on one device, writing into `folder`."""
   output = dataclasses.replace(run.output, folder=str(folder))
@@ -69,7 +74,7 @@ def moved(state):
 
 def updates(update, state, batch, rules, mesh=SINGLE):
   """Yields (state, metrics) of one update after another, compiled as `fit` does."""
-  mesh = make_mesh(mesh)
+  mesh = make_mesh(**vars(mesh))
   target = sharding.abstract(jax.eval_shape(lambda: state), mesh, rules)
   step = loop.compile_update(update, target, mesh)
   # Copied: the update takes over its argument's buffers.

@@ -36,7 +36,7 @@ def check_run(
       f"optimizer.clip_norm is {run.optimizer.clip_norm}; gradients longer than that "
       "are cut to it, so it must be above 0. For never, take inf."
     )
-  make_mesh(run.mesh)
+  make_mesh(**vars(run.mesh))
   for stage in run.stages:
     for bucket in stage.buckets:
       _check_size(bucket, vae)
@@ -63,12 +63,18 @@ def _check_size(bucket: Bucket, vae: VAEConfig) -> None:
 
 
 def check_flow(run: TransformerRun) -> None:
-  """Refuses a flow that has no noise levels, and latents of no clips.
+  """Refuses a flow without noise levels, heads that do not divide, latents of no clips.
 
   Raises:
     ValueError: naming the option.
   """
   check_quantiles(run.flow.quantiles)
+  heads, tensor = run.transformer.num_attention_heads, run.mesh.tensor
+  if tensor > 0 and heads % tensor:
+    raise ValueError(
+      f"mesh.tensor is {tensor}, and the transformer has {heads} attention heads; give "
+      "a number that divides them, and the other devices to another axis."
+    )
   if run.variants < 1:
     raise ValueError(f"variants is {run.variants}; each caption has at least 1 clip.")
 

@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import jax
@@ -96,6 +97,7 @@ def fit(
   update: Callable[[TrainState, Any], tuple[TrainState, Metrics]],
   loader: Loader,
   rules: sharding.Rules,
+  options: Mapping[str, str] = MappingProxyType({}),
   pictures: Pictures | None = None,
   remark: Remark = lambda means: None,
   warm_start: Callable[[TrainState], TrainState] | None = None,
@@ -113,6 +115,7 @@ def fit(
       `not_finite="skip"` it ends with `optim.skip_not_finite`.
     loader: Its batches are global; they are split over the mesh here.
     rules: Sharding table for parameters, average and optimiser state.
+    options: What XLA is told when a step is compiled, the policy's.
     pictures: Makes uint8 images [H W 3] by name, every `sample_every` steps and at the
       end.
     remark: What is to be said of logged means, such as a drift, or None. It is said
@@ -132,7 +135,7 @@ def fit(
       there is not enough memory.
   """
   check_intervals(run.output)
-  mesh = make_mesh(run.mesh)
+  mesh = make_mesh(**vars(run.mesh))
   folder = Path(run.output.folder)
   folder.mkdir(parents=True, exist_ok=True)
   with jax.set_mesh(mesh), _checkpoints(run, loader, "checkpoints") as checkpoints:
@@ -154,7 +157,8 @@ def fit(
     with Report(folder, start=start, steps=run.steps) as report, _signals() as caught:
       report.say(_greeting(run, state.params, mesh, start))
       loop = _Loop(run, loader, mesh, checkpoints, report, caught, pictures, remark)
-      return loop.run_from(state, start, compile_update(update, target, mesh))
+      step = compile_update(update, target, mesh, options)
+      return loop.run_from(state, start, step)
 
 
 def _first_state(
@@ -175,11 +179,17 @@ def compile_update(
   update: Callable[[TrainState, Any], tuple[TrainState, Metrics]],
   target: TrainState,
   mesh: Mesh,
+  options: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
   """Jits an update that takes over its state's buffers and keeps their shardings."""
   shardings = jax.tree.map(lambda leaf: leaf.sharding, target)
   scalar = NamedSharding(mesh, PartitionSpec())
-  return jax.jit(update, donate_argnums=0, out_shardings=(shardings, scalar))
+  return jax.jit(
+    update,
+    donate_argnums=0,
+    out_shardings=(shardings, scalar),
+    compiler_options=dict(options),
+  )
 
 
 def config_json(run: Any) -> dict[str, Any]:
