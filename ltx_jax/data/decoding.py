@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import Colorspace, Interpolation
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from jaxtyping import UInt8
 
 from ltx_jax.data import images, timing
+from ltx_jax.data.dynamic_range import BT2020, HLG, PQ, to_standard
 
 VIDEOS = {  # Suffix: one of the names that libav has for the container.
   ".mp4": "mp4",
@@ -106,24 +107,58 @@ def _check_index(path: Path, stream: av.VideoStream) -> None:
     )
 
 
-def to_rgb(frame: av.VideoFrame, aspect: float = 1.0) -> UInt8[np.ndarray, "H W 3"]:
+Shown = tuple[float, float, av.VideoFrame]
+"""Seconds at which a frame appears, seconds that it lasts, and the frame."""
+
+
+def shown(frames: Iterable[av.VideoFrame]) -> Iterator[Shown]:
+  """Adds when a frame appears and how long it lasts; one without a time follows on."""
+  time = lasts = 0.0
+  for frame in frames:
+    time = time + lasts if frame.time is None else float(frame.time)
+    lasts = float((frame.duration or 0) * (frame.time_base or 0))
+    yield time, lasts, frame
+
+
+def shown_size(frame: av.VideoFrame, aspect: float) -> tuple[float, float]:
+  """Width and height of a frame upright, in square pixels: the smaller side grows."""
+  size = frame.width * max(1.0, aspect), frame.height * max(1.0, 1 / aspect)
+  return size[::-1] if round(frame.rotation / 90) % 2 else size
+
+
+def to_rgb(
+  frame: av.VideoFrame,
+  aspect: float = 1.0,
+  scale: float = 1.0,
+  reformatter: VideoReformatter | None = None,
+) -> UInt8[np.ndarray, "H W 3"]:
   """Converts a frame as it is meant to be seen: square pixels, upright, over white.
+
+  High dynamic range and wide gamuts become those of ordinary screens.
 
   Args:
     frame: Decoded. One that does not name its matrix is taken for SD or HD by height.
     aspect: How many times wider than high its pixels are shown. The smaller side grows,
       so that nothing is lost.
+    scale: What both sides are multiplied with; at most 1 for a clean picture.
+    reformatter: Of frames that are alike; None makes one.
   """
   matrix = frame.colorspace
   if matrix not in list(Colorspace):
     matrix = BT709 if frame.height >= 720 else _BT601
   clear = any(component.is_alpha for component in frame.format.components)
-  image = frame.to_ndarray(
-    format="rgba" if clear else "rgb24",
-    width=round(frame.width * max(1.0, aspect)),
-    height=round(frame.height * max(1.0, 1 / aspect)),
+  wide = frame.color_trc in (PQ, HLG) or frame.color_primaries == BT2020
+  converted = (reformatter or VideoReformatter()).reformat(
+    frame,
+    format="rgb48le" if wide else "rgba" if clear else "rgb24",
+    width=max(1, round(frame.width * max(1.0, aspect) * scale)),
+    height=max(1, round(frame.height * max(1.0, 1 / aspect) * scale)),
     src_colorspace=matrix,
     interpolation=int(_EXACT),
   )
-  image = images.over_background(image) if clear else image
+  image = converted.to_ndarray()
+  if wide:
+    image = to_standard(image, frame.color_trc, frame.color_primaries)
+  elif clear:
+    image = images.over_background(image)
   return np.rot90(image, round(frame.rotation / 90)) if frame.rotation else image

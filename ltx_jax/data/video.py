@@ -13,7 +13,7 @@ import itertools
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -59,6 +59,25 @@ def read(path: str | os.PathLike, frames: int | None = None) -> tuple[Frames, fl
       truncated or unreadable, or where content and suffix disagree.
   """
   path = Path(path)
+  suffix = check_input(path)
+  try:
+    picture = Image.open(path, formats=sorted(set(PICTURES.values())))
+  except UnidentifiedImageError:
+    return _read_video(path, suffix, frames)
+  except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    raise _unreadable(path, 0, error) from error
+  with picture:
+    if _KINDS.get(picture.format, picture.format) != PICTURES.get(suffix):
+      raise decoding.wrong_suffix(path, suffix, f"a {picture.format} picture")
+    return _read_picture(path, picture, frames)
+
+
+def check_input(path: Path) -> str:
+  """Returns the suffix of a file that may be read.
+
+  Raises:
+    ValueError: where it is missing or empty, or its suffix is no media's.
+  """
   if not path.is_file():
     found = "is a folder" if path.is_dir() else "does not exist"
     raise ValueError(f"{path} {found}; give a file with a video or an image.")
@@ -70,16 +89,7 @@ def read(path: str | os.PathLike, frames: int | None = None) -> tuple[Frames, fl
       f"{path} has the suffix {suffix!r}; what can be read are "
       f"{' '.join([*VIDEOS, *PICTURES])}."
     )
-  try:
-    picture = Image.open(path, formats=sorted(set(PICTURES.values())))
-  except UnidentifiedImageError:
-    return _read_video(path, suffix, frames)
-  except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-    raise _unreadable(path, 0, error) from error
-  with picture:
-    if _KINDS.get(picture.format, picture.format) != PICTURES.get(suffix):
-      raise decoding.wrong_suffix(path, suffix, f"a {picture.format} picture")
-    return _read_picture(path, picture, frames)
+  return suffix
 
 
 def _unreadable(path: Path, frames: int, why: Exception) -> ValueError:
@@ -111,7 +121,7 @@ def _read_video(path: Path, suffix: str, frames: int | None) -> tuple[Frames, fl
       fps = decoding.rate(container, stream)
     with decoding.opened(path, suffix) as (container, stream):
       aspect = decoding.pixel_aspect(path, stream)
-      decoded = _shown(_decoded(path, container, stream))
+      decoded = decoding.shown(_decoded(path, container, stream))
       previous = None
       for frame in itertools.islice(timing.at_constant_rate(decoded, fps), frames):
         rows.append(rows[-1] if frame is previous else decoding.to_rgb(frame, aspect))
@@ -123,17 +133,6 @@ def _read_video(path: Path, suffix: str, frames: int | None) -> tuple[Frames, fl
   if not rows:
     raise ValueError(f"{path} holds a video track without a single frame.")
   return np.stack(rows), fps
-
-
-def _shown(
-  frames: Iterable[av.VideoFrame],
-) -> Iterator[tuple[float, float, av.VideoFrame]]:
-  """Adds when a frame appears and how long it lasts; one without a time follows on."""
-  time = lasts = 0.0
-  for frame in frames:
-    time = time + lasts if frame.time is None else float(frame.time)
-    lasts = float((frame.duration or 0) * (frame.time_base or 0))
-    yield time, lasts, frame
 
 
 def _decoded(
