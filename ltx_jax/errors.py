@@ -1,14 +1,17 @@
-"""Errors in words: numbers out of bounds, and devices without memory."""
+"""Errors in words: numbers out of bounds, and devices that lack memory."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+
+FPS = (0.1, 240.0)
+"""Frames a second, from and to."""
 
 _LESS = "ask for fewer frames, a smaller size, or fewer clips or prompts at a time"
 
@@ -49,6 +52,44 @@ def check_number(
   must.append("whole" if whole else "a finite number") if whole or not must else None
   listed = " and ".join([", ".join(must[:-1]), must[-1]] if must[1:] else must)
   raise ValueError(f"{name} is {value}; it must be {listed}.")
+
+
+def check_fields(
+  config: Any, bounds: Mapping[str, Mapping[str, Any]], name: str = "{}"
+) -> None:
+  """Checks numbers in the fields of a dataclass, each of several; None is none.
+
+  Args:
+    config: The dataclass.
+    bounds: Arguments of `check_number` by the name of the field.
+    name: What a field is called, `{}` standing for its own name.
+
+  Raises:
+    ValueError: as `check_number`.
+  """
+  for field, limits in bounds.items():
+    value = getattr(config, field)
+    for number in value if isinstance(value, tuple) else (value,):
+      if number is not None:
+        check_number(name.format(field), number, **limits)
+
+
+def check_seed(seed: Any) -> None:
+  """Checks a seed.
+
+  Raises:
+    ValueError: where it is no whole number that JAX reads all of.
+  """
+  check_number("seed", seed, at_least=0, below=2**32, whole=True)
+
+
+def check_fps(fps: Any) -> None:
+  """Checks frames a second.
+
+  Raises:
+    ValueError: where they are out of bounds.
+  """
+  check_number("fps", float(fps), at_least=FPS[0], at_most=FPS[1])
 
 
 def _plain(bound: int | float) -> str:

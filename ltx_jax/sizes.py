@@ -15,16 +15,12 @@ from jaxtyping import Float
 
 from ltx_jax.config import VAEConfig
 from ltx_jax.errors import check_number
-from ltx_jax.typing import Scalar
 
 MOST_FRAMES = 100_000
 """Frames of a video at most: an hour, made in windows."""
 
 LONGEST_SIDE = 8192
 """Pixels along a side at most; no memory holds such a clip in one piece."""
-
-FPS = (0.1, 240.0)
-"""Frames a second, from and to."""
 
 
 def check_size(frames: Any, height: Any, width: Any) -> None:
@@ -37,15 +33,6 @@ def check_size(frames: Any, height: Any, width: Any) -> None:
   for (name, most), size in zip(bounds.items(), (frames, height, width), strict=True):
     if size is not None:
       check_number(name, size, at_least=1, at_most=most, whole=True)
-
-
-def check_fps(fps: Scalar) -> None:
-  """Checks frames a second.
-
-  Raises:
-    ValueError: where they are out of bounds.
-  """
-  check_number("fps", float(fps), at_least=FPS[0], at_most=FPS[1])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,10 +34,9 @@ from ltx_jax.analysis import stages
 from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import cli
 from ltx_jax.data import video
-from ltx_jax.diffusion.draws import check_seed
 from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.diffusion.sampling import Sampling
-from ltx_jax.errors import check_number
+from ltx_jax.errors import check_number, check_seed
 from ltx_jax.files import refuse_overwriting
 from ltx_jax.planning import decoding, memory
 from ltx_jax.sizes import Canvas, check_size

@@ -11,9 +11,9 @@ import tyro
 from ltx_jax.checkpoints.quantization import Weights
 from ltx_jax.cli import console as shared
 from ltx_jax.data import video
-from ltx_jax.diffusion.draws import check_seed
+from ltx_jax.errors import check_fps, check_seed
 from ltx_jax.files import refuse_overwriting
-from ltx_jax.sizes import check_fps, check_size
+from ltx_jax.sizes import check_size
 from sample.enhance import EnhanceFlags
 from sample.flags import (
   IfAny,

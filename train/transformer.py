@@ -334,9 +334,14 @@ def warm_start(run: TransformerRun) -> Callable[[TrainState], TrainState] | None
   return start
 
 
+def exported(run: TransformerRun) -> Path:
+  """Returns the folder that the model is written to."""
+  return Path(run.output.folder) / "model"
+
+
 def export(run: TransformerRun, model: LTXVideo) -> Path:
   """Writes the model as it is released: one file, text encoder and tokenizer beside."""
-  folder, source = Path(run.output.folder) / "model", Path(run.text_folder)
+  folder, source = exported(run), Path(run.text_folder)
   folder.mkdir(parents=True, exist_ok=True)
   params = jax.device_get(model.params)
   path = folder / "model.safetensors"
@@ -361,7 +366,15 @@ def main() -> None:
     vae = latents.FrozenVAE(config.vae, params["vae"], policy)
     # All that can be refused at once is, before anything takes long.
     checks.check_run(run, vae.config, latents.tokens_of(vae.config))
-    checks.check_flow(run)
+    checks.check_heads(run)
+    checks.check_outputs(
+      [exported(run) / name for name in ("model.safetensors", "tokenizer")],
+      [
+        ("vae", run.vae),
+        ("init_from", run.init_from and Path(run.init_from, "model.safetensors")),
+        ("text_folder", Path(run.text_folder) / "tokenizer"),
+      ],
+    )
     steps = policy.for_training(make_mesh(**vars(run.mesh)))
     sampling = dataclasses.replace(policy, mesh=steps.mesh)
     check_vae(run, config, vae.params)

@@ -271,9 +271,14 @@ def warm_start(run: VAERun) -> Callable[[TrainState], TrainState] | None:
   return start
 
 
+def exported(run: VAERun) -> Path:
+  """Returns the file that the VAE is written to."""
+  return Path(run.output.folder) / "vae.safetensors"
+
+
 def export(run: VAERun, state: TrainState) -> Path:
   """Writes the VAE in the released single-file layout and returns its path."""
-  path = Path(run.output.folder) / "vae.safetensors"
+  path = exported(run)
   config = ModelConfig(transformer=None, vae=run.vae, scheduler=SchedulerConfig())
   params = jax.device_get(checkpoint_params(state))
   save_checkpoint(path, config, {"vae": params}, dtype="float32")
@@ -286,6 +291,7 @@ def main() -> None:
   tokens = tokens_of(run.vae)
   with errors_in_words():
     checks.check_run(run, run.vae, tokens)
+    checks.check_outputs([exported(run)], [("init_from", run.init_from)])
     policy = policy_of(jax.devices()[0]).in_dtype(run.dtype)
     policy = policy.for_training(make_mesh(**vars(run.mesh)))
     if run.trained == "decoder" and not run.init_from:

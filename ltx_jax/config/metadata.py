@@ -10,6 +10,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
+COUNT = {"at_least": 1, "whole": True}
+POSITIVE = {"above": 0}
+"""What numbers of configs may be, as arguments of `errors.check_number`."""
+
 
 def freeze(value: Any) -> Any:
   """Turns JSON values into hashable ones: lists to tuples, dicts to item tuples."""

@@ -12,8 +12,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-from ltx_jax.config.metadata import Metadata, require
+from ltx_jax.config.metadata import COUNT, POSITIVE, Metadata, require
 from ltx_jax.config.vae import VAEConfig
+from ltx_jax.errors import check_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +75,11 @@ class TransformerConfig(Metadata):
     require(name, "positional_embedding_type", positional, ("rope",))
     spacings = ("exponential", "inverse_exponential")
     require(name, "rope_spacing", self.rope_spacing, spacings)
+    counts = "num_attention_heads", "attention_head_dim", "num_layers", "in_channels"
+    counts += "out_channels", "cross_attention_dim", "caption_channels"
+    positive = "norm_eps", "positional_embedding_theta", "positional_embedding_max_pos"
+    bounds = dict.fromkeys(counts, COUNT) | dict.fromkeys(positive, POSITIVE)
+    check_fields(self, bounds | {"timestep_scale_multiplier": {}}, "transformer.{}")
 
   @property
   def width(self) -> int:
@@ -113,6 +119,12 @@ class SchedulerConfig(Metadata):
     require(name, "shifting", self.shifting, (None, "SD3", "SimpleDiffusion"))
     samplers = ("Uniform", "LinearQuadratic", "Constant")
     require(name, "sampler", self.sampler, samplers)
+    bounds = {
+      "num_train_timesteps": COUNT,
+      "base_resolution": POSITIVE,
+      "shift": POSITIVE,
+    }
+    check_fields(self, bounds, "scheduler.{}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,11 +160,10 @@ class TextEncoderConfig(Metadata):
   def __post_init__(self):
     name = "The text encoder's config"
     require(name, "feed_forward_proj", self.feed_forward_proj, ("gated-gelu",))
-    if self.max_text_tokens < 1:
-      raise ValueError(
-        f"{name} has max_text_tokens = {self.max_text_tokens}; a prompt needs at least "
-        "1 token."
-      )
+    counts = "vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads"
+    counts += "relative_attention_num_buckets", "relative_attention_max_distance"
+    bounds = dict.fromkeys((*counts, "max_text_tokens"), COUNT)
+    check_fields(self, bounds | {"layer_norm_epsilon": POSITIVE}, "text.{}")
 
   def to_metadata(self) -> dict[str, Any]:
     metadata = super().to_metadata()

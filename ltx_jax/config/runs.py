@@ -1,5 +1,8 @@
 """Frozen configurations of training runs: what `configs/*.py` return.
 
+Every number has its range, checked where the config is made: on the command line and in
+recipes alike, before anything is compiled.
+
 A recipe is a plain dataclass built in Python and overridden on the command line. The
 resolved config is saved as JSON with every run and checkpoint.
 """
@@ -7,6 +10,7 @@ resolved config is saved as JSON with every run and checkpoint.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Literal
 
 from ltx_jax.config import (
@@ -15,6 +19,12 @@ from ltx_jax.config import (
   TransformerConfig,
   VAEConfig,
 )
+from ltx_jax.config.metadata import COUNT, POSITIVE
+from ltx_jax.errors import check_fields, check_fps, check_number, check_seed
+
+_NOT_NEGATIVE = {"at_least": 0}
+_SHARE = {"at_least": 0, "at_most": 1}
+_DECAY = {"at_least": 0, "below": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +35,7 @@ class OptimizerConfig:
     learning_rate: Peak rate of AdamW.
     muon_learning_rate: Peak rate of Muon's kernels; unused by `adamw`.
     final_fraction: The cosine ends at this fraction of the peak.
-    clip_norm: Gradients are scaled to this global norm where they exceed it.
+    clip_norm: Global norm that longer gradients are scaled to; inf for never.
     accumulate: Micro-batches whose gradients are averaged before one update.
     ema_decay: Decay of the averaged parameters; 0 keeps none.
     not_finite: At a step with a loss or gradient that is NaN or infinite, `stop` the
@@ -45,6 +55,22 @@ class OptimizerConfig:
   ema_decay: float = 0.0
   not_finite: Literal["stop", "skip"] = "stop"
 
+  def __post_init__(self):
+    bounds = {
+      "learning_rate": POSITIVE,
+      "muon_learning_rate": POSITIVE,
+      "b1": _DECAY,
+      "b2": _DECAY,
+      "weight_decay": _NOT_NEGATIVE,
+      "warmup_steps": {"at_least": 0, "whole": True},
+      "final_fraction": _SHARE,
+      "accumulate": COUNT,
+      "ema_decay": _DECAY,
+    }
+    check_fields(self, bounds, "optimizer.{}")
+    if self.clip_norm != math.inf:
+      check_number("optimizer.clip_norm", self.clip_norm, above=0)
+
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
@@ -62,6 +88,11 @@ class MeshConfig:
   context: int = 1
   tensor: int = 1
 
+  def __post_init__(self):
+    for field in dataclasses.fields(self):
+      if getattr(self, field.name) != -1:
+        check_fields(self, {field.name: COUNT}, "mesh.{}")
+
 
 Remat = Literal["none", "full", "dots", "attention", "dots+attention"]
 """What is kept for the backward pass (`models.transformer.REMAT_POLICIES`)."""
@@ -75,6 +106,10 @@ class Bucket:
   height: int
   width: int
   weight: float = 1.0
+
+  def __post_init__(self):
+    sizes = dict.fromkeys(("frames", "height", "width"), COUNT)
+    check_fields(self, sizes | {"weight": POSITIVE}, "{} of a bucket")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +125,11 @@ class Stage:
   buckets: tuple[Bucket, ...]
   tokens: int
 
+  def __post_init__(self):
+    check_fields(self, {"steps": COUNT, "tokens": COUNT}, "{} of a stage")
+    if not self.buckets:
+      raise ValueError("A stage has no buckets; give the sizes of clips it trains on.")
+
 
 @dataclasses.dataclass(frozen=True)
 class OutputConfig:
@@ -100,6 +140,11 @@ class OutputConfig:
   sample_every: int = 500
   save_every: int = 250
   keep: int = 2
+
+  def __post_init__(self):
+    # For never, take a number of steps beyond the run's.
+    names = "log_every", "sample_every", "save_every", "keep"
+    check_fields(self, dict.fromkeys(names, COUNT), "output.{}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +165,21 @@ class VAELossConfig:
   kl: float = 1e-4
   max_sigma: float = 0.2
   statistics_decay: float = 0.99
+
+  def __post_init__(self):
+    bounds = {
+      "mse": _NOT_NEGATIVE,
+      "wavelet": _NOT_NEGATIVE,
+      "wavelet_ramp": {"at_least": 0, "whole": True},
+      "kl": _NOT_NEGATIVE,
+      "max_sigma": _SHARE,
+      "statistics_decay": _DECAY,
+    }
+    check_fields(self, bounds, "loss.{}")
+    if self.wavelet_ramp[0] > self.wavelet_ramp[1]:
+      raise ValueError(
+        f"loss.wavelet_ramp is {self.wavelet_ramp}; it must begin before it ends."
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +203,9 @@ class VAERun:
   dtype: Literal["float32", "bfloat16"] = "float32"
   seed: int = 0
 
+  def __post_init__(self):
+    _check_run(self)
+
   @property
   def steps(self) -> int:
     """Optimiser steps of the whole run."""
@@ -164,6 +227,15 @@ class FlowConfig:
   first_frame_max_sigma: float = 0.15
   caption_dropout: float = 0.1
   quantiles: tuple[float, float] = (0.005, 0.999)
+
+  def __post_init__(self):
+    names = "first_frame_probability", "first_frame_max_sigma", "caption_dropout"
+    check_fields(self, dict.fromkeys(names, _SHARE), "flow.{}")
+    low, high = self.quantiles
+    if not 0 < low < high < 1:
+      raise ValueError(
+        f"flow.quantiles is {self.quantiles}; it must satisfy 0 < low < high < 1."
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +274,19 @@ class TransformerRun:
   dtype: Literal["float32", "bfloat16"] = "float32"
   seed: int = 0
 
+  def __post_init__(self):
+    _check_run(self)
+    check_fields(self, {"variants": COUNT})
+    check_fps(self.fps)
+
   @property
   def steps(self) -> int:
     """Optimiser steps of the whole run."""
     return sum(stage.steps for stage in self.stages)
+
+
+def _check_run(run: VAERun | TransformerRun) -> None:
+  """Checks what both runs have, beside their parts."""
+  check_seed(run.seed)
+  if not run.stages:
+    raise ValueError("A run has no stages; give at least one.")

@@ -11,7 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ltx_jax.config.metadata import Metadata, require
+from ltx_jax.config.metadata import COUNT, Metadata, require
+from ltx_jax.errors import check_fields
 
 # The original's own factors leave `compress_all_x_y` out, though it halves all three
 # sides; no release has one.
@@ -67,6 +68,8 @@ class Block:
 
   def __post_init__(self):
     require("A VAE block", "name", self.name, BLOCK_NAMES)
+    counts = "num_layers", "multiplier", "attention_head_dim"
+    check_fields(self, dict.fromkeys(counts, COUNT), "{} of a VAE block")
     if (self.name == "attn_res_x") != (self.attention_head_dim is not None):
       raise ValueError(
         f"VAE block {self.name!r} has attention_head_dim = {self.attention_head_dim}; "
@@ -175,6 +178,9 @@ class VAEConfig(Metadata):
     require(name, "norm_layer", self.norm_layer, norms)
     paddings = ("zeros", "replicate", "reflect")
     require(name, "spatial_padding_mode", self.spatial_padding_mode, paddings)
+    counts = "in_channels", "out_channels", "latent_channels", "patch_size"
+    counts += "encoder_base_channels", "decoder_base_channels"
+    check_fields(self, dict.fromkeys(counts, COUNT), "vae.{}")
     if self.use_quant_conv and self.latent_log_var in ("uniform", "constant"):
       raise ValueError(
         f"{name} has use_quant_conv with latent_log_var = {self.latent_log_var!r}; "

@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from ltx_jax.errors import check_number
+from ltx_jax.errors import check_seed
 from ltx_jax.typing import AnyArray, Key, Scalar, Whole
 
 Draws = Callable[[str, tuple[int, ...]], Any]
@@ -38,8 +38,6 @@ Draws = Callable[[str, tuple[int, ...]], Any]
 
 Seed = Whole | Sequence[int] | Int[AnyArray, "_"] | Key
 """One for all clips of a batch, one for each, or the clips' keys."""
-
-_SEEDS = 2**32
 
 
 def clip_keys(seed: Seed, clips: int) -> Key:
@@ -75,15 +73,6 @@ def clip_keys(seed: Seed, clips: int) -> Key:
   folds = [0] * clips if several else range(clips)
   keys = [jax.random.key(number) for number in seeds]
   return _fold(jnp.stack(keys), jnp.array(folds, jnp.uint32))
-
-
-def check_seed(seed: Any) -> None:
-  """Checks one seed.
-
-  Raises:
-    ValueError: where it is no whole number that JAX reads all of.
-  """
-  check_number("seed", seed, at_least=0, below=_SEEDS, whole=True)
 
 
 def normal(

@@ -30,7 +30,7 @@ from ltx_jax.diffusion.guidance import needs_unconditional, stack_texts
 from ltx_jax.diffusion.latents import coordinates, unpatchify
 from ltx_jax.diffusion.sampler import Context, begin_from, sample
 from ltx_jax.diffusion.sampling import Sampling
-from ltx_jax.errors import memory_in_words
+from ltx_jax.errors import check_fps, memory_in_words
 from ltx_jax.pipeline.conditions import (
   Encoder,
   encode_conditions,
@@ -42,7 +42,7 @@ from ltx_jax.pipeline.recipes import Recipe
 from ltx_jax.planning import decoding, memory
 from ltx_jax.platforms import Policy
 from ltx_jax.programs.stacks import take_apart
-from ltx_jax.sizes import Canvas, check_fps
+from ltx_jax.sizes import Canvas
 from ltx_jax.text.on_demand import TextOnDemand, Texts, encode_each, missing
 from ltx_jax.text.prompts import Tokenizer, encode_prompts, truncation_note
 from ltx_jax.typing import (

@@ -6,7 +6,8 @@ import dataclasses
 
 from ltx_jax.config import VAEConfig
 from ltx_jax.diffusion.sampling import Sampling, TwoPasses
-from ltx_jax.sizes import Canvas, check_fps
+from ltx_jax.errors import check_fps
+from ltx_jax.sizes import Canvas
 from ltx_jax.typing import Scalar
 
 
@@ -56,7 +57,7 @@ class Recipe:
     """Returns frames a second, in which None is the recipe's.
 
     Raises:
-      ValueError: as `sizes.check_fps`.
+      ValueError: as `errors.check_fps`.
     """
     if fps is None:
       return self.fps

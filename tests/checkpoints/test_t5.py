@@ -254,7 +254,7 @@ def test_other_models_are_refused(tmp_path):
   for content, message in {
     '{"model_type": "umt5"}': "has model_type 'umt5'; this code reads 't5'",
     '{"model_type": "t5", "d_model": 512}': "feed_forward_proj = 'relu'",
-    '{"feed_forward_proj": "gated-gelu", "max_text_tokens": 0}': "at least 1 token",
+    '{"feed_forward_proj": "gated-gelu", "max_text_tokens": 0}': "max_text_tokens is 0",
     "[1]": "holds a JSON list, not an object",
     "{": "is no JSON file",
   }.items():

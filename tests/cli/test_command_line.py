@@ -71,14 +71,14 @@ def test_options_of_every_kind():
   run = parse(
     *("recipe", "--optimizer.learning-rate", "3e-4", "--optimizer.name=muon"),
     *("--loss.wavelet_ramp", "5", "9", "--vae.causal-decoder", "--mesh.data", "-1"),
-    *("--vae.no-timestep-conditioning", "--output.folder", "a b", "--seed", "-3"),
+    *("--vae.no-timestep-conditioning", "--output.folder", "a b", "--seed", "3"),
   )
   assert run.optimizer == dataclasses.replace(
     make_run().optimizer, learning_rate=3e-4, name="muon"
   )
   assert run.loss.wavelet_ramp == (5, 9)
   assert (run.vae.causal_decoder, run.vae.timestep_conditioning) == (True, False)
-  assert (run.mesh.data, run.output.folder, run.seed) == (-1, "a b", -3)
+  assert (run.mesh.data, run.output.folder, run.seed) == (-1, "a b", 3)
   assert run.stages == make_run().stages
   assert run.vae.encoder_blocks == (Block("res_x", 2),)
 
@@ -97,8 +97,9 @@ def test_steps_cut_the_stages_or_lengthen_the_last(steps, expected):
 @pytest.mark.parametrize(
   "argv, message",
   [
-    (["recipes"], "No module configs/recipes.py defines vae(); did you mean recipe?"),
-    (["empty"], "No module configs/empty.py defines vae(); nothing is named like it."),
+    (["recipes"], "No recipe recipes defines vae() in configs/; did you mean recipe?"),
+    (["configs/recipe.py"], "defines vae() in configs/; did you mean recipe?"),
+    (["empty"], "No recipe empty defines vae() in configs/; nothing is named like it."),
     (["recipe", "--optimizer.learning-rat", "1"], "mean --optimizer.learning-rate?"),
     (["recipe", "--optimiser.b2=0.9"], "mean --optimizer.b2?"),
     (["recipe", "--warmup-steps", "9"], "did you mean --optimizer.warmup-steps?"),

@@ -199,7 +199,7 @@ def test_bad_input_is_answered_in_words(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(ltx_jax, "load", lambda source, **_: FakeModel())
   for arguments, named in (
     (["generation", "--prompts", "a red dragon"], "no caption has the words dragon"),
-    (["reconstruction", "--clips", "0"], "At least 1 clip is needed"),
+    (["reconstruction", "--clips", "0"], "--clips is 0; it must be at least 1"),
     (["generation", "--stesp", "3"], "did you mean --steps?"),
     (["generation", "--batch", "0"], "--batch is 0; it must be at least 1"),
     (["generation", "--conditioned", "-1"], "--conditioned is -1; it must be at least"),

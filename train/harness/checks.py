@@ -1,16 +1,19 @@
-"""What is refused before a training run begins: cheap checks, all of them in words."""
+"""What is refused before a training run begins, where two things do not fit together.
+
+What one number may be, the configs check themselves (`config.runs`).
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ltx_jax.config import VAEConfig
 from ltx_jax.config.runs import Bucket, OutputConfig, TransformerRun, VAERun
 from ltx_jax.data.buckets import sized_buckets
-from ltx_jax.diffusion.timesteps import check_quantiles
+from ltx_jax.files import refuse_overwriting
 from ltx_jax.parallel.mesh import make_mesh
 
 
@@ -24,18 +27,9 @@ def check_run(
     tokens: Latent positions of one clip of a bucket.
 
   Raises:
-    ValueError: where an interval is not positive, gradients would be clipped to
-      nothing, the mesh does not fit the devices, the VAE has no latents of a bucket's
-      size, or a batch cannot be divided into micro-batches.
+    ValueError: where the mesh does not fit the devices, the VAE has no latents of a
+      bucket's size, or a batch cannot be divided into micro-batches.
   """
-  check_intervals(run.output)
-  if run.output.keep < 1:
-    raise ValueError(f"output.keep is {run.output.keep}; keep at least 1 checkpoint.")
-  if not run.optimizer.clip_norm > 0:
-    raise ValueError(
-      f"optimizer.clip_norm is {run.optimizer.clip_norm}; gradients longer than that "
-      "are cut to it, so it must be above 0. For never, take inf."
-    )
   make_mesh(**vars(run.mesh))
   for stage in run.stages:
     for bucket in stage.buckets:
@@ -44,7 +38,7 @@ def check_run(
   for sized in (
     sized for stage in run.stages for sized in sized_buckets(stage, tokens)
   ):
-    if count < 1 or sized.batch_size % count:
+    if sized.batch_size % count:
       bucket = sized.bucket
       raise ValueError(
         f"optimizer.accumulate is {count}, and a batch of "
@@ -62,40 +56,42 @@ def _check_size(bucket: Bucket, vae: VAEConfig) -> None:
     )
 
 
-def check_flow(run: TransformerRun) -> None:
-  """Refuses a flow without noise levels, heads that do not divide, latents of no clips.
+def check_heads(run: TransformerRun) -> None:
+  """Refuses a mesh over whose devices the attention heads do not divide.
 
   Raises:
-    ValueError: naming the option.
+    ValueError: naming both numbers.
   """
-  check_quantiles(run.flow.quantiles)
   heads, tensor = run.transformer.num_attention_heads, run.mesh.tensor
   if tensor > 0 and heads % tensor:
     raise ValueError(
       f"mesh.tensor is {tensor}, and the transformer has {heads} attention heads; give "
       "a number that divides them, and the other devices to another axis."
     )
-  if run.variants < 1:
-    raise ValueError(f"variants is {run.variants}; each caption has at least 1 clip.")
+
+
+def check_outputs(
+  exports: Sequence[Path], inputs: Sequence[tuple[str, Path | str]]
+) -> None:
+  """Refuses a run whose results would replace what it is made from.
+
+  Args:
+    exports: Files and folders that are written at the end of the run.
+    inputs: (the option that names it, what is read); "" is nothing.
+
+  Raises:
+    ValueError: naming both.
+  """
+  given = [(option, path) for option, path in inputs if str(path)]
+  try:
+    refuse_overwriting(exports, given)
+  except ValueError as error:
+    raise ValueError(f"{error} For that, take another --output.folder.") from None
 
 
 def has_checkpoint(output: OutputConfig) -> bool:
   """Whether a run in this folder would be resumed, and so needs no first state."""
   return any(Path(output.folder, "checkpoints").glob("[0-9]*"))
-
-
-def check_intervals(output: OutputConfig) -> None:
-  """Refuses to do something every 0 steps.
-
-  Raises:
-    ValueError: naming the interval.
-  """
-  for name in ("log_every", "sample_every", "save_every"):
-    if getattr(output, name) < 1:
-      raise ValueError(
-        f"output.{name} is {getattr(output, name)}; it counts steps, at least 1. For "
-        "never, take a number beyond the run's steps."
-      )
 
 
 def check_same_network(part: str, found: Any, asked: Any, source: str) -> None:

@@ -40,7 +40,6 @@ from ltx_jax.parallel.mesh import make_mesh, put_batch
 from ltx_jax.training import optim
 from ltx_jax.training.state import Metrics, TrainState
 from ltx_jax.typing import Key, Params
-from train.harness.checks import check_intervals
 from train.harness.reporting import Report, write_text
 
 # Steps given to the device ahead of time. Enough to keep it busy, few enough that
@@ -134,7 +133,6 @@ def fit(
       of a longer run; the mesh does not fit the devices; an interval is not positive;
       there is not enough memory.
   """
-  check_intervals(run.output)
   mesh = make_mesh(**vars(run.mesh))
   folder = Path(run.output.folder)
   folder.mkdir(parents=True, exist_ok=True)

@@ -73,8 +73,10 @@ def load_config(name: str, function: str) -> tuple[Any, str]:
   """
   names = _config_names(function)
   if name not in names:
+    # A path is how the file is called, and not how the recipe is.
+    stem = re.split(r"[/\\]", name)[-1].removesuffix(".py")
     raise ValueError(
-      f"No module configs/{name}.py defines {function}(); {nearest(name, names)} "
+      f"No recipe {name} defines {function}() in configs/; {nearest(stem, names)} "
       f"There are: {', '.join(names) or 'none'}."
     )
   module = importlib.import_module(f"configs.{name}")

@@ -362,11 +362,6 @@ def test_refuses_a_checkpoint_of_a_longer_run(whole):
     train(run_in(whole[0], steps=4))
 
 
-def test_refuses_an_interval_of_nothing(tmp_path):
-  with pytest.raises(ValueError, match=r"output.log_every is 0; it counts steps"):
-    train(run_in(tmp_path, log_every=0))
-
-
 def test_writes_config_pictures_and_curves(tmp_path, capsys):
   train(run_in(tmp_path), Rows(sizes=(8, 16)))
   config = json.loads((tmp_path / "config.json").read_text())

@@ -1,0 +1,139 @@
+"""Ranges of the numbers of a run's config, wherever it is made."""
+
+import dataclasses
+import itertools
+import math
+
+import pytest
+
+from configs import tiny
+from ltx_jax.config import Block, SchedulerConfig, TextEncoderConfig, TransformerConfig
+from ltx_jax.config.runs import (
+  Bucket,
+  FlowConfig,
+  MeshConfig,
+  OptimizerConfig,
+  OutputConfig,
+  Stage,
+  TransformerRun,
+  VAELossConfig,
+  VAERun,
+)
+
+VAE, TRANSFORMER = tiny.vae(), tiny.transformer()
+NAN, INF = math.nan, math.inf
+
+# Of every number: values out of its range, beside those that are none at all.
+WRONG = {
+  VAE.optimizer: {
+    "learning_rate": (0.0, -1.0),
+    "muon_learning_rate": (0.0, -1.0),
+    "b1": (-0.1, 1.0),
+    "b2": (-0.1, 1.0),
+    "weight_decay": (-1.0,),
+    "warmup_steps": (-1, 2.0),
+    "final_fraction": (-0.1, 1.1),
+    "clip_norm": (0.0, -1.0),
+    "accumulate": (0, -1, 1.5),
+    "ema_decay": (-0.1, 1.0, 1.5),
+  },
+  VAE.mesh: dict.fromkeys(("data", "fsdp", "context", "tensor"), (0, -2, 1.5)),
+  Bucket(1, 32, 32): dict.fromkeys(("frames", "height", "width"), (0, -1, 32.0))
+  | {"weight": (0.0, -1.0)},
+  VAE.stages[0]: dict.fromkeys(("steps", "tokens"), (0, -1, 1.5)),
+  VAE.output: dict.fromkeys(
+    ("log_every", "sample_every", "save_every", "keep"), (0, -1, 1.5)
+  ),
+  VAE.loss: {
+    "mse": (-1.0,),
+    "wavelet": (-1.0,),
+    "kl": (-1.0,),
+    "max_sigma": (-0.1, 1.1),
+    "statistics_decay": (-0.1, 1.0),
+  },
+  TRANSFORMER.flow: dict.fromkeys(
+    ("first_frame_probability", "first_frame_max_sigma", "caption_dropout"), (-0.1, 1.1)
+  ),
+  VAE: {"seed": (-1, 2**32, 0.5)},
+  TRANSFORMER: {"seed": (-1, 2**32), "variants": (0, -1), "fps": (0.0, -24.0, 1e4)},
+  VAE.vae: dict.fromkeys(
+    ("latent_channels", "patch_size", "encoder_base_channels"), (0, -1, 1.5)
+  ),
+  TRANSFORMER.transformer: dict.fromkeys(
+    ("num_attention_heads", "attention_head_dim", "num_layers", "caption_channels"),
+    (0, -1, 1.5),
+  )
+  | {"norm_eps": (0.0,), "positional_embedding_theta": (0.0,)},
+  TRANSFORMER.text: dict.fromkeys(
+    ("vocab_size", "d_model", "num_layers", "max_text_tokens"), (0, -1)
+  ),
+  TRANSFORMER.scheduler: {"num_train_timesteps": (0,), "base_resolution": (0,)},
+}
+CASES = [
+  pytest.param(config, name, value, id=f"{type(config).__name__}.{name}={value}")
+  for config, fields in WRONG.items()
+  for name, values in fields.items()
+  for value in (*values, NAN, *(() if name == "clip_norm" else (INF,)))
+]
+
+
+@pytest.mark.parametrize(("config", "name", "value"), CASES)
+def test_a_number_out_of_its_range_is_refused_by_name(unchecked, config, name, value):
+  with pytest.raises(ValueError, match=rf"{name}.* is {value}; it must be "):
+    dataclasses.replace(config, **{name: value})
+
+
+def test_every_number_of_a_run_has_its_range():
+  """A field that is added here gets one, and a row in the table above."""
+  kinds = (
+    OptimizerConfig,
+    MeshConfig,
+    Bucket,
+    Stage,
+    OutputConfig,
+    VAELossConfig,
+    VAERun,
+    FlowConfig,
+    TransformerRun,
+  )
+  tested = {(type(config), name) for config, fields in WRONG.items() for name in fields}
+  pairs = {(VAELossConfig, "wavelet_ramp"), (FlowConfig, "quantiles")}
+  numbers = {
+    (kind, field.name)
+    for kind in kinds
+    for field in dataclasses.fields(kind)
+    if field.type in ("int", "float", "int | float", "float | None", "int | None")
+  }
+  assert numbers - pairs <= tested
+
+
+@pytest.mark.parametrize(
+  ("make", "message"),
+  [
+    (lambda: VAELossConfig(wavelet_ramp=(20, 10)), "it must begin before it ends"),
+    (lambda: VAELossConfig(wavelet_ramp=(-1, 10)), "wavelet_ramp is -1; it must be at"),
+    (lambda: FlowConfig(quantiles=(0.9, 0.1)), "must satisfy 0 < low < high < 1"),
+    (lambda: FlowConfig(quantiles=(NAN, 0.1)), "must satisfy 0 < low < high < 1"),
+    (lambda: Stage(1, (), 64), "A stage has no buckets"),
+    (lambda: dataclasses.replace(VAE, stages=()), "A run has no stages"),
+    (lambda: Block("res_x", 0), "num_layers of a VAE block is 0"),
+    (
+      lambda: TransformerConfig(positional_embedding_max_pos=(1, 0, 1)),
+      "positional_embedding_max_pos is 0; it must be above 0",
+    ),
+    (lambda: TextEncoderConfig(d_kv=0), "text.d_kv is 0"),
+    (lambda: SchedulerConfig(shift=-1.0), "scheduler.shift is -1.0"),
+  ],
+)
+def test_what_is_no_pair_or_empty_is_refused(make, message):
+  with pytest.raises(ValueError, match=message):
+    make()
+
+
+def test_the_ends_of_the_ranges_are_taken():
+  OptimizerConfig(b1=0.0, weight_decay=0.0, final_fraction=1.0, clip_norm=INF)
+  OptimizerConfig(warmup_steps=0, final_fraction=0.0, accumulate=1, ema_decay=0.0)
+  VAELossConfig(mse=0.0, wavelet=0.0, kl=0.0, max_sigma=1.0, wavelet_ramp=(0, 0))
+  FlowConfig(first_frame_probability=1.0, caption_dropout=0.0)
+  for data, fsdp in itertools.product((-1, 1, 8), repeat=2):
+    MeshConfig(data, fsdp)
