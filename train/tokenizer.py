@@ -1,10 +1,12 @@
-"""Trains the small model's tokenizer on the captions of the moving shapes.
+"""Trains a tokenizer on the captions of clips, for text encoders trained with a model.
 
-    python -m train.tokenizer --output FOLDER
+    python -m train.tokenizer --data MANIFEST --output FOLDER
+
+Without --data the captions are those of the moving shapes.
 
 The result is a SentencePiece unigram model in the Hugging Face layout (`spiece.model`,
 `tokenizer_config.json`, `special_tokens_map.json`), which `transformers` reads with the
-very class that reads T5-XXL's. Its pieces are the captions' whole words, then single
+very class that reads T5-XXL's. Its pieces are the captions' commonest words, then single
 characters, so that a word that no caption has can still be spelt. The model folds case
 by itself: "A Red circle" and "a red circle" are the same tokens. Ids are T5's: 0 for
 padding, 1 end of sequence, 2 unknown; there is no beginning-of-sequence token.
@@ -19,40 +21,74 @@ import dataclasses
 import io
 import json
 import pathlib
+import re
 import string
 import tempfile
+import unicodedata
 from collections.abc import Sequence
 
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
 from ltx_jax.cli.command_line import cli, errors_in_words
+from ltx_jax.data.manifest import read_manifest
 from ltx_jax.moving_shapes import world
 
 CHARACTERS = string.ascii_lowercase + string.digits + string.punctuation
-MAX_TOKENS = 32  # A caption has 11.
 SPACE = "\u2581"  # SentencePiece's mark for the space before a word.
 SPECIAL = {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}  # In the order of their ids.
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """Where it is written.
+  """What is read, and where the tokenizer is written.
 
   Attributes:
+    data: Manifest or folder with the captions; without it, those of the moving shapes.
     output: Folder for `spiece.model` and the two JSON files.
+    pieces: Largest number of pieces; the rarest words are spelt in characters. At most
+      the `vocab_size` of the text encoder that is trained with it.
+    max_tokens: Longest text, in tokens; what is longer is cut.
   """
 
+  data: pathlib.Path | None = None
   output: pathlib.Path = pathlib.Path("ltx_jax/assets/moving_shapes/tokenizer")
+  pieces: int = 1000
+  max_tokens: int = 32  # Of the moving shapes a caption has 11.
 
 
-def train_spiece(captions: Sequence[str]) -> bytes:
+def folded(caption: str) -> str:
+  """Folds a caption as the model does: compatibility forms and case."""
+  return unicodedata.normalize("NFKC", caption).casefold()
+
+
+def train_spiece(captions: Sequence[str], pieces: int) -> bytes:
   """Returns a SentencePiece model whose pieces are `captions`' words, and characters.
 
-  Captions must be lower case, ASCII, their words separated by spaces.
+  Args:
+    captions: At least one that is not empty.
+    pieces: The most there may be.
+
+  Raises:
+    ValueError: where there is no caption, or `pieces` are too few for the characters.
   """
-  words = collections.Counter(word for caption in captions for word in caption.split())
-  longer = {SPACE + word: count for word, count in words.items()}
+  captions = [folded(caption) for caption in captions]
+  others = {*"".join(captions)} - {*CHARACTERS, " ", SPACE}
+  characters = CHARACTERS + "".join(sorted(others))
+  words = collections.Counter(
+    word for caption in captions for word in re.findall(r"\w+", caption)
+  )
+  if not words:
+    raise ValueError("There are no captions to train a tokenizer on.")
+  # A word of one letter is a piece only behind its space, as longer ones are.
+  room = pieces - len(SPECIAL) - len(SPACE + characters)
+  if room < 1:
+    raise ValueError(
+      f"--pieces is {pieces}; these captions have {len(characters)} characters, so at "
+      f"least {pieces - room + 1} are needed."
+    )
+  common = sorted(words.items(), key=lambda item: (-item[1], item[0]))[:room]
+  longer = {SPACE + word: count for word, count in common}
   model = io.BytesIO()
   with tempfile.NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8") as seeds:
     # Left to itself the trainer collects its candidates from the distinct words, not
@@ -63,9 +99,9 @@ def train_spiece(captions: Sequence[str]) -> bytes:
       sentence_iterator=iter(captions),
       model_writer=model,
       model_type="unigram",
-      vocab_size=len(SPECIAL) + len(longer) + len(SPACE + CHARACTERS),
+      vocab_size=len(SPECIAL) + len(longer) + len(SPACE + characters),
       seed_sentencepieces_file=seeds.name,
-      required_chars=CHARACTERS,
+      required_chars=characters,
       character_coverage=1.0,
       normalization_rule_name="nmt_nfkc_cf",
       num_threads=1,
@@ -80,13 +116,13 @@ def train_spiece(captions: Sequence[str]) -> bytes:
   return proto.SerializeToString(deterministic=True)
 
 
-def write_tokenizer(spiece: bytes, folder: pathlib.Path) -> None:
+def write_tokenizer(spiece: bytes, folder: pathlib.Path, max_tokens: int) -> None:
   """Writes the Hugging Face layout; each file appears only once it is complete."""
   special = {f"{name}_token": token for name, token in SPECIAL.items()}
   config = special | {
     "extra_ids": 0,
     "legacy": True,
-    "model_max_length": MAX_TOKENS,
+    "model_max_length": max_tokens,
     "tokenizer_class": "T5Tokenizer",
   }
   files = {
@@ -101,16 +137,29 @@ def write_tokenizer(spiece: bytes, folder: pathlib.Path) -> None:
     temporary.replace(folder / name)
 
 
+def captions_of(data: pathlib.Path | None) -> list[str]:
+  """Returns the captions of a manifest, or of the moving shapes."""
+  if data is None:
+    return world.train_captions()
+  return [clip.caption for clip in read_manifest(data) if clip.caption]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-  """Trains the tokenizer on the captions of the moving shapes and writes it."""
+  """Trains the tokenizer on captions and writes it."""
   options = cli(Options, argv, program="python -m train.tokenizer", about=__doc__)
-  captions = world.train_captions()
-  spiece = train_spiece(captions)
   with errors_in_words():
-    write_tokenizer(spiece, options.output)
+    captions = captions_of(options.data)
+    spiece = train_spiece(captions, options.pieces)
+    write_tokenizer(spiece, options.output, options.max_tokens)
   processor = sentencepiece.SentencePieceProcessor(model_proto=spiece)
+  longest = max(len(processor.encode(caption)) + 1 for caption in captions)
   print(f"{processor.get_piece_size()} pieces written to {options.output}")
   print(f"{captions[0]!r} -> {processor.encode(captions[0], out_type=str)}")
+  print(f"The longest of {len(captions)} captions has {longest} tokens.")
+  if longest > options.max_tokens:
+    print(
+      f"Captions are cut to {options.max_tokens} tokens; --max-tokens changes that."
+    )
 
 
 if __name__ == "__main__":

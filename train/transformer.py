@@ -34,6 +34,7 @@ from ltx_jax.diffusion import flow, timesteps
 from ltx_jax.diffusion.latents import coordinates, patchify
 from ltx_jax.models import text_encoder, transformer
 from ltx_jax.moving_shapes import world
+from ltx_jax.moving_shapes.source import Shapes
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES
 from ltx_jax.pipeline.model import LTXVideo
@@ -201,28 +202,41 @@ TEXT = {"trained": _trained_text, "frozen": _frozen_text}
 """By `text_encoder`: (run, policy) -> TextFn."""
 
 
-def make_loader(
-  run: TransformerRun, cached: latents.Cached, captions: Captions
-) -> Loader:
-  """Batches of latents and text, a pure function of the step."""
+class _Encoded(Shapes):
+  """Latents and texts of the small world's captions."""
 
-  def read(bucket: Bucket, ids: np.ndarray, seeds: np.ndarray) -> dict[str, np.ndarray]:
+  def __init__(
+    self, run: TransformerRun, cached: latents.Cached, captions: Captions
+  ) -> None:
+    super().__init__()
+    parts = run, cached, captions
+    object.__setattr__(self, "parts", parts)
+    made_by = f"{cached.fingerprint} {captions.fingerprint}"
+    object.__setattr__(self, "fingerprint", made_by)
+
+  def read(
+    self, bucket: Bucket, ids: np.ndarray, seeds: np.ndarray
+  ) -> dict[str, np.ndarray]:
+    run, cached, captions = self.parts
     rows = cached.latents[latents.bucket_size(bucket)]
     return {
       "latents": rows[ids, seeds % run.variants],
+      "fps": np.full(len(ids), run.fps, np.float32),
       "text": captions.rows[ids],
       "mask": captions.mask[ids],
       "seed": seeds,
     }
 
+
+def make_loader(
+  run: TransformerRun, cached: latents.Cached, captions: Captions
+) -> Loader:
+  """Batches of latents and text, a pure function of the step."""
+
   def tokens(bucket: Bucket) -> int:
     return int(np.prod(cached.latents[latents.bucket_size(bucket)].shape[2:5]))
 
-  # Named with what made their latents and texts: a run goes on with the same or not at
-  # all.
-  made_by = f"{cached.fingerprint} {captions.fingerprint}"
-  names = [f"{made_by} {caption}" for caption in world.train_captions()]
-  return Loader(names, run.stages, run.seed, tokens, read)
+  return Loader(_Encoded(run, cached, captions), run.stages, run.seed, tokens)
 
 
 def model_of(

@@ -34,10 +34,11 @@ from ltx_jax.checkpoints.lightricks import (
 from ltx_jax.cli.command_line import errors_in_words
 from ltx_jax.config import ModelConfig, SchedulerConfig
 from ltx_jax.config.runs import VAELossConfig, VAERun
+from ltx_jax.data.loader import Loader
 from ltx_jax.losses.reconstruction import kl_divergence, mse, psnr
 from ltx_jax.losses.wavelet import wavelet_l1
 from ltx_jax.models import vae as vae_lib
-from ltx_jax.moving_shapes.source import moving_shapes_loader
+from ltx_jax.moving_shapes.source import Shapes
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.parallel.sharding import VAE_RULES
 from ltx_jax.platforms import Policy, policy_of
@@ -166,7 +167,7 @@ def make_update(run: VAERun, policy: Policy) -> Callable:
 
     def gradients(params: Params, micro: dict) -> tuple[Params, tuple]:
       video = micro["video"].astype(jnp.float32) / 127.5 - 1
-      row_key = jax.random.fold_in(key, micro["clip_seed"][0])
+      row_key = jax.random.fold_in(key, micro["seed"][0])
       value = jax.grad(losses, has_aux=True)
       return value(params, video, row_key, state, run, policy)
 
@@ -219,7 +220,7 @@ def remark(metrics: Mapping[str, float]) -> str | None:
 
 def make_pictures(run: VAERun, policy: Policy) -> loop.Pictures:
   """Returns a function that shows clips of the last stage, before and after."""
-  loader = moving_shapes_loader(run.stages, run.seed + 1, tokens_of(run.vae))
+  loader = Loader(Shapes(), run.stages, run.seed + 1, tokens_of(run.vae))
   video = loader.batch(run.steps - 1)["video"][:4]
 
   @jax.jit
@@ -303,7 +304,7 @@ def main() -> None:
       run,
       init=lambda key: init_state(run, key),
       update=make_update(run, policy),
-      loader=moving_shapes_loader(run.stages, run.seed, tokens),
+      loader=Loader(Shapes(), run.stages, run.seed, tokens),
       rules=VAE_RULES,
       options=policy.training_options,
       pictures=make_pictures(run, policy),

@@ -113,16 +113,34 @@ class Bucket:
 
 
 @dataclasses.dataclass(frozen=True)
+class AutoBuckets:
+  """Buckets that are found from the sizes of the clips.
+
+  Attributes:
+    clip_tokens: Most latent positions of one clip.
+    pixels: Most pixels of a frame.
+    shapes: Number of sizes of a frame.
+    lengths: Number of lengths for each size.
+  """
+
+  clip_tokens: int = 6144
+  pixels: int = 768 * 512
+  shapes: int = 4
+  lengths: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
 class Stage:
   """A part of a run: how long, which buckets, how much a batch.
 
   Attributes:
+    buckets: Sizes of clips, named or found from the data.
     tokens: Global token budget of a batch, in latent positions; the batch size of a
       bucket is the budget over its tokens, rounded down, at least one.
   """
 
   steps: int
-  buckets: tuple[Bucket, ...]
+  buckets: tuple[Bucket, ...] | AutoBuckets
   tokens: int
 
   def __post_init__(self):

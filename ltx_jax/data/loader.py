@@ -16,12 +16,8 @@ import numpy as np
 
 from ltx_jax.config.runs import Bucket, Stage
 from ltx_jax.data import buckets as buckets_lib
-from ltx_jax.data.buckets import GlobalBatch
-
-Batch = dict[str, np.ndarray]
-
-ReadFn = Callable[[Bucket, np.ndarray, np.ndarray], Batch]
-"""(bucket, ids [b], seeds [b]) -> the arrays of a batch, leading axis b."""
+from ltx_jax.data.buckets import GlobalBatch, Plan, Streams
+from ltx_jax.data.source import Batch, Mixture, Source, mixed
 
 
 class Loader:
@@ -30,59 +26,68 @@ class Loader:
   Attributes:
     fingerprint: Hash of what decides the batches (`buckets.fingerprint`).
     steps: Batches in all stages together.
+    stages: For each stage its buckets, with batch sizes and shares.
   """
 
   def __init__(
     self,
-    names: Sequence[str],
+    source: Source | Mixture,
     stages: Sequence[Stage],
     seed: int,
     tokens: Callable[[Bucket], int],
-    read: ReadFn,
     process: tuple[int, int] = (0, 1),
   ):
     """Plans the run; nothing is read yet.
 
     Args:
-      names: Identifies the samples; a sample's id is its position here.
+      source: What the samples are read from.
       stages: What the run goes through, in order.
       seed: Non-negative.
       tokens: Latent positions of one clip of a bucket.
-      read: Makes the arrays.
       process: (index, count) of the processes that share every batch.
 
     Raises:
-      ValueError: where a batch cannot be divided between the processes.
+      ValueError: where a batch cannot be divided between the processes, or no sample
+        fits a bucket.
     """
-    self._stages = [buckets_lib.sized_buckets(stage, tokens) for stage in stages]
-    for sized in itertools.chain(*self._stages):
+    self.stages = [buckets_lib.sized_buckets(stage, tokens) for stage in stages]
+    for sized in itertools.chain(*self.stages):
       if sized.batch_size % process[1]:
         raise ValueError(
           f"A batch of {sized.batch_size} clips of {sized.bucket} cannot be divided "
           f"between {process[1]} processes; choose another token budget."
         )
-    self._names = tuple(names)
+    self._source = mixed(source)
+    self._streams = [
+      self._source.streams([sized.bucket for sized in stage]) for stage in self.stages
+    ]
+    for streams, sized in zip(self._streams, self.stages, strict=True):
+      buckets_lib.epoch_length(streams, sized)  # Refuses a bucket without samples.
     self._seed = seed
-    self._read = read
     self._process = process
     self._starts = list(itertools.accumulate((s.steps for s in stages), initial=0))
     self.steps = self._starts[-1]
     self.fingerprint = buckets_lib.fingerprint(
-      self._names, self._stages, self._starts[:-1], seed
+      self._source.fingerprint, self.stages, self._starts[:-1], seed
     )
     # The plans in use: prefetching threads may be an epoch apart.
-    self._plan = functools.lru_cache(maxsize=4)(self._make_plan)
+    self._plan = functools.lru_cache(maxsize=2)(self._make_plan)
 
-  def _manifest(self, stage: int) -> list[np.ndarray]:
-    """Every bucket takes every sample, as long as these are rendered to any size."""
-    return [np.arange(len(self._names))] * len(self._stages[stage])
+  def clips(self, stage: int) -> list[int]:
+    """Returns how many samples each bucket of a stage takes."""
+    return [
+      sum(len(stream.ids) for stream in streams) for streams in self._streams[stage]
+    ]
+
+  def _manifest(self, stage: int) -> list[Streams]:
+    return self._streams[stage]
 
   def _stage_seed(self, stage: int) -> int:
     return int(np.random.SeedSequence((self._seed, stage)).generate_state(1)[0])
 
-  def _make_plan(self, stage: int, epoch: int) -> list[GlobalBatch]:
+  def _make_plan(self, stage: int, epoch: int) -> Plan:
     return buckets_lib.plan(
-      self._manifest(stage), self._stages[stage], self._stage_seed(stage), epoch
+      self._manifest(stage), self.stages[stage], self._stage_seed(stage), epoch
     )
 
   def _stage(self, step: int) -> int:
@@ -95,14 +100,14 @@ class Loader:
   def plan_at(self, step: int) -> tuple[int, GlobalBatch]:
     """Returns the stage and the global batch of a step, without reading it."""
     stage = self._stage(step)
-    length = buckets_lib.epoch_length(self._manifest(stage), self._stages[stage])
+    length = buckets_lib.epoch_length(self._manifest(stage), self.stages[stage])
     epoch, position = divmod(step - self._starts[stage], length)
     return stage, self._plan(stage, epoch)[position]
 
   def bucket_at(self, step: int) -> Bucket:
     """Returns the size of the clips of a step."""
-    stage, planned = self.plan_at(step)
-    return self._stages[stage][planned.bucket].bucket
+    stage, (part,) = self.plan_at(step)
+    return self.stages[stage][part.bucket].bucket
 
   def batch(self, step: int) -> Batch:
     """Returns this process's rows of the batch of a step in [0, steps).
@@ -110,14 +115,14 @@ class Loader:
     Raises:
       ValueError: where the run has no such step.
     """
-    stage, planned = self.plan_at(step)
-    sized = self._stages[stage][planned.bucket]
+    stage, (part,) = self.plan_at(step)
+    sized = self.stages[stage][part.bucket]
     index, count = self._process
     rows = sized.batch_size // count
     own = slice(index * rows, (index + 1) * rows)
-    ids, passes = planned.ids[own], planned.passes[own]
+    ids, passes = part.ids[own], part.passes[own]
     seeds = buckets_lib.augmentation_seeds(self._stage_seed(stage), passes, ids)
-    return self._read(sized.bucket, ids, seeds)
+    return self._source.read(sized.bucket, ids, seeds)
 
   def iterate(
     self, start: int = 0, stop: int | None = None, *, threads: int = 2, ahead: int = 4

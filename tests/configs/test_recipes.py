@@ -86,7 +86,7 @@ def test_vae(name):
   frames, height, width, count = max(sized(run, tokens_of(run.vae)), key=math.prod)
   batch = {
     "video": rows(count, jnp.uint8, frames, height, width, 3),
-    "clip_seed": rows(count, jnp.uint32),
+    "seed": rows(count, jnp.uint32),
   }
   check_step(update, state, batch, run.optimizer.ema_decay)
 

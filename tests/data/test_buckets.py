@@ -16,11 +16,19 @@ def _tokens(bucket):
 
 
 SIZED = buckets.sized_buckets(STAGE, _tokens)
-MANIFEST = [np.arange(100, 237), np.arange(0, 97)]  # 137 and 97 samples: both odd.
+
+
+def _streams(*ids):
+  """A manifest of one source."""
+  return [(buckets.Stream(each),) for each in ids]
+
+
+SAMPLES = [np.arange(100, 237), np.arange(0, 97)]  # 137 and 97 samples: both odd.
+MANIFEST = _streams(*SAMPLES)
 
 
 def _samples(batches, bucket):
-  chosen = [batch for batch in batches if batch.bucket == bucket]
+  chosen = [part for batch in batches for part in batch if part.bucket == bucket]
   ids = np.concatenate([batch.ids for batch in chosen])
   return ids, np.concatenate([batch.passes for batch in chosen])
 
@@ -34,7 +42,7 @@ def test_batch_size_follows_from_the_token_budget():
 
 def test_every_sample_comes_once_in_a_pass():
   batches = [b for epoch in range(6) for b in buckets.plan(MANIFEST, SIZED, 0, epoch)]
-  for bucket, samples in enumerate(MANIFEST):
+  for bucket, samples in enumerate(SAMPLES):
     ids, passes = _samples(batches, bucket)
     assert passes[0] == 0 and (np.diff(passes) >= 0).all()
     assert passes[-1] >= 2
@@ -50,7 +58,7 @@ def test_every_sample_comes_once_in_a_pass():
 def test_every_bucket_makes_a_pass_in_an_epoch():
   first = buckets.plan(MANIFEST, SIZED, 0, 0)
   assert len(first) == buckets.epoch_length(MANIFEST, SIZED) == 33
-  for bucket, samples in enumerate(MANIFEST):
+  for bucket, samples in enumerate(SAMPLES):
     assert set(_samples(first, bucket)[0]) == set(samples)
 
 
@@ -61,33 +69,33 @@ def test_shares_are_kept_to_one_batch(weights):
   sized = buckets.sized_buckets(
     Stage(1, tuple(Bucket(1, 64, 64, weight) for weight in weights), 64), _tokens
   )
-  manifest = [np.arange(50)] * len(weights)
+  manifest = _streams(*[np.arange(50)] * len(weights))
   counts = np.zeros(len(weights))
   for epoch in range(7):
     batches = buckets.plan(manifest, sized, 1, epoch)
-    counts += np.bincount([b.bucket for b in batches], minlength=len(weights))
+    counts += np.bincount([b[0].bucket for b in batches], minlength=len(weights))
     shares = np.array(weights) / np.sum(weights)
     assert np.abs(counts - shares * counts.sum()).max() < 1
 
 
 def test_buckets_come_mixed_and_differently_in_each_epoch():
   sized = [dataclasses.replace(sized, batch_size=4, share=0.5) for sized in SIZED]
-  manifest = [np.arange(100), np.arange(100)]
+  manifest = _streams(np.arange(100), np.arange(100))
   plans = [buckets.plan(manifest, sized, 0, epoch) for epoch in (0, 1)]
-  kinds = [[batch.bucket for batch in batches] for batches in plans]
+  kinds = [[part.bucket for (part,) in batches] for batches in plans]
   assert sorted(kinds[0]) == sorted(kinds[1]) and kinds[0] != kinds[1]
   assert np.count_nonzero(np.diff(kinds[0])) > 12
 
 
 def test_each_bucket_has_a_permutation_of_its_own():
-  manifest = [np.arange(97), np.arange(97)]
+  manifest = _streams(np.arange(97), np.arange(97))
   batches = buckets.plan(manifest, SIZED, 0, 0)
   first, second = (_samples(batches, bucket)[0][:97] for bucket in (0, 1))
   assert sorted(first) == sorted(second)
   assert (first != second).any()
   # Adding a bucket leaves the passes of the others as they were.
   alone = buckets.plan(
-    [np.arange(97)], (dataclasses.replace(SIZED[0], share=1.0),), 0, 0
+    _streams(np.arange(97)), (dataclasses.replace(SIZED[0], share=1.0),), 0, 0
   )
   np.testing.assert_array_equal(_samples(alone, 0)[0][:97], first)
 
@@ -95,7 +103,7 @@ def test_each_bucket_has_a_permutation_of_its_own():
 def test_a_plan_is_a_function_of_its_arguments():
   def content(seed, epoch):
     batches = buckets.plan(MANIFEST, SIZED, seed, epoch)
-    return [(b.bucket, b.ids.tolist(), b.passes.tolist()) for b in batches]
+    return [(b.bucket, b.ids.tolist(), b.passes.tolist()) for (b,) in batches]
 
   assert content(3, 5) == content(3, 5)
   assert content(3, 5) != content(4, 5)
@@ -103,12 +111,12 @@ def test_a_plan_is_a_function_of_its_arguments():
 
 
 def test_a_plan_does_not_change_with_the_version_of_numpy():
-  batches = buckets.plan([np.arange(5)] * 2, SIZED, 0, 0)
-  assert [b.ids.tolist() for b in batches[:2]] == [[2, 1, 4, 0], [3, 3, 1, 4]]
+  batches = buckets.plan(_streams(*[np.arange(5)] * 2), SIZED, 0, 0)
+  assert [batches[i][0].ids.tolist() for i in (0, 1)] == [[2, 4, 3, 0], [1, 3, 4, 2]]
 
 
 def test_a_bucket_with_fewer_samples_than_a_batch_repeats_them():
-  batches = buckets.plan([np.arange(5), np.arange(97)], SIZED, 0, 0)
+  batches = buckets.plan(_streams(np.arange(5), np.arange(97)), SIZED, 0, 0)
   ids, passes = _samples(batches, 0)
   assert len(ids) % 64 == 0
   np.testing.assert_array_equal(passes, np.arange(len(ids)) // 5)
@@ -126,7 +134,7 @@ def test_augmentation_seeds_depend_on_seed_pass_and_sample():
 
 
 def test_fingerprint_changes_with_whatever_changes_the_batches():
-  names, larger = ["a", "b", "c"], dataclasses.replace(SIZED[0], batch_size=65)
+  names, larger = "abc", dataclasses.replace(SIZED[0], batch_size=65)
   arguments = [
     (names, [SIZED], [0], 0),
     (names[::-1], [SIZED], [0], 0),
@@ -142,4 +150,41 @@ def test_fingerprint_changes_with_whatever_changes_the_batches():
 
 def test_unusable_buckets_are_refused_in_words():
   with pytest.raises(ValueError, match="No sample fits Bucket.frames=1"):
-    buckets.plan([np.arange(0), np.arange(3)], SIZED, 0, 0)
+    buckets.plan(_streams(np.arange(0), np.arange(3)), SIZED, 0, 0)
+
+
+def _mixture(weights, size=8, count=4000):
+  """Which source each sample of a bucket came from, and the batches."""
+  sized = (buckets.SizedBucket(CLIPS, size, 1.0),)
+  ids = [np.arange(1000 * k, 1000 * k + 97 - k) for k in range(len(weights))]
+  manifest = [tuple(map(buckets.Stream, ids, weights))]
+  batches, epoch = [], 0
+  while len(batches) * size < count:
+    batches += list(buckets.plan(manifest, sized, 0, epoch))
+    epoch += 1
+  samples, passes = _samples(batches, 0)
+  return samples // 1000, samples % 1000, passes
+
+
+def test_sources_are_mixed_by_weight_in_every_thousand_samples():
+  sources, _, _ = _mixture((3.0, 1.0, 0.001))
+  for start in range(0, 4000, 1000):
+    counts = np.bincount(sources[start : start + 1000], minlength=3)
+    assert np.abs(counts - 1000 * np.array([3, 1, 0.001]) / 4.001).max() <= 1
+  assert np.count_nonzero(np.diff(sources[:200])) > 40  # Not in blocks.
+
+
+def test_every_sample_of_a_source_comes_once_in_its_passes():
+  sources, samples, passes = _mixture((1.0, 2.0))
+  for source, count in enumerate((97, 96)):
+    own, which = samples[sources == source], passes[sources == source]
+    assert (np.diff(which) >= 0).all()
+    for number in range(which[-1]):
+      assert sorted(own[which == number]) == list(range(count))
+
+
+def test_a_source_without_samples_leaves_its_share_to_the_others():
+  sized = (buckets.SizedBucket(CLIPS, 4, 1.0),)
+  streams = (buckets.Stream(np.arange(0), 5.0), buckets.Stream(np.arange(7), 1.0))
+  batches = buckets.plan([streams], sized, 0, 0)
+  assert set(_samples(batches, 0)[0]) == set(range(7))

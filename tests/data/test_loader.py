@@ -9,7 +9,7 @@ import pytest
 from ltx_jax.config.runs import Bucket, Stage
 from ltx_jax.data.loader import Loader
 from ltx_jax.moving_shapes import world
-from ltx_jax.moving_shapes.source import moving_shapes_loader
+from ltx_jax.moving_shapes.source import Shapes
 
 SMALL, LARGE = Bucket(1, 32, 32, weight=1.0), Bucket(9, 32, 64, weight=3.0)
 STAGES = (Stage(20, (SMALL,), tokens=64), Stage(500, (SMALL, LARGE), tokens=64))
@@ -20,12 +20,18 @@ def _tokens(bucket):
 
 
 def _loader(stages=STAGES, seed=0, process=(0, 1)):
-  return moving_shapes_loader(stages, seed, _tokens, process)
+  return Loader(Shapes(), stages, seed, _tokens, process)
+
+
+class _Ids(Shapes):
+  """The samples' ids and seeds alone."""
+
+  def read(self, bucket, ids, seeds):
+    return {"ids": ids, "seeds": seeds}
 
 
 def _ids_only(stages=STAGES, seed=0, process=(0, 1)):
-  read = lambda bucket, ids, seeds: {"ids": ids, "seeds": seeds}  # noqa: E731
-  return Loader(world.train_captions(), stages, seed, _tokens, read, process)
+  return Loader(_Ids(), stages, seed, _tokens, process)
 
 
 def _same(one, other):
@@ -42,9 +48,10 @@ def test_a_batch_is_clips_of_its_captions_and_seeds():
     size = bucket.frames, bucket.height, bucket.width
     assert batch["video"].shape == (64 // _tokens(bucket), *size, 3)
     assert batch["video"].dtype == np.uint8
-    assert batch["caption_id"].dtype == np.int32
-    assert batch["clip_seed"].dtype == np.uint32
-    for video, caption, seed in zip(*batch.values(), strict=True):
+    assert batch["fps"].dtype == np.float32 and (batch["fps"] == 24).all()
+    assert batch["seed"].dtype == np.uint32
+    ids = loader.plan_at(step)[1][0].ids
+    for video, caption, seed in zip(batch["video"], ids, batch["seed"], strict=True):
       expected = world.clip(captions[caption], int(seed), *size)
       np.testing.assert_array_equal(video, expected)
 
@@ -78,8 +85,8 @@ def test_the_iterator_ends_with_the_run():
 def test_stages_change_at_their_steps_and_differ():
   loader = _loader((dataclasses.replace(STAGES[0], steps=2), STAGES[0]))
   assert [loader.plan_at(step)[0] for step in (0, 1, 2, 21)] == [0, 0, 1, 1]
-  first, second = loader.batch(0), loader.batch(2)
-  assert (first["caption_id"] != second["caption_id"]).any()
+  first, second = (loader.plan_at(step)[1][0].ids for step in (0, 2))
+  assert (first != second).any()
 
 
 def test_shares_of_the_mixture():
@@ -93,7 +100,7 @@ def test_every_caption_comes_once_in_a_pass_of_a_bucket():
   captions = len(world.train_captions())
   plans = [loader.plan_at(step)[1] for step in range(20, 520)]
   for bucket in (0, 1):
-    ids = np.concatenate([p.ids for p in plans if p.bucket == bucket])
+    ids = np.concatenate([p.ids for (p,) in plans if p.bucket == bucket])
     assert len(ids) > 2 * captions
     for start in (0, captions):
       assert sorted(ids[start : start + captions]) == list(range(captions))
@@ -136,6 +143,11 @@ def test_fingerprint_tells_runs_apart_and_lets_the_last_stage_grow():
   later = _ids_only((dataclasses.replace(STAGES[0], steps=21), STAGES[1]))
   assert one.fingerprint != later.fingerprint
   assert not _same(one.batch(0), _ids_only(seed=1).batch(0))
+
+
+def test_a_bucket_without_samples_is_refused_before_the_run():
+  with pytest.raises(ValueError, match="No sample fits Bucket"):
+    Loader(_Ids(captions=()), STAGES, 0, _tokens)
 
 
 def test_importing_the_package_does_not_import_grain():

@@ -1,3 +1,4 @@
+import json
 import pathlib
 
 import pytest
@@ -18,9 +19,9 @@ def _pieces(path):
 
 
 def test_training_gives_the_shipped_tokenizer(tmp_path):
-  spiece = train_spiece(world.train_captions())
-  assert spiece == train_spiece(world.train_captions())
-  write_tokenizer(spiece, tmp_path / "new")
+  spiece = train_spiece(world.train_captions(), 1000)
+  assert spiece == train_spiece(world.train_captions(), 1000)
+  write_tokenizer(spiece, tmp_path / "new", 32)
   names = sorted(path.name for path in (tmp_path / "new").iterdir())
   assert names == sorted(path.name for path in SHIPPED.iterdir())
   for name in ("special_tokens_map.json", "tokenizer_config.json"):
@@ -30,6 +31,45 @@ def test_training_gives_the_shipped_tokenizer(tmp_path):
   shipped_pieces, shipped_scores = _pieces(SHIPPED / "spiece.model")
   assert pieces == shipped_pieces
   assert scores == pytest.approx(shipped_scores, abs=1e-3)
+
+
+CAPTIONS = ["A man talks in a car, seen from nearby.", "A Bär läuft — a man runs!"]
+
+
+def _encoded(spiece, text):
+  processor = sentencepiece.SentencePieceProcessor(model_proto=spiece)
+  return processor.encode(text, out_type=str)
+
+
+def test_common_words_are_pieces_and_rare_ones_are_spelt():
+  all_words = _encoded(train_spiece(CAPTIONS, 1000), "a Man läuft, nearby —")
+  assert all_words == ["▁a", "▁man", "▁läuft", ",", "▁nearby", "▁", "—"]
+  few = train_spiece(CAPTIONS, 80)
+  assert sentencepiece.SentencePieceProcessor(model_proto=few).get_piece_size() == 80
+  assert _encoded(few, "a man") == ["▁a", "▁man"]
+  assert "▁nearby" not in _encoded(few, "nearby")
+  unknown = sentencepiece.SentencePieceProcessor(model_proto=few).unk_id()
+  processor = sentencepiece.SentencePieceProcessor(model_proto=few)
+  assert unknown not in processor.encode("nearby zebras")
+
+
+@pytest.mark.parametrize(
+  ("captions", "pieces", "said"),
+  [((), 100, "no captions"), (CAPTIONS, 60, "--pieces is 60; .* are needed")],
+)
+def test_captions_or_pieces_that_are_too_few_are_refused(captions, pieces, said):
+  with pytest.raises(ValueError, match=said):
+    train_spiece(captions, pieces)
+
+
+def test_the_captions_of_a_manifest_are_read(tmp_path, capsys):
+  rows = [{"id": str(i), "path": "x.mp4", "caption": c} for i, c in enumerate(CAPTIONS)]
+  manifest = tmp_path / "manifest.jsonl"
+  manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+  tokenizer.main(["--data", str(manifest), "--output", str(tmp_path / "tokenizer")])
+  assert "The longest of 2 captions has 12 tokens." in capsys.readouterr().out
+  spiece = (tmp_path / "tokenizer" / "spiece.model").read_bytes()
+  assert spiece == train_spiece(CAPTIONS, 1000)
 
 
 def test_command_refuses_a_place_it_cannot_write(tmp_path, capsys):

@@ -14,7 +14,8 @@ from configs import tiny
 from ltx_jax.checkpoints.lightricks import load_checkpoint
 from ltx_jax.checkpoints.trees import path_name
 from ltx_jax.config.runs import VAELossConfig
-from ltx_jax.moving_shapes.source import moving_shapes_loader
+from ltx_jax.data.loader import Loader
+from ltx_jax.moving_shapes.source import Shapes
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.parallel.sharding import VAE_RULES
@@ -30,7 +31,7 @@ CHANNELS = tiny.VAE.latent_channels
 # The same functions compile once for all tests.
 INIT = functools.partial(vae.init_state, RUN)
 UPDATE = vae.make_update(RUN, QUICK)
-LOADER = moving_shapes_loader(RUN.stages, RUN.seed, tokens_of(RUN.vae))
+LOADER = Loader(Shapes(), RUN.stages, RUN.seed, tokens_of(RUN.vae))
 
 
 @functools.cache

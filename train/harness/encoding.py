@@ -1,0 +1,138 @@
+"""The frozen networks of precomputing, on all local devices.
+
+A call takes the same number of clips, or captions, a device, whatever there is to do:
+the last one is filled up. So there is one program for each size, and what comes out of
+a clip does not depend on how many devices there are.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Bool, Int, UInt8
+
+from ltx_jax import programs
+from ltx_jax.config import TextEncoderConfig, VAEConfig
+from ltx_jax.errors import memory_in_words
+from ltx_jax.platforms import Policy
+from ltx_jax.programs import records
+from ltx_jax.typing import Params
+
+_LESS = "lower --clips-per-call, or take smaller or shorter buckets"
+_CALLS_AHEAD = 2
+
+
+class Encoded(NamedTuple):
+  """A clip's latents [f h w c] in bfloat16, and their log-variance [f h w 1]."""
+
+  latents: np.ndarray
+  logvar: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClipEncoder:
+  """A frozen VAE over the local devices.
+
+  Attributes:
+    config: Of the VAE.
+    params: Its parameters.
+    policy: Compute dtype; without a mesh.
+    clips: Clips a device and call.
+    devices: Those that work; all local ones unless given.
+  """
+
+  config: VAEConfig
+  params: Params
+  policy: Policy
+  clips: int = 4
+  devices: tuple[Any, ...] = ()
+
+  def __post_init__(self):
+    mesh = records.row_mesh(self.devices or tuple(jax.local_devices()))
+    object.__setattr__(self, "mesh", mesh)
+    object.__setattr__(self, "params", records.replicate(self.params, mesh))
+
+  def encode(self, videos: Iterable[UInt8[np.ndarray, "F H W 3"]]) -> Iterator[Encoded]:
+    """Yields each clip's latents, in order; all clips have one size."""
+    program = records.encode_clips(self.config, self.policy, self.mesh)
+    sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
+    pending: collections.deque = collections.deque()
+    for rows in _calls(videos, self.clips * self.mesh.size):
+      video = _filled(np.stack(rows), self.clips * self.mesh.size)
+      with memory_in_words(f"encoding clips of shape {rows[0].shape}", _LESS):
+        result = program(self.params, jax.device_put(video, sharding))
+      pending.append((len(rows), result))
+      # The device goes on with the next call while the host writes this one's clips.
+      if len(pending) >= _CALLS_AHEAD:
+        yield from _fetched(pending.popleft())
+    while pending:
+      yield from _fetched(pending.popleft())
+
+  def decode(self, latents: np.ndarray) -> UInt8[np.ndarray, "b F H W 3"]:
+    """Decodes [b f h w c] without noise: what a perfect transformer would be shown."""
+    program = programs.decode(self.config, self.policy, programs.to_uint8)
+    rows = np.asarray(latents, np.float32)
+    with memory_in_words(f"decoding latents of shape {rows.shape}", _LESS):
+      return np.asarray(program(self.params, rows, 0.0, None, 0.0, None))
+
+
+def _calls(videos: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+  rows: list[np.ndarray] = []
+  for video in videos:
+    rows.append(video)
+    if len(rows) == size:
+      yield rows
+      rows = []
+  if rows:
+    yield rows
+
+
+def _filled(rows: np.ndarray, size: int) -> np.ndarray:
+  """Repeats the first row until there are `size` rows."""
+  return np.concatenate([rows, *[rows[:1]] * (size - len(rows))])
+
+
+def _fetched(call: tuple[int, tuple[jax.Array, jax.Array]]) -> Iterator[Encoded]:
+  count, result = call
+  with memory_in_words("encoding clips", _LESS):
+    latents, logvar = jax.device_get(result)
+  yield from map(Encoded, latents[:count], logvar[:count])
+
+
+def encode_captions(
+  config: TextEncoderConfig,
+  params: Params,
+  policy: Policy,
+  tokens: Int[np.ndarray, "b m"],
+  mask: Bool[np.ndarray, "b m"],
+  *,
+  captions: int = 8,
+  devices: tuple[Any, ...] = (),
+) -> Iterator[np.ndarray]:
+  """Yields the text [n e] of each caption's own tokens, in bfloat16.
+
+  Args:
+    config: Of the text encoder.
+    params: Its parameters.
+    policy: Compute dtype; without a mesh.
+    tokens: Of the captions.
+    mask: Which tokens are no padding.
+    captions: Captions a device and call.
+    devices: Those that work; all local ones unless given.
+  """
+  mesh = records.row_mesh(devices or tuple(jax.local_devices()))
+  program = records.encode_captions(config, policy, mesh)
+  params = records.replicate(params, mesh)
+  size = captions * mesh.size
+  for start in range(0, len(tokens), size):
+    part = slice(start, start + size)
+    filled = (_filled(rows[part], size) for rows in (tokens, mask))
+    text = np.asarray(program(params, *filled))
+    for row, own in zip(text, mask[part], strict=False):
+      yield row[: int(own.sum())]
