@@ -6,10 +6,11 @@ Without --data the captions are those of the moving shapes.
 
 The result is a SentencePiece unigram model in the Hugging Face layout (`spiece.model`,
 `tokenizer_config.json`, `special_tokens_map.json`), which `transformers` reads with the
-very class that reads T5-XXL's. Its pieces are the captions' commonest words, then single
-characters, so that a word that no caption has can still be spelt. The model folds case
-by itself: "A Red circle" and "a red circle" are the same tokens. Ids are T5's: 0 for
-padding, 1 end of sequence, 2 unknown; there is no beginning-of-sequence token.
+very class that reads T5-XXL's. Its pieces are the captions' commonest words, then
+single characters, so that a word that no caption has can still be spelt. The model
+folds case by itself: "A Red circle" and "a red circle" are the same tokens. Ids are
+T5's: 0 for padding, 1 end of sequence, 2 unknown; there is no beginning-of-sequence
+token.
 
 The same captions give the same bytes.
 """
@@ -157,9 +158,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   print(f"{captions[0]!r} -> {processor.encode(captions[0], out_type=str)}")
   print(f"The longest of {len(captions)} captions has {longest} tokens.")
   if longest > options.max_tokens:
-    print(
-      f"Captions are cut to {options.max_tokens} tokens; --max-tokens changes that."
-    )
+    print(f"Longer ones are cut to {options.max_tokens}; --max-tokens changes that.")
 
 
 if __name__ == "__main__":

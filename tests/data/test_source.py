@@ -22,7 +22,7 @@ class Numbered:
     return [np.arange(self.count // bucket.frames) for bucket in buckets]
 
   def propose(self, auto, factors, tokens):
-    return (SHORT, dataclasses.replace(LONG, weight=tokens(LONG)))
+    return (SHORT, dataclasses.replace(LONG, weight=float(tokens(LONG))))
 
   def read(self, bucket, ids, seeds):
     rows = np.stack([np.full(len(ids), self.number), ids], axis=1)
@@ -77,7 +77,7 @@ def test_buckets_are_found_where_a_stage_names_none():
   stages = (Stage(3, (SHORT,), 64), Stage(5, AutoBuckets(), 64))
   first, second = resolved(stages, Numbered(0, 5), (8, 32), lambda bucket: 2)
   assert first is stages[0]
-  assert second == Stage(5, (SHORT, dataclasses.replace(LONG, weight=2)), 64)
+  assert second == Stage(5, (SHORT, dataclasses.replace(LONG, weight=2.0)), 64)
 
 
 def test_sources_of_other_arrays_are_refused():

@@ -192,7 +192,7 @@ def test_batches_pair_latents_with_their_captions():
     next(s for s in range(loader().steps) if loader().bucket_at(s) == tiny.CLIP)
   )
   size = latents.bucket_size(tiny.CLIP)
-  for row, sample in enumerate(planned.ids):
+  for row, sample in enumerate(planned[0].ids):
     np.testing.assert_array_equal(
       batch["latents"][row], cached().latents[size][sample, 0]
     )
@@ -213,7 +213,8 @@ def test_a_run_does_not_go_on_with_other_latents():
 
 def test_a_run_does_not_go_on_with_another_tokenizer(whole, tmp_path):
   words = [caption.replace("circle", "disc") for caption in CAPTIONS]
-  tokenizer.write_tokenizer(tokenizer.train_spiece(words), tmp_path / "tokenizer")
+  spiece = tokenizer.train_spiece(words, 1000)
+  tokenizer.write_tokenizer(spiece, tmp_path / "tokenizer", 32)
   run = dataclasses.replace(RUN, text_folder=str(tmp_path))
   other = transformer.caption_reader(run, QUICK)([*CAPTIONS, ""])
   assert not np.array_equal(other.rows, captions().rows)
@@ -231,10 +232,10 @@ def test_positions_are_seconds_and_pixels_of_the_vaes_grid():
 
 def test_loss_falls_on_one_batch_and_the_average_follows(start):
   steps = case.updates(update(), start, clips(), RULES)
-  (first, metrics), *others = [next(steps) for _ in range(20)]
+  (first, metrics), *others = [next(steps) for _ in range(40)]
   losses = [float(m["loss"]) for _, m in others]
   assert np.isfinite(losses).all()
-  assert np.mean(losses[-5:]) < 0.95 * float(metrics["loss"])
+  assert np.mean(losses[-10:]) < 0.95 * np.mean([metrics["loss"], *losses[:9]])
   rate = 0.9  # 1 - min(0.9, (1 + 0) / (10 + 0))
   expected = jax.tree.map(
     lambda old, new: old + rate * (new - old), start.params, first.params

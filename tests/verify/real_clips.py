@@ -58,7 +58,7 @@ CUTS = (
   Cut(
     *("earth", "gradio", "world", 0, 72),
     (
-      "The earth at night seen from space, with Asia and its city lights in the middle.",
+      "The earth at night seen from space, Asia and its city lights in the middle.",
       "Our planet turns in darkness; India shines and Arabia comes into view.",
       "Seen from orbit, the night side shows the Nile and the Gulf glowing.",
       "Africa lies dark below while Europe glitters at the upper edge of the globe.",
