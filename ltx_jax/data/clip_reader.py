@@ -1,20 +1,19 @@
 """Windows of clips as frames of a bucket: just what is needed is decoded.
 
 A clip's frames lie at times start + k / fps; the frame shown at such a time, to half a
-frame, is taken, whatever the file's own rate. A frame is brought to the bucket in one
-step: scaled so that the picture, or its crop, covers the bucket, and cut about the
-middle.
+frame, is taken, whatever the file's own rate. Of a frame, or of its crop, the largest
+part in the middle that has the bucket's shape is cut out and scaled.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import av
+import av.filter
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from jaxtyping import Float64, UInt8
@@ -22,47 +21,13 @@ from jaxtyping import Float64, UInt8
 from ltx_jax.config.runs import Bucket
 from ltx_jax.data import decoding, video
 from ltx_jax.data.clips import Clip, Crop
+from ltx_jax.data.probing import STILL_FPS
+
+Box = tuple[float, float, float, float]
+"""(x, y, width, height) in pixels."""
 
 Frames = UInt8[np.ndarray, "F H W 3"]
-
-STILL_FPS = 24.0
-"""Frames a second that a picture counts as; a single frame has no other time than 0."""
-
-_IN_ORDER = (".avi", ".mpg", ".mpeg")  # Times after a seek in these are wrong.
 _BACK = (0.0, 1.0, 8.0)
-_ROUNDED = 0.05  # Of a frame.
-_FAR = 1e6  # Seconds, beyond the end of any file.
-_TRUNCATED = (0.95, 0.2)  # Of the announced seconds, and seconds, that may lack.
-
-
-class Media(NamedTuple):
-  """A file as it is shown.
-
-  Attributes:
-    width: In square pixels, upright.
-    height: In square pixels, upright.
-    fps: Frames a second; 0 for a picture that does not move.
-    seconds: How long it lasts; 0 for a picture that does not move.
-  """
-
-  width: int
-  height: int
-  fps: float
-  seconds: float
-
-
-class Placement(NamedTuple):
-  """How a frame is brought to a bucket.
-
-  Attributes:
-    scale: Of the whole frame as displayed.
-    left: Of the bucket in the scaled frame.
-    top: Of the bucket in the scaled frame.
-  """
-
-  scale: float
-  left: int
-  top: int
 
 
 def read_clip(clip: Clip, bucket: Bucket, first: int = 0) -> tuple[Frames, float]:
@@ -93,7 +58,7 @@ def read_clip(clip: Clip, bucket: Bucket, first: int = 0) -> tuple[Frames, float
     frames = _from(path, suffix, times[0])
     rows = list(_at_times(frames, times, 0.5 / max(fps, own), fit))
   except (av.FFmpegError, EOFError) as error:
-    raise _unreadable(path, error) from None
+    raise decoding.unreadable(path, error) from None
   if len(rows) < bucket.frames:
     raise _too_short(clip, bucket, first, f"there are {first + len(rows)}")
   return np.stack(rows), fps
@@ -109,59 +74,85 @@ def _prepared(
     return fps, own, _Fit(clip.crop, bucket, decoding.pixel_aspect(path, stream))
 
 
-def measure(clip: Clip) -> Clip:
-  """Returns a clip with its size, frames and rate as the file has them.
-
-  A rate that the clip names already stays; its frames are counted at that rate.
-
-  Raises:
-    ValueError: as `read_clip`.
-  """
-  media = _probe(clip)
-  if not media.fps:
-    return clip._replace(width=media.width, height=media.height, frames=1, fps=None)
-  fps = clip.fps or media.fps
-  start, end = clip.start or 0.0, media.seconds
-  end = end if clip.end is None else min(clip.end, end + 0.5 / fps)
-  # Times are rounded in texts, and to milliseconds in files.
-  frames = math.floor((end - start) * fps + _ROUNDED)
-  if frames < 1:
-    raise ValueError(
-      f"{clip.path} lasts {media.seconds:.2f} seconds, and the clip {clip.id!r} begins "
-      f"at {start:g}; correct its start and end."
-    )
-  return clip._replace(width=media.width, height=media.height, frames=frames, fps=fps)
-
-
-def placement(
-  width: float, height: float, crop: Crop | None, bucket: Bucket
-) -> Placement:
-  """Returns how a frame of a displayed size covers a bucket with its crop."""
-  x, y, across, down = crop or (0, 0, width, height)
-  scale = max(bucket.width / across, bucket.height / down)
-  left = x * scale + (across * scale - bucket.width) / 2
-  top = y * scale + (down * scale - bucket.height) / 2
-  return Placement(scale, round(left), round(top))
-
-
 class _Fit:
   """Brings frames of one clip to a bucket."""
 
   def __init__(self, crop: Crop | None, bucket: Bucket, aspect: float):
     self._crop, self._bucket, self._aspect = crop, bucket, aspect
-    self._reformatter = VideoReformatter()  # Keeps its tables from frame to frame.
+    self._reformatter = VideoReformatter()
+    self._cutter: _Cutter | None = None
 
   def __call__(self, frame: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
-    width, height = decoding.shown_size(frame, self._aspect)
-    _check_crop(self._crop, width, height)
-    place = placement(width, height, self._crop, self._bucket)
-    if place.scale > 1:  # A small crop, enlarged with all around it, may be huge.
-      image = decoding.to_rgb(frame, self._aspect)
-      return _covered(image[None], self._crop, self._bucket)[0]
-    image = decoding.to_rgb(frame, self._aspect, place.scale, self._reformatter)
-    top = min(place.top, image.shape[0] - self._bucket.height)
-    left = min(place.left, image.shape[1] - self._bucket.width)
-    return image[top : top + self._bucket.height, left : left + self._bucket.width]
+    turns = decoding.turns(frame)
+    size = self._bucket.width, self._bucket.height
+    if self._cutter is None:
+      self._cutter = _Cutter(frame, self._box(frame, turns))
+    image = decoding.convert(
+      self._cutter(frame),
+      size[::-1] if turns % 2 else size,
+      decoding.matrix_of(frame),
+      self._reformatter,
+    )
+    return np.rot90(image, turns)
+
+  def _box(self, frame: av.VideoFrame, turns: int) -> Box:
+    """The part of a frame as stored that fills the bucket, in its own pixels."""
+    width, height = decoding.square_size(frame, self._aspect)
+    upright = (height, width) if turns % 2 else (width, height)
+    _check_crop(self._crop, *upright)
+    box = covering(self._crop or (0, 0, *upright), self._bucket)
+    x, y, across, down = as_stored(box, turns, (width, height))
+    wide, high = frame.width / width, frame.height / height
+    return x * wide, y * high, across * wide, down * high
+
+
+class _Cutter:
+  """Cuts a box out of frames before they are scaled, without a copy."""
+
+  def __init__(self, frame: av.VideoFrame, box: Box):
+    left, top = round(box[0]), round(box[1])
+    width, height = max(1, round(box[2])), max(1, round(box[3]))
+    left, top = min(left, frame.width - width), min(top, frame.height - height)
+    self._graph = None
+    if (width, height) != (frame.width, frame.height):
+      self._graph = graph = av.filter.Graph()
+      chain = [
+        graph.add_buffer(
+          width=frame.width,
+          height=frame.height,
+          format=frame.format,
+          time_base=Fraction(1, 1000),
+        ),
+        graph.add("crop", f"{width}:{height}:{left}:{top}:exact=1"),
+        graph.add("buffersink"),
+      ]
+      graph.link_nodes(*chain).configure()
+
+  def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
+    if self._graph is None:
+      return frame
+    self._graph.vpush(frame)
+    return self._graph.vpull()
+
+
+def covering(crop: Box | Crop, bucket: Bucket) -> Box:
+  """The largest box in the middle of a crop that has the bucket's shape."""
+  x, y, width, height = crop
+  scale = min(width / bucket.width, height / bucket.height)
+  across, down = scale * bucket.width, scale * bucket.height
+  return x + (width - across) / 2, y + (height - down) / 2, across, down
+
+
+def as_stored(box: Box, turns: int, size: tuple[int, int]) -> Box:
+  """Where a box of an upright frame lies in the frame of this size as stored."""
+  x, y, across, down = box
+  width, height = size
+  return (
+    (x, y, across, down),
+    (width - y - down, x, down, across),
+    (width - x - across, height - y - down, across, down),
+    (y, height - x - across, down, across),
+  )[turns]
 
 
 def _covered(
@@ -182,7 +173,7 @@ def _from(path: Path, suffix: str, time: float) -> Iterator[decoding.Shown]:
   for back in (*_BACK, time):
     with decoding.opened(path, suffix) as (container, stream):
       begin = float((stream.start_time or 0) * stream.time_base)
-      seeks = back < time and suffix not in _IN_ORDER
+      seeks = back < time and suffix not in decoding.IN_ORDER
       if seeks:
         ticks = int((begin + time - back) / stream.time_base)
         container.seek(ticks, stream=stream)
@@ -191,7 +182,7 @@ def _from(path: Path, suffix: str, time: float) -> Iterator[decoding.Shown]:
       if seeks and (start is None or start[0] > begin + time):
         continue
       if start is not None:
-        begin = start[0] if suffix in _IN_ORDER else begin
+        begin = start[0] if suffix in decoding.IN_ORDER else begin
         for appears, lasts, frame in itertools.chain([start], frames):
           yield appears - begin, lasts, frame
       return
@@ -236,7 +227,7 @@ def _picture_window(clip: Clip, bucket: Bucket, first: int) -> tuple[Frames, flo
     places = np.rint(seconds * own).astype(np.int64)
   if len(places) < bucket.frames or places[-1] >= len(frames):
     raise _too_short(clip, bucket, first, f"there are {len(frames)}")
-  _check_crop(clip.crop, float(frames.shape[2]), float(frames.shape[1]))
+  _check_crop(clip.crop, frames.shape[2], frames.shape[1])
   return _covered(frames[places], clip.crop, bucket), fps
 
 
@@ -247,76 +238,9 @@ def _too_short(clip: Clip, bucket: Bucket, first: int, found: str) -> ValueError
   )
 
 
-def _check_crop(crop: Crop | None, width: float, height: float) -> None:
+def _check_crop(crop: Crop | None, width: int, height: int) -> None:
   if crop is not None and (crop[0] + crop[2] > width or crop[1] + crop[3] > height):
     raise ValueError(
-      f"The crop {list(crop)} goes beyond a picture of {round(width)}x{round(height)} "
+      f"The crop {list(crop)} goes beyond a picture of {width}x{height} "
       "pixels; correct it in the manifest."
     )
-
-
-def _unreadable(path: Path, why: Exception) -> ValueError:
-  reason = getattr(why, "strerror", None) or why
-  return ValueError(
-    f"{path} cannot be read as a video, or breaks off ({reason}): it has "
-    f"{path.stat().st_size} bytes; give a whole file."
-  )
-
-
-def _probe(clip: Clip) -> Media:
-  path = Path(clip.path)
-  suffix = video.check_input(path)
-  if suffix in video.PICTURES:
-    frames, fps = video.read(path)
-    return Media(
-      frames.shape[2], frames.shape[1], fps, len(frames) / fps if fps else 0.0
-    )
-  try:
-    with decoding.opened(path, suffix) as (container, stream):
-      fps = decoding.rate(container, stream) or STILL_FPS
-      aspect = decoding.pixel_aspect(path, stream)
-    with decoding.opened(path, suffix) as (container, stream):
-      seconds = _seconds(path, container, stream, fps)
-    with decoding.opened(path, suffix) as (container, stream):
-      frame = next(container.decode(stream), None)
-      if frame is None:
-        raise EOFError("it holds a video track without a single frame")
-      width, height = decoding.shown_size(frame, aspect)
-  except (av.FFmpegError, EOFError) as error:
-    raise _unreadable(path, error) from None
-  return Media(round(width), round(height), fps, seconds)
-
-
-def _seconds(
-  path: Path,
-  container: av.container.InputContainer,
-  stream: av.VideoStream,
-  fps: float,
-) -> float:
-  """How long the video track lasts, by the packets at the file's end.
-
-  Raises:
-    ValueError: where these are far from what the file announces.
-  """
-  seeks = path.suffix.lower() not in _IN_ORDER
-  if seeks:
-    container.seek(int(_FAR / stream.time_base), stream=stream)
-  own, latest, count = 0.0, 0.0, 0
-  for packet in container.demux():
-    if packet.stream is stream and packet.size:
-      count += 1
-    if packet.pts is not None:
-      lasts = float((packet.duration or 0) * packet.time_base)
-      end = float(packet.pts * packet.time_base) + lasts
-      latest = max(latest, end)
-      if packet.stream is stream:  # Matroska leaves out how long a frame lasts.
-        own = max(own, end if lasts else end + 1 / fps)
-  share, spare = _TRUNCATED
-  announced = (container.duration or 0) / 1e6
-  if seeks and latest < share * announced - spare:
-    raise ValueError(
-      f"{path} is truncated: it announces {announced:.1f} seconds and ends after "
-      f"{latest:.1f}; give a whole file."
-    )
-  begin = float((stream.start_time or 0) * stream.time_base)
-  return own - begin if seeks else count / fps

@@ -118,13 +118,14 @@ class Clips(Sequence[Clip]):
 
   Attributes:
     ids: Of all rows.
+    captions: Of all rows; "" where there is none.
   """
 
   def __init__(self, clips: Iterable[Clip] = ()):
     self.ids = Texts()
     self._folders: dict[str, int] = {}
     self._folder = array.array("i")
-    self._names, self._captions, self._rest = Texts(), Texts(), Texts()
+    self._names, self.captions, self._rest = Texts(), Texts(), Texts()
     self._numbers = {name: array.array(code) for name, code in _NUMBERS.items()}
     self._crops = array.array("i")  # Four a row; no width is no crop.
     for clip in clips:
@@ -136,7 +137,7 @@ class Clips(Sequence[Clip]):
     self._folder.append(self._folders.setdefault(folder, len(self._folders)))
     self.ids.append(clip.id)
     self._names.append(name)
-    self._captions.append(clip.caption)
+    self.captions.append(clip.caption)
     for column, code in _NUMBERS.items():
       value = getattr(clip, column)
       unknown = math.nan if code == "d" else 0
@@ -160,7 +161,7 @@ class Clips(Sequence[Clip]):
     return Clip(
       self.ids[row],
       path,
-      self._captions[row],
+      self.captions[row],
       crop=crop if crop[2] else None,
       scores=scores,
       extra=extra,
@@ -176,9 +177,13 @@ class Clips(Sequence[Clip]):
     """Returns start, end, fps (nan: unknown), width, height or frames (0) of all."""
     return np.array(self._numbers[name])
 
+  def crops(self) -> Int[np.ndarray, "rows 4"]:
+    """Returns the crops of all rows; one without width is none."""
+    return np.array(self._crops).reshape(-1, 4)
+
   def sizes(self) -> Int[np.ndarray, "rows 3"]:
     """Returns frames, height and width of all rows, cropped; 0 is unknown."""
-    crops = np.array(self._crops).reshape(-1, 4)
+    crops = self.crops()
     height = np.where(crops[:, 3], crops[:, 3], self.column("height"))
     width = np.where(crops[:, 2], crops[:, 2], self.column("width"))
     return np.stack([self.column("frames"), height, width], axis=1).astype(np.int64)

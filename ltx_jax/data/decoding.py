@@ -29,19 +29,30 @@ VIDEOS = {  # Suffix: one of the names that libav has for the container.
   ".mpeg": "mpeg",
   ".ts": "mpegts",
 }
+IN_ORDER = (".avi", ".mpg", ".mpeg")
+"""Containers in which times are wrong after a seek: they are read from the start."""
 _TIMED_PACKETS, _REORDERED = 3000, 16
 _WIDEST_PIXEL = 8
 BT709, _BT601 = 1, 5  # libav's numbers of the two matrices from YUV to RGB.
-# Without the last two flags every pixel comes out darker, by one or two levels of 255.
-_EXACT = (
-  Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
-)
+# Without the second flag every pixel comes out darker, by one or two levels of 255, and
+# without the third where the size stays; where it changes, that one costs time alone.
+_SCALED = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT
+_EXACT = _SCALED | Interpolation.ACCURATE_RND
 
 
 def wrong_suffix(path: Path, suffix: str, found: str) -> ValueError:
   """What to raise where a file is not what its name says."""
   return ValueError(
     f"{path} has the suffix {suffix!r} and holds {found}; rename it to what it is."
+  )
+
+
+def unreadable(path: Path, why: Exception) -> ValueError:
+  """What to raise where libav cannot open or decode a file."""
+  reason = getattr(why, "strerror", None) or why
+  return ValueError(
+    f"{path} cannot be read as a video, or breaks off ({reason}): it has "
+    f"{path.stat().st_size} bytes; give a whole file."
   )
 
 
@@ -120,45 +131,60 @@ def shown(frames: Iterable[av.VideoFrame]) -> Iterator[Shown]:
     yield time, lasts, frame
 
 
-def shown_size(frame: av.VideoFrame, aspect: float) -> tuple[float, float]:
-  """Width and height of a frame upright, in square pixels: the smaller side grows."""
-  size = frame.width * max(1.0, aspect), frame.height * max(1.0, 1 / aspect)
-  return size[::-1] if round(frame.rotation / 90) % 2 else size
+def turns(frame: av.VideoFrame) -> int:
+  """Quarter turns, counterclockwise, after which a frame is upright; 0 to 3."""
+  return round(frame.rotation / 90) % 4
 
 
-def to_rgb(
-  frame: av.VideoFrame,
-  aspect: float = 1.0,
-  scale: float = 1.0,
-  reformatter: VideoReformatter | None = None,
-) -> UInt8[np.ndarray, "H W 3"]:
+def square_size(frame: av.VideoFrame, aspect: float) -> tuple[int, int]:
+  """Width and height of a frame as stored, in square pixels: the smaller side grows."""
+  return round(frame.width * max(1.0, aspect)), round(frame.height * max(1, 1 / aspect))
+
+
+def to_rgb(frame: av.VideoFrame, aspect: float = 1.0) -> UInt8[np.ndarray, "H W 3"]:
   """Converts a frame as it is meant to be seen: square pixels, upright, over white.
+
+  Args:
+    frame: Decoded.
+    aspect: How many times wider than high its pixels are shown.
+  """
+  size = square_size(frame, aspect)
+  image = convert(frame, size, matrix_of(frame), VideoReformatter())
+  return np.rot90(image, turns(frame))
+
+
+def matrix_of(frame: av.VideoFrame) -> int:
+  """The matrix to RGB that a frame names, or that of SD or HD by its height."""
+  if frame.colorspace in list(Colorspace):
+    return frame.colorspace
+  return BT709 if frame.height >= 720 else _BT601
+
+
+def convert(
+  frame: av.VideoFrame,
+  size: tuple[int, int],
+  matrix: int,
+  reformatter: VideoReformatter,
+) -> UInt8[np.ndarray, "H W 3"]:
+  """Scales a frame and converts it to 8-bit RGB, over white, as it is stored.
 
   High dynamic range and wide gamuts become those of ordinary screens.
 
   Args:
-    frame: Decoded. One that does not name its matrix is taken for SD or HD by height.
-    aspect: How many times wider than high its pixels are shown. The smaller side grows,
-      so that nothing is lost.
-    scale: What both sides are multiplied with; at most 1 for a clean picture.
-    reformatter: Of frames that are alike; None makes one.
+    frame: Decoded.
+    size: Width and height of the result.
+    matrix: That of the whole frame, where this is a part of it (`matrix_of`).
+    reformatter: Keeps its tables between frames that are alike.
   """
-  matrix = frame.colorspace
-  if matrix not in list(Colorspace):
-    matrix = BT709 if frame.height >= 720 else _BT601
   clear = any(component.is_alpha for component in frame.format.components)
   wide = frame.color_trc in (PQ, HLG) or frame.color_primaries == BT2020
-  converted = (reformatter or VideoReformatter()).reformat(
+  image = reformatter.reformat(
     frame,
+    *size,
     format="rgb48le" if wide else "rgba" if clear else "rgb24",
-    width=max(1, round(frame.width * max(1.0, aspect) * scale)),
-    height=max(1, round(frame.height * max(1.0, 1 / aspect) * scale)),
     src_colorspace=matrix,
-    interpolation=int(_EXACT),
-  )
-  image = converted.to_ndarray()
+    interpolation=int(_EXACT if size == (frame.width, frame.height) else _SCALED),
+  ).to_ndarray()
   if wide:
-    image = to_standard(image, frame.color_trc, frame.color_primaries)
-  elif clear:
-    image = images.over_background(image)
-  return np.rot90(image, round(frame.rotation / 90)) if frame.rotation else image
+    return to_standard(image, frame.color_trc, frame.color_primaries)
+  return images.over_background(image) if clear else image

@@ -19,6 +19,7 @@ from ltx_jax.files import read_text
 PATHS = ("path", "media_path", "file_name", "video")
 CAPTIONS = ("caption", "text", "prompt")
 
+_HISTOGRAMS = "manifest.png"  # `train.manifest` leaves it among the clips.
 _IN_FOLDERS = ("metadata.jsonl", "metadata.csv", "metadata.json")
 _LISTS = ("videos.txt", "video.txt")
 _CAPTION_LISTS = ("prompts.txt", "captions.txt", "prompt.txt")
@@ -94,6 +95,8 @@ def _rows_of_media(folder: Path) -> Rows:
     texts = {name for name in names if name.lower().endswith(".txt")}
     used = set()
     for name in sorted(name for name in names if not name.startswith(".")):
+      if name == _HISTOGRAMS:
+        continue
       stem, suffix = os.path.splitext(name)
       if suffix.lower() not in VIDEOS and suffix.lower() not in PICTURES:
         continue

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int, Shaped, UInt32
 
-from ltx_jax.config.runs import Bucket
+from ltx_jax.config.runs import AutoBuckets, Bucket
+from ltx_jax.data import assignment
 from ltx_jax.data.partial import remove_partials
 from ltx_jax.data.record import SCHEMA, Record, decode, encode
 from ltx_jax.data.record_index import Index, SetInfo, read_index, write_index
@@ -124,6 +125,16 @@ class Records:
       ).astype(np.int64)
       for b in buckets
     ]
+
+  def propose(
+    self,
+    auto: AutoBuckets,
+    factors: tuple[int, int],
+    tokens: Callable[[Bucket], int],
+  ) -> tuple[Bucket, ...]:
+    """Returns the sizes that there are (`assignment.exact`)."""
+    del factors, tokens  # What was encoded has both already.
+    return assignment.exact(self.index.sizes, auto)
 
   def read(
     self, bucket: Bucket, ids: Int[np.ndarray, "b"], seeds: UInt32[np.ndarray, "b"]

@@ -10,8 +10,9 @@ from PIL import Image
 
 from ltx_jax.config.runs import Bucket
 from ltx_jax.data import video
-from ltx_jax.data.clip_reader import STILL_FPS, measure, read_clip
+from ltx_jax.data.clip_reader import read_clip
 from ltx_jax.data.clips import Clip
+from ltx_jax.data.probing import STILL_FPS, measure
 from ltx_jax.moving_shapes import world
 from tests.data import media_case
 

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import safetensors
 
-from ltx_jax.config.runs import Bucket
+from ltx_jax.config.runs import AutoBuckets, Bucket
 from ltx_jax.data import blobs, records, shards
 from ltx_jax.data.records import Record, Records
+from ltx_jax.data.source import Source
 from tests.data.record_case import EMPTY, INFO, record, write_folder
 
 BUCKET = Bucket(9, 64, 96)
@@ -107,6 +108,17 @@ def test_longer_records_serve_shorter_buckets_by_their_first_frames(folder):
   np.testing.assert_array_equal(batch["latents"][0], record(4, f=3).latents[:2])
   image = source.read(Bucket(1, 64, 96), np.array([4]), _seeds(1))
   np.testing.assert_array_equal(image["latents"][0], record(4, f=3).latents[:1])
+
+
+def test_the_buckets_proposed_are_the_sizes_there_are(folder):
+  source = Records(folder)
+  assert isinstance(source, Source)
+  proposed = source.propose(AutoBuckets(), INFO.factors, lambda bucket: 1)
+  assert [(b.frames, b.height, b.width, b.weight) for b in proposed] == [
+    (9, 64, 96, 3.0),
+    (9, 64, 64, 1.0),
+    (17, 64, 96, 1.0),
+  ]
 
 
 def test_the_empty_caption_has_the_shapes_of_a_batch(folder):

@@ -1,0 +1,219 @@
+"""Looks through clips and captions, and writes the manifest that training reads.
+
+    python -m train.manifest clips/
+
+PATH is a folder of videos and pictures, each with its caption in a text file of the
+same name (dog.mp4 and dog.txt); or a folder with a metadata.jsonl or metadata.csv, or
+with videos.txt and prompts.txt, a line a clip; or such a file: .jsonl, .json, .csv,
+.tsv. Files are named in a field path, media_path, file_name or video, captions in
+caption, text or prompt. Rows may say more of a clip: id, start and end (seconds into
+the file), crop (x, y, width, height in pixels), fps, scores.
+
+Every file is opened, and its size, frames and rate are noted. What is written:
+
+    manifest.jsonl          a line a clip; edit it as you like, and train from it
+    manifest.png            durations, sizes, rates and captions as histograms
+    manifest.faults.jsonl   what is left out, each with the reason
+
+Captions belong to clips by id, so lines may be sorted, edited and removed. Go on with
+
+    python -m train.precompute clips/manifest.jsonl --model MODEL --output records/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import matplotlib
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import (
+  BarColumn,
+  MofNCompleteColumn,
+  Progress,
+  TextColumn,
+  TimeRemainingColumn,
+)
+from rich.table import Table
+
+from ltx_jax.cli import console as shared
+from ltx_jax.cli.command_line import cli
+from ltx_jax.data import survey as surveys
+from ltx_jax.data.clips import Clips, Fault
+from ltx_jax.data.manifest import CANONICAL, scan_manifest, write_manifest
+from ltx_jax.data.probing import measure_all
+from ltx_jax.data.survey import Survey
+from ltx_jax.data.video import replacing
+
+_SHOWN = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What is looked through, and where the manifest goes."""
+
+  path: Annotated[
+    Path,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="PATH", help_behavior_hint=""),
+  ]
+  """Folder of clips, or a manifest in one of the layouts above."""
+
+  captions: Annotated[
+    Path | None, tyro.conf.arg(help_behavior_hint="(default: none)")
+  ] = None
+  """Text of captions, a line a clip, where PATH is a text of paths, a line a clip."""
+
+  output: Annotated[
+    Path | None, tyro.conf.arg(help_behavior_hint="(default: manifest.jsonl in PATH)")
+  ] = None
+  """Manifest to write (*.jsonl). It must not be there."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Reads the command line, looks through the clips, and writes the manifest."""
+  options = cli(Options, argv, program="python -m train.manifest", about=__doc__)
+  output = _checked_output(options)
+  console = Console(soft_wrap=True)
+  listed, faults = scan_manifest(options.path, options.captions)
+  with _bar(console, len(listed)) as on_done:
+    clips, unreadable = measure_all(listed, on_done)
+  faults += unreadable
+  if len(clips):
+    write_manifest(output, clips)
+    found = surveys.survey(clips)
+    _draw(found, output.with_suffix(".png"))
+    _show(console, clips, found)
+  if faults:
+    _write_faults(output.with_suffix(".faults.jsonl"), faults)
+    _show_faults(console, faults)
+  if not len(clips):
+    raise ValueError(f"None of the clips of {options.path} can be used.")
+  left_out = f", {shared.counted(len(faults), 'fault')} left out" if faults else ""
+  console.print(f"wrote {output}: {shared.counted(len(clips), 'clip')}{left_out}")
+
+
+def _checked_output(options: Options) -> Path:
+  folder = options.path if options.path.is_dir() else options.path.parent
+  output = options.output or folder / CANONICAL
+  if output.suffix != ".jsonl":
+    raise ValueError(f"--output is {output}; a manifest is a .jsonl file.")
+  if output.exists():
+    raise ValueError(
+      f"{output} is there already, and may hold captions that were edited; remove it, "
+      "or give another --output."
+    )
+  return output
+
+
+@contextlib.contextmanager
+def _bar(console: Console, total: int) -> Iterator[Callable[[int, Fault | None], None]]:
+  """A bar over the files that are opened, with the time that is left."""
+  columns = (
+    TextColumn("measure"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TextColumn("clips,"),
+    TimeRemainingColumn(),
+    TextColumn("left"),
+  )
+  hidden = not console.is_terminal
+  with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+    task = progress.add_task("measure", total=total)
+    yield lambda done, _: progress.update(task, completed=done)
+
+
+def _show(console: Console, clips: Clips, found: Survey) -> None:
+  """Prints what there is, and what is there more than once."""
+  moving = found.seconds > 0
+  table = Table(show_header=True, header_style="bold", title_justify="left")
+  for name in ("of each clip", "least", "median", "most", "sum"):
+    table.add_column(name, justify="left" if name == "of each clip" else "right")
+  for name, values in {
+    "seconds": found.seconds[moving],
+    "frames": found.sizes[moving, 0],
+    "frames a second": found.fps[moving],
+    "width": found.sizes[:, 2],
+    "height": found.sizes[:, 1],
+    "words of the caption": found.words[found.words > 0],
+  }.items():
+    if len(values):
+      least, middle, most = (f"{f(values):.4g}" for f in (np.min, np.median, np.max))
+      whole = f"{values.sum():,.0f}" if name in ("seconds", "frames") else ""
+      table.add_row(name, least, middle, most, whole)
+  pictures = int((~moving).sum())
+  counts = [shared.counted(int(moving.sum()), "video")] if moving.any() else []
+  counts += [shared.counted(pictures, "picture")] if pictures else []
+  console.print(" and ".join(counts))
+  console.print(table)
+  sizes = surveys.common_sizes(found.sizes, _SHOWN)
+  console.print("sizes: " + ", ".join(f"{size} ({n})" for size, n in sizes))
+  bare = int((found.words == 0).sum())
+  if bare:
+    console.print(
+      f"{shared.counted(bare, 'clip')} without a caption: a VAE can be trained on "
+      "them, a transformer cannot"
+    )
+  for caption, count in surveys.repeated_captions(clips, _SHOWN):
+    console.print(f"{count} clips have the caption {_short(caption)!r}", markup=False)
+  copies = surveys.copies(clips)
+  for one, other in copies[:_SHOWN]:
+    console.print(f"{one} is the same clip as {other}", markup=False)
+  if len(copies) > _SHOWN:
+    console.print(f"and {len(copies) - _SHOWN} more copies")
+
+
+def _short(text: str) -> str:
+  return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _show_faults(console: Console, faults: Sequence[Fault]) -> None:
+  for fault in faults[:_SHOWN]:
+    console.print(f"left out: {fault}", markup=False, highlight=False)
+  if len(faults) > _SHOWN:
+    console.print(f"and {len(faults) - _SHOWN} more")
+
+
+def _write_faults(path: Path, faults: Sequence[Fault]) -> None:
+  with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    for fault in faults:
+      file.write(json.dumps(fault._asdict(), ensure_ascii=False) + "\n")
+
+
+def _draw(found: Survey, path: Path) -> None:
+  """Writes the histograms as a picture."""
+  matplotlib.use("Agg")
+  from matplotlib import pyplot
+
+  moving = found.seconds > 0
+  panels = {
+    "seconds": found.seconds[moving],
+    "frames": found.sizes[moving, 0],
+    "frames a second": found.fps[moving],
+    "width": found.sizes[:, 2],
+    "height": found.sizes[:, 1],
+    "width / height": found.sizes[:, 2] / found.sizes[:, 1],
+    "thousands of pixels": found.sizes[:, 1] * found.sizes[:, 2] / 1000,
+    "words of the caption": found.words,
+  }
+  figure, axes = pyplot.subplots(2, 4, figsize=(13, 5.2))
+  for axis, (name, values) in zip(axes.flat, panels.items(), strict=True):
+    if len(values):
+      axis.hist(values, bins=min(40, max(8, len(np.unique(values)))))
+    axis.set_xlabel(name)
+  for row in axes:
+    row[0].set_ylabel("clips")
+  figure.tight_layout()
+  with replacing(path) as temporary:
+    figure.savefig(temporary, dpi=110)
+  pyplot.close(figure)
+
+
+if __name__ == "__main__":
+  shared.run(main)
