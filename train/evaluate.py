@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 import ltx_jax
 from ltx_jax.cli.command_line import cli, errors_in_words
@@ -34,11 +33,11 @@ from ltx_jax.errors import check_number
 from ltx_jax.metrics.linear_code import LinearCode, fit_linear_code
 from ltx_jax.metrics.psnr import psnr, psnr_inside
 from ltx_jax.moving_shapes import world
-from ltx_jax.moving_shapes.judge import Judgement, judge
+from ltx_jax.moving_shapes.judge import judge
 from ltx_jax.sizes import check_size
+from train.harness.figures import decibels, shares, spread, table, told_wrong
 from train.harness.reporting import write_text
 
-WORDS = ("color", "shape", "direction", "size", "background")
 SHOWN = 24  # Clips on a contact sheet at most.
 UNSEEN_SEED = 10**9  # Loaders draw 32-bit seeds; the captions differ in any case.
 
@@ -120,38 +119,6 @@ class Judge(Options):
   clips: int = 768
   blur: float = 0.0
   noise: float = 0.0
-
-
-def spread(captions: Sequence[str], count: int) -> list[str]:
-  """Returns `count` captions evenly spread over a list, from the start again if short.
-
-  Raises:
-    ValueError: where none is asked for.
-  """
-  if count < 1:
-    raise ValueError(f"At least 1 clip is needed, found {count}.")
-  stride = max(1.0, len(captions) / count)
-  return [captions[int(i * stride) % len(captions)] for i in range(count)]
-
-
-def decibels(figures: Sequence[float]) -> dict[str, float]:
-  """Sums up the PSNR of clips: their mean, that of their mean error, the lowest."""
-  with np.errstate(divide="ignore"):  # Clips without any error are infinitely good.
-    pooled = -10 * np.log10(np.mean(10 ** (-np.asarray(figures) / 10)))
-  return {"mean": np.mean(figures), "pooled": pooled, "lowest": np.min(figures)}
-
-
-def shares(agreements: Sequence[dict[str, bool]]) -> dict[str, float]:
-  """The share of clips in which each word is right, and in which all are."""
-  figures = {word: np.mean([a[word] for a in agreements]) for word in WORDS}
-  return figures | {"all five": np.mean([all(a.values()) for a in agreements])}
-
-
-def told_wrong(judgement: Judgement, caption: str) -> str:
-  """Says which words the judge read otherwise; "" where it agrees."""
-  agreement = judgement.agreement(caption)
-  words = [w for w in WORDS if not agreement[w]]
-  return ", ".join(f"{word} {getattr(judgement, word) or 'unclear'}" for word in words)
 
 
 # --- Reconstruction -------------------------------------------------------------------
@@ -386,26 +353,6 @@ def evaluate_judge(options: Judge) -> dict[str, Any]:
 # --- The program ----------------------------------------------------------------------
 
 
-def rows_of(side: dict[str, Any]) -> dict[str, float]:
-  """Flattens {"psnr": {"mean": 30.0}} to {"psnr, mean": 30.0}."""
-  rows = {}
-  for name, value in side.items():
-    values = value if isinstance(value, dict) else {"": value}
-    rows |= {f"{name}, {key}" if key else name: x for key, x in values.items()}
-  return rows
-
-
-def table(results: dict[str, dict[str, Any]]) -> Table:
-  """Lays figures out, one a row and what they are of in the columns."""
-  sides = {name: rows_of(side) for name, side in results.items()}
-  out = Table("", *sides)
-  for row in dict.fromkeys(row for side in sides.values() for row in side):
-    style = "{:.1%}" if row.startswith("judged right") else "{:.2f}"
-    cells = [style.format(side[row]) if row in side else "" for side in sides.values()]
-    out.add_row(row, *cells)
-  return out
-
-
 _PROGRAMS = {
   Reconstruction: lambda options: evaluate_reconstruction(
     ltx_jax.load(options.model, text_encoder=False), options
@@ -413,10 +360,8 @@ _PROGRAMS = {
   Generation: lambda options: evaluate_generation(ltx_jax.load(options.model), options),
   Judge: evaluate_judge,
 }
-
-
-_LEAST = {"clips": 1, "fitted": 0, "batch": 1, "conditioned": 0, "blur": 0.0}
-_LEAST["noise"] = 0.0
+_LEAST = {"clips": 1, "fitted": 0, "batch": 1, "conditioned": 0}
+_LEAST |= {"blur": 0.0, "noise": 0.0}
 _MOST = 1_000_000
 
 

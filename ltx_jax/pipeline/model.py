@@ -1,4 +1,4 @@
-"""LTXVideo: configs and parameters together, and what can be done with them.
+"""LTXVideo: a model, from a request to a video.
 
 encode_text   prompts -> text                 T5, once and apart from the rest
 denoise       text, conditions -> latents     one compiled program a step
@@ -16,13 +16,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, UInt8
 
 from ltx_jax import programs
 from ltx_jax.checkpoints.quantization import widened_bytes
-from ltx_jax.config import ModelConfig, VAEConfig
+from ltx_jax.config import VAEConfig
 from ltx_jax.diffusion import schedules
 from ltx_jax.diffusion.conditioning import Condition, Conditions, condition
 from ltx_jax.diffusion.draws import Draws, Seed, clip_keys, draw
@@ -38,28 +37,18 @@ from ltx_jax.pipeline.conditions import (
   extra_tokens,
 )
 from ltx_jax.pipeline.media import fit_all, stretch
+from ltx_jax.pipeline.networks import Networks
 from ltx_jax.pipeline.recipes import Recipe
-from ltx_jax.planning import decoding, memory
-from ltx_jax.platforms import Policy
-from ltx_jax.programs.stacks import take_apart
+from ltx_jax.planning import memory
 from ltx_jax.sizes import Canvas
-from ltx_jax.text.on_demand import TextOnDemand, Texts, encode_each, missing
-from ltx_jax.text.prompts import Tokenizer, encode_prompts, truncation_note
+from ltx_jax.text.prompts import encode_prompts
 from ltx_jax.typing import (
   AnyArray,
-  Coords,
   EncodedText,
   Key,
   Latents,
   NegativeText,
-  Params,
   Scalar,
-  Sigma,
-  Text,
-  TextMask,
-  Tiling,
-  Tokens,
-  Video,
 )
 
 OnStep = Callable[[int, int, Latents], Any]
@@ -68,137 +57,14 @@ _LOG = logging.getLogger("ltx_jax")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LTXVideo:
+class LTXVideo(Networks):
   """A model: what `ltx_jax.load` returns.
 
-  Attributes:
-    config: Configs of all networks; None for those that are not there.
-    params: {"transformer", "vae", "text_encoder"}: nested dicts of arrays.
-    policy: Compute dtype and kernels.
-    tokenizer: Belongs to the text encoder.
-    text_on_demand: The text encoder where it is not among the parameters.
+  Attributes: as of `Networks`, and
     recipe: What `generate` takes where an argument is None; `load` knows a release's.
   """
 
-  config: ModelConfig
-  params: Params = dataclasses.field(repr=False)
-  policy: Policy
-  tokenizer: Tokenizer | None = dataclasses.field(default=None, repr=False)
-  text_on_demand: TextOnDemand | None = dataclasses.field(default=None, repr=False)
   recipe: Recipe = Recipe()
-  texts: Texts = dataclasses.field(default_factory=dict, init=False, repr=False)
-
-  @functools.cached_property
-  def _parts(self) -> Params:
-    """What programs of transformer and VAE are called with."""
-    networks = self.params.keys() - {"text_encoder"}
-    return {name: take_apart(self.params[name], self.policy) for name in networks}
-
-  def encode(self, video: Video, key: Key | None = None) -> Latents:
-    """Turns videos into normalised latents [b f h w c] in float32.
-
-    Args:
-      video: In [-1, 1]; 8k + 1 frames, width and height multiples of 32.
-      key: Samples the posterior; None takes its mode.
-
-    Raises:
-      ValueError: where the video holds no floating-point numbers, its size cannot be
-        encoded, or the model has no VAE.
-    """
-    vae = self._config("vae")
-    if not jnp.issubdtype(video.dtype, jnp.floating):
-      raise ValueError(
-        f"The video is {video.dtype}; give floats in [-1, 1]: video / 127.5 - 1."
-      )
-    with memory_in_words(f"encoding a video of shape {video.shape}"):
-      noise = None
-      if key is not None:
-        grid = vae.latent_shape(*video.shape[1:4])
-        noise = jax.random.normal(key, (len(video), *grid, vae.latent_channels))
-      program = programs.encode(vae, self.policy)
-      return program(self._parts["vae"], jnp.asarray(video, jnp.float32), noise)
-
-  def decode(
-    self,
-    latents: Latents,
-    sigma: Scalar = 0.05,
-    noise_scale: Scalar = 0.025,
-    key: Key | None = None,
-    draws: Draws | None = None,
-    *,
-    tone_map: Scalar = 0.0,
-    tiling: Tiling = "auto",
-  ) -> Video:
-    """Turns normalised latents into videos in [-1, 1], float32.
-
-    Args:
-      latents: What `encode` or `denoise` returned.
-      sigma: Noise level that the decoder is told.
-      noise_scale: Share of noise that is mixed into the latents.
-      key: Draws that noise, and what the decoder injects; None draws none.
-      draws: Replaces the draw "decode".
-      tone_map: How far large latents are compressed, in [0, 1] (`latents.compress`).
-      tiling: Whether in tiles, as of `Sampling`.
-
-    A VAE without timestep conditioning ignores `sigma`, `noise_scale` and the noise.
-
-    Raises:
-      ValueError: where the model has no VAE, or it cannot be tiled so.
-    """
-    options = {"tone_map": tone_map, "tiling": tiling}
-    with memory_in_words(f"decoding latents of shape {latents.shape}"):
-      noise = inject = None
-      if key is not None:
-        noise_key, inject = jax.random.split(key)
-        noise = jax.random.normal(noise_key, latents.shape)
-      if draws is not None:
-        noise = draw(None, "decode", latents.shape, draws=draws)
-      return self._decode(latents, sigma, noise, noise_scale, inject, **options)
-
-  def encode_text(self, prompts: Sequence[str]) -> EncodedText:
-    """Turns prompts into text [b m e] and its mask [b m], each on its own and kept.
-
-    Raises:
-      ValueError: where there is no prompt, or the model has no text encoder.
-    """
-    config = self._config("text_encoder")
-    if isinstance(prompts, str):
-      raise ValueError(f"encode_text takes a list of prompts, not {prompts!r} alone.")
-    n = config.max_text_tokens
-    if note := truncation_note(self.tokenizer, prompts, n):
-      _LOG.warning(note)
-    new = missing(self.texts, prompts)
-    with memory_in_words(f"encoding {len(prompts)} prompt(s) of {n} tokens"):
-      if self.text_on_demand is not None:
-        self.texts.update(self.text_on_demand.encode(new))
-      else:
-        how = config, self.policy, self.tokenizer
-        self.texts.update(encode_each(self.params["text_encoder"], *how, new))
-      texts, masks = zip(*(self.texts[prompt] for prompt in prompts), strict=True)
-      return jnp.concatenate(texts), jnp.concatenate(masks)
-
-  def velocity(
-    self,
-    tokens: Tokens,
-    coords: Coords,
-    text: Text,
-    mask: TextMask,
-    sigma: Sigma,
-  ) -> Tokens:
-    """Returns the transformer's velocity v = noise - x0, float32.
-
-    Args:
-      tokens: Noisy normalised latents as tokens.
-      coords: Their positions (seconds, y pixels, x pixels).
-      text: T5's embeddings.
-      mask: True or 1 for real text tokens.
-      sigma: Noise levels in [0, 1], of clips or of tokens.
-
-    Raises:
-      ValueError: where the model has no transformer.
-    """
-    program = programs.velocity(self._config("transformer"), self.policy)
-    return program(self._parts["transformer"], tokens, coords, text, mask, sigma)
 
   def denoise(
     self,
@@ -406,40 +272,6 @@ class LTXVideo:
     plan = self.config, self.policy, clips, canvas, sampling.branches, free
     made_for = self.recipe.size
     memory.check(*plan, tiling=sampling.tiling, extra=extra, made_for=made_for)
-
-  def _config(self, part: str) -> Any:
-    config = getattr(self.config, part)
-    if config is None:
-      do = "load a checkpoint that has one"
-      if part == "text_encoder":
-        do = "load it with text_encoder=FOLDER, or pass text that is encoded already"
-      raise ValueError(f"This model has no {part.replace('_', ' ')}; {do}.")
-    return config
-
-  def _decode(
-    self,
-    latents: Latents,
-    sigma: Scalar,
-    noise: Latents | None,
-    noise_scale: Scalar,
-    inject: Key | None,
-    *,
-    tone_map: Scalar,
-    tiling: Tiling,
-    finish: Callable = programs.as_floats,
-  ) -> Shaped[jax.Array, "b F H W 3"]:
-    vae = self._config("vae")
-    noise = noise if vae.timestep_conditioning else None
-    free = memory.free_beside(self.params)
-    tiles = decoding.settle(vae, self.policy, latents.shape, tiling, free)
-    program = programs.decode(vae, self.policy, finish)
-    if tiles is not None:
-      program = programs.decode_in_tiles(vae, self.policy, tiles, finish)
-    level, scale = np.float32(sigma), np.float32(noise_scale)
-    latents, compression = jnp.asarray(latents, jnp.float32), np.float32(tone_map)
-    return program(
-      self._parts["vae"], latents, level, noise, scale, inject, tone_map=compression
-    )
 
   def _unconditional(self) -> EncodedText:
     if self.config.text_encoder is None:

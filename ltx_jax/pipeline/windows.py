@@ -43,7 +43,6 @@ import dataclasses
 import logging
 import zlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +50,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from ltx_jax.config import VAEConfig
-from ltx_jax.diffusion.conditioning import HARD, Condition, EncodedCondition, Reference
+from ltx_jax.diffusion.conditioning import HARD, Condition, EncodedCondition
 from ltx_jax.diffusion.draws import Draws, Seed, clip_keys
 from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.diffusion.latents import adain
@@ -59,6 +58,7 @@ from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.pipeline.conditions import check_start, extra_tokens
 from ltx_jax.pipeline.media import fit_all
 from ltx_jax.pipeline.model import LTXVideo, OnStep
+from ltx_jax.pipeline.window_plan import Window, split, told_in
 from ltx_jax.planning import memory
 from ltx_jax.sizes import Canvas
 from ltx_jax.text.prompts import encode_prompts
@@ -75,56 +75,6 @@ from ltx_jax.typing import (
 _LOG = logging.getLogger("ltx_jax")
 
 _match = jax.jit(adain)
-
-
-class Window(NamedTuple):
-  """One window of a video.
-
-  Attributes:
-    start: The frame of the video that is its first.
-    known: Frames of the video that there are before it is made; 0 for the first.
-  """
-
-  start: int
-  known: int
-
-
-def split(frames: int, window: int, overlap: int) -> list[Window]:
-  """Returns the windows of a video, one after another.
-
-  Args:
-    frames: Of the video.
-    window: Frames of a window; a shorter video is one window.
-    overlap: Frames that a window shares with what is before it, at least.
-  """
-  windows = [Window(0, 0)]
-  known = window
-  while known < frames:
-    start = min(known - overlap, frames - window)
-    windows.append(Window(start, known))
-    known = start + window
-  return windows
-
-
-def in_window(item: Condition, window: Window, frames: int) -> Condition | None:
-  """Returns what a window is told of a condition, at its place in the window, or None.
-
-  That is what comes after the frames that are known, a clip's from the last of those
-  on; and of a reference all that is beside the window.
-
-  Args:
-    item: Its media are frames, as of `media.fit`.
-    window: The window.
-    frames: That it has.
-  """
-  new = begin = window.start
-  if not isinstance(item, Reference):
-    new, begin = window.known, max(window.known - 1, 0)
-  if item.frame + len(item.media) <= new or item.frame >= window.start + frames:
-    return None
-  rest = item.media[max(begin - item.frame, 0) :]
-  place = max(item.frame, begin) - window.start
-  return dataclasses.replace(item, media=rest, frame=place)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -217,7 +167,7 @@ class LongVideo:
     keys = clip_keys(seed, len(texts[0][0]))
 
     def make(i: int, given: EncodedCondition | None) -> Latents:
-      told = _told(conditions, windows[i], length)
+      told = told_in(conditions, windows[i], length)
       if given is None and not told:
         given = _nothing(vae, canvas)
       return model.denoise(
@@ -346,7 +296,7 @@ class LongVideo:
     windows, length = self._windows(canvas)
     part = Canvas.of(vae, length, *canvas.used[1:])
     told = max(
-      (_told(conditions, window, length) for window in windows),
+      (told_in(conditions, window, length) for window in windows),
       key=lambda items: extra_tokens(items, part, vae),
     )
     model.check_memory(clips, part, sampling, told)
@@ -357,13 +307,6 @@ class LongVideo:
     """The windows of a video, and their frames."""
     frames = canvas.used[0]
     return split(frames, self.window, self.overlap), min(self.window, frames)
-
-
-def _told(
-  conditions: Sequence[Condition], window: Window, frames: int
-) -> list[Condition]:
-  told = (in_window(item, window, frames) for item in conditions)
-  return [item for item in told if item is not None]
 
 
 def _nothing(vae: VAEConfig, canvas: Canvas) -> EncodedCondition:

@@ -12,7 +12,7 @@ from ltx_jax.diffusion.conditioning import EncodedCondition
 from ltx_jax.diffusion.draws import clip_keys
 from ltx_jax.diffusion.latents import adain
 from ltx_jax.pipeline import windows
-from ltx_jax.pipeline.windows import Window, in_window, split
+from ltx_jax.pipeline.window_plan import Window, in_window, split
 from ltx_jax.planning import memory
 from ltx_jax.sizes import Canvas
 from tests import pipeline_case as case

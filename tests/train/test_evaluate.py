@@ -142,19 +142,6 @@ def test_held_out_captions_are_taken_by_default(tmp_path):
   assert set(captions) <= set(world.held_out_captions())
 
 
-def test_spread():
-  assert evaluate.spread(["a", "b", "c", "d"], 2) == ["a", "c"]
-  assert evaluate.spread(["a", "b"], 5) == ["a", "b", "a", "b", "a"]
-  with pytest.raises(ValueError, match="At least 1 clip is needed, found 0"):
-    evaluate.spread(["a"], 0)
-
-
-def test_decibels_pool_errors():
-  figures = evaluate.decibels([20.0, 30.0])
-  assert figures["mean"] == 25 and figures["lowest"] == 20
-  assert figures["pooled"] == pytest.approx(-10 * np.log10((0.01 + 0.001) / 2))
-
-
 def test_the_judge_is_put_to_the_proof(tmp_path):
   options = evaluate.Judge(output=tmp_path, **SIZE, clips=12)
   out = evaluate.evaluate_judge(options)
