@@ -29,6 +29,7 @@ from rich.progress import track
 import ltx_jax
 from ltx_jax.cli.command_line import cli, errors_in_words
 from ltx_jax.data.contact_sheet import contact_sheet
+from ltx_jax.data.pixels import to_floats
 from ltx_jax.errors import check_number
 from ltx_jax.metrics.linear_code import LinearCode, fit_linear_code
 from ltx_jax.metrics.psnr import psnr, psnr_inside
@@ -126,7 +127,7 @@ class Judge(Options):
 
 def reconstruct(model: Any, videos: np.ndarray) -> np.ndarray:
   """uint8 [b F H W 3] through the VAE and back: float32 in [0, 255], not rounded."""
-  latents = model.encode(videos.astype(np.float32) / 127.5 - 1)
+  latents = model.encode(to_floats(videos))
   out = np.asarray(model.decode(latents, sigma=0.0, noise_scale=0.0), np.float32)
   return np.clip(127.5 * (out + 1), 0, 255)
 
@@ -362,7 +363,6 @@ _PROGRAMS = {
 }
 _LEAST = {"clips": 1, "fitted": 0, "batch": 1, "conditioned": 0}
 _LEAST |= {"blur": 0.0, "noise": 0.0}
-_MOST = 1_000_000
 
 
 def check(options: Options) -> None:
@@ -371,7 +371,7 @@ def check(options: Options) -> None:
   for name, least in _LEAST.items():
     value = getattr(options, name, least)
     whole = isinstance(least, int)
-    check_number(f"--{name}", value, at_least=least, at_most=_MOST, whole=whole)
+    check_number(f"--{name}", value, at_least=least, at_most=10**6, whole=whole)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -210,7 +210,7 @@ def _is_newer(
 ) -> bool:
   """Whether a model is of 0.9.5 or later."""
   deep = transformer and transformer.num_layers == TRANSFORMER_13B.num_layers
-  shuffles = vae and any(block.name.endswith("_res") for block in vae.encoder_blocks)
+  shuffles = vae and any(block.kind == "shuffle" for block in vae.encoder_blocks)
   return pipeline == configs.NEWER_PIPELINE or bool(deep or shuffles)
 
 

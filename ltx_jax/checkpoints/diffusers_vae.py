@@ -251,7 +251,7 @@ def to_diffusers(config: VAEConfig) -> dict[str, Any]:
 def _encoder_options(config: VAEConfig) -> dict[str, Any]:
   blocks = config.encoder_blocks
   *levels, middle = _levels("encoder", blocks)
-  newer = any(block.name.endswith("_res") for block in blocks)
+  newer = any(block.kind == "shuffle" for block in blocks)
   channels, width, kinds = (
     [config.encoder_base_channels],
     config.encoder_base_channels,

@@ -67,9 +67,6 @@ _RENAMED = {
   "upsamplers.0": "upsample",
 }
 
-_DOWN_VOLUMES = {"compress_time_res": 2, "compress_space_res": 4, "compress_all_res": 8}
-_UP_VOLUMES = {"compress_time": 2, "compress_space": 4, "compress_all": 8}
-
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
@@ -313,35 +310,36 @@ def _encoder(config: VAEConfig) -> Entries:
   c = config.encoder_base_channels
   yield from _conv("conv_in.conv", "conv_in", config.in_channels * _area(config), c)
   for i, block in enumerate(config.encoder_blocks):
-    entries, c = _down(config, block, c)
+    entries = _down(config, block, c)
     yield from _under(entries, f"down_blocks.{i}", f"down_blocks_{i}")
+    c = block.channels_down(c)
   yield from _norm("conv_norm_out", c, config.norm_layer)
   yield from _conv("conv_out.conv", "conv_out", c, config.moment_channels)
 
 
-def _down(config: VAEConfig, block: Block, c: int) -> tuple[Entries, int]:
-  """Returns an encoder block's entries and its output channels."""
-  grown = c * (block.multiplier or 2)
-  if block.name == "res_x":
-    plain = dataclasses.replace(block, inject_noise=False, attention_head_dim=None)
-    return _stage(config, plain, c, conditioned=False), c
+def _down(config: VAEConfig, block: Block, c: int) -> Entries:
+  """Returns the entries of an encoder's block, from c channels on."""
+  out = block.channels_down(c)
   if block.name == "attn_res_x":
     raise ValueError("An encoder has no 'attn_res_x' blocks; use 'res_x'.")
-  if block.name == "res_x_y":
-    return _resnet(config, c, grown), grown
-  if block.name in _DOWN_VOLUMES:
-    return _conv("conv.conv", "conv", c, grown // _DOWN_VOLUMES[block.name]), grown
-  out = grown if block.name == "compress_all_x_y" else c
-  return _conv("conv", "conv", c, out), out
+  if block.kind == "stage":
+    plain = dataclasses.replace(block, inject_noise=False)
+    return _stage(config, plain, c, conditioned=False)
+  if block.kind == "resnet":
+    return _resnet(config, c, out)
+  if block.kind == "shuffle":
+    return _conv("conv.conv", "conv", c, out // math.prod(block.strides))
+  return _conv("conv", "conv", c, out)
 
 
 def _decoder(config: VAEConfig) -> Entries:
   blocks = tuple(reversed(config.decoder_blocks))
-  c = config.decoder_base_channels * math.prod(_growth(block) for block in blocks)
+  c = config.decoder_channels
   yield from _conv("conv_in.conv", "conv_in", config.latent_channels, c)
   for i, block in enumerate(blocks):
-    entries, c = _up(config, block, c)
+    entries = _up(config, block, c)
     yield from _under(entries, f"up_blocks.{i}", f"up_blocks_{i}")
+    c = block.channels_up(c)
   yield from _norm("conv_norm_out", c, config.norm_layer)
   yield from _conv("conv_out.conv", "conv_out", c, config.out_channels * _area(config))
   if config.timestep_conditioning:
@@ -350,28 +348,15 @@ def _decoder(config: VAEConfig) -> Entries:
     yield from _time_embedder("last_time_embedder", 2 * c)
 
 
-def _up(config: VAEConfig, block: Block, c: int) -> tuple[Entries, int]:
-  """Returns a decoder block's entries and its output channels."""
-  if block.name in ("res_x", "attn_res_x"):
-    return _stage(config, block, c, config.timestep_conditioning), c
-  if block.name == "res_x_y":
-    out = c // _growth(block)
-    return _resnet(config, c, out, noise=block.inject_noise), out
-  if block.name not in _UP_VOLUMES:
-    raise ValueError(
-      f"A decoder has no {block.name!r} blocks; it has {', '.join(_UP_VOLUMES)}, "
-      "res_x_y, res_x and attn_res_x."
-    )
-  # Only `compress_all` gives up channels, though every kind adds to the first count.
-  out = c // _growth(block) if block.name == "compress_all" else c
-  return _conv("conv.conv", "conv", c, _UP_VOLUMES[block.name] * out), out
-
-
-def _growth(block: Block) -> int:
-  """What a decoder's block contributes to the channels at the latent end."""
-  if block.name == "res_x_y":
-    return block.multiplier or 2
-  return (block.multiplier or 1) if block.name.startswith("compress") else 1
+def _up(config: VAEConfig, block: Block, c: int) -> Entries:
+  """Returns the entries of a decoder's block, from c channels on."""
+  block.check_decoder()
+  out = block.channels_up(c)
+  if block.kind == "stage":
+    return _stage(config, block, c, config.timestep_conditioning)
+  if block.kind == "resnet":
+    return _resnet(config, c, out, noise=block.inject_noise)
+  return _conv("conv.conv", "conv", c, math.prod(block.strides) * out)
 
 
 def _area(config: VAEConfig) -> int:

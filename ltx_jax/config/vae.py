@@ -9,39 +9,31 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ltx_jax.config.metadata import COUNT, Metadata, require
 from ltx_jax.errors import check_fields
 
-# The original's own factors leave `compress_all_x_y` out, though it halves all three
-# sides; no release has one.
-SPATIAL_DOWN = (
-  "compress_space",
-  "compress_all",
-  "compress_all_x_y",
-  "compress_space_res",
-  "compress_all_res",
-)
-TEMPORAL_DOWN = (
-  "compress_time",
-  "compress_all",
-  "compress_all_x_y",
-  "compress_time_res",
-  "compress_all_res",
-)
-BLOCK_NAMES = (
-  "res_x",
-  "attn_res_x",
-  "res_x_y",
-  "compress_time",
-  "compress_space",
-  "compress_all",
-  "compress_all_x_y",
-  "compress_time_res",
-  "compress_space_res",
-  "compress_all_res",
-)
+Kind = Literal["stage", "resnet", "compress", "shuffle"]
+"""What a block is: residual blocks of equal channels, one that changes them, a strided
+convolution (in decoders depth to space), or space to depth (in encoders alone)."""
+
+# By name: kind, and strides over (time, height, width). The original's own factors
+# leave `compress_all_x_y` out, though it halves all three sides; no release has one.
+_BLOCKS: dict[str, tuple[Kind, tuple[int, int, int]]] = {
+  "res_x": ("stage", (1, 1, 1)),
+  "attn_res_x": ("stage", (1, 1, 1)),
+  "res_x_y": ("resnet", (1, 1, 1)),
+  "compress_time": ("compress", (2, 1, 1)),
+  "compress_space": ("compress", (1, 2, 2)),
+  "compress_all": ("compress", (2, 2, 2)),
+  "compress_all_x_y": ("compress", (2, 2, 2)),
+  "compress_time_res": ("shuffle", (2, 1, 1)),
+  "compress_space_res": ("shuffle", (1, 2, 2)),
+  "compress_all_res": ("shuffle", (2, 2, 2)),
+}
+BLOCK_NAMES = tuple(_BLOCKS)
+_IN_DECODERS = ("res_x_y", "compress_time", "compress_space", "compress_all")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +66,73 @@ class Block:
       raise ValueError(
         f"VAE block {self.name!r} has attention_head_dim = {self.attention_head_dim}; "
         "'attn_res_x' blocks, and no others, take one."
+      )
+
+  @property
+  def kind(self) -> Kind:
+    """What it is."""
+    return _BLOCKS[self.name][0]
+
+  @property
+  def strides(self) -> tuple[int, int, int]:
+    """By how much it changes frames, height and width, in either direction."""
+    return _BLOCKS[self.name][1]
+
+  @property
+  def resizes(self) -> bool:
+    """Whether it changes the size: an encoder's makes less of it, a decoder's more."""
+    return self.kind in ("compress", "shuffle")
+
+  @property
+  def resnets(self) -> int:
+    """How many residual blocks it has."""
+    return {"stage": self.num_layers, "resnet": 1}.get(self.kind, 0)
+
+  def channels_down(self, channels: int) -> int:
+    """Returns what an encoder's block makes of a number of channels."""
+    keeps = self.kind == "stage" or (
+      self.kind == "compress" and self.name != "compress_all_x_y"
+    )
+    return channels if keeps else channels * (self.multiplier or 2)
+
+  @property
+  def growth(self) -> int:
+    """How many times the channels at the latent end of a decoder grow by it."""
+    if self.kind == "resnet":
+      return self.multiplier or 2
+    return (self.multiplier or 1) if self.resizes else 1
+
+  def channels_up(self, channels: int) -> int:
+    """Returns what a decoder's block makes of a number of channels.
+
+    The original shrinks them in `compress_all` alone, whatever `growth` says.
+    """
+    shrinks = self.kind == "resnet" or self.name == "compress_all"
+    return channels // self.growth if shrinks else channels
+
+  def check_decoder(self) -> None:
+    """Refuses a block that no decoder has, or that the original runs otherwise.
+
+    Raises:
+      ValueError: naming the block.
+    """
+    if self.kind == "stage":
+      return
+    if self.name not in _IN_DECODERS:
+      raise ValueError(
+        f"A decoder has no {self.name!r} blocks; use 'compress_time', "
+        "'compress_space' or 'compress_all'."
+      )
+    if self.residual and self.name != "compress_all":
+      raise ValueError(
+        f"The decoder's block {self.name!r} has residual = True; the PyTorch original "
+        "ignores it but in 'compress_all' and would decode other videos."
+      )
+    if self.name == "res_x_y" and self.inject_noise and self.multiplier != 1:
+      raise ValueError(
+        f"The decoder's block 'res_x_y' has inject_noise = True and multiplier = "
+        f"{self.multiplier or 2}; the PyTorch original fails there. Noise needs "
+        "multiplier = 1."
       )
 
   @classmethod
@@ -227,13 +286,18 @@ class VAEConfig(Metadata):
   @property
   def spatial_factor(self) -> int:
     """Pixels a side of one latent position (32 in the releases)."""
-    halvings = sum(block.name in SPATIAL_DOWN for block in self.encoder_blocks)
-    return self.patch_size * 2**halvings
+    return self.patch_size * math.prod(b.strides[1] for b in self.encoder_blocks)
 
   @property
   def temporal_factor(self) -> int:
     """Frames of one latent position after the first (8 in the releases)."""
-    return 2 ** sum(block.name in TEMPORAL_DOWN for block in self.encoder_blocks)
+    return math.prod(block.strides[0] for block in self.encoder_blocks)
+
+  @property
+  def decoder_channels(self) -> int:
+    """Channels of the decoder's first block, at the latent end."""
+    growth = math.prod(block.growth for block in self.decoder_blocks)
+    return self.decoder_base_channels * growth
 
   @property
   def moment_channels(self) -> int:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ltx_jax.config.vae import SPATIAL_DOWN, TEMPORAL_DOWN, VAEConfig
+from ltx_jax.config.vae import VAEConfig
 
 Size = tuple[int, int, int]
 
@@ -88,13 +88,10 @@ def sides(config: VAEConfig, begin: int | None) -> tuple[Side, Side]:
 
   convolve(1 if begin is None else 0)
   for block in config.decoder_blocks[::-1][begin:]:
-    if block.name.startswith("compress"):
-      convolve(1)
-    else:
-      convolve(2 * (1 if block.name == "res_x_y" else block.num_layers))
-    if block.name in TEMPORAL_DOWN:  # n frames become 2n - 1: the first makes one.
+    convolve(1 if block.resizes else 2 * block.resnets)
+    if block.strides[0] == 2:  # n frames become 2n - 1: the first makes one.
       time, low, high = 2 * time, 2 * low - 1, 2 * high
-    if block.name in SPATIAL_DOWN:
+    if block.strides[1] == 2:
       space, reach = 2 * space, 2 * reach
   convolve(1)
   space, reach = config.patch_size * space, config.patch_size * reach
@@ -112,9 +109,9 @@ def cuts(config: VAEConfig) -> list[int]:
     return found
   blocks = config.decoder_blocks[::-1]
   for i in range(len(blocks) - 1, -1, -1):
-    if blocks[i].name == "attn_res_x":
+    if blocks[i].attention_head_dim is not None:
       break
-    if blocks[i].name.startswith("compress"):
+    if blocks[i].resizes:
       found.append(i)
   return found[:2]
 
@@ -123,7 +120,7 @@ def why_not(config: VAEConfig) -> str | None:
   """Says why a VAE cannot be decoded in blended tiles, or None where it can."""
   if config.norm_layer == "group_norm":
     what = "group norm takes its statistics"
-  elif any(block.name == "attn_res_x" for block in config.decoder_blocks):
+  elif any(block.attention_head_dim for block in config.decoder_blocks):
     what = "attention looks"
   else:
     return None

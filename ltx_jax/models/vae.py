@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ltx_jax.config.vae import SPATIAL_DOWN, Block, VAEConfig
+from ltx_jax.config.vae import Block, VAEConfig
 from ltx_jax.models.embeddings import TimestepEmbedder
 from ltx_jax.models.vae_layers import (
   NORMS,
@@ -32,14 +32,13 @@ from ltx_jax.models.vae_layers import (
   Downsample,
   ResnetBlock,
   SpaceToDepthDownsample,
-  Window,
-  patchify,
-  unpatchify,
+  TilePlace,
+  patches_to_pixels,
+  pixels_to_patches,
 )
 from ltx_jax.platforms import CPU, Policy
 from ltx_jax.typing import AnyArray, Key, Latents, Params, Video
 
-_STRIDES = {"time": (2, 1, 1), "space": (1, 2, 2), "all": (2, 2, 2)}
 _MIN_LOGVAR, _MAX_LOGVAR = -30.0, 20.0
 _BATCH_NORM_EPS = 1e-5
 _TIMESTEP_SCALE = 1000.0
@@ -64,7 +63,7 @@ class ResStage(nn.Module):
     x: Float[Array, "b f h w c"],
     scaled_sigma: Float[Array, "b"] | None = None,
     key: Key | None = None,
-    window: Window | None = None,
+    place: TilePlace | None = None,
   ) -> Float[Array, "b f h w c"]:
     embedding = None
     if self.conditioned:
@@ -73,7 +72,7 @@ class ResStage(nn.Module):
     keys = None if key is None else jax.random.split(key, self.block.num_layers)
     # Passing a module to a scanned function scans that module's parameters alone.
     layers = nn.scan(
-      lambda layer, x, embedding, key: (layer(x, embedding, key, window), None),
+      lambda layer, x, embedding, key: (layer(x, embedding, key, place), None),
       variable_axes={"params": 0},
       split_rngs={"params": True},
       in_axes=(nn.broadcast, 0),
@@ -95,24 +94,20 @@ class ResStage(nn.Module):
 
 def _downsample(
   block: Block, c: int, config: VAEConfig, policy: Policy, name: str
-) -> tuple[nn.Module, int]:
-  """The encoder's module for one entry of the block list, and its channels."""
-  grown = c * (block.multiplier or 2)
-  if block.name == "res_x":
-    # Noise is the decoder's alone, also where both share one list.
-    plain = dataclasses.replace(block, inject_noise=False)
-    return ResStage(plain, c, config, policy, True, name=name), c
-  if block.name == "res_x_y":
-    return ResnetBlock(grown, config, policy, True, name=name), grown
+) -> nn.Module:
+  """The encoder's module for one entry of the block list, from c channels on."""
+  shared = (block.channels_down(c), config, policy, True)
   if block.name == "attn_res_x":
     raise ValueError("An encoder has no 'attn_res_x' blocks; use 'res_x'.")
-  strides = _STRIDES[block.name.split("_")[1]]
-  if block.name.endswith("_res"):
-    return SpaceToDepthDownsample(
-      grown, config, policy, True, strides, name=name
-    ), grown
-  features = grown if block.name.endswith("_x_y") else c
-  return Downsample(features, config, policy, True, strides, name=name), features
+  if block.kind == "stage":
+    # Noise is the decoder's alone, also where both share one list.
+    plain = dataclasses.replace(block, inject_noise=False)
+    return ResStage(plain, *shared, name=name)
+  if block.kind == "resnet":
+    return ResnetBlock(*shared, name=name)
+  if block.kind == "shuffle":
+    return SpaceToDepthDownsample(*shared, block.strides, name=name)
+  return Downsample(*shared, block.strides, name=name)
 
 
 class Encoder(nn.Module):
@@ -130,24 +125,13 @@ class Encoder(nn.Module):
   def __call__(self, video: Float[Array, "b F H W 3"]) -> Float[Array, "b f h w k"]:
     config, policy = self.config, self.policy
     c = config.encoder_base_channels
-    x = patchify(video.astype(policy.dtype), config.patch_size)  # b F h w 3pp
+    x = pixels_to_patches(video.astype(policy.dtype), config.patch_size)  # b F h w 3pp
     x = CausalConv(c, config, policy, True, name="conv_in")(x)
     for i, block in enumerate(config.encoder_blocks):
-      module, c = _downsample(block, c, config, policy, f"down_blocks_{i}")
-      x = module(x)
+      x = _downsample(block, c, config, policy, f"down_blocks_{i}")(x)
+      c = block.channels_down(c)
     x = nn.silu(NORMS[config.norm_layer](policy, name="conv_norm_out")(x))
     return CausalConv(config.moment_channels, config, policy, True, name="conv_out")(x)
-
-
-def _top_channels(config: VAEConfig) -> int:
-  """Channels at the decoder's latent end."""
-  channels = config.decoder_base_channels
-  for block in config.decoder_blocks:
-    if block.name == "res_x_y":
-      channels *= block.multiplier or 2
-    elif block.name.startswith("compress"):
-      channels *= block.multiplier or 1
-  return channels
 
 
 class Decoder(nn.Module):
@@ -178,19 +162,19 @@ class Decoder(nn.Module):
     x: Float[Array, "b f h w c"],
     sigma: Float[Array, "b"],
     key: Key | None = None,
-    window: Window | None = None,
+    place: TilePlace | None = None,
   ) -> Float[Array, "b F H W o"]:
     config, policy = self.config, self.policy
     scaled_sigma = self._scaled(sigma)
     if self.begin is None:
-      c = _top_channels(config)
+      c = config.decoder_channels
       x = CausalConv(c, config, policy, config.causal_decoder, name="conv_in")(x)
     blocks = list(enumerate(reversed(config.decoder_blocks)))
     for i, block in blocks[self.begin : self.end]:
       block_key = None if key is None else jax.random.fold_in(key, i)
-      x = self._block(block, f"up_blocks_{i}", x, scaled_sigma, block_key, window)
-      if window is not None and block.name in SPATIAL_DOWN:
-        window = window.doubled()
+      x = self._block(block, f"up_blocks_{i}", x, scaled_sigma, block_key, place)
+      if place is not None and block.strides[1] == 2:
+        place = place.doubled()
     return x if self.end is not None else self._pixels(x, scaled_sigma)
 
   def _pixels(self, x: Array, scaled_sigma: Array | None) -> Array:
@@ -199,7 +183,7 @@ class Decoder(nn.Module):
     x = nn.silu(self._last_modulation(x, scaled_sigma))
     patches = config.out_channels * config.patch_size**2
     conv = CausalConv(patches, config, policy, config.causal_decoder, name="conv_out")
-    return unpatchify(conv(x), config.patch_size)
+    return patches_to_pixels(conv(x), config.patch_size)
 
   def _scaled(self, sigma: Array) -> Array | None:
     if not self.config.timestep_conditioning:
@@ -215,23 +199,20 @@ class Decoder(nn.Module):
     x: Array,
     scaled_sigma: Array | None,
     key: Key | None,
-    window: Window | None,
+    place: TilePlace | None,
   ) -> Array:
     config, policy, c = self.config, self.policy, x.shape[-1]
     shared = (config, policy, config.causal_decoder)
-    if block.name in ("res_x", "attn_res_x"):
+    block.check_decoder()
+    if block.kind == "stage":
       conditioned = config.timestep_conditioning
       stage = ResStage(block, c, *shared, conditioned, name=name)
-      return stage(x, scaled_sigma, key, window)
-    _check_decoder_block(block)
-    if block.name == "res_x_y":
-      c = c // (block.multiplier or 2)
+      return stage(x, scaled_sigma, key, place)
+    c = block.channels_up(c)
+    if block.kind == "resnet":
       resnet = ResnetBlock(c, *shared, inject_noise=block.inject_noise, name=name)
-      return resnet(x, None, key, window)
-    if block.name == "compress_all":
-      c = c // (block.multiplier or 1)
-    strides = _STRIDES[block.name.split("_")[1]]
-    up = DepthToSpaceUpsample(c, *shared, strides, block.residual, name=name)
+      return resnet(x, None, key, place)
+    up = DepthToSpaceUpsample(c, *shared, block.strides, block.residual, name=name)
     return up(x)
 
   def _last_modulation(self, x: Array, scaled_sigma: Array | None) -> Array:
@@ -245,25 +226,6 @@ class Decoder(nn.Module):
     ada = table + embedder(scaled_sigma).astype(jnp.float32).reshape(-1, 2, c)
     shift, scale = jnp.split(ada.astype(x.dtype)[:, :, None, None, None], 2, axis=1)
     return x * (1 + scale[:, 0]) + shift[:, 0]
-
-
-def _check_decoder_block(block: Block) -> None:
-  if block.name not in ("res_x_y", "compress_time", "compress_space", "compress_all"):
-    raise ValueError(
-      f"A decoder has no {block.name!r} blocks; use 'compress_time', 'compress_space' "
-      "or 'compress_all'."
-    )
-  if block.residual and block.name != "compress_all":
-    raise ValueError(
-      f"The decoder's block {block.name!r} has residual = True; the PyTorch original "
-      "ignores it but in 'compress_all' and would decode other videos."
-    )
-  if block.name == "res_x_y" and block.inject_noise and block.multiplier != 1:
-    raise ValueError(
-      f"The decoder's block 'res_x_y' has inject_noise = True and multiplier = "
-      f"{block.multiplier or 2}; the PyTorch original fails there. Noise needs "
-      "multiplier = 1."
-    )
 
 
 def expand_moments(

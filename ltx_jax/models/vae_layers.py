@@ -32,7 +32,7 @@ _GROUPS = 32
 _kernel_init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 
 
-class Window(NamedTuple):
+class TilePlace(NamedTuple):
   """Where in a frame a tile lies: its noise is cut from that of the whole frame.
 
   Attributes:
@@ -43,17 +43,17 @@ class Window(NamedTuple):
   frame: tuple[int, int]
   offset: Int[Array, "2"]
 
-  def doubled(self) -> Window:
+  def doubled(self) -> TilePlace:
     """Returns the same place at twice the resolution."""
-    return Window((2 * self.frame[0], 2 * self.frame[1]), 2 * self.offset)
+    return TilePlace((2 * self.frame[0], 2 * self.frame[1]), 2 * self.offset)
 
 
-def _noise_image(key: Key, size: tuple[int, int], window: Window | None) -> Array:
+def _noise_image(key: Key, size: tuple[int, int], place: TilePlace | None) -> Array:
   """Draws the noise of a frame; for a tile, cut from the draw for its whole frame."""
-  if window is None:
+  if place is None:
     return jax.random.normal(key, size)
-  image = jax.random.normal(key, window.frame)
-  return jax.lax.dynamic_slice(image, tuple(window.offset), size)
+  image = jax.random.normal(key, place.frame)
+  return jax.lax.dynamic_slice(image, tuple(place.offset), size)
 
 
 class CausalConv(nn.Module):
@@ -169,7 +169,7 @@ class ResnetBlock(nn.Module):
     x: Float[Array, "b f h w c"],
     embedding: Float[Array, "b 4*c"] | None = None,
     key: Key | None = None,
-    window: Window | None = None,
+    place: TilePlace | None = None,
   ) -> Float[Array, "b f h w o"]:
     norm = NORMS[self.config.norm_layer]
     shift1, scale1, shift2, scale2 = self._modulation(x.shape[-1], embedding)
@@ -178,13 +178,13 @@ class ResnetBlock(nn.Module):
     h = norm(self.policy, name="norm1")(x)
     h = nn.silu(h * (1 + scale1) + shift1)
     h = self._conv("conv1", _kernel_init)(h)
-    h = self._add_noise("per_channel_scale1", h, key1, window)
+    h = self._add_noise("per_channel_scale1", h, key1, place)
 
     h = norm(self.policy, name="norm2")(h)
     h = nn.silu(h * (1 + scale2) + shift2)
     # Zero: at the start of training a residual block is the identity.
     h = self._conv("conv2", nn.initializers.zeros)(h)
-    h = self._add_noise("per_channel_scale2", h, key2, window)
+    h = self._add_noise("per_channel_scale2", h, key2, place)
     h = self._shortcut(x) + h
     if self.attention_head_dim is None:
       return h
@@ -211,14 +211,14 @@ class ResnetBlock(nn.Module):
     return ada[:, 0], ada[:, 1], ada[:, 2], ada[:, 3]
 
   def _add_noise(
-    self, name: str, h: Array, key: Key | None, window: Window | None
+    self, name: str, h: Array, key: Key | None, place: TilePlace | None
   ) -> Array:
     if not self.inject_noise:
       return h
     strength = self.param(name, nn.initializers.zeros, h.shape[-1:])
     if key is None:
       return h
-    image = _noise_image(key, h.shape[2:4], window)[..., None]  # h w 1
+    image = _noise_image(key, h.shape[2:4], place)[..., None]  # h w 1
     return h + (image * strength).astype(h.dtype)
 
   def _shortcut(self, x: Array) -> Array:
@@ -231,7 +231,9 @@ class ResnetBlock(nn.Module):
     return dense(x)
 
 
-def patchify(video: Float[Array, "b F H W c"], p: int) -> Float[Array, "b F h w k"]:
+def pixels_to_patches(
+  video: Float[Array, "b F H W c"], p: int
+) -> Float[Array, "b F h w k"]:
   """Moves p x p pixels into channels ordered (c, x offset, y offset).
 
   H and W are multiples of p. The x offset varies slower than the y offset, the other
@@ -244,8 +246,10 @@ def patchify(video: Float[Array, "b F H W c"], p: int) -> Float[Array, "b F h w 
   )
 
 
-def unpatchify(x: Float[Array, "b F h w k"], p: int) -> Float[Array, "b F H W c"]:
-  """The inverse of `patchify`."""
+def patches_to_pixels(
+  x: Float[Array, "b F h w k"], p: int
+) -> Float[Array, "b F H W c"]:
+  """The inverse of `pixels_to_patches`."""
   b, f, h, w, k = x.shape
   x = x.reshape(b, f, h, w, k // (p * p), p, p)
   return x.transpose(0, 1, 2, 6, 3, 5, 4).reshape(b, f, h * p, w * p, k // (p * p))

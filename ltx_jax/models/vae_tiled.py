@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Shaped
 from ltx_jax.config import VAEConfig
 from ltx_jax.models.tiles import Axis, Tiles
 from ltx_jax.models.vae import Decoder, decoder_input
-from ltx_jax.models.vae_layers import Window
+from ltx_jax.models.vae_layers import TilePlace
 from ltx_jax.platforms import Policy
 from ltx_jax.typing import AnyArray, Key, Latents, Params
 
@@ -82,8 +82,8 @@ def decode_tiles(
   def decode(corner: Array) -> Array:
     sizes = (len(x), *(axis.size for axis in axes), x.shape[-1])
     tile = jax.lax.dynamic_slice(x, (0, *corner, 0), sizes)
-    window = Window(frame, corner[1:])
-    pixels = decoder.apply(variables, tile, sigma, key, window)
+    place = TilePlace(frame, corner[1:])
+    pixels = decoder.apply(variables, tile, sigma, key, place)
     return jnp.clip(pixels.astype(jnp.float32), -1, 1)
 
   shape = (len(x), *(axis.pixels for axis in axes), config.out_channels)

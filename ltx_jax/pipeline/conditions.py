@@ -34,7 +34,7 @@ Place = Callable[..., Float[np.ndarray, "n 3"]]
 """(grid, start_frame=0) -> positions of tokens: `latents.coordinates` of one video."""
 
 
-class Encoder(NamedTuple):
+class MediaEncoder(NamedTuple):
   """How media become latents.
 
   Attributes:
@@ -49,7 +49,9 @@ class Encoder(NamedTuple):
   keys: Key
   draws: Draws | None = None
 
-  def sample(self, frames: FloatFrames, name: str, index: int | None = None) -> Latents:
+  def latents(
+    self, frames: FloatFrames, name: str, index: int | None = None
+  ) -> Latents:
     """Encodes frames [F H W 3], a sample of the posterior for each clip."""
     grid = self.config.latent_shape(*frames.shape[:3])
     noise = self.noise(name, index, grid)
@@ -62,7 +64,7 @@ class Encoder(NamedTuple):
 
 
 def encode_conditions(
-  conditions: Conditions, canvas: Canvas, encoder: Encoder, place: Place
+  conditions: Conditions, canvas: Canvas, encoder: MediaEncoder, place: Place
 ) -> tuple[list[EncodedCondition], list[Keyframe]]:
   """Returns what of the conditions is mixed into the clip, and what is put before it.
 
@@ -82,7 +84,7 @@ def encode_conditions(
     if isinstance(item, EncodedCondition):
       items.append(item)
       continue
-    z = encoder.sample(_frames(item, canvas, factor), "posterior", i)
+    z = encoder.latents(_frames(item, canvas, factor), "posterior", i)
     own = item.keyframes(z.shape[1])
     if own:
       grid = (own, *z.shape[2:4])
@@ -116,7 +118,7 @@ def extra_tokens(conditions: Conditions, canvas: Canvas, config: VAEConfig) -> i
   return count
 
 
-def encode_start(media: Any, canvas: Canvas, encoder: Encoder) -> Latents:
+def encode_start(media: Any, canvas: Canvas, encoder: MediaEncoder) -> Latents:
   """Returns latents [b f h w c] of a clip that sampling starts from.
 
   Args:
@@ -135,7 +137,7 @@ def encode_start(media: Any, canvas: Canvas, encoder: Encoder) -> Latents:
     )
   beyond = canvas.used[0] - len(frames)
   still = np.pad(frames, [(0, beyond), (0, 0), (0, 0), (0, 0)], mode="edge")
-  return encoder.sample(still, "video")
+  return encoder.latents(still, "video")
 
 
 def _frames(item: Condition, canvas: Canvas, factor: int) -> FloatFrames:

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Float32
 
+from ltx_jax.data.pixels import to_floats, to_uint8
 from ltx_jax.diffusion.conditioning import Condition
 from ltx_jax.sizes import Canvas
 from ltx_jax.typing import AnyArray
@@ -54,11 +55,11 @@ def load_frames(
     from ltx_jax.data import soften  # PyAV, which `import ltx_jax` does not load.
 
     soft = soften.soften(_as_bytes(array), height, width, crf)
-    return np.array(stretch(soft.astype(np.float32) / 127.5 - 1, height, width))
+    return np.array(stretch(to_floats(soft), height, width))
   if array.dtype == np.uint8:
     from ltx_jax.data import video
 
-    return video.cover(array, height, width).astype(np.float32) / 127.5 - 1
+    return to_floats(video.cover(array, height, width))
   return _cover_floats(_checked(array), height, width)
 
 
@@ -157,9 +158,7 @@ def _frames(media: Any, frames: int | None) -> np.ndarray:
 
 
 def _as_bytes(array: np.ndarray) -> np.ndarray:
-  if array.dtype == np.uint8:
-    return array
-  return np.rint(127.5 * (np.clip(_checked(array), -1, 1) + 1)).astype(np.uint8)
+  return array if array.dtype == np.uint8 else to_uint8(_checked(array))
 
 
 def _checked(array: np.ndarray) -> FloatFrames:

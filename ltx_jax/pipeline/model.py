@@ -31,7 +31,7 @@ from ltx_jax.diffusion.sampler import Context, begin_from, sample
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.errors import check_fps, memory_in_words
 from ltx_jax.pipeline.conditions import (
-  Encoder,
+  MediaEncoder,
   encode_conditions,
   encode_start,
   extra_tokens,
@@ -281,7 +281,7 @@ class LTXVideo(Networks):
       )
     return self.encode_text([""])
 
-  def _encoder(self, keys: Key, draws: Draws | None = None) -> Encoder:
+  def _encoder(self, keys: Key, draws: Draws | None = None) -> MediaEncoder:
     vae = self._config("vae")
     encode = functools.partial(programs.encode(vae, self.policy), self._parts["vae"])
-    return Encoder(vae, encode, keys, draws)
+    return MediaEncoder(vae, encode, keys, draws)

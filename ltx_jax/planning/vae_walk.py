@@ -10,7 +10,7 @@ import dataclasses
 import math
 from typing import NamedTuple
 
-from ltx_jax.config.vae import SPATIAL_DOWN, TEMPORAL_DOWN, Block, VAEConfig
+from ltx_jax.config.vae import Block, VAEConfig
 
 TIMESTEP_CHANNELS = 256
 
@@ -108,13 +108,6 @@ def _taps(size: int, stride: int, zeros: bool) -> int:
   return 3 * len(centres) - 1 - (centres[-1] == size - 1)  # Ends meet a zero.
 
 
-def _strides(block: Block) -> Size:
-  """Over (time, height, width), of a block whose name starts with compress."""
-  time = 2 if block.name in TEMPORAL_DOWN else 1
-  space = 2 if block.name in SPATIAL_DOWN else 1
-  return time, space, space
-
-
 def walk_encoder(
   config: VAEConfig, frames: int, height: int, width: int
 ) -> list[Layer]:
@@ -124,17 +117,14 @@ def walk_encoder(
   x = _Walk(config, size, config.in_channels * p**2)
   x.convolve(config.encoder_base_channels)
   for block in config.encoder_blocks:
-    grown = x.channels * (block.multiplier or 2)
-    if block.name == "res_x":
-      for _ in range(block.num_layers):
-        x.resnet(x.channels)
-    elif block.name == "res_x_y":
-      x.resnet(grown)
-    elif block.name.endswith("_res"):
-      x.space_to_depth(grown, _strides(block))
+    out = block.channels_down(x.channels)
+    if block.kind == "compress":
+      x.convolve(out, block.strides)
+    elif block.kind == "shuffle":
+      x.space_to_depth(out, block.strides)
     else:
-      widens = block.name == "compress_all_x_y"
-      x.convolve(grown if widens else x.channels, _strides(block))
+      for _ in range(block.resnets):
+        x.resnet(out)
   x.convolve(config.moment_channels)
   if config.use_quant_conv:
     x.pointwise(2 * config.latent_channels, 2 * config.latent_channels)
@@ -188,27 +178,16 @@ def _enter(x: _Walk) -> None:
   """From the latents to the first block."""
   if x.config.use_quant_conv:
     x.pointwise(x.config.latent_channels)
-  x.convolve(_top_channels(x.config))
+  x.convolve(x.config.decoder_channels)
 
 
 def _decoder_block(x: _Walk, block: Block) -> None:
-  if block.name in ("res_x", "attn_res_x"):
+  if block.kind == "stage":
     _decoder_stage(x, block)
-  elif block.name == "res_x_y":
-    x.resnet(x.channels // (block.multiplier or 2))
+  elif block.kind == "resnet":
+    x.resnet(block.channels_up(x.channels))
   else:
-    shrinks = block.multiplier or 1 if block.name == "compress_all" else 1
-    x.depth_to_space(x.channels // shrinks, _strides(block))
-
-
-def _top_channels(config: VAEConfig) -> int:
-  """Channels at the decoder's latent end."""
-  grows = [
-    block.multiplier or (2 if block.name == "res_x_y" else 1)
-    for block in config.decoder_blocks
-    if block.name == "res_x_y" or block.name.startswith("compress")
-  ]
-  return config.decoder_base_channels * math.prod(grows)
+    x.depth_to_space(block.channels_up(x.channels), block.strides)
 
 
 def _decoder_stage(x: _Walk, block: Block) -> None:
@@ -216,5 +195,5 @@ def _decoder_stage(x: _Walk, block: Block) -> None:
     x.embed(4 * x.channels)
   for _ in range(block.num_layers):
     x.resnet(x.channels)
-    if block.name == "attn_res_x":
+    if block.attention_head_dim is not None:
       x.attention()

@@ -22,6 +22,7 @@ from ltx_jax.config import (
   TransformerConfig,
   VAEConfig,
 )
+from ltx_jax.data import pixels
 from ltx_jax.diffusion import sampler, step_cache
 from ltx_jax.diffusion.conditioning import Conditioned
 from ltx_jax.diffusion.latents import adain, add_decode_noise, compress
@@ -211,9 +212,7 @@ def as_floats(video: Float[jax.Array, "..."]) -> Float[jax.Array, "..."]:
 @jax.jit
 def to_uint8(video: Shaped[jax.Array, "..."]) -> UInt8[jax.Array, "..."]:
   """Turns pixels in [-1, 1] into 0 to 255, rounded; those that are already stay."""
-  if video.dtype == jnp.uint8:
-    return video
-  return jnp.round(127.5 * (video + 1)).astype(jnp.uint8)
+  return video if video.dtype == jnp.uint8 else pixels.to_uint8(video)
 
 
 @functools.cache

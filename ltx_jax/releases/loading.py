@@ -25,7 +25,7 @@ from ltx_jax.pipeline.multiscale import Upscaler
 from ltx_jax.platforms import Policy, policy_of
 from ltx_jax.releases import sources
 from ltx_jax.releases.presets import UPSCALERS, completed, recipe_for
-from ltx_jax.text.cache import TextCache, fingerprint
+from ltx_jax.text.cache import TextCache, encoder_fingerprint
 from ltx_jax.text.on_demand import TextOnDemand, Texts
 from ltx_jax.text.prompts import load_tokenizer
 from ltx_jax.typing import Params
@@ -174,7 +174,7 @@ def _text(
 
   texts = None
   if cache is not None:
-    known = fingerprint(files.text_encoder, files.tokenizer)
+    known = encoder_fingerprint(files.text_encoder, files.tokenizer)
     how = {"dtype": policy.dtype, "weights": weights or "full"}
     encoder = {"encoder": known, **how}
     texts = TextCache(pathlib.Path(cache), encoder, config.max_text_tokens)

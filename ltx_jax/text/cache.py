@@ -33,7 +33,7 @@ _BLOCK, _BLOCKS = 4096, 256
 _FILES = ("*.json", "*.safetensors", "spiece.model")
 
 
-def fingerprint(*folders: pathlib.Path) -> str:
+def encoder_fingerprint(*folders: pathlib.Path) -> str:
   """Returns what tells a text encoder and its tokenizer from others, as hexadecimal."""
   digest = hashlib.sha256()
   for folder in folders:
@@ -54,7 +54,7 @@ class TextCache:
 
   Attributes:
     folder: Where they are; it is made when there is something to write.
-    encoder: What the embeddings depend on beside the prompt, such as `fingerprint`.
+    encoder: What the embeddings depend on beside the prompt (`encoder_fingerprint`).
     max_tokens: The length of a text, padding included.
   """
 

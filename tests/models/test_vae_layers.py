@@ -14,10 +14,10 @@ from ltx_jax.models.vae_layers import (
   ResnetBlock,
   SpaceToDepthDownsample,
   depth_to_space,
-  patchify,
+  patches_to_pixels,
   pixel_norm,
+  pixels_to_patches,
   space_to_depth,
-  unpatchify,
 )
 from tests.models.vae_case import SHORT_C, relative_error, weights
 from tests.policies import QUICK
@@ -35,12 +35,12 @@ def zeros_like_params(module, *arguments):
 @pytest.mark.parametrize("p", [1, 2, 3])
 def test_patchify_puts_the_x_offset_before_the_y_offset(p):
   video = array(2, 3, 2 * p, 4 * p, 3)
-  patches = patchify(video, p)
+  patches = pixels_to_patches(video, p)
   assert patches.shape == (2, 3, 2, 4, 3 * p * p)
   for c, x, y in itertools.product(range(3), range(p), range(p)):
     channel = (c * p + x) * p + y
     np.testing.assert_array_equal(patches[..., channel], video[:, :, y::p, x::p, c])
-  np.testing.assert_array_equal(unpatchify(patches, p), video)
+  np.testing.assert_array_equal(patches_to_pixels(patches, p), video)
 
 
 @pytest.mark.parametrize("strides", [(2, 1, 1), (1, 2, 2), (2, 2, 2), (1, 1, 1)])

@@ -9,15 +9,11 @@ import pytest
 
 import ltx_jax
 from ltx_jax import Condition, Sampling, programs
-from ltx_jax.config import TextEncoderConfig
-from ltx_jax.models import text_encoder
 from ltx_jax.planning import decoding, memory
-from ltx_jax.releases.presets import ASSETS, recipe_for
+from ltx_jax.releases.presets import recipe_for
 from ltx_jax.sizes import Canvas
-from ltx_jax.text.prompts import load_tokenizer
 from tests import pipeline_case as case
-from tests.models import vae_case
-from tests.models.transformer_case import network, relative_error
+from tests.models.transformer_case import relative_error
 from tests.policies import QUICK
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "pipeline.npz"
@@ -28,20 +24,6 @@ OTHER = "a small blue square moving up on a gray background"
 
 def make(scheduler="linear_quadratic"):
   return ltx_jax.LTXVideo(case.config(scheduler), case.params(), QUICK)
-
-
-@pytest.fixture(scope="module")
-def model():
-  """With a random T5 encoder and the tokenizer of the moving shapes."""
-  tokenizer = load_tokenizer(ASSETS / "moving_shapes" / "tokenizer")
-  config = TextEncoderConfig(
-    vocab_size=len(tokenizer), d_model=10, d_kv=4, d_ff=12, num_layers=1, num_heads=2
-  )
-  params = case.params() | {
-    "text_encoder": text_encoder.init(config, jax.random.key(1))
-  }
-  whole = dataclasses.replace(case.config(), text_encoder=config)
-  return ltx_jax.LTXVideo(whole, params, QUICK, tokenizer)
 
 
 @pytest.mark.parametrize("name", case.RUNS)
@@ -291,46 +273,6 @@ def test_progress_shows_latents(model):
   assert not np.array_equal(seen[0][2], latents)
 
 
-def test_encode_takes_the_mode_or_a_sample_and_decode_draws_only_with_a_key(model):
-  video = np.tanh(np.random.default_rng(0).normal(size=(2, 3, 16, 8, 3)))
-  mode = model.encode(video.astype(np.float32))
-  assert mode.shape == (2, 2, 2, 1, 6)
-  sample = model.encode(video.astype(np.float32), jax.random.key(0))
-  assert 0 < np.abs(sample - mode).max()
-  plain = model.decode(mode)
-  assert plain.shape == (2, 3, 16, 8, 3)
-  assert np.abs(plain).max() <= 1
-  np.testing.assert_array_equal(plain, model.decode(mode, noise_scale=0.9))
-  noisy = model.decode(mode, noise_scale=0.9, key=jax.random.key(0))
-  assert not np.array_equal(plain, noisy)
-  assert not np.array_equal(plain, model.decode(mode, sigma=0.9))
-
-
-def test_a_sample_has_the_shape_of_the_mode_whatever_the_blocks():
-  config = case.ModelConfig(None, vae_case.OPTIONS, case.SchedulerConfig())
-  params = {"vae": vae_case.random_params(vae_case.OPTIONS)}
-  model = ltx_jax.LTXVideo(config, params, QUICK)
-  video, _ = vae_case.inputs(vae_case.OPTIONS)
-  mode, sample = model.encode(video), model.encode(video, jax.random.key(0))
-  assert mode.shape == sample.shape == (2, 2, 2, 3, 6)
-  assert np.abs(sample - mode).max() > 0
-
-
-def test_velocity_is_the_transformers(model):
-  rng = np.random.default_rng(0)
-  tokens, coords = rng.normal(size=(2, 6, 6)), rng.uniform(size=(2, 6, 3))
-  inputs = [x.astype(np.float32) for x in (tokens, coords)]
-  (text, mask), _ = case.texts()
-  sigma = np.float32([0.3, 0.8])
-  expected = network(case.params()["transformer"], case.TRANSFORMER)
-  np.testing.assert_allclose(
-    model.velocity(*inputs, text, mask, sigma),
-    expected(*inputs, text, mask, sigma),
-    rtol=1e-4,
-    atol=1e-5,
-  )
-
-
 def test_shorter_negative_text_is_padded():
   model, run = make(), case.RUNS["unguided"]
   (text, mask), (negative, negative_mask) = case.texts()
@@ -395,22 +337,6 @@ def test_memory_that_runs_out_names_stage_and_shapes(model, monkeypatch):
   for what, call in calls.items():
     with pytest.raises(ValueError, match=f"not enough memory for {what}; ask for few"):
       call()
-
-
-def test_videos_of_whole_numbers_are_refused(model, unchecked):
-  with pytest.raises(ValueError, match=r"The video is uint8; .* video / 127.5 - 1"):
-    model.encode(np.zeros((1, 5, 32, 40, 3), np.uint8))
-
-
-def test_a_replayed_draw_of_another_size_is_refused(model):
-  latents = np.zeros((1, 3, 4, 5, 6), np.float32)
-  with pytest.raises(ValueError, match="decode.*does not hold 360 numbers"):
-    model.decode(latents, draws=lambda name, shape: np.zeros(5))
-
-
-def test_a_lone_string_is_no_list_of_prompts(model):
-  with pytest.raises(ValueError, match="takes a list of prompts"):
-    model.encode_text(PROMPT)
 
 
 def test_distilled_models_refuse_other_levels():

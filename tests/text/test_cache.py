@@ -14,7 +14,7 @@ from ltx_jax.checkpoints import lightricks, t5
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.checkpoints.safetensors_io import open_safetensors
 from ltx_jax.models.linear import SCALE
-from ltx_jax.text.cache import TextCache, fingerprint
+from ltx_jax.text.cache import TextCache, encoder_fingerprint
 from ltx_jax.text.on_demand import _MOST_KEPT, missing
 from tests import pipeline_case as case
 from tests.models.transformer_case import relative_error
@@ -100,7 +100,7 @@ def test_fingerprints_follow_content_not_place(tmp_path):
   shutil.copytree(first, second)
 
   def of(folder):
-    return fingerprint(folder / "encoder", folder / "tokenizer")
+    return encoder_fingerprint(folder / "encoder", folder / "tokenizer")
 
   assert of(first) == of(second)
   for name in names:
