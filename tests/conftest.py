@@ -36,6 +36,17 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
+NUMERIC = ("models", "diffusion", "losses")
+"""Folders whose tests compare sums: their last digits depend on the processor."""
+
+
+def pytest_collection_modifyitems(items):
+  """Marks the tests that `.ci/run` runs once more under `--xla_cpu_max_isa=AVX2`."""
+  for item in items:
+    if item.path.parent.name in NUMERIC:
+      item.add_marker(pytest.mark.numeric)
+
+
 @pytest.fixture(scope="module")
 def quick():
   """Models that are loaded run with the policy of `tests.policies`."""

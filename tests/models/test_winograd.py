@@ -33,7 +33,8 @@ def test_it_is_the_sum_over_taps(size):
   x, kernel = operands(size)
   out = winograd.convolve(x, kernel)
   assert out.shape == (2, *size, 4)
-  assert relative_error(out, reference(x, kernel)) < 1e-6
+  allowed = tolerance.of_sums(kernel[..., 0].size, growth=4.0)
+  assert relative_error(out, reference(x, kernel)) < allowed
 
 
 def test_it_multiplies_8_times_where_taps_take_27():

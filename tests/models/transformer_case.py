@@ -9,6 +9,7 @@ import numpy as np
 
 from ltx_jax.config import TransformerConfig
 from ltx_jax.models import transformer
+from tests import tolerance
 from tests.policies import QUICK
 
 # 32 mod 6 = 2, as at the width of the 2B model: two channels in front do not turn.
@@ -22,6 +23,8 @@ CONFIG = TransformerConfig(
   caption_channels=10,
 )
 B, N, M = 3, 7, 5
+# The widest sums are those of the feed-forward layer, in three blocks.
+ROUNDING = tolerance.of_sums(4 * CONFIG.width, layers=8 * CONFIG.num_layers)
 
 
 def with_width(heads, head_dim, **options):

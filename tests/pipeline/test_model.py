@@ -172,7 +172,7 @@ def test_positions_become_tables_once_a_call(model, monkeypatch):
   monkeypatch.setattr(programs, "positions", make)
   read, step = [], programs.step(case.TRANSFORMER, QUICK)
   watch = lambda config, policy: lambda *a: read.append(a[0].positions) or step(*a)  # noqa: E731
-  monkeypatch.setattr(programs, "step", watch)
+  monkeypatch.setattr(programs.networks, "step", watch)
   model.denoise(model.encode_text([PROMPT]), **SIZE, sampling=Sampling(steps=3))
   assert len(made) == 1 and made[0].cos.shape == (1, 60, 24)
   assert len(read) == 3 and all(positions is made[0] for positions in read)
