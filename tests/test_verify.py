@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 from tests import flag_reset
-from tests.verify import runner
+from tests.verify import processors, runner
 
 CHECK = """
 NAME = "{name}"
@@ -98,3 +98,10 @@ def test_flags_are_found_and_taken_away():
   assert flag_reset.without(without, default, "fps").second == default.second
   fields = {field.name for field in dataclasses.fields(default)}
   assert fields - {path.split(".")[0] for path in found} == {"prompts"}
+
+
+def test_counts_of_a_suite_that_broke_off_are_none():
+  assert processors.counts("...\n3 failed, 40 passed, 1 error in 2.0s\n") == (40, 4)
+  for printed in ("", "Killed", "no tests ran in 0.1s"):
+    with pytest.raises(RuntimeError, match="ended without a count"):
+      processors.counts(printed)

@@ -83,6 +83,20 @@ def test_options_of_every_kind():
   assert run.vae.encoder_blocks == (Block("res_x", 2),)
 
 
+def test_inputs_of_the_repository_are_found_from_any_folder(tmp_path, monkeypatch):
+  (tmp_path / "elsewhere").mkdir()
+  monkeypatch.chdir(tmp_path / "elsewhere")
+  below = f"{tmp_path.name}/vae.safetensors"
+  given = ("recipe", "--init-from", below)
+  assert parse(*given).init_from == below  # There is none: its reader will say so.
+  (tmp_path / "vae.safetensors").touch()
+  assert parse(*given).init_from == str(tmp_path / "vae.safetensors")
+  here = tmp_path / "elsewhere" / below
+  here.parent.mkdir()
+  here.touch()
+  assert parse(*given).init_from == below
+
+
 @pytest.mark.parametrize(
   "steps, expected",
   [(30, [30]), (100, [100]), (120, [100, 20]), (150, [100, 50]), (400, [100, 300])],

@@ -21,6 +21,7 @@ import re
 import sys
 import typing
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -37,6 +38,8 @@ from ltx_jax.cli.command_line import (
 )
 
 RunT = TypeVar("RunT")
+
+_INPUTS = ("vae", "text_folder", "init_from")
 
 
 def parse(
@@ -62,7 +65,24 @@ def parse(
         f"configs/{argv[0]}.py: {function}() returns {type(run).__name__}, not "
         f"{run_type.__name__}."
       )
-    return override(run, argv[1:], program=f"{program} {argv[0]}", about=about)
+    run = override(run, argv[1:], program=f"{program} {argv[0]}", about=about)
+    return with_repository(run)
+
+
+def with_repository(run: RunT) -> RunT:
+  """Returns a run whose inputs are found from any folder.
+
+  Recipes name what comes with this code by its path in the repository; what is there
+  from the current folder on goes first.
+  """
+  root = Path(configs.__path__[0]).parent
+  found = {}
+  for name in _INPUTS:
+    given = getattr(run, name, None)
+    if isinstance(given, str) and given and not Path(given).exists():
+      if (root / given).exists():
+        found[name] = str(root / given)
+  return dataclasses.replace(run, **found) if found else run
 
 
 def load_config(name: str, function: str) -> tuple[Any, str]:
