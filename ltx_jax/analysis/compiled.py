@@ -13,16 +13,14 @@ every figure is that of one.
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from typing import Any
-
-import jax
 
 from ltx_jax.analysis import hlo, hlo_flops, hlo_traffic
 from ltx_jax.analysis.devices import Target
 from ltx_jax.analysis.hlo_traffic import Collective
 from ltx_jax.analysis.stages import Stage
+from ltx_jax.planning.training import device_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,17 +123,6 @@ def read(stage: Stage, compiled: Any, target: Target, seconds: float) -> Report:
     wire_seconds=wire,
     estimate=max(flops / target.flops, moved / target.bandwidth, wire),
   )
-
-
-def device_bytes(tree: Any) -> int:
-  """Counts a device's share of arrays, or of shapes on devices."""
-
-  def own(x: Any) -> int:
-    split = getattr(x, "sharding", None)
-    shape = x.shape if split is None else split.shard_shape(x.shape)
-    return math.prod(shape) * x.dtype.itemsize
-
-  return sum(map(own, jax.tree.leaves(tree)))
 
 
 def _squares(stage: Stage, program: hlo.Program) -> tuple[str, ...]:

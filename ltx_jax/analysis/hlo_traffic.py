@@ -69,6 +69,19 @@ def collectives(program: Program) -> list[Collective]:
   return sorted(found.values(), key=lambda each: -each.wire_bytes)
 
 
+def largest_sent(program: Program) -> int:
+  """Returns the bytes of the largest array that a collective reads or makes."""
+  return max(
+    (
+      shape.bytes
+      for home, it, _, _ in _sending(program)
+      for made in (it, *home.operands(it))
+      for shape in made.shapes
+    ),
+    default=0,
+  )
+
+
 def _sending(program: Program) -> Iterator[tuple[Computation, Instruction, str, int]]:
   """Yields communication, that inside a fusion too: (where, what, kind, how often).
 

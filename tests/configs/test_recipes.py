@@ -17,16 +17,25 @@ import pytest
 import configs
 from ltx_jax.checkpoints import keys
 from ltx_jax.checkpoints.trees import flatten
-from ltx_jax.config.runs import TransformerRun, VAERun
+from ltx_jax.config import VAE_C
+from ltx_jax.config.runs import Bucket, TransformerRun, VAERun
 from ltx_jax.data import buckets
 from ltx_jax.moving_shapes import world
+from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.platforms import CPU
 from ltx_jax.releases.presets import ASSETS, PRESETS
 from train import transformer, vae
+from train.harness import shapes
 from train.latents import FrozenVAE, tokens_of
 
 NAMES = [module.name for module in pkgutil.iter_modules(configs.__path__)]
 MODULES = {name: importlib.import_module(f"configs.{name}") for name in NAMES}
+RELEASED = [
+  name
+  for name, module in MODULES.items()
+  if hasattr(module, "transformer") and not hasattr(module, "vae")
+]
+"""Recipes that train on the latents of a VAE that they do not train."""
 KEY = jax.random.key(0)
 SHIPPED_BYTES = 48e6
 """What the small model may weigh, in bfloat16 and with all its files."""
@@ -91,7 +100,16 @@ def test_vae(name):
   check_step(update, state, batch, run.optimizer.ema_decay)
 
 
-@pytest.mark.parametrize("name", with_function("transformer"))
+@pytest.mark.parametrize("name", RELEASED)
+def test_a_transformer_on_the_latents_of_the_releases(name):
+  run, mesh = MODULES[name].transformer(), make_mesh(data=1)
+  for *size, count in sized(run, tokens_of(VAE_C)):
+    made = shapes.of_transformer(run, CPU, mesh, Bucket(*size), count, VAE_C)
+    assert made.tokens <= 6144
+    check_step(made.update, *made.arguments, run.optimizer.ema_decay)
+
+
+@pytest.mark.parametrize("name", sorted({*with_function("transformer")} - {*RELEASED}))
 def test_transformer(name):
   run = MODULES[name].transformer()
   assert isinstance(run, TransformerRun)

@@ -91,7 +91,7 @@ def load_config(name: str, function: str) -> tuple[Any, str]:
   Raises:
     ValueError: where there is no such module, or it has no such function.
   """
-  names = _config_names(function)
+  names = config_names(function)
   if name not in names:
     # A path is how the file is called, and not how the recipe is.
     stem = re.split(r"[/\\]", name)[-1].removesuffix(".py")
@@ -196,7 +196,7 @@ def _field_docs(cls: type) -> dict[str, str]:
   return {name: one_line(text) for name, text in entries}
 
 
-def _config_names(function: str) -> list[str]:
+def config_names(function: str) -> list[str]:
   """Modules in `configs/` that define `function`."""
   modules = sorted(module.name for module in pkgutil.iter_modules(configs.__path__))
   return [
@@ -209,7 +209,7 @@ def _config_names(function: str) -> list[str]:
 def _overview(program: str, function: str, doc: str) -> str:
   lines = [inspect.cleandoc(doc), "", f"usage: {program} CONFIG [OPTIONS]", ""]
   lines.append("CONFIG is one of")
-  for name in _config_names(function):
+  for name in config_names(function):
     about = (importlib.import_module(f"configs.{name}").__doc__ or "").splitlines()
     lines.append(f"  {name:20} {about[0] if about else ''}")
   lines += ["", f"`{program} CONFIG --help` lists its options with their values, e.g."]

@@ -1,0 +1,63 @@
+"""A run's memory plan before it is compiled: what is chosen, said and refused."""
+
+import dataclasses
+
+import pytest
+
+from configs import tiny
+from ltx_jax.config.runs import MeshConfig
+from ltx_jax.parallel.mesh import make_mesh
+from ltx_jax.platforms import CPU, GPU
+from train.harness import fitting
+
+MESH = MeshConfig(data=4, fsdp=2)
+
+
+def settle(run, memory, platform=CPU):
+  mesh = make_mesh(**vars(MESH))
+  policy = platform.in_dtype(run.dtype).for_training(mesh)
+  said = []
+  settled = fitting.settle(run, policy, mesh, tiny.VAE, memory=memory, say=said.append)
+  return settled, said
+
+
+def test_what_is_left_open_is_chosen_and_the_plan_is_said():
+  settled, (said,) = settle(tiny.transformer(), 10**9)
+  assert settled == dataclasses.replace(tiny.transformer(), remat="none")
+  assert "clip(s) of" in said and "of each device (state 0.0" in said
+  assert said.endswith("; remat none.")
+  asked = dataclasses.replace(tiny.transformer(), remat="attention")
+  assert settle(asked, 10**9)[0] == asked
+  assert settle(tiny.transformer(), None, GPU)[0].remat == "dots+attention"
+
+
+def test_every_size_of_every_stage_is_planned():
+  found = fitting.batches(tiny.vae(), tiny.VAE)
+  assert [batch.describe() for batch in found] == [
+    "16 clip(s) of 1 frames of 32x32",
+    "8 clip(s) of 5 frames of 32x32",
+  ]
+
+
+def test_too_little_memory_is_refused_with_what_fits():
+  run = dataclasses.replace(tiny.transformer(), remat="full")
+  stage = dataclasses.replace(run.stages[0], tokens=64 * 64)
+  run = dataclasses.replace(run, stages=(stage,))
+  needed = settle(run, None)[1][0]
+  assert "512 clip(s) of 5 frames" in needed or "1024 clip(s) of 1 frames" in needed
+  with pytest.raises(ValueError, match=r"with --remat full \d+ clip\(s\) of \d+ frame"):
+    settle(run, 3 * 10**6)
+  with pytest.raises(ValueError, match="not one clip a device fits: raise --mesh.fsdp"):
+    settle(run, 10**4)
+
+
+def test_a_vae_is_refused_without_a_word_on_what_it_does_not_have():
+  with pytest.raises(ValueError) as error:
+    settle(tiny.vae(), 10**4)
+  assert "remat" not in str(error.value)
+  assert settle(tiny.vae(), 10**9)[0] == tiny.vae()
+
+
+def test_devices_of_a_cpu_share_its_memory():
+  one, eight = (fitting.device_memory(make_mesh(data=n)) for n in (1, 8))
+  assert one / 12 < eight < one / 6

@@ -1,0 +1,233 @@
+"""Compiles a recipe's step for devices that are not there, and finds what fits them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from ltx_jax.analysis import devices
+from ltx_jax.analysis.devices import Target
+from ltx_jax.analysis.training import (
+  Attention,
+  DoesNotFit,
+  Step,
+  StepReport,
+  compile_step,
+)
+from ltx_jax.config import VAE_C, VAEConfig
+from ltx_jax.config.runs import Bucket, Stage, TransformerRun, VAERun
+from ltx_jax.data.buckets import sized_buckets
+from ltx_jax.models.sharded import devices_of, padded_tokens, parts_of_stream
+from ltx_jax.parallel.mesh import make_mesh
+from ltx_jax.planning.training import StepPlan, choose_remat, most_rows
+from ltx_jax.platforms import Policy
+from train.harness import loop, shapes
+from train.latents import tokens_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """A recipe on a device.
+
+  Attributes:
+    run: The recipe, with its options.
+    target: What it is compiled for.
+    mesh: Over its devices.
+    policy: As the step runs.
+    latents: The VAE that is trained, or whose latents are trained on.
+  """
+
+  run: TransformerRun | VAERun
+  target: Target
+  mesh: Mesh
+  policy: Policy
+  latents: VAEConfig
+
+  def abstract(self, bucket: Bucket, rows: int, remat: str) -> shapes.Abstract:
+    """Returns the step on a batch, from shapes."""
+    where = self.policy, self.mesh, bucket, rows
+    if isinstance(self.run, VAERun):
+      return shapes.of_vae(self.run, *where)
+    run = dataclasses.replace(self.run, remat=remat)
+    return shapes.of_transformer(run, *where, self.latents)
+
+  @property
+  def sharers(self) -> int:
+    """Devices that have rows of their own; a batch is a multiple of it."""
+    return devices_of(self.mesh, self.policy.rows)
+
+  @property
+  def remats(self) -> tuple[str, ...]:
+    """Ways to keep the forward pass that there are; the one that is asked for."""
+    if isinstance(self.run, VAERun):
+      return ("none",)
+    return (self.run.remat,) if self.run.remat else REMAT
+
+
+REMAT = ("none", "dots+attention", "dots", "attention", "full")
+"""From what is kept most to what is kept least."""
+
+
+class Case(NamedTuple):
+  """One compiled step.
+
+  Attributes:
+    bucket: Size of its clips.
+    rows: Clips of all devices together.
+    remat: What blocks keep.
+    plan: What was planned.
+    report: What the compiler says; None where it found no place for it.
+    wanted: Bytes that it wanted then, where it says so.
+  """
+
+  bucket: Bucket
+  rows: int
+  remat: str
+  plan: StepPlan
+  report: StepReport | None
+  wanted: int | None = None
+
+  def fits(self, target: Target) -> bool:
+    """Whether a device of the target has room for it."""
+    return self.report is not None and self.report.fits(target)
+
+
+def job_of(
+  run: TransformerRun | VAERun, target: Target, latents: VAEConfig = VAE_C
+) -> Job:
+  """Lays a recipe over a device.
+
+  Args:
+    latents: The VAE whose latents a transformer trains on.
+
+  Raises:
+    ValueError: where the device's compiler is missing, or the mesh does not fit it.
+  """
+  mesh = make_mesh(**vars(run.mesh), devices=devices.devices_of(target))
+  policy = target.policy.in_dtype(run.dtype).for_training(mesh)
+  return Job(run, target, mesh, policy, run.vae if isinstance(run, VAERun) else latents)
+
+
+def rows_of(job: Job, bucket: Bucket, clips: float | None) -> int:
+  """Returns the clips of a batch, all devices together.
+
+  Args:
+    clips: Of a device; None, what the recipe's budget of tokens gives.
+
+  Raises:
+    ValueError: where devices would have parts of clips.
+  """
+  if clips is None:
+    stage = next(s for s in job.run.stages if _without_share(bucket) in _sizes(s))
+    stage = dataclasses.replace(stage, buckets=(bucket,))
+    return sized_buckets(stage, tokens_of(job.latents))[0].batch_size
+  rows, devices_ = clips * job.mesh.size, job.mesh.size
+  if rows <= 0 or rows % job.sharers:
+    raise ValueError(
+      f"--clips {clips:g} on {devices_} device(s) is {rows:g} clips a batch, which "
+      f"{job.sharers} of them share; give a multiple of {job.sharers / devices_:g}."
+    )
+  return int(rows)
+
+
+def buckets_of(run: TransformerRun | VAERun) -> list[Bucket]:
+  """Returns the sizes of a recipe's clips, each once."""
+  return list(dict.fromkeys(size for stage in run.stages for size in _sizes(stage)))
+
+
+def _sizes(stage: Stage) -> list[Bucket]:
+  return [_without_share(bucket) for bucket in stage.buckets]
+
+
+def _without_share(bucket: Bucket) -> Bucket:
+  return dataclasses.replace(bucket, weight=1.0)
+
+
+def remat_of(job: Job, bucket: Bucket, rows: int) -> str:
+  """Returns what blocks keep: what is asked for, else what the memory plan says."""
+  if len(job.remats) == 1:
+    return job.remats[0]
+  plan = job.abstract(bucket, rows, "full").plan
+  return choose_remat(plan, job.policy, job.target.memory)
+
+
+def compile_case(job: Job, bucket: Bucket, rows: int, remat: str) -> Case:
+  """Compiles a recipe's step on a batch."""
+  made = job.abstract(bucket, rows, remat)
+  state, plan = made.arguments[0], made.plan(remat)
+  options = job.policy.training_options
+  with jax.set_mesh(job.mesh):
+    program = loop.compile_update(made.update, state, job.mesh, options)
+    minimum = made.minimum // job.mesh.size
+    step = Step(program, made.arguments, minimum, _attention(job, rows, made.tokens))
+    try:
+      report = compile_step(step, job.target)
+    except DoesNotFit as error:
+      return Case(bucket, rows, remat, plan, None, error.wanted)
+  return Case(bucket, rows, remat, plan, report)
+
+
+def _attention(job: Job, rows: int, tokens: int | None) -> Attention | None:
+  if tokens is None:
+    return None
+  config, policy = job.run.transformer, job.policy
+  own = padded_tokens(rows, tokens, policy) // parts_of_stream(policy, rows)[1]
+  tensor = devices_of(policy.mesh, ("tensor",))
+  heads = config.num_attention_heads // tensor
+  return Attention(tokens, own, heads, config.width)
+
+
+def fit(
+  job: Job,
+  bucket: Bucket,
+  remat: str,
+  compiled: Callable[[Job, Bucket, int, str], Case] = compile_case,
+) -> Case | None:
+  """Finds the largest batch whose step fits, or None where that of the least does not.
+
+  The plan says where to look. From there the compiler is asked for one clip more, or
+  less, on each device that has clips of its own, until one fits and the next does not.
+
+  Args:
+    compiled: What compiles a case; that of tests does not.
+  """
+  step = job.sharers
+  plan = functools.cache(lambda rows: job.abstract(bucket, rows, remat).plan(remat))
+  rows = max(step, most_rows(plan, job.target.memory, step))
+  found = compiled(job, bucket, rows, remat)
+  if found.fits(job.target):
+    while (more := compiled(job, bucket, found.rows + step, remat)).fits(job.target):
+      found = more
+    return found
+  while not found.fits(job.target):
+    if found.rows <= step:
+      return None
+    found = compiled(job, bucket, found.rows - step, remat)
+  return found
+
+
+def as_json(job: Job, case: Case) -> dict[str, Any]:
+  """Plain numbers of one case, all of one device and step."""
+  report = case.report
+  figures = {} if report is None else dataclasses.asdict(report)
+  names = ("state_bytes", "temporaries_bytes", "peak_bytes", "flops", "sent_bytes")
+  names += ("recomputed_flops", "minimum_flops", "collectives")
+  bucket = case.bucket
+  return {
+    "device": job.target.name,
+    "mesh": dict(job.mesh.shape),
+    "clips": case.rows / job.mesh.size,
+    "remat": case.remat,
+    **{name: figures.pop(name, None) for name in names},
+    "bucket": f"{bucket.width}x{bucket.height}x{bucket.frames}",
+    "fits": case.fits(job.target),
+    "memory_bytes": job.target.memory,
+    "planned_bytes": case.plan.peak,
+    "wanted_bytes": case.wanted,
+    **figures,
+  }

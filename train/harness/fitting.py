@@ -1,0 +1,147 @@
+"""Whether a run's steps fit its devices: planned, said and settled before compiling."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from jax.sharding import Mesh
+
+from ltx_jax.config import VAEConfig
+from ltx_jax.config.runs import Bucket, TransformerRun, VAERun
+from ltx_jax.data.buckets import sized_buckets
+from ltx_jax.models.sharded import devices_of
+from ltx_jax.planning.memory import free_memory
+from ltx_jax.planning.training import StepPlan, choose_remat, most_rows
+from ltx_jax.platforms import Policy
+from train.harness import shapes
+from train.latents import tokens_of
+
+RunT = TypeVar("RunT", TransformerRun, VAERun)
+
+_GB = 1e9
+
+
+class Batch(NamedTuple):
+  """A size of clips, and how many of them a step takes."""
+
+  bucket: Bucket
+  rows: int
+
+  def describe(self) -> str:
+    """Says it in words."""
+    b = self.bucket
+    return f"{self.rows} clip(s) of {b.frames} frames of {b.width}x{b.height}"
+
+
+Plans = Callable[[Batch, str], StepPlan]
+"""(batch, remat policy) -> what its step needs."""
+
+
+def settle(
+  run: RunT,
+  policy: Policy,
+  mesh: Mesh,
+  latents: VAEConfig,
+  *,
+  memory: int | None,
+  say: Callable[[str], None],
+) -> RunT:
+  """Returns the run with its remat policy chosen, once its plan is said.
+
+  Args:
+    run: With `remat` None where the plan is to choose it.
+    policy: As the steps run.
+    mesh: Where they do.
+    latents: The VAE that is trained, or whose latents are.
+    memory: Bytes of each device (`device_memory`); None, unknown, refuses nothing.
+    say: Takes a line for the user.
+
+  Raises:
+    ValueError: where a step does not fit, with what would.
+  """
+  found = batches(run, latents)
+  plans = _plans(run, policy, mesh, latents)
+
+  def largest(remat: str) -> StepPlan:
+    return max((plans(batch, remat) for batch in found), key=lambda plan: plan.peak)
+
+  remat = "none"
+  if isinstance(run, TransformerRun):
+    remat = run.remat or choose_remat(largest, policy, memory)
+    run = dataclasses.replace(run, remat=remat)
+  batch = max(found, key=lambda batch: plans(batch, remat).peak)
+  plan = plans(batch, remat)
+  say(f"A step of {batch.describe()} is planned with {plan.describe()}; remat {remat}.")
+  if memory is not None and not plan.fits(memory):
+    step = devices_of(mesh, policy.rows)
+    most = batch._replace(rows=_most(plans, batch, memory, step))
+    way = "with --remat full " if isinstance(run, TransformerRun) else ""
+    raise ValueError(
+      f"A step of {batch.describe()} needs about {plan.describe()}, and a device has "
+      f"{memory / _GB:.1f}; {_instead(most, way)}"
+    )
+  return run
+
+
+def batches(run: TransformerRun | VAERun, latents: VAEConfig) -> list[Batch]:
+  """Returns the batches that a run's stages have, each once."""
+  tokens = tokens_of(latents)
+  found = [sized for stage in run.stages for sized in sized_buckets(stage, tokens)]
+  return list(
+    dict.fromkeys(
+      Batch(dataclasses.replace(sized.bucket, weight=1.0), sized.batch_size)
+      for sized in found
+    )
+  )
+
+
+def device_memory(mesh: Mesh) -> int | None:
+  """Returns the bytes that are free on each device of a mesh, or None.
+
+  Devices of a CPU have equal shares of its memory.
+  """
+  devices = list(mesh.devices.flat)
+  free = free_memory(devices[0])
+  on_host = devices[0].platform == "cpu"
+  return free // len(devices) if free is not None and on_host else free
+
+
+def _plans(
+  run: TransformerRun | VAERun, policy: Policy, mesh: Mesh, latents: VAEConfig
+) -> Plans:
+  made: dict[Batch, shapes.Abstract] = {}
+
+  def plan(batch: Batch, remat: str) -> StepPlan:
+    if batch not in made:
+      where = policy, mesh, *batch
+      if isinstance(run, VAERun):
+        made[batch] = shapes.of_vae(run, *where)
+      else:
+        made[batch] = shapes.of_transformer(run, *where, latents)
+    return made[batch].plan(remat)
+
+  return plan
+
+
+def _most(plans: Plans, batch: Batch, memory: int, step: int) -> int:
+  """The most clips that fit, of those that all devices share evenly, nothing kept."""
+
+  def plan(rows: int) -> StepPlan:
+    return plans(batch._replace(rows=rows), "full")
+
+  return most_rows(plan, memory, step)
+
+
+def _instead(most: Batch, way: str) -> str:
+  """What fits, and how to come to it."""
+  if most.rows:
+    return (
+      f"{way}{most.describe()} fit: lower the stage's tokens, or raise --mesh.fsdp or "
+      "--optimizer.accumulate."
+    )
+  return (
+    "not one clip a device fits: raise --mesh.fsdp, which splits the state, or take "
+    "--mesh.context or --mesh.tensor, a smaller clip, or more devices."
+  )

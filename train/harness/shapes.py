@@ -1,0 +1,125 @@
+"""A recipe's step from shapes alone: what is planned or compiled before it runs.
+
+Nothing is allocated and no file is read, so that the devices need not be there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ltx_jax.config import VAEConfig
+from ltx_jax.config.runs import Bucket, TransformerRun, VAERun
+from ltx_jax.models.sharded import row_axes
+from ltx_jax.parallel import sharding
+from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES, VAE_RULES
+from ltx_jax.planning import flops
+from ltx_jax.planning.training import StepPlan, StepSize, plan_transformer, plan_vae
+from ltx_jax.platforms import TRAINING_ROWS, Policy
+from ltx_jax.training.state import TrainState
+from train import transformer, vae
+from train.captions import Captions
+from train.latents import FrozenVAE
+
+
+@dataclasses.dataclass(frozen=True)
+class Abstract:
+  """A step on one bucket, from shapes.
+
+  Attributes:
+    update: As the trainer makes it.
+    arguments: Shapes on the mesh: the state, what is frozen, the batch.
+    minimum: Floating-point operations of the mathematics, all devices together.
+    plan: What a step needs of each device, by remat policy.
+    tokens: Video tokens of a clip; None where the network does not attend to them.
+  """
+
+  update: Callable
+  arguments: tuple[Any, ...]
+  minimum: int
+  plan: Callable[[str], StepPlan]
+  tokens: int | None = None
+
+
+def of_transformer(
+  run: TransformerRun,
+  policy: Policy,
+  mesh: Mesh,
+  bucket: Bucket,
+  rows: int,
+  latents: VAEConfig,
+) -> Abstract:
+  """The transformer's step, with as many text tokens as a clip may have.
+
+  Args:
+    policy: As the steps run.
+    mesh: Where they do; of one device, which the policy does not name, too.
+    rows: Clips of a batch.
+    latents: Of the VAE that makes them.
+  """
+  grid = latents.latent_shape(bucket.frames, bucket.height, bucket.width)
+  tokens, config, text = math.prod(grid), run.transformer, run.text.max_text_tokens
+  rules = (*TRANSFORMER_RULES, *TEXT_RULES)
+  state = _state(functools.partial(transformer.init_state, run), mesh, rules)
+  width = (config.caption_channels,) if run.text_encoder == "frozen" else ()
+  told = "bfloat16" if width else "int32"
+  batch = {
+    "latents": (*grid, config.in_channels, "float32"),
+    "text": (text, *width, told),
+    "mask": (text, "bool"),
+    "seed": ("uint32",),
+  }
+  inputs = (_rows(mesh, rows, batch),)
+  size = StepSize(rows, tokens, text, run.optimizer.accumulate)
+  empty = Captions(np.zeros((1, text, *width), told), np.ones((1, text), bool), "")
+  minimum = flops.velocity(config, tokens, text)
+  if not width:
+    minimum += flops.text_encoder(run.text, text)
+  return Abstract(
+    transformer.make_update(run, policy, FrozenVAE(latents, {}, policy), empty),
+    (state, *inputs),
+    3 * rows * minimum,
+    lambda remat: plan_transformer(config, policy, size, state, inputs, remat=remat),
+    tokens,
+  )
+
+
+def of_vae(
+  run: VAERun, policy: Policy, mesh: Mesh, bucket: Bucket, rows: int
+) -> Abstract:
+  """The VAE's step; arguments as of `of_transformer`."""
+  size = bucket.frames, bucket.height, bucket.width
+  state = _state(functools.partial(vae.init_state, run), mesh, VAE_RULES)
+  batch = {"video": (*size, 3, "uint8"), "seed": ("uint32",)}
+  inputs = (_rows(mesh, rows, batch),)
+  forward = flops.encoder(run.vae, *size)
+  forward += flops.decoder(run.vae, *run.vae.latent_shape(*size))
+  micro = rows // run.optimizer.accumulate
+  return Abstract(
+    vae.make_update(run, policy),
+    (state, *inputs),
+    3 * rows * forward,
+    lambda _: plan_vae(run.vae, policy, micro, size, state, inputs),
+  )
+
+
+def _state(
+  init: Callable[[jax.Array], TrainState], mesh: Mesh, rules: sharding.Rules
+) -> TrainState:
+  return sharding.abstract(jax.eval_shape(init, jax.random.key(0)), mesh, rules)
+
+
+def _rows(mesh: Mesh, rows: int, entries: dict[str, tuple]) -> dict[str, Any]:
+  """A batch on the mesh, from each row's sizes and dtype."""
+  split = NamedSharding(mesh, PartitionSpec(row_axes(mesh, TRAINING_ROWS, rows)))
+  return {
+    name: jax.ShapeDtypeStruct((rows, *sizes), dtype, sharding=split)
+    for name, (*sizes, dtype) in entries.items()
+  }
