@@ -15,6 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import BFloat16, Float, Int, UInt8
 
 from ltx_jax.config import TextEncoderConfig, VAEConfig
+from ltx_jax.data.pixels import to_floats
 from ltx_jax.models import text_encoder, vae
 from ltx_jax.platforms import Policy
 from ltx_jax.typing import AnyArray, Params, TextMask
@@ -58,7 +59,7 @@ def encode_clips(config: VAEConfig, policy: Policy, mesh: Mesh) -> Callable:
   def program(
     params: Params, video: UInt8[AnyArray, "b F H W 3"]
   ) -> tuple[BFloat16[AnyArray, "b f h w c"], Float[AnyArray, "b f h w _"]]:
-    pixels = video.astype(jnp.float32) / 127.5 - 1
+    pixels = to_floats(video)
     mean, logvar = vae.encode_moments(params, config, policy, pixels)
     latents = vae.normalize(params, mean).astype(jnp.bfloat16)
     each = config.latent_log_var == "per_channel"

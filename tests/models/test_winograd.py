@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ltx_jax.models import winograd
+from tests import tolerance
 from tests.models.vae_case import relative_error, weights
 
 
