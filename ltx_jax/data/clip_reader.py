@@ -15,7 +15,6 @@ from pathlib import Path
 import av
 import av.filter
 import numpy as np
-from av.video.reformatter import VideoReformatter
 from jaxtyping import Float64, UInt8
 
 from ltx_jax.config.runs import Bucket
@@ -79,7 +78,7 @@ class _Fit:
 
   def __init__(self, crop: Crop | None, bucket: Bucket, aspect: float):
     self._crop, self._bucket, self._aspect = crop, bucket, aspect
-    self._reformatter = VideoReformatter()
+    self._convert = decoding.Converter()
     self._cutter: _Cutter | None = None
 
   def __call__(self, frame: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
@@ -87,13 +86,9 @@ class _Fit:
     size = self._bucket.width, self._bucket.height
     if self._cutter is None:
       self._cutter = _Cutter(frame, self._box(frame, turns))
-    image = decoding.convert(
-      self._cutter(frame),
-      size[::-1] if turns % 2 else size,
-      decoding.matrix_of(frame),
-      self._reformatter,
-    )
-    return np.rot90(image, turns)
+    size = size[::-1] if turns % 2 else size
+    matrix = decoding.matrix_of(frame)
+    return np.rot90(self._convert(self._cutter(frame), size, matrix), turns)
 
   def _box(self, frame: av.VideoFrame, turns: int) -> Box:
     """The part of a frame as stored that fills the bucket, in its own pixels."""

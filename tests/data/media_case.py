@@ -90,3 +90,22 @@ def write_deep(path: Path, level: int, transfer: int, primaries: int) -> Path:
       container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
   return path
+
+
+def write_colors(path: Path, image: np.ndarray, matrix: int, full: bool) -> Path:
+  """Three frames of an image, in a matrix and a range that the file names."""
+  with av.open(str(path), "w") as container:
+    stream = container.add_stream("libx264", 24, options={"crf": "1"})
+    stream.height, stream.width = image.shape[:2]
+    stream.pix_fmt = "yuvj420p" if full else "yuv420p"
+    context = stream.codec_context
+    context.colorspace, context.color_range = matrix, 2 if full else 1
+    for _ in range(3):
+      frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+        format=stream.pix_fmt,
+        dst_colorspace=matrix,
+        dst_color_range=2 if full else 1,
+      )
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+  return path

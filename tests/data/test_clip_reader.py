@@ -115,6 +115,20 @@ def test_frames_are_shown_cropped_and_covered(tmp_path, rotation, aspect, crop):
     assert abs((frames - expected).mean()) < 0.7
 
 
+@pytest.mark.parametrize("matrix", [1, 5])
+@pytest.mark.parametrize("full", [False, True])
+def test_levels_stay_whatever_range_and_matrix_a_file_has(tmp_path, full, matrix):
+  colors = np.array(
+    [[0, 0, 0], [255, 255, 255], [200, 40, 30], [30, 90, 220]], np.uint8
+  )
+  image = np.repeat(np.repeat(colors.reshape(2, 2, 3), 48, 0), 48, 1)
+  path = media_case.write_colors(tmp_path / "a.mp4", image, matrix, full)
+  whole = video.read(path)[0][:1]
+  frames, _ = read_clip(_clip(path), Bucket(1, 32, 32))
+  for found in (whole[:, 24::48, 24::48], frames[:, 8::16, 8::16]):
+    assert np.abs(found[0].reshape(4, 3).astype(int) - colors).max() <= 3
+
+
 def test_pictures_shrink_without_aliasing(tmp_path):
   stripes = np.zeros((9, 96, 96, 3), np.uint8)
   stripes[:, :, ::2] = 255

@@ -1,0 +1,212 @@
+"""Batches: how fast they come, and that reading them for long takes no more memory.
+
+Records are of 6144 tokens with 256 text tokens of T5-XXL, as the 2B model's; the video
+is 1280x720 in H.264, its rival PyAV's own seek, decode and conversion at the bucket's
+size, bicubic too, in turns with ours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import ml_dtypes
+import numpy as np
+
+from ltx_jax.config.runs import Bucket, Stage
+from ltx_jax.data import records, video
+from ltx_jax.data.clip_reader import read_clip
+from ltx_jax.data.clips import Clip, Clips
+from ltx_jax.data.loader import Loader
+from ltx_jax.data.manifest import read_manifest
+from ltx_jax.data.probing import measure
+from ltx_jax.data.records import Record, Records, SetInfo
+from ltx_jax.data.videos import Videos
+
+NAME = "Batches of records and videos: speed, memory, threads"
+COMMAND = "python -m tests.verify loader"
+
+LARGE = Bucket(121, 512, 768)
+SMALL = Bucket(9, 64, 64)
+WINDOW = Bucket(65, 512, 768)
+INFO = SetInfo("vae", 128, (8, 32), "text")
+BATCHES = 5000
+WORDS = "a caption of a hundred letters, as one writes it who says what is to be seen, "
+
+
+def _tokens(bucket: Bucket) -> int:
+  return ((bucket.frames - 1) // 8 + 1) * (bucket.height // 32) * (bucket.width // 32)
+
+
+def _bits(draw: np.random.Generator, *shape: int) -> np.ndarray:
+  return draw.integers(0, 2**15, shape, np.uint16).view(ml_dtypes.bfloat16)
+
+
+def _write_records(folder: Path, bucket: Bucket, count: int, text: int, shards: int):
+  draw = np.random.default_rng(0)
+  shape = (bucket.frames - 1) // 8 + 1, bucket.height // 32, bucket.width // 32, 128
+  for shard in range(shards):
+    with records.Writer(folder / f"shard-{shard:05}.arrayrecord") as writer:
+      for row in range(count // shards):
+        name = f"{shard}-{row}"
+        writer.write(
+          Record(
+            name,
+            WORDS,
+            _bits(draw, *shape),
+            24.0,
+            bucket.frames,
+            bucket.height,
+            bucket.width,
+            vae=INFO.vae,
+            text_encoder=INFO.text_encoder,
+            text=_bits(draw, text, 4096),
+            tokens=np.arange(text, dtype=np.int32),
+            key=name,
+          )
+        )
+  records.write_index(folder, INFO, {"text": _bits(draw, 1, 4096)})
+
+
+def _loader(source: Records | Videos, bucket: Bucket, clips: int, steps: int) -> Loader:
+  stage = Stage(steps=steps, buckets=(bucket,), tokens=clips * _tokens(bucket))
+  return Loader(source, (stage,), 0, _tokens)
+
+
+def _megabytes_a_second(folder: Path) -> float:
+  _write_records(folder, LARGE, 96, 256, 3)
+  loader = _loader(Records(folder), LARGE, 4, 120)
+  batches = loader.iterate()
+  for _ in range(20):  # The files are in memory then, as after the first pass.
+    next(batches)
+  begin, size = time.perf_counter(), 0
+  for batch in batches:
+    size += batch["latents"].nbytes + batch["text"].nbytes
+  return size / (time.perf_counter() - begin) / 1e6
+
+
+def _make_video(path: Path) -> None:
+  draw = np.random.default_rng(0)
+  coarse = draw.integers(0, 255, (1, 60, 100, 3), np.uint8)
+  picture = video.cover(coarse, 1200, 2000)[0]
+  video.write(
+    path,
+    np.stack([picture[2 * i : 2 * i + 720, 4 * i : 4 * i + 1280] for i in range(150)]),
+    24.0,
+  )
+
+
+def _plainly(path: Path, start: float, bucket: Bucket) -> np.ndarray:
+  with av.open(str(path)) as container:
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    container.seek(int(start / stream.time_base), stream=stream)
+    rows = []
+    for frame in container.decode(stream):
+      if frame.time < start - 1e-3:
+        continue
+      size = {"width": bucket.width, "height": bucket.height}
+      rows.append(frame.to_ndarray(format="rgb24", interpolation="BICUBIC", **size))
+      if len(rows) == bucket.frames:
+        break
+  return np.stack(rows)
+
+
+def _video_ratio(path: Path) -> float:
+  """How many times as fast as PyAV a window is read; the median over ten."""
+  clip = measure(Clip("clip", str(path)))
+  ratios = []
+  for first in np.linspace(0, clip.frames - WINDOW.frames, 10).astype(int).tolist():
+    begin = time.perf_counter()
+    ours, _ = read_clip(clip, WINDOW, first)
+    middle = time.perf_counter()
+    theirs = _plainly(path, first / clip.fps, WINDOW)
+    ratios.append((time.perf_counter() - middle) / (middle - begin))
+    assert ours.shape == theirs.shape
+  return statistics.median(ratios)
+
+
+def _held() -> tuple[float, int, int]:
+  """Megabytes in memory, threads, and open files of this process."""
+  pages = int(Path("/proc/self/statm").read_text().split()[1])
+  size = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+  return size, threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+
+def _growth(loader: Loader) -> tuple[float, int, int]:
+  """What is held more after all batches than after a tenth of them."""
+  before = None
+  for step, _ in enumerate(loader.iterate()):
+    if step == loader.steps // 10:
+      before = _held()
+    last = _held() if step == loader.steps - 1 else None
+  return tuple(b - a for a, b in zip(before, last, strict=True))
+
+
+def _million(path: Path) -> tuple[float, float]:
+  """Megabytes that a manifest of a million rows holds, and at most took to read."""
+  with path.open("w") as file:
+    for i in range(10**6):
+      row = {"id": f"{i:07}", "path": f"clips/{i // 1000}/{i:07}.mp4", "caption": WORDS}
+      row |= {"width": 1280, "height": 720, "frames": 121, "fps": 24.0}
+      file.write(json.dumps(row) + "\n")
+  begin = _held()[0]
+  source = Videos(read_manifest(path))
+  loader = _loader(source, LARGE, 4, 1000)
+  loader.plan_at(999)
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+  return _held()[0] - begin, peak - begin
+
+
+def _index_of_a_million(folder: Path) -> float:
+  """Megabytes that a million rows of the index of records hold."""
+  index = Records(folder).index
+  begin = _held()[0]
+  kept = index.take(np.arange(10**6) % len(index))
+  grown = _held()[0] - begin
+  assert len(kept) == 10**6
+  return grown
+
+
+def rows(folder: Path) -> Iterator[dict]:
+  def row(figure, value, unit, most=None, least=None):
+    ok = value <= most if least is None else value >= least
+    target = f"at most {most:g}" if least is None else f"at least {least:g}"
+    named = {"figure": figure, "value": value, "unit": unit}
+    return named | {"target": target, "ok": bool(ok)}
+
+  kept, peak = _million(folder / "million.jsonl")
+  yield row("manifest of 10^6 rows and its plan, held", kept, "MB", most=1000)
+  yield row("manifest of 10^6 rows and its plan, peak", peak, "MB", most=1500)
+  speed = _megabytes_a_second(folder / "large")
+  yield row("records of 6144 tokens", speed, "MB/s", least=300)
+  held = _index_of_a_million(folder / "large")
+  yield row("index of 10^6 records, held", held, "MB", most=1000)
+  _make_video(folder / "large.mp4")
+  ratio = _video_ratio(folder / "large.mp4")
+  yield row("windows of 65x512x768, as fast as PyAV alone", ratio, "times", least=0.7)
+  _write_records(folder / "small", SMALL, 80, 16, 80)
+  small = video.cover(np.zeros((33, 8, 8, 3), np.uint8), 64, 64)
+  video.write(folder / "small.mp4", small, 24.0)
+  clips = Clips([Clip("clip", str(folder / "small.mp4"))])
+  sources = {"records": Records(folder / "small"), "videos": Videos(clips)}
+  for name, source in sources.items():
+    grown = _growth(_loader(source, SMALL, 1, BATCHES))
+    what = f"{BATCHES} batches of {name}: more"
+    for kind, value, most in zip(
+      ("MB", "threads", "files"), grown, (20, 0, 0), strict=True
+    ):
+      yield row(f"{what} {kind} held", value, kind, most=most)
+
+
+def run() -> list[dict]:
+  with tempfile.TemporaryDirectory() as folder:
+    return list(rows(Path(folder)))
