@@ -43,17 +43,12 @@ class TrainingCheckpoints:
     """Opens or creates `folder`.
 
     Args:
-      keep: How many of the newest checkpoints stay.
+      keep: How many of the newest checkpoints stay, at least 1.
       config: The run's whole config, JSON values.
       network: The part of it that decides which arrays there are; a checkpoint with
         another one is refused.
       fingerprint: Of the loader; a checkpoint with another one is refused.
-
-    Raises:
-      ValueError: where `keep` is not positive.
     """
-    if keep < 1:
-      raise ValueError(f"output.keep is {keep}; keep at least 1 checkpoint.")
     self.folder = Path(folder).absolute()
     self._record = _as_json(
       {"config": config, "network": network, "fingerprint": fingerprint}

@@ -128,6 +128,10 @@ class AutoBuckets:
   shapes: int = 4
   lengths: int = 2
 
+  def __post_init__(self):
+    names = "clip_tokens", "pixels", "shapes", "lengths"
+    check_fields(self, dict.fromkeys(names, COUNT), "{} of automatic buckets")
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:

@@ -149,8 +149,3 @@ def test_other_arrays_are_refused(tmp_path):
   assert "params/a/kernel is (16, 8) there and (16, 4) here" in message
   assert "params/b/bias is (5,) there and none here" in message
   assert "params/c/bias is none there and (5,) here" in message
-
-
-def test_keeping_nothing_is_refused(tmp_path):
-  with pytest.raises(ValueError, match=r"output.keep is 0; keep at least 1"):
-    open_in(tmp_path, keep=0)

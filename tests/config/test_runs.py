@@ -9,6 +9,7 @@ import pytest
 from configs import tiny
 from ltx_jax.config import Block, SchedulerConfig, TextEncoderConfig, TransformerConfig
 from ltx_jax.config.runs import (
+  AutoBuckets,
   Bucket,
   FlowConfig,
   MeshConfig,
@@ -40,6 +41,9 @@ WRONG = {
   VAE.mesh: dict.fromkeys(("data", "fsdp", "context", "tensor"), (0, -2, 1.5)),
   Bucket(1, 32, 32): dict.fromkeys(("frames", "height", "width"), (0, -1, 32.0))
   | {"weight": (0.0, -1.0)},
+  AutoBuckets(): dict.fromkeys(
+    ("clip_tokens", "pixels", "shapes", "lengths"), (0, -1, 1.5)
+  ),
   VAE.stages[0]: dict.fromkeys(("steps", "tokens"), (0, -1, 1.5)),
   VAE.output: dict.fromkeys(
     ("log_every", "sample_every", "save_every", "keep"), (0, -1, 1.5)
@@ -89,6 +93,7 @@ def test_every_number_of_a_run_has_its_range():
     OptimizerConfig,
     MeshConfig,
     Bucket,
+    AutoBuckets,
     Stage,
     OutputConfig,
     VAELossConfig,
