@@ -192,6 +192,54 @@ class Conditioned(NamedTuple):
   extra: int = 0
 
 
+class Layout(NamedTuple):
+  """The tokens that the network sees, in sampling and in training.
+
+  Attributes:
+    tokens: Those of what is shown beside the clip, then the clip's own.
+    coords: Their positions; [1 n 3] where all clips share them.
+    source: What a token belongs to: 0 is the clip, k the k-th thing that is given.
+    extra: How many tokens in front are not part of the clip.
+  """
+
+  tokens: Tokens
+  coords: Float[AnyArray, "#b n 3"]
+  source: Int[np.ndarray, "n"]
+  extra: int = 0
+
+
+def lay_out(
+  latents: Latents,
+  coords: Float[AnyArray, "#b n 3"],
+  spans: Sequence[slice] = (),
+  beside: Sequence[tuple[Float[AnyArray, "b _ _ _ c"], Float[AnyArray, "#b _ 3"]]] = (),
+) -> Layout:
+  """Puts a clip and what is given with it in the network's order.
+
+  Args:
+    latents: The clip's [b f h w c].
+    coords: Positions of its tokens.
+    spans: Latent frames of the clip that are given, the first things there are; where
+      they overlap, a frame belongs to the last.
+    beside: Latents and positions of what is shown beside it, the further things.
+  """
+  index = np.zeros(latents.shape[1:-1], np.int32)
+  for number, span in enumerate(spans, 1):
+    index[span] = number
+  if not beside:
+    return Layout(patchify(latents), coords, index.reshape(-1))
+  tokens = [patchify(shown) for shown, _ in beside]
+  places = [where for _, where in beside]
+  counts = [part.shape[1] for part in tokens]
+  numbers = np.arange(len(beside), dtype=np.int32) + (1 + len(spans))
+  return Layout(
+    jnp.concatenate([*tokens, patchify(latents)], axis=1),
+    jnp.concatenate([*places, coords], axis=1),
+    np.concatenate([np.repeat(numbers, counts), index.reshape(-1)]),
+    sum(counts),
+  )
+
+
 def lerp(
   start: Float[AnyArray, "*shape"],
   end: Float[AnyArray, "*shape"],
@@ -222,8 +270,8 @@ def condition(
   """
   if not items and not keyframes:
     return Conditioned(patchify(noise), coords, None)
-  latents, index = jnp.asarray(noise), np.zeros(noise.shape[1:-1], np.int32)
-  for number, item in enumerate(items, 1):
+  latents, spans, beside = jnp.asarray(noise), [], []
+  for item in items:
     span = slice(item.start, item.start + item.latents.shape[1])
     if span.stop > noise.shape[1] or item.latents.shape[2:] != noise.shape[2:]:
       raise ValueError(
@@ -234,23 +282,14 @@ def condition(
     z = jnp.broadcast_to(item.latents, (len(noise), *item.latents.shape[1:]))
     mixed = lerp(latents[:, span], z, np.float32(item.strength))
     latents = latents.at[:, span].set(mixed)
-    index[span] = number
-  tokens, places, indices = [], [], []
-  for number, key in enumerate(keyframes, 1 + len(items)):
+    spans.append(span)
+  for key in keyframes:
     z = jnp.broadcast_to(key.latents, key.noise.shape)
-    mixed = lerp(key.noise, z, np.float32(key.strength))
-    tokens.append(patchify(mixed))
-    places.append(key.coords[None])
-    indices.append(np.full(len(key.coords), number, np.int32))
+    beside.append((lerp(key.noise, z, np.float32(key.strength)), key.coords[None]))
+  layout = lay_out(latents, coords, spans, beside)
   values = [0.0, *(given.strength for given in (*items, *keyframes))]
-  return Conditioned(
-    jnp.concatenate([*tokens, patchify(latents)], axis=1),
-    np.concatenate([*places, coords], axis=1),
-    Strengths(
-      np.array(values, np.float32), np.concatenate([*indices, index.reshape(-1)])
-    ),
-    sum(map(len, indices)),
-  )
+  strengths = Strengths(np.array(values, np.float32), layout.source)
+  return Conditioned(layout.tokens, layout.coords, strengths, layout.extra)
 
 
 def noise_levels(sigma: Scalar, strengths: Strengths, clips: int) -> NoiseLevels:

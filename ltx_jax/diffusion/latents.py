@@ -98,6 +98,22 @@ def coordinates(
   return np.stack([axis.reshape(-1) for axis in axes], axis=-1)
 
 
+def clip_coordinates(
+  grid: tuple[int, int, int],
+  fps: Float[AnyArray, "b"],
+  *,
+  temporal_factor: int,
+  spatial_factor: int,
+  causal: bool,
+) -> Float32[jax.Array, "b n 3"]:
+  """Returns `coordinates` of clips that each have a frame rate of their own."""
+  factors = {"temporal_factor": temporal_factor, "spatial_factor": spatial_factor}
+  places = coordinates(grid, 1.0, **factors, causal=causal)  # In frames.
+  seconds = places[:, 0] * (1 / jnp.asarray(fps, jnp.float32))[:, None]  # b n
+  pixels = jnp.broadcast_to(places[:, 1:], (*seconds.shape, 2))
+  return jnp.concatenate([seconds[..., None], pixels], axis=-1)
+
+
 def add_decode_noise(
   latents: Latents,
   noise: Float[AnyArray, "b f h w c"],

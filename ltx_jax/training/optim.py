@@ -90,6 +90,23 @@ def learning_rate(
   )
 
 
+def rate_of_update(
+  config: OptimizerConfig, steps: int, opt_state: PyTree
+) -> Float[Array, ""]:
+  """Returns the learning rate of the next update that an optimiser makes.
+
+  Args:
+    opt_state: Of `make_optimizer`; it counts the updates that were made.
+  """
+  counts = optax.tree.get_all_with_path(
+    opt_state,
+    "count",
+    filtering=lambda path, _: path[-1].tuple_name == "ScaleByScheduleState",
+  )
+  (_, count), *_ = counts  # Muon and AdamW have one each, and they are the same.
+  return jnp.asarray(learning_rate(config, steps)(count), jnp.float32)
+
+
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
   """Builds the transformation of gradients into updates of a run of `steps` steps.
 
@@ -211,29 +228,6 @@ def accumulate(
   )
   total, _ = jax.lax.scan(add, zeros, micro_batches)
   return jax.tree.map(lambda x: x / count, total)
-
-
-def skip_not_finite(
-  config: OptimizerConfig, old: PyTree, new: PyTree, metrics: Metrics
-) -> tuple[PyTree, Metrics]:
-  """Takes `old` for `new` after a loss or gradients that are not finite.
-
-  Under `not_finite="skip"` only; else `new` and the metrics come back as they are. The
-  optimiser counts the updates that it made, so its learning rate falls behind the step
-  by those that were skipped.
-
-  Args:
-    old: What the step began with, of the structure of `new`.
-    metrics: With `loss` and `grad_norm`.
-
-  Returns:
-    What to go on with, and the metrics with `skipped`, 1 or 0.
-  """
-  if config.not_finite == "stop":
-    return new, metrics
-  finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
-  chosen = jax.tree.map(lambda a, b: jnp.where(finite, b, a), old, new)
-  return chosen, metrics | {"skipped": 1.0 - finite}
 
 
 def global_norm(tree: Params) -> Float[Array, ""]:

@@ -1,15 +1,20 @@
-"""What a run carries from step to step."""
+"""What a run carries from step to step, and how a step moves it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
+from ltx_jax.config.runs import OptimizerConfig
+from ltx_jax.training import optim
+from ltx_jax.training.optim import Metrics
 from ltx_jax.typing import Params
 
-Metrics = dict[str, jax.Array]
-"""Scalars by name."""
+Batch = dict[str, jax.Array]
+"""Arrays of a step, whose first axis is the rows."""
 
 
 class TrainState(NamedTuple):
@@ -28,3 +33,73 @@ class TrainState(NamedTuple):
   opt_state: Any
   ema: Params
   extra: Params
+
+
+Update = Callable[[TrainState, Params, Batch], tuple[TrainState, Metrics]]
+"""(state, frozen, batch) -> (state, metrics), a pure function. What is frozen is read
+and neither trained nor saved."""
+
+
+def first_state(
+  config: OptimizerConfig, steps: int, params: Params, extra: Params
+) -> TrainState:
+  """Returns the state before the first of `steps` updates."""
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    opt_state=optim.make_optimizer(config, steps).init(params),
+    ema=jax.tree.map(jnp.copy, params) if config.ema_decay else {},
+    extra=extra,
+  )
+
+
+def advance(
+  config: OptimizerConfig,
+  steps: int,
+  state: TrainState,
+  grads: Params,
+  metrics: Metrics,
+  *,
+  extra: Params | None = None,
+  held: Sequence[str] = (),
+) -> tuple[TrainState, Metrics]:
+  """Returns the state after a step with these gradients, and the step's metrics.
+
+  After gradients or a loss that is not finite, under `not_finite="skip"`, only the
+  count of steps moves on. The optimiser counts the updates that it made, so its
+  learning rate falls behind the step by those that were skipped.
+
+  Args:
+    config: The optimiser, the average, and what is done about NaNs.
+    steps: Updates of the whole run.
+    state: What the step began with.
+    grads: Of the parameters.
+    metrics: Of the step, with its `loss`.
+    extra: What else the state carries on; None: what it has.
+    held: Parts of the parameters, by their first names, that stay as they are. Weight
+      decay has no gradient that could be held.
+
+  Returns:
+    The state, and the metrics with `grad_norm`, the `learning_rate` of this update,
+    and under `skip` with `skipped`, 1 or 0.
+  """
+  optimizer = optim.make_optimizer(config, steps)
+  updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+  params = jax.tree.map(jnp.add, state.params, updates)
+  params |= {part: state.params[part] for part in held if part in params}
+  ema = state.ema
+  if config.ema_decay:
+    ema = optim.update_ema(ema, params, config.ema_decay, state.step)
+  metrics = metrics | {
+    "grad_norm": optim.global_norm(grads),
+    "learning_rate": optim.rate_of_update(config, steps, state.opt_state),
+  }
+  old = state._replace(step=state.step + 1)
+  new = TrainState(
+    old.step, params, opt_state, ema, state.extra if extra is None else extra
+  )
+  if config.not_finite == "stop":
+    return new, metrics
+  finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
+  chosen = jax.tree.map(lambda a, b: jnp.where(finite, b, a), old, new)
+  return chosen, metrics | {"skipped": 1.0 - finite}

@@ -38,6 +38,14 @@ def test_positions_are_seconds_and_pixels(causal, start, frames):
   assert coords.dtype == np.float32
 
 
+def test_clips_have_frame_rates_of_their_own():
+  fps = np.float32([25, 24, 12.5])
+  factors = {"temporal_factor": 8, "spatial_factor": 32, "causal": True}
+  found = latents.clip_coordinates((4, 2, 3), fps, **factors)
+  expected = [latents.coordinates((4, 2, 3), float(rate), **factors) for rate in fps]
+  np.testing.assert_allclose(found, np.stack(expected), rtol=1e-6)
+
+
 def test_frame_rate_must_be_positive():
   with pytest.raises(ValueError, match="fps is 0"):
     latents.coordinates((1, 1, 1), 0, temporal_factor=8, spatial_factor=32, causal=True)

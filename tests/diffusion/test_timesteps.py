@@ -30,6 +30,17 @@ def test_shift_is_a_line_through_two_points_without_clamp():
   assert shift(64) == pytest.approx(0.95 - 960 * 1.1 / 3072)
 
 
+def test_the_shift_can_be_bounded():
+  assert timesteps.token_shift(27588, 3.0) == 3.0
+  assert timesteps.token_shift(1024, 3.0) == timesteps.token_shift(1024)
+
+
+@pytest.mark.parametrize("mu", MUS)
+def test_half_of_the_law_exceeds_its_median(mu):
+  levels = 1 / (1 + np.exp(-(mu + np.random.default_rng(0).standard_normal(20_000))))
+  assert (levels > timesteps.median(mu)).mean() == pytest.approx(0.5, abs=0.02)
+
+
 @pytest.mark.parametrize("mu", MUS)
 def test_density_is_the_clamped_one_and_integrates_to_one(mu):
   t = np.linspace(0, 1, 400_001)

@@ -77,7 +77,7 @@ def test_bad_input_is_answered_in_words(tmp_path, monkeypatch, capsys):
   line = refused(monkeypatch, capsys, transformer, "tiny", "--vae", missing, *output)
   assert str(missing) in line
   line = refused(monkeypatch, capsys, vae, "tiny", "--mesh.fsdp", "3", *output)
-  assert "mesh.fsdp = 3 cannot be laid over 8 device(s)" in line
+  assert "data = -1, fsdp = 3 cannot be laid over 8 device(s)" in line
   line = refused(monkeypatch, capsys, vae, "tinny")
   assert "did you mean tiny?" in line
   line = refused(monkeypatch, capsys, vae, "tiny", "--optimizer.accumulate", 3, *output)
@@ -88,7 +88,7 @@ def test_bad_input_is_answered_in_words(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
   "option, value, said",
   [
-    ("--mesh.fsdp", 3, "mesh.fsdp = 3 cannot be laid over 8 device(s)"),
+    ("--mesh.fsdp", 3, "data = -1, fsdp = 3 cannot be laid over 8 device(s)"),
     ("--output.log-every", 0, "output.log_every is 0"),
     ("--optimizer.accumulate", 16, "accumulate is 16, and a batch of 5x32x32 has 8"),
     ("--init-from", "nowhere", "nowhere/model.safetensors"),

@@ -15,6 +15,9 @@ from ltx_jax.checkpoints.lightricks import load_checkpoint
 from ltx_jax.checkpoints.trees import path_name
 from ltx_jax.config.runs import VAELossConfig
 from ltx_jax.data.loader import Loader
+from ltx_jax.data.pixels import to_floats
+from ltx_jax.diffusion import statistics
+from ltx_jax.moving_shapes import world
 from ltx_jax.moving_shapes.source import Shapes
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import make_mesh
@@ -23,7 +26,7 @@ from ltx_jax.training.state import TrainState
 from tests.policies import QUICK
 from tests.train import trainer_case as case
 from train import vae
-from train.harness import loop, reporting
+from train.harness import evaluation, loop, reporting, steps
 from train.latents import tokens_of
 
 RUN = dataclasses.replace(tiny.vae(), mesh=case.SINGLE)
@@ -31,12 +34,14 @@ CHANNELS = tiny.VAE.latent_channels
 # The same functions compile once for all tests.
 INIT = functools.partial(vae.init_state, RUN)
 UPDATE = vae.make_update(RUN, QUICK)
+HELD_OUT = Shapes(tuple(world.held_out_captions()))
 LOADER = Loader(Shapes(), RUN.stages, RUN.seed, tokens_of(RUN.vae))
 
 
 @functools.cache
 def pictures():
-  return vae.make_pictures(RUN, QUICK)
+  shown = Loader(HELD_OUT, RUN.stages, RUN.seed, tokens_of(RUN.vae))
+  return vae.make_pictures(RUN, QUICK, shown.batch(RUN.steps - 1)["video"][:4])
 
 
 def fit(folder, loader=LOADER, init=INIT):
@@ -46,7 +51,7 @@ def fit(folder, loader=LOADER, init=INIT):
     update=UPDATE,
     loader=loader,
     rules=VAE_RULES,
-    pictures=pictures(),
+    hooks=loop.Hooks(pictures=pictures(), work=vae.work_of(RUN)),
   )
 
 
@@ -67,47 +72,16 @@ def clips():
   return case.first_batch(LOADER, tiny.CLIP)
 
 
-def test_noisy_latents_are_mixed_about_the_mean():
-  rng = np.random.default_rng(0)
-  z, noise = rng.standard_normal((2, 3, 2, 1, 2, 4), np.float32)
-  stats = {"mean": np.arange(4.0, dtype=np.float32), "std": np.float32([1, 2, 3, 0.5])}
-  sigma = np.float32([0, 0.2, 1])
-  out = vae.noisy_latents(z, stats, sigma, noise)
-  np.testing.assert_allclose(out[0], z[0], rtol=1e-6, atol=1e-6)
-  np.testing.assert_allclose(out[2], stats["mean"] + stats["std"] * noise[2], rtol=1e-5)
-  b, f, h, w, c = 1, 1, 0, 1, 2
-  by_hand = 2 + 0.8 * (z[b, f, h, w, c] - 2) + 0.2 * 3 * noise[b, f, h, w, c]
-  np.testing.assert_allclose(out[b, f, h, w, c], by_hand, rtol=1e-5)
-
-
-def test_statistics_converge_to_those_of_the_means():
-  rng = np.random.default_rng(1)
-  mean = np.linspace(-2, 2, CHANNELS).astype(np.float32)
-  std = np.linspace(0.3, 3, CHANNELS).astype(np.float32)
-  extra = {"mean": jnp.zeros(CHANNELS), "mean_square": jnp.ones(CHANNELS)}
-
-  @jax.jit
-  def update(extra, latents, step):
-    decay = vae.statistics_decay(tiny.vae(), step)
-    return vae.update_statistics(extra, vae.moments(latents), decay)
-
-  for step in range(200):
-    latents = mean + std * rng.standard_normal((4, 2, 4, 4, CHANNELS), np.float32)
-    extra = update(extra, latents, step)
-    if step == 0:  # Where they start is forgotten at once.
-      np.testing.assert_allclose(extra["mean"], 0.9 * vae.moments(latents)["mean"])
-  found = vae.statistics(extra)
-  np.testing.assert_allclose(found["mean"], mean, atol=0.1)
-  np.testing.assert_allclose(found["std"], std, rtol=0.02)
-
-
 def test_statistics_that_are_known_move_slowly_from_the_start():
   extra = {"mean": np.zeros(2, np.float32), "mean_square": np.ones(2, np.float32)}
   batch = {"mean": np.ones(2, np.float32), "mean_square": np.full(2, 3, np.float32)}
+  state = TrainState(jnp.int32(0), {}, (), {}, extra)
   run = dataclasses.replace(tiny.vae(), init_from="a/b")
-  moved = vae.update_statistics(extra, batch, vae.statistics_decay(run, 0))
+  moved = vae.moved_statistics(run, state, batch)
   np.testing.assert_allclose(moved["mean"], 0.01, rtol=1e-5)
   np.testing.assert_allclose(moved["mean_square"], 1.02, rtol=1e-5)
+  moved = vae.moved_statistics(tiny.vae(), state, batch)
+  np.testing.assert_allclose(moved["mean"], 0.9, rtol=1e-5)
 
 
 def test_wavelet_weight_is_a_ramp():
@@ -193,7 +167,7 @@ def test_the_decoder_alone_leaves_the_latents_as_they_were(start):
   state = jax.tree.map(jnp.copy, start)
   update = jax.jit(vae.make_update(run, QUICK))
   for _ in range(6):
-    state, metrics = update(state, clips())
+    state, metrics = update(state, {}, clips())
     losses.append(float(metrics["loss"]))
   assert losses[-1] < losses[0]
   case.assert_same_bits(state.params["encoder"], start.params["encoder"])
@@ -217,12 +191,14 @@ def test_micro_batches_have_the_moments_of_the_whole(start):
 
 
 def test_resumed_run_equals_uninterrupted(tmp_path, whole):
-  with pytest.raises(loop.Stopped, match="after step 6 of 8"):
+  with pytest.raises(steps.Stopped, match="after step 6 of 8"):
     fit(tmp_path, case.Interrupted(LOADER, 5))
   case.assert_same_bits(fit(tmp_path), whole[1])
   first, second = (reporting.read_metrics(folder) for folder in (whole[0], tmp_path))
   assert [record["step"] for record in first] == list(range(1, 9))
-  timing = ("seconds", "steps_per_second", "data_wait")
+  timing = ("seconds", "data_wait") + tuple(
+    f"{each}_per_second" for each in ("steps", "clips", "tokens")
+  )
   for one, other in zip(first, second, strict=True):
     assert {k: v for k, v in one.items() if k not in timing} == {
       k: v for k, v in other.items() if k not in timing
@@ -246,7 +222,9 @@ def test_not_a_number_stops_the_run_in_words(tmp_path, whole):
   state = jax.device_get(whole[1])
   broken = {**state.extra, "mean": np.full(CHANNELS, np.nan, np.float32)}
   bad = state._replace(step=np.int32(0), extra=broken)
-  with pytest.raises(loop.NotFinite, match="loss is nan.* at step 1; training stopped"):
+  with pytest.raises(
+    steps.NotFinite, match="loss is nan.* at step 1; training stopped"
+  ):
     fit(tmp_path, init=lambda key: jax.tree.map(jnp.asarray, bad))
   assert (tmp_path / "not_finite" / "1").is_dir()
   assert not (tmp_path / "checkpoints" / "4").exists()
@@ -272,12 +250,13 @@ def test_an_update_that_is_not_finite_can_be_skipped(start):
 
 def test_export_is_read_back_and_decodes_the_same(tmp_path, whole, quick):
   state = whole[1]
-  path = vae.export(case.in_folder(RUN, tmp_path), state)
+  exported = vae.exported_params(RUN, QUICK, state, ())
+  path = vae.export(case.in_folder(RUN, tmp_path), exported)
   config, params = load_checkpoint(path)
   assert config.vae == RUN.vae and config.transformer is None
-  case.assert_same_bits(params["vae"], vae.checkpoint_params(state))
+  case.assert_same_bits(params["vae"], exported)
   found = params["vae"]["per_channel_statistics"]
-  case.assert_same_bits(found, vae.statistics(state.extra))
+  case.assert_same_bits(found, statistics.statistics(state.extra))
   assert not np.allclose(found["std"], 1)
 
   # Normalised and back: as the trainer, which does neither.
@@ -290,6 +269,44 @@ def test_export_is_read_back_and_decodes_the_same(tmp_path, whole, quick):
   out = vae.vae_lib.decode(params["vae"], RUN.vae, QUICK, mean, jnp.zeros(1))
   decoded = model.decode(latents, sigma=0.0, noise_scale=0.0)
   np.testing.assert_allclose(decoded, np.clip(out, -1, 1), atol=1e-4)
+
+
+def test_statistics_of_an_averaged_encoder_are_its_own(start):
+  run = case.with_optimizer(RUN, ema_decay=0.9)
+  ema = jax.tree.map(lambda leaf: 2 * leaf, start.params)
+  state = start._replace(ema=ema)
+  batches = [LOADER.batch(step) for step in (4, 5)]
+  found = vae.exported_params(run, QUICK, state, batches)
+  case.assert_same_bits(found["encoder"], ema["encoder"])
+  means = [
+    vae.vae_lib.encode_moments(ema, RUN.vae, QUICK, to_floats(batch["video"]))[0]
+    for batch in batches
+  ]
+  expected = np.mean([mean.mean((0, 1, 2, 3)) for mean in means], axis=0)
+  np.testing.assert_allclose(
+    found["per_channel_statistics"]["mean"], expected, rtol=1e-4, atol=1e-5
+  )
+  # A transformer knows the latents of a decoder that is trained alone.
+  alone = dataclasses.replace(run, trained="decoder")
+  kept = vae.exported_params(alone, QUICK, state, batches)["per_channel_statistics"]
+  case.assert_same_bits(kept, statistics.statistics(start.extra))
+
+
+def test_held_out_clips_are_evaluated_with_noise_that_stays(start):
+  held_out = evaluation.held_out_batches(HELD_OUT, RUN.stages)
+  assert set(held_out) == {"1x32x32", "5x32x32"}
+  losses = functools.partial(vae.held_out_losses, run=RUN, policy=QUICK)
+  mesh = make_mesh(**vars(case.SINGLE))
+  evaluate = evaluation.make_evaluate(losses, held_out, mesh, {})
+  one, again = (evaluate(start._replace(ema=start.params), {}) for _ in range(2))
+  case.assert_same_bits(one, again)
+  assert one["loss"] == pytest.approx(
+    (float(one["1x32x32/loss"]) + float(one["5x32x32/loss"])) / 2
+  )
+  worse = start._replace(params=jax.tree.map(jnp.zeros_like, start.params))
+  assert evaluate(worse, {})["loss"] != one["loss"]
+  averaged = evaluate(worse._replace(ema=start.params), {})
+  case.assert_same_bits(averaged, one)
 
 
 def test_kernels_and_their_momentum_are_split():

@@ -11,10 +11,13 @@ import pytest
 from configs import tiny
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.config import ModelConfig, SchedulerConfig
+from ltx_jax.diffusion import statistics
 from ltx_jax.releases.presets import ASSETS
 from tests.policies import QUICK
 from tests.train import trainer_case as case
 from train import transformer, vae
+from train.harness import model as model_files
+from train.harness import start
 
 TEXT = str(ASSETS / "moving_shapes")
 AVERAGED = case.with_optimizer(tiny.vae(), ema_decay=0.9)
@@ -30,10 +33,10 @@ def in_halves(tree):
   return jax.tree.map(lambda x: np.asarray(x).astype(jnp.bfloat16).astype("f4"), tree)
 
 
-def assert_fresh(state, start):
+def assert_fresh(state, first):
   """Whether all but the weights is as in a first state."""
   assert int(state.step) == 0
-  case.assert_same_bits(state.opt_state, start.opt_state)
+  case.assert_same_bits(state.opt_state, first.opt_state)
   case.assert_same_bits(state.ema, state.params)
 
 
@@ -45,21 +48,26 @@ def codec(tmp_path_factory):
   rng = np.random.default_rng(2)
   mean = rng.standard_normal(tiny.VAE.latent_channels, np.float32)
   state = state._replace(extra={"mean": mean, "mean_square": mean**2 + 4})
-  return vae.export(case.in_folder(AVERAGED, folder), state), state
+  # Its statistics would be measured of the averaged encoder: of the decoder's, kept.
+  alone = dataclasses.replace(AVERAGED, trained="decoder")
+  params = vae.exported_params(alone, QUICK, state, ())
+  return vae.export(case.in_folder(AVERAGED, folder), params), state
 
 
 def test_a_vae_starts_from_what_was_exported(codec):
   path, exported = codec
   run = dataclasses.replace(AVERAGED, init_from=str(path))
-  start = fresh(vae, run)
-  state = vae.warm_start(run)(start)
+  first = fresh(vae, run)
+  state = start.vae_start(run)(first)
   case.assert_same_bits(state.params, exported.ema)
-  assert_fresh(state, start)
-  for name, value in vae.statistics(exported.extra).items():
-    np.testing.assert_allclose(vae.statistics(state.extra)[name], value, rtol=1e-5)
+  assert_fresh(state, first)
+  for name, value in statistics.statistics(exported.extra).items():
+    np.testing.assert_allclose(
+      statistics.statistics(state.extra)[name], value, rtol=1e-5
+    )
   without = case.with_optimizer(run, ema_decay=0.0)
-  assert vae.warm_start(without)(fresh(vae, without)).ema == {}
-  assert vae.warm_start(AVERAGED) is None
+  assert start.vae_start(without)(fresh(vae, without)).ema == {}
+  assert start.vae_start(AVERAGED) is None
 
 
 def test_another_vae_is_refused(codec):
@@ -67,21 +75,21 @@ def test_another_vae_is_refused(codec):
   run = dataclasses.replace(AVERAGED, vae=wide, init_from=str(codec[0]))
   message = f"vae in {codec[0]} is another network.*channels is 8 there and 16 here"
   with pytest.raises(ValueError, match=message):
-    vae.warm_start(run)
+    start.vae_start(run)
 
 
 def test_what_was_started_from_may_be_gone_when_a_run_is_resumed(tmp_path):
   gone = str(tmp_path / "gone.safetensors")
   run = dataclasses.replace(case.in_folder(AVERAGED, tmp_path), init_from=gone)
   with pytest.raises(ValueError, match="gone.safetensors"):
-    vae.warm_start(run)
+    start.vae_start(run)
   (tmp_path / "checkpoints" / "4").mkdir(parents=True)
-  assert vae.warm_start(run) is not None  # And it will not be called.
+  assert start.vae_start(run) is not None  # And it will not be called.
 
 
 def test_weights_wait_on_the_host_and_not_on_a_device(codec):
   run = dataclasses.replace(AVERAGED, init_from=str(codec[0]))
-  state = vae.warm_start(run)(fresh(vae, run))
+  state = start.vae_start(run)(fresh(vae, run))
   leaves = jax.tree.leaves((state.params, state.ema))
   assert all(type(leaf) is np.ndarray for leaf in leaves)
   shared = map(np.shares_memory, *map(jax.tree.leaves, (state.params, state.ema)))
@@ -94,8 +102,8 @@ def model(tmp_path_factory):
   folder = tmp_path_factory.mktemp("model")
   state = case.moved(fresh(transformer, TRANSFORMER))
   run = case.in_folder(TRANSFORMER, folder)
-  of_run = transformer.model_of(run, state, case.frozen_vae(), QUICK)
-  return transformer.export(run, of_run), state
+  of_run = model_files.model_of(run, state, case.frozen_vae(), QUICK)
+  return model_files.export(run, of_run), state
 
 
 def starting(model, **changed):
@@ -103,30 +111,30 @@ def starting(model, **changed):
 
 
 def test_a_transformer_and_its_text_encoder_start_from_what_was_exported(model):
-  start = fresh(transformer, TRANSFORMER)
-  state = transformer.warm_start(starting(model))(start)
+  first = fresh(transformer, TRANSFORMER)
+  state = start.transformer_start(starting(model))(first)
   case.assert_same_bits(state.params, in_halves(model[1].ema))
-  assert_fresh(state, start)
+  assert_fresh(state, first)
   frozen = starting(model, text_encoder="frozen")
-  state = transformer.warm_start(frozen)(fresh(transformer, frozen))
+  state = start.transformer_start(frozen)(fresh(transformer, frozen))
   assert set(state.params) == set(state.ema) == {"transformer"}
-  assert transformer.warm_start(TRANSFORMER) is None
+  assert start.transformer_start(TRANSFORMER) is None
 
 
 def test_other_networks_are_refused(model):
   deeper = dataclasses.replace(tiny.TRANSFORMER, num_layers=3)
   message = "transformer in .*model.safetensors is another.*num_layers is 2 there and 3"
   with pytest.raises(ValueError, match=message):
-    transformer.warm_start(starting(model, transformer=deeper))
+    start.transformer_start(starting(model, transformer=deeper))
   text = dataclasses.replace(tiny.TEXT, d_ff=32)
   message = f"text encoder in {model[0]} is another network.*d_ff is 24 there and 32"
   with pytest.raises(ValueError, match=message):
-    transformer.warm_start(starting(model, text=text))
+    start.transformer_start(starting(model, text=text))
 
 
 def check_vae(run, config, params):
   found = ModelConfig(transformer=None, vae=config, scheduler=SchedulerConfig())
-  transformer.check_vae(dataclasses.replace(run, vae="a/b"), found, params)
+  start.check_vae(dataclasses.replace(run, vae="a/b"), found, params)
 
 
 def test_the_vae_must_be_the_one_that_the_model_was_trained_on(model):
@@ -169,4 +177,4 @@ def test_the_vae_has_the_latents_of_the_transformer(tmp_path, model):
     f"transformer in {tmp_path}/model.safetensors is of 'one', the VAE in a/b of"
   )
   with pytest.raises(ValueError, match=message):
-    transformer.check_vae(run, found, own.params)
+    start.check_vae(run, found, own.params)

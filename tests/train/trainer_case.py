@@ -72,7 +72,7 @@ def moved(state):
   return state._replace(params=params, ema=ema)
 
 
-def updates(update, state, batch, rules, mesh=SINGLE):
+def updates(update, state, batch, rules, mesh=SINGLE, frozen=None):
   """Yields (state, metrics) of one update after another, compiled as `fit` does."""
   mesh = make_mesh(**vars(mesh))
   target = sharding.abstract(jax.eval_shape(lambda: state), mesh, rules)
@@ -82,15 +82,16 @@ def updates(update, state, batch, rules, mesh=SINGLE):
     lambda leaf, t: jax.device_put(np.array(leaf), t.sharding), state, target
   )
   batch = put_batch(mesh, batch)
+  frozen = loop.place_frozen(frozen or {}, mesh, rules)
   while True:
     with jax.set_mesh(mesh):
-      state, metrics = step(state, batch)
+      state, metrics = step(state, frozen, batch)
     yield jax.device_get((state, metrics))
 
 
-def after(count, update, state, batch, rules, mesh=SINGLE):
+def after(count, update, state, batch, rules, mesh=SINGLE, *, frozen=None):
   """(state, metrics) after `count` updates."""
-  steps = updates(update, state, batch, rules, mesh)
+  steps = updates(update, state, batch, rules, mesh, frozen)
   return [next(steps) for _ in range(count)][-1]
 
 

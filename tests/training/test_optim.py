@@ -154,21 +154,16 @@ def test_average_forgets_the_first_parameters_and_then_keeps_its_decay():
   np.testing.assert_allclose(after(jnp.asarray(10**6)), 0.01, rtol=1e-5)
 
 
-@pytest.mark.parametrize("broken", [{}, {"loss": jnp.nan}, {"grad_norm": jnp.inf}])
-def test_what_is_not_finite_is_skipped_where_that_is_asked_for(broken):
-  old, new = {"a": jnp.zeros(2)}, {"a": jnp.full(2, jnp.nan if broken else 1.0)}
-  metrics = {"loss": jnp.ones(()), "grad_norm": jnp.ones(())} | {
-    name: jnp.asarray(value) for name, value in broken.items()
-  }
-  chosen, same = optim.skip_not_finite(CONFIG, old, new, metrics)
-  assert chosen is new and same is metrics
-  skip = dataclasses.replace(CONFIG, not_finite="skip")
-  chosen, more = jax.jit(lambda *trees: optim.skip_not_finite(skip, *trees))(
-    old, new, metrics
-  )
-  np.testing.assert_array_equal(chosen["a"], 0.0 if broken else 1.0)
-  assert more.keys() == {"loss", "grad_norm", "skipped"}
-  assert more["skipped"] == (1.0 if broken else 0.0)
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_the_rate_of_an_update_follows_the_updates_that_were_made(name):
+  config = dataclasses.replace(CONFIG, name=name)
+  params = {"a": {"kernel": normal(0, 4, 4), "bias": normal(1, 4)}}
+  optimizer = optim.make_optimizer(config, 50)
+  state, schedule = optimizer.init(params), optim.learning_rate(config, 50)
+  for count in range(3):
+    found = optim.rate_of_update(config, 50, state)
+    np.testing.assert_allclose(found, schedule(count), rtol=1e-6)
+    _, state = optimizer.update(params, state, params)
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch():

@@ -13,8 +13,12 @@ from typing import Any
 from ltx_jax.config import VAEConfig
 from ltx_jax.config.runs import Bucket, OutputConfig, TransformerRun, VAERun
 from ltx_jax.data.buckets import sized_buckets
+from ltx_jax.diffusion.timesteps import median, token_shift
 from ltx_jax.files import refuse_overwriting
 from ltx_jax.parallel.mesh import make_mesh
+
+LARGEST_MEDIAN = 0.99
+"""Of a bucket's noise levels, without a warning."""
 
 
 def check_run(
@@ -87,6 +91,22 @@ def check_outputs(
     refuse_overwriting(exports, given)
   except ValueError as error:
     raise ValueError(f"{error} For that, take another --output.folder.") from None
+
+
+def flow_warnings(run: TransformerRun, tokens: Callable[[Bucket], int]) -> list[str]:
+  """Says of which buckets the law of noise levels has next to nothing left to see."""
+  warnings = []
+  for bucket in dict.fromkeys(b for stage in run.stages for b in stage.buckets):
+    shift = token_shift(tokens(bucket), run.flow.shift_at_most)
+    level = median(shift)
+    if level > LARGEST_MEDIAN:
+      warnings.append(
+        f"the noise levels of {bucket.frames}x{bucket.height}x{bucket.width} "
+        f"({tokens(bucket)} tokens) are shifted by {shift:.2f}: half of that law lies "
+        f"above sigma = {level:.4f}, where next to nothing is left to see. Bound the "
+        "shift by --flow.shift-at-most 2.05 to 3."
+      )
+  return warnings
 
 
 def has_checkpoint(output: OutputConfig) -> bool:

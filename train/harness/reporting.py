@@ -1,8 +1,8 @@
 """What a training run writes for people: curves, sample pictures, a line on the screen.
 
-`metrics.jsonl` has one JSON object a logged step; TensorBoard shows the same numbers
-and the sample pictures; the screen has a progress bar, or one plain line a logged step
-where the output is not a terminal.
+`metrics.jsonl` has one JSON object a logged step, `evaluation.jsonl` one an evaluated
+step; TensorBoard shows the same numbers and the sample pictures; the screen has a
+progress bar, or one plain line a logged step where the output is not a terminal.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from tensorboardX import SummaryWriter
 from ltx_jax.files import read_lines
 
 METRICS_FILE = "metrics.jsonl"
+EVALUATION_FILE = "evaluation.jsonl"
+
+_NOT_SHOWN = ("seconds", "data_wait", "clips_per_second", "tokens_per_second")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -31,9 +34,11 @@ def write_text(path: Path, text: str) -> None:
   os.replace(temporary, path)
 
 
-def read_metrics(folder: str | os.PathLike) -> list[dict[str, Any]]:
+def read_metrics(
+  folder: str | os.PathLike, name: str = METRICS_FILE
+) -> list[dict[str, Any]]:
   """Reads a run's curves; a last line cut off by a kill is left out."""
-  path = Path(folder) / METRICS_FILE
+  path = Path(folder) / name
   records = []
   for line in read_lines(path) if path.exists() else []:
     try:
@@ -43,16 +48,24 @@ def read_metrics(folder: str | os.PathLike) -> list[dict[str, Any]]:
   return records
 
 
+def _drop_later(folder: Path, name: str, start: int) -> list[dict[str, Any]]:
+  """Writes a run's curves anew without what comes after a step, and returns them."""
+  kept = [record for record in read_metrics(folder, name) if record["step"] <= start]
+  if kept or (folder / name).exists() or name == METRICS_FILE:
+    write_text(folder / name, "".join(json.dumps(record) + "\n" for record in kept))
+  return kept
+
+
 class Report:
   """Writes and shows one run; use it in a `with` statement."""
 
   def __init__(self, folder: str | os.PathLike, *, start: int, steps: int):
     """Opens the files, dropping what an earlier run logged beyond step `start`."""
     self.folder = Path(folder)
-    kept = [r for r in read_metrics(folder) if r["step"] <= start]
-    self.seconds = float(kept[-1]["seconds"]) if kept else 0.0
-    lines = "".join(json.dumps(record) + "\n" for record in kept)
-    write_text(self.folder / METRICS_FILE, lines)
+    kept = [
+      _drop_later(self.folder, name, start) for name in (METRICS_FILE, EVALUATION_FILE)
+    ]
+    self.seconds = float(kept[0][-1]["seconds"]) if kept[0] else 0.0
     self._steps = steps
     self._jsonl = (self.folder / METRICS_FILE).open("a")
     # A run killed before its first checkpoint has left points as well.
@@ -90,7 +103,7 @@ class Report:
     self._jsonl.flush()
     for name, value in metrics.items():
       self._board.add_scalar(name, value, step)
-    shown = {k: v for k, v in metrics.items() if k not in ("seconds", "data_wait")}
+    shown = {k: v for k, v in metrics.items() if k not in _NOT_SHOWN}
     text = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
     if self._bar:
       self._bar.update(self._task, completed=step, description=text)
@@ -98,6 +111,14 @@ class Report:
     left = (self._steps - step) / max(metrics["steps_per_second"], 1e-9)
     hours, minutes = divmod(round(left / 60), 60)
     self.say(f"step {step}/{self._steps}  {text}  ETA {hours}:{minutes:02d}")
+
+  def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
+    """Writes the numbers of held-out clips, their `loss` among them."""
+    with (self.folder / EVALUATION_FILE).open("a") as file:
+      file.write(json.dumps({"step": step, **metrics}) + "\n")
+    for name, value in metrics.items():
+      self._board.add_scalar(f"held_out/{name}", value, step)
+    self.say(f"step {step}  loss of held-out clips {metrics['loss']:.4g}")
 
   def pictures(self, step: int, images: Mapping[str, np.ndarray]) -> None:
     """Writes uint8 images [H W 3] as `samples/<name>_<step>.png` and to TensorBoard."""

@@ -63,6 +63,17 @@ def test_a_run_does_not_write_over_what_it_is_made_from(tmp_path):
       checks.check_outputs([old], [("init_from", str(name))])
 
 
+def test_it_is_said_where_the_noise_leaves_nothing_to_see():
+  run = tiny.transformer()
+  assert checks.flow_warnings(run, lambda bucket: 6144) == []
+  (said,) = checks.flow_warnings(run, lambda bucket: 27588 // bucket.frames)[-1:]
+  assert "1x32x32 (27588 tokens) are shifted by 10.46: half" in said
+  assert "--flow.shift-at-most 2.05 to 3" in said
+  bounded = dataclasses.replace(run.flow, shift_at_most=3.0)
+  bounded = dataclasses.replace(run, flow=bounded)
+  assert checks.flow_warnings(bounded, lambda bucket: 27588) == []
+
+
 def test_networks_are_compared_without_what_this_code_does_not_use():
   more = dataclasses.replace(tiny.VAE, extra=(("note", "x"),))
   checks.check_same_network("vae", more, tiny.VAE, "a/b")

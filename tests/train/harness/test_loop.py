@@ -9,14 +9,14 @@ import signal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from PIL import Image
 
 from ltx_jax.config.runs import MeshConfig, OptimizerConfig, OutputConfig
 from ltx_jax.training import optim
-from ltx_jax.training.state import TrainState
-from train.harness import loop, reporting
+from ltx_jax.training.state import advance, first_state
+from train.harness import loop, reporting, steps
+from train.harness.meter import Work
 
 OPTIMIZER = OptimizerConfig(learning_rate=1e-2, warmup_steps=2, ema_decay=0.9)
 RULES = ((r"kernel$", jax.sharding.PartitionSpec("fsdp", None)),)
@@ -87,7 +87,6 @@ def crash_at(step):
 @functools.cache  # The same functions compile once for all tests.
 def programs(config, steps):
   """init, update and pictures of a two-layer network with noise in its inputs."""
-  optimizer = optim.make_optimizer(config, steps)
 
   def init(key):
     a, b = jax.random.split(key)
@@ -95,30 +94,21 @@ def programs(config, steps):
       "first": {"kernel": jax.random.normal(a, (8, 16)) / 3, "bias": jnp.zeros(16)},
       "second": {"kernel": jax.random.normal(b, (16, 1)) / 4},
     }
-    ema = jax.tree.map(jnp.copy, params)
-    order = {"order": jnp.zeros((), jnp.int32)}
-    return TrainState(
-      jnp.zeros((), jnp.int32), params, optimizer.init(params), ema, order
-    )
+    return first_state(config, steps, params, {"order": jnp.zeros((), jnp.int32)})
 
-  def loss_fn(params, batch, key):
-    x = batch["x"] + 0.1 * jax.random.normal(key, batch["x"].shape)
+  def loss_fn(params, batch, key, scale):
+    x = batch["x"] + scale * jax.random.normal(key, batch["x"].shape)
     hidden = jnp.tanh(x @ params["first"]["kernel"] + params["first"]["bias"])
     error = hidden @ params["second"]["kernel"] - x.sum(1, keepdims=True)
     return jnp.mean(error**2)
 
-  def update(state, batch):
+  def update(state, frozen, batch):
     key = jax.random.fold_in(jax.random.key(1), state.step)
-    loss, grads = jax.value_and_grad(loss_fn)(state.params, batch, key)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    ema = optim.update_ema(state.ema, params, config.ema_decay, state.step)
+    value = jax.value_and_grad(loss_fn)
+    loss, grads = value(state.params, batch, key, frozen["scale"])
     # A fingerprint of which batches came, in which order.
     order = {"order": state.extra["order"] * 31 + batch["number"][0]}
-    metrics = {"loss": loss, "grad_norm": optim.global_norm(grads)}
-    old = state._replace(step=state.step + 1)
-    new = TrainState(state.step + 1, params, opt_state, ema, order)
-    return optim.skip_not_finite(config, old, new, metrics)
+    return advance(config, steps, state, grads, {"loss": loss}, extra=order)
 
   def pictures(state, step):
     image = np.asarray(jax.device_get(state.params["first"]["kernel"])) > 0
@@ -127,9 +117,15 @@ def programs(config, steps):
   return {"init": init, "update": update, "pictures": pictures}
 
 
+FROZEN = {"scale": np.float32(0.1), "kernel": np.zeros((8, 2), np.float32)}
+
+
 def train(run, loader=None, **changed):
   functions = programs(run.optimizer, run.steps) | changed
-  return loop.fit(run, loader=loader or Rows(), rules=RULES, **functions)
+  names = [field.name for field in dataclasses.fields(steps.Hooks)]
+  hooks = steps.Hooks(**{n: functions.pop(n) for n in names if n in functions})
+  options = {"rules": RULES, "frozen": FROZEN, "hooks": hooks} | functions
+  return loop.fit(run, loader=loader or Rows(), **options)
 
 
 def assert_equal(a, b):
@@ -157,7 +153,7 @@ def whole(tmp_path_factory):
 def test_resumed_run_equals_uninterrupted(tmp_path, whole, number):
   run = run_in(tmp_path / "parts")
   message = rf"by {number.name} after step 6 of 12.*goes on from there"
-  with pytest.raises(loop.Stopped, match=message) as stopped:
+  with pytest.raises(steps.Stopped, match=message) as stopped:
     train(run, Rows(at_step=interrupt_at(5, number)))
   assert stopped.value.exit_code == 128 + number
   assert_equal(train(run), whole[1])
@@ -179,8 +175,8 @@ def test_resumes_from_last_save_and_drops_later_metrics(tmp_path, whole):
   resumed = train(run, Rows(at_step=starts.append))
   assert starts[0] == 4
   assert_equal(resumed, whole[1])
-  steps = [r["step"] for r in reporting.read_metrics(run.output.folder)]
-  assert steps == [2, 4, 6, 8, 10, 12]
+  logged = [r["step"] for r in reporting.read_metrics(run.output.folder)]
+  assert logged == [2, 4, 6, 8, 10, 12]
 
 
 def test_curves_of_a_resumed_run_are_the_same_where_saves_are_between_logs(tmp_path):
@@ -215,7 +211,7 @@ def test_a_warm_start_is_for_the_first_state_alone(tmp_path):
     return state._replace(params=jax.tree.map(np.zeros_like, state.params))
 
   run = run_in(tmp_path, steps=4)
-  with pytest.raises(loop.Stopped, match="after step 2 of 4"):
+  with pytest.raises(steps.Stopped, match="after step 2 of 4"):
     train(run, Rows(at_step=interrupt_at(1)), warm_start=warm_start)
   state = train(run, warm_start=warm_start)
   assert started == [0]
@@ -246,7 +242,7 @@ def test_sharded_equals_single_device(tmp_path, whole, data, fsdp):
 
 
 def test_resumes_on_another_mesh(tmp_path, whole):
-  with pytest.raises(loop.Stopped):
+  with pytest.raises(steps.Stopped):
     train(run_in(tmp_path, 2, 4), Rows(at_step=interrupt_at(5)))
   assert_close(train(run_in(tmp_path)), whole[1])
 
@@ -254,17 +250,17 @@ def test_resumes_on_another_mesh(tmp_path, whole):
 def test_nan_stops_and_leaves_good_checkpoints(tmp_path, whole):
   run = run_in(tmp_path)
   (tmp_path / "not_finite" / "6").mkdir(parents=True)  # From before.
-  with pytest.raises(loop.NotFinite, match="loss is nan.* at step 7;.*from step 4"):
+  with pytest.raises(steps.NotFinite, match="loss is nan.* at step 7;.*from step 4"):
     train(run, Rows(bad_step=6))
   assert [p.name for p in (tmp_path / "not_finite").iterdir() if p.is_dir()] == ["8"]
-  steps = {p.name for p in (tmp_path / "checkpoints").iterdir() if p.is_dir()}
-  assert steps == {"4"}
+  saved = {p.name for p in (tmp_path / "checkpoints").iterdir() if p.is_dir()}
+  assert saved == {"4"}
   assert_equal(train(run), whole[1])
 
 
 def test_nan_before_a_save_is_seen_although_no_step_was_logged(tmp_path):
   run = run_in(tmp_path, log_every=100)
-  with pytest.raises(loop.NotFinite, match="at step 3;.*from the beginning"):
+  with pytest.raises(steps.NotFinite, match="at step 3;.*from the beginning"):
     train(run, Rows(bad_step=2))
   assert not (tmp_path / "checkpoints" / "4").exists()
 
@@ -287,6 +283,90 @@ def test_nan_is_skipped_where_that_is_asked_for(tmp_path):
   others = np.mean([each[n]["loss"] for n in (4, 5, 7)])
   np.testing.assert_allclose(fours[1]["loss"], others, rtol=1e-6)
   assert not (tmp_path / "1" / "not_finite").exists()
+
+
+def test_the_learning_rate_is_that_of_the_update(tmp_path):
+  skip = dataclasses.replace(OPTIMIZER, not_finite="skip")
+  run = run_in(tmp_path, log_every=1, optimizer=skip)
+  train(run, Rows(bad_step=2))
+  rates = [record["learning_rate"] for record in reporting.read_metrics(tmp_path)]
+  schedule = optim.learning_rate(OPTIMIZER, 12)
+  # The third update is that of the fourth step.
+  taken = [0, 1, 2, *range(2, 11)]
+  np.testing.assert_allclose(rates, [schedule(n) for n in taken], rtol=1e-6)
+
+
+def test_too_many_skipped_in_a_row_stop_the_run(tmp_path):
+  skip = dataclasses.replace(OPTIMIZER, not_finite="skip", max_skipped=3)
+
+  class Bad(Rows):
+    def iterate(self, start, stop):
+      for step, batch in enumerate(super().iterate(start, stop), start):
+        yield batch | {"x": batch["x"] * np.float32(np.nan if step in bad else 1)}
+
+  bad = {2, 3, 5, 6, 7}
+  with pytest.raises(steps.NotFinite, match="3 updates in a row .* up to step 8: th"):
+    train(run_in(tmp_path / "three", optimizer=skip), Bad())
+  assert (tmp_path / "three" / "checkpoints" / "8").is_dir()
+  bad = {2, 3, 5, 6}
+  assert int(train(run_in(tmp_path / "two", optimizer=skip), Bad()).step) == 12
+
+
+def test_what_is_frozen_is_split_passed_and_not_saved(tmp_path, whole):
+  seen = []
+
+  def update(state, frozen, batch):
+    seen.append(frozen["kernel"])
+    return programs(OPTIMIZER, 12)["update"](state, frozen, batch)
+
+  run = run_in(tmp_path, fsdp=4)
+  assert_close(train(run, update=update), whole[1])
+  assert isinstance(seen[0], jax.core.Tracer)  # No constant of the program.
+  placed = loop.place_frozen(FROZEN, loop.make_mesh(**vars(run.mesh)), RULES)
+  assert placed["kernel"].sharding.shard_shape((8, 2)) == (2, 2)
+  other = {"scale": np.float32(0.1)}
+  assert_close(train(run, frozen=other), whole[1])  # Restored without it.
+
+
+def test_held_out_clips_are_evaluated_and_kept_apart(tmp_path, capsys):
+  calls = []
+
+  def evaluate(state, frozen):
+    calls.append(int(state.step))
+    return {"loss": frozen["scale"] + state.step, "a/loss": frozen["scale"]}
+
+  run = run_in(tmp_path)
+  output = dataclasses.replace(run.output, evaluate_every=5)
+  train(dataclasses.replace(run, output=output), evaluate=evaluate)
+  assert calls == [5, 10, 12]
+  records = reporting.read_metrics(tmp_path, reporting.EVALUATION_FILE)
+  assert [record["step"] for record in records] == [5, 10, 12]
+  np.testing.assert_allclose([r["loss"] for r in records], [5.1, 10.1, 12.1])
+  assert "step 10  loss of held-out clips 10.1\n" in capsys.readouterr().out
+  calls.clear()
+  train(run_in(tmp_path / "never"), evaluate=evaluate)
+  assert calls == []
+
+
+def test_nothing_is_read_back_between_logs(tmp_path, monkeypatch):
+  read, device_get = [], jax.device_get
+  monkeypatch.setattr(
+    jax, "device_get", lambda tree: read.append(1) or device_get(tree)
+  )
+  output = dataclasses.replace(run_in(tmp_path).output, log_every=100, save_every=100)
+  run = dataclasses.replace(run_in(tmp_path), output=output)
+  train(run, pictures=lambda state, step: {})
+  # The first step's number; the last log, and its evaluations; those at the end.
+  assert len(read) == 4
+
+
+def test_clips_tokens_and_operations_are_counted(tmp_path):
+  train(run_in(tmp_path), work=lambda batch: Work(len(batch["x"]), 80, 1000))
+  record = reporting.read_metrics(tmp_path)[-1]
+  each = record["steps_per_second"]
+  assert record["clips_per_second"] == pytest.approx(8 * each)
+  assert record["tokens_per_second"] == pytest.approx(80 * each)
+  assert "utilisation" not in record  # Of a processor that no table has.
 
 
 def test_a_remark_is_said_when_it_comes_up_and_not_again(tmp_path, capsys):
@@ -327,7 +407,7 @@ def test_too_little_memory_while_waiting_names_the_step(tmp_path, monkeypatch):
     waited.append(value)
     return exhausted() if len(waited) == 5 else ready(value)
 
-  monkeypatch.setattr(loop.jax, "block_until_ready", block_until_ready)
+  monkeypatch.setattr(steps.jax, "block_until_ready", block_until_ready)
   # The first wait is for the state.
   with pytest.raises(
     ValueError, match=r"not enough memory for step 4 of .*x \[16, 8\]"

@@ -1,0 +1,100 @@
+"""What the transformer learns: the rectified-flow loss of clips, some partly given.
+
+    xt   = (1 - sigma) x0 + sigma noise         sigma: shifted log-normal, tails filled
+    loss = |v(xt, text, sigma) - (noise - x0)|^2      mean over tokens, then over clips
+
+Text-to-video and image-to-video are one model. Of some clips the first latent frame is
+given: its tokens have a low noise level of their own, which the network is told, and do
+not count in the loss. An image, being nothing but a first frame, is never given.
+
+Every token of a clip has one of its few noise levels (`NoiseLevels`), by what the token
+is (`conditioning.Layout`):
+
+    0, free       sigma ~ the law of `timesteps`, shifted by the clip's tokens
+    1, the first  where it is given min(sigma, U[0, first_frame_max_sigma]), else sigma
+
+Source: the LTX-Video paper (arXiv:2501.00103), sections on training and on
+image-to-video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ltx_jax.config.runs import FlowConfig
+from ltx_jax.diffusion import flow, timesteps
+from ltx_jax.diffusion.conditioning import Layout, lay_out
+from ltx_jax.typing import AnyArray, Key, Latents, NoiseLevels, Tokens
+
+Network = Callable[[Tokens, Float[AnyArray, "#b n 3"], NoiseLevels], Tokens]
+"""(xt, coordinates, noise levels) -> velocity, under the clips' texts."""
+
+
+class ClipLosses(NamedTuple):
+  """The loss of each clip, and the noise level of its free tokens."""
+
+  loss: Float[Array, "b"]
+  sigma: Float[Array, "b"]
+
+
+def first_frame(latents: Latents, coords: Float[AnyArray, "#b n 3"]) -> Layout:
+  """Returns clips of which the first latent frame may be given; of images it is not."""
+  spans = [slice(0, 1)] if latents.shape[1] > 1 else []
+  return lay_out(latents, coords, spans)
+
+
+def noise_levels(
+  key: Key, layout: Layout, config: FlowConfig
+) -> tuple[NoiseLevels, Bool[Array, "b n"]]:
+  """Draws each clip's noise level, and that of its first frame where it is given.
+
+  Returns:
+    The levels [b 2] with each token's choice [b n], and which tokens are given.
+  """
+  key_sigma, key_given, key_first = jax.random.split(key, 3)
+  clips, tokens = layout.tokens.shape[:2]
+  mu = timesteps.token_shift(tokens - layout.extra, config.shift_at_most)
+  sigma = timesteps.sample(key_sigma, (clips,), mu, config.quantiles)
+  given = jax.random.bernoulli(key_given, config.first_frame_probability, (clips,))
+  low = config.first_frame_max_sigma * jax.random.uniform(key_first, (clips,))
+  given = given[:, None] & (jnp.asarray(layout.source) == 1)  # b n
+  levels = jnp.stack([sigma, jnp.minimum(low, sigma)], axis=1)  # b 2
+  return NoiseLevels(levels, given.astype(jnp.int32)), given
+
+
+def loss(network: Network, layout: Layout, key: Key, config: FlowConfig) -> ClipLosses:
+  """Returns the loss of each clip at noise levels, and for noise, drawn from a key."""
+  key_levels, key_noise = jax.random.split(key)
+  levels, given = noise_levels(key_levels, layout, config)
+  noise = jax.random.normal(key_noise, layout.tokens.shape)
+  return _clip_losses(network, layout, levels, noise, ~given)
+
+
+def loss_at(
+  network: Network, layout: Layout, sigma: Float[Array, "b"], key: Key
+) -> ClipLosses:
+  """Returns the loss of each clip at a noise level of its own, none of it given."""
+  noise = jax.random.normal(key, layout.tokens.shape)
+  clips, tokens = noise.shape[:2]
+  levels = NoiseLevels(sigma[:, None], jnp.zeros((clips, tokens), jnp.int32))
+  return _clip_losses(network, layout, levels, noise, None)
+
+
+def _clip_losses(
+  network: Network,
+  layout: Layout,
+  levels: NoiseLevels,
+  noise: Tokens,
+  counts: Bool[Array, "b n"] | None,
+) -> ClipLosses:
+  x0 = layout.tokens  # b n c
+  sigma = jnp.take_along_axis(levels.sigma, levels.index, axis=1)  # b n
+  xt = flow.interpolate(x0, noise, sigma)
+  v = network(xt, layout.coords, levels)
+  losses = flow.clip_losses(v, flow.velocity(x0, noise), counts)
+  return ClipLosses(losses, levels.sigma[:, 0])

@@ -1,0 +1,111 @@
+"""The objective: noise levels of clips and given frames, and what the loss counts."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ltx_jax.config.runs import FlowConfig
+from ltx_jax.diffusion import objective, timesteps
+from ltx_jax.typing import NoiseLevels
+
+
+def levels_of(key, clips, grid, config):
+  """(levels, given) of clips of a grid of latents."""
+  tokens = int(np.prod(grid))
+  coords = np.zeros((1, tokens, 3), np.float32)
+  layout = objective.first_frame(np.zeros((clips, *grid, 1), np.float32), coords)
+  return objective.noise_levels(key, layout, config)
+
+
+def test_noise_levels_of_clips_and_given_first_frames():
+  config = FlowConfig(first_frame_probability=0.3, first_frame_max_sigma=0.15)
+  grid, count = (3, 2, 4), 2000
+  levels, given = levels_of(jax.random.key(1), count, grid, config)
+  sigma, index = np.asarray(levels.sigma), np.asarray(levels.index)
+  assert sigma.shape == (count, 2) and index.shape == given.shape == (count, 24)
+  np.testing.assert_array_equal(index, given)
+  # A clip's first frame is given whole, 8 tokens, or not at all.
+  with_first = np.asarray(given)[:, 0]
+  np.testing.assert_array_equal(given[:, :8], np.repeat(with_first[:, None], 8, 1))
+  assert not np.asarray(given)[:, 8:].any()
+  assert abs(with_first.mean() - 0.3) < 0.04
+  assert (sigma[:, 1] <= sigma[:, 0]).all() and (sigma[:, 1] <= 0.15).all()
+  assert sigma.min() >= 0 and sigma.max() <= 1
+  high = sigma[:, 0] > 0.15
+  assert abs(sigma[high, 1].mean() - 0.075) < 0.01  # U[0, 0.15] where it may be.
+  # The levels of clips have the law of their number of tokens.
+  mu = timesteps.token_shift(24)
+  uniform = np.linspace(0.01, 0.99, 50, dtype=np.float32)
+  quantiles = np.quantile(sigma[:, 0], uniform)
+  np.testing.assert_allclose(
+    quantiles, timesteps.inverse_cdf(uniform, mu, config.quantiles), atol=0.05
+  )
+
+
+def test_an_image_is_never_given():
+  config = FlowConfig(first_frame_probability=1.0)
+  levels, given = levels_of(jax.random.key(1), 50, (1, 2, 2), config)
+  assert not np.asarray(given).any() and not np.asarray(levels.index).any()
+  _, given = levels_of(jax.random.key(1), 50, (2, 2, 2), config)
+  assert np.asarray(given)[:, :4].all()
+
+
+def test_given_tokens_do_not_count():
+  rng = np.random.default_rng(3)
+  x0 = rng.standard_normal((64, 2, 2, 2, 8), np.float32)
+  config = FlowConfig(first_frame_probability=0.5)
+  tokens = x0.reshape(64, 8, 8)
+  layout = objective.first_frame(x0, np.zeros((1, 8, 3), np.float32))
+  seen = []
+
+  def network(xt, coords, levels, *, on_given, elsewhere):
+    """The true velocity, found from xt, and an error."""
+    assert isinstance(levels, NoiseLevels) and coords is layout.coords
+    sigma = jnp.take_along_axis(levels.sigma, levels.index, axis=1)[..., None]
+    noise = (xt - (1 - sigma) * tokens) / sigma
+    given = levels.index[..., None] == 1
+    seen.append(given)
+    return noise - tokens + jnp.where(given, on_given, elsewhere)
+
+  def loss(on_given, elsewhere):
+    wrong = functools.partial(network, on_given=on_given, elsewhere=elsewhere)
+    losses = objective.loss(wrong, layout, jax.random.key(0), config)
+    assert losses.loss.shape == losses.sigma.shape == (64,)
+    return float(losses.loss.mean())
+
+  assert loss(1000.0, 0.0) < 1e-3
+  assert 0.2 < np.asarray(seen[0])[:, 0].mean() < 0.8
+  np.testing.assert_allclose(loss(1000.0, 2.0), 4.0, rtol=1e-2)
+
+
+def test_losses_at_a_noise_level_are_each_clips_own():
+  x0 = np.random.default_rng(4).standard_normal((4, 2, 2, 2, 8), np.float32)
+  layout = objective.first_frame(x0, np.zeros((1, 8, 3), np.float32))
+  sigma = jnp.float32([0.1, 0.4, 0.7, 1.0])
+
+  def network(xt, coords, levels):
+    """Takes all of xt to be noise, which it is at level 1."""
+    np.testing.assert_array_equal(levels.sigma[:, 0], sigma)
+    assert not np.asarray(levels.index).any()  # Nothing is given.
+    return xt - layout.tokens
+
+  losses = objective.loss_at(network, layout, sigma, jax.random.key(0))
+  np.testing.assert_array_equal(losses.sigma, sigma)
+  # xt - noise = (1 - sigma)(x0 - noise), of variance 2.
+  np.testing.assert_allclose(losses.loss, 2 * (1 - sigma) ** 2, rtol=0.4, atol=1e-6)
+  again = objective.loss_at(network, layout, sigma, jax.random.key(0))
+  np.testing.assert_array_equal(losses.loss, again.loss)
+
+
+def test_the_shift_of_long_clips_can_be_bounded():
+  """A long clip's law is then that of a shorter one."""
+
+  def levels(frames, **options):
+    config = FlowConfig(**options)
+    return levels_of(jax.random.key(0), 500, (frames, 64, 64), config)[0].sigma[:, 0]
+
+  bounded = levels(6, shift_at_most=2.05)
+  np.testing.assert_allclose(bounded, levels(1), rtol=1e-6)
+  assert np.abs(levels(6) - bounded).max() > 0.1

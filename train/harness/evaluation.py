@@ -1,0 +1,78 @@
+"""The loss on clips that are never trained on, with noise that is always the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ltx_jax.config.runs import Stage
+from ltx_jax.data.source import Batch as HostBatch
+from ltx_jax.data.source import Source
+from ltx_jax.parallel.mesh import put_batch
+from ltx_jax.training.optim import Metrics
+from ltx_jax.training.state import Batch, TrainState
+from ltx_jax.typing import Params
+
+Evaluate = Callable[[TrainState, Params], Metrics]
+"""(state, frozen) -> scalars by name, on the device."""
+
+Losses = Callable[[TrainState, Params, Batch], Metrics]
+"""(state, frozen, batch) -> scalars by name, the `loss` among them. Its noise follows
+from the batch alone; its state has averaged parameters where they are kept, and no
+optimiser's."""
+
+CLIPS = 16
+"""Clips of each bucket that are held out and evaluated."""
+
+
+def held_out_batches(source: Source, stages: Sequence[Stage]) -> dict[str, HostBatch]:
+  """Returns a batch of each bucket, by frames x height x width.
+
+  Its clips are spread over what the bucket takes of the source, and are always the
+  same.
+  """
+  buckets = {(b.frames, b.height, b.width): b for s in stages for b in s.buckets}
+  batches = {}
+  for bucket, ids in zip(
+    buckets.values(), source.assign(list(buckets.values())), strict=True
+  ):
+    chosen = ids[np.linspace(0, len(ids) - 1, min(CLIPS, len(ids))).astype(int)]
+    name = f"{bucket.frames}x{bucket.height}x{bucket.width}"
+    seeds = np.arange(len(chosen), dtype=np.uint32)
+    batches[name] = source.read(bucket, chosen, seeds)
+  return batches
+
+
+def make_evaluate(
+  losses: Losses,
+  held_out: Mapping[str, HostBatch],
+  mesh: Mesh,
+  options: Mapping[str, str],
+) -> Evaluate:
+  """Returns what evaluates a state, bucket by bucket.
+
+  Nothing is read back: the numbers come when the device has them.
+
+  Args:
+    losses: Of a batch.
+    held_out: A batch of each bucket, by what the bucket is called; kept on the devices.
+    mesh: Of the run.
+    options: What XLA is told.
+
+  Returns:
+    A function that gives `BUCKET/NAME` for each, and `loss`, the mean over buckets.
+  """
+  program = jax.jit(losses, compiler_options=dict(options))
+  batches = {name: put_batch(mesh, batch) for name, batch in held_out.items()}
+
+  def evaluate(state: TrainState, frozen: Params) -> Metrics:
+    state = state._replace(params=state.ema or state.params, ema={}, opt_state=())
+    found = {name: program(state, frozen, batch) for name, batch in batches.items()}
+    each = {f"{b}/{n}": value for b, row in found.items() for n, value in row.items()}
+    mean = sum(row["loss"] for row in found.values()) / len(found)
+    return {"loss": mean} | each
+
+  return evaluate

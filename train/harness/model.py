@@ -1,0 +1,89 @@
+"""The model that a transformer's run makes: shown while it learns, and written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from ltx_jax.checkpoints import lightricks, t5
+from ltx_jax.config import ModelConfig
+from ltx_jax.config.runs import TransformerRun
+from ltx_jax.pipeline.model import LTXVideo
+from ltx_jax.platforms import Policy
+from ltx_jax.releases.presets import recipe_for
+from ltx_jax.training.state import Batch, TrainState
+from ltx_jax.typing import EncodedText, Params
+from train.harness.steps import Pictures
+from train.latents import FrozenVAE
+
+
+def model_of(
+  run: TransformerRun, state: TrainState, vae: FrozenVAE, policy: Policy
+) -> LTXVideo:
+  """The averaged parameters, if kept, as a model that generates from encoded text."""
+  config = ModelConfig(
+    transformer=run.transformer, vae=vae.config, scheduler=run.scheduler, name=run.name
+  )
+  params = dict(state.ema or state.params) | {"vae": vae.params}
+  return LTXVideo(config, params, policy, recipe=recipe_for(config))
+
+
+def make_pictures(
+  run: TransformerRun,
+  vae: FrozenVAE,
+  captions: Batch,
+  policy: Policy,
+  text_fn: Callable[[Params, Batch], EncodedText],
+) -> Pictures:
+  """Returns a function that generates the captions, the last being "", a row each.
+
+  Args:
+    captions: What a batch has of them.
+    text_fn: (parameters, batch) -> what the transformer is told.
+  """
+  bucket = run.stages[-1].buckets[0]
+  text_fn = jax.jit(text_fn)
+
+  def pictures(state: TrainState, step: int) -> dict[str, np.ndarray]:
+    model = model_of(run, state, vae, policy)
+    text, mask = text_fn(model.params, captions)
+    videos = model.generate(
+      (text[:-1], mask[:-1]),
+      negative_prompt=(text[-1:], mask[-1:]),
+      width=bucket.width,
+      height=bucket.height,
+      frames=bucket.frames,
+      fps=run.fps,
+    )
+    shown = np.linspace(0, videos.shape[1] - 1, min(5, videos.shape[1])).astype(int)
+    rows = [np.concatenate(list(video[shown]), axis=1) for video in videos]
+    return {"samples": np.concatenate(rows, axis=0)}
+
+  return pictures
+
+
+def exported(run: TransformerRun) -> Path:
+  """Returns the folder that the model is written to."""
+  return Path(run.output.folder) / "model"
+
+
+def export(run: TransformerRun, model: LTXVideo) -> Path:
+  """Writes the model as it is released: one file, text encoder and tokenizer beside."""
+  folder, source = exported(run), Path(run.text_folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  params = jax.device_get(model.params)
+  path = folder / "model.safetensors"
+  lightricks.save_checkpoint(path, model.config, params, dtype="bfloat16")
+  copied = ["tokenizer"]
+  if run.text_encoder == "trained":
+    text = params["text_encoder"]
+    t5.save_t5(folder / "text_encoder", run.text, text, "bfloat16")
+  else:
+    copied.append("text_encoder")
+  for name in copied:
+    shutil.copytree(source / name, folder / name, dirs_exist_ok=True)
+  return folder

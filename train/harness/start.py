@@ -1,0 +1,115 @@
+"""What a run starts from where it is not nothing: networks of a checkpoint, checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from ltx_jax.checkpoints import arrays, lightricks, t5
+from ltx_jax.checkpoints.trees import flatten
+from ltx_jax.config import ModelConfig, VAEConfig
+from ltx_jax.config.runs import TransformerRun, VAERun
+from ltx_jax.diffusion import statistics
+from ltx_jax.training.state import TrainState
+from ltx_jax.typing import Params
+from train.harness.checks import check_same_network, has_checkpoint
+
+Start = Callable[[TrainState], TrainState]
+"""A first state -> the same with parameters of a checkpoint."""
+
+
+def _with_params(state: TrainState, params: Params) -> TrainState:
+  ema = jax.tree.map(np.copy, params) if state.ema else {}
+  return state._replace(params=params, ema=ema)
+
+
+def vae_start(run: VAERun) -> Start | None:
+  """Returns what puts the VAE of `run.init_from` into a first state, if one is named.
+
+  Raises:
+    ValueError: where that checkpoint's VAE is another network.
+  """
+  if not run.init_from:
+    return None
+  path = run.init_from
+  if not has_checkpoint(run.output):
+    with lightricks.open_checkpoint(path, parts=("vae",)) as opened:
+      check_same_network("vae", opened.config.vae, run.vae, path)
+
+  def start(state: TrainState) -> TrainState:
+    parts = ("vae",)
+    _, params = lightricks.load_checkpoint(path, "float32", arrays.on_host, parts)
+    weights = params["vae"]
+    moments = statistics.moments_of(weights.pop("per_channel_statistics"))
+    return _with_params(state, weights)._replace(extra=moments)
+
+  return start
+
+
+def transformer_start(run: TransformerRun) -> Start | None:
+  """Returns what puts the model of `run.init_from` into a first state, likewise.
+
+  Raises:
+    ValueError: where that model's networks are others.
+  """
+  if not run.init_from:
+    return None
+  folder = Path(run.init_from)
+  path = folder / "model.safetensors"
+  encoder, with_text = folder / "text_encoder", run.text_encoder == "trained"
+  if not has_checkpoint(run.output):
+    with lightricks.open_checkpoint(path, parts=("transformer",)) as opened:
+      found = opened.config.transformer
+    check_same_network("transformer", found, run.transformer, str(path))
+    if with_text:
+      text = t5.load_config(encoder)
+      check_same_network("text encoder", text, run.text, str(folder))
+
+  def start(state: TrainState) -> TrainState:
+    parts = ("transformer",)
+    _, weights = lightricks.load_checkpoint(path, "float32", arrays.on_host, parts)
+    if with_text:
+      _, weights["text_encoder"] = t5.load_t5(encoder, "float32", arrays.on_host)
+    return _with_params(state, weights)
+
+  return start
+
+
+def check_vae(run: TransformerRun, found: ModelConfig, params: Params) -> None:
+  """Refuses a VAE other than that of the transformer: of this run, or where it starts.
+
+  Args:
+    found: The config in `run.vae`.
+    params: The VAE's, float32.
+
+  Raises:
+    ValueError: naming both sources.
+  """
+  own = ModelConfig(transformer=run.transformer, vae=None, scheduler=run.scheduler)
+  lightricks.check_same_latents(own, found, ("this run's config", run.vae))
+  if not run.init_from:
+    return
+  path = str(Path(run.init_from) / "model.safetensors")
+  first = lightricks.read_config(path)
+  if first.vae is None:
+    lightricks.check_same_latents(first, found, (path, run.vae))
+    return
+  _, weights = lightricks.load_checkpoint(path, parts=("vae",))
+  ours, theirs = flatten(params), flatten(weights["vae"])
+  if _without_extra(first.vae) != _without_extra(found.vae) or not all(
+    # A model may be written in fewer bits than its VAE was trained in.
+    np.array_equal(np.asarray(ours[name]).astype(leaf.dtype), leaf)
+    for name, leaf in theirs.items()
+  ):
+    raise ValueError(
+      f"{path} holds another VAE than {run.vae}, and its transformer knows the latents "
+      f"of its own; take --vae {path}, or start from a model of the other VAE."
+    )
+
+
+def _without_extra(config: VAEConfig) -> VAEConfig:
+  return dataclasses.replace(config, extra=())

@@ -1,0 +1,315 @@
+"""The loop of a run: steps, and between them what is saved, shown, measured and logged.
+
+The order must stay: maybe save, maybe evaluate, maybe sample, THEN take the next
+batch, step, log. A picture that fails then loses no state. Nothing is read back from
+the device except at logged, saved and sampled steps. What is saved is logged as well: a
+resumed run starts with an empty average of its metrics, so must one that goes on.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ltx_jax.checkpoints.training import TrainingCheckpoints
+from ltx_jax.cli.command_line import Ended
+from ltx_jax.config.runs import OptimizerConfig, OutputConfig
+from ltx_jax.errors import memory_in_words
+from ltx_jax.parallel.mesh import put_batch
+from ltx_jax.training.optim import Metrics
+from ltx_jax.training.state import Batch, TrainState, Update
+from ltx_jax.typing import Params
+from train.harness.evaluation import Evaluate
+from train.harness.meter import NO_WORK, Meter, WorkOf
+from train.harness.reporting import Report
+
+# Steps given to the device ahead of time. Enough to keep it busy, few enough that
+# batches do not pile up in its memory.
+IN_FLIGHT = 2
+
+_LESS_AT_ONCE = "lower the stage's tokens, raise --optimizer.accumulate or --mesh.fsdp"
+
+
+class Run(Protocol):
+  """What the loop reads of a run's config."""
+
+  optimizer: OptimizerConfig
+  output: OutputConfig
+
+  @property
+  def steps(self) -> int:
+    """Updates of the whole run."""
+    ...
+
+
+class Loader(Protocol):
+  """Batches as a pure function of the step."""
+
+  fingerprint: str
+
+  def iterate(self, start: int, stop: int) -> Iterator[Mapping[str, np.ndarray]]:
+    """Yields the batches of steps `start` to `stop` - 1, each of global rows."""
+    ...
+
+
+Pictures = Callable[[TrainState, int], dict[str, np.ndarray]]
+"""(state, step) -> uint8 images [H W 3] by name."""
+
+Remark = Callable[[Mapping[str, float]], str | None]
+"""Logged means -> what is to be said of them, such as a drift, or None."""
+
+
+class Stopped(Ended):
+  """A signal ended the run, after its state was saved."""
+
+  def __init__(self, message: str, number: int):
+    super().__init__(message)
+    self.exit_code = 128 + number  # As shells report a program that a signal ended.
+
+
+class NotFinite(Ended):
+  """A metric became NaN or infinite; the run cannot go on."""
+
+
+def shapes_of(batch: Mapping[str, Any]) -> str:
+  """Returns the arrays' names and shapes, in words."""
+  return ", ".join(f"{k} {list(v.shape)}" for k, v in sorted(batch.items()))
+
+
+def _do_nothing(means: Mapping[str, float]) -> None:
+  """Has nothing to remark."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hooks:
+  """What a trainer does beside its steps; all of it may be left out.
+
+  Attributes:
+    pictures: Made every `sample_every` steps and at the end.
+    evaluate: Called every `evaluate_every` steps, and at the end of a run that has so
+      many.
+    remark: What it says is told when it comes up, and not again until it has been None.
+    work: What a step does with a batch.
+  """
+
+  pictures: Pictures | None = None
+  evaluate: Evaluate | None = None
+  remark: Remark = _do_nothing
+  work: WorkOf | None = None
+
+
+@dataclasses.dataclass
+class Loop:
+  """The loop and what it keeps between two logged steps.
+
+  Attributes:
+    update: The compiled step.
+    frozen: What it reads and does not train.
+    broken: Opens where a state that is not finite is saved, for a look at it.
+    peak: FLOP/s of all devices together, where it is known.
+    caught: Signals that came.
+  """
+
+  run: Run
+  update: Update
+  frozen: Params
+  loader: Loader
+  mesh: Mesh
+  checkpoints: TrainingCheckpoints
+  broken: Callable[[], contextlib.AbstractContextManager[TrainingCheckpoints]]
+  report: Report
+  caught: list[signal.Signals]
+  hooks: Hooks
+  peak: float | None
+
+  def __post_init__(self):
+    self.pending: dict[int, Metrics] = {}  # Metrics by step, still on the device.
+    self.evaluated: dict[int, Metrics] = {}  # Those of held-out clips, likewise.
+    # What the device works on, in words, and the metrics that say when it is done.
+    self.in_flight: collections.deque[tuple[str, Metrics]] = collections.deque()
+    self.remarked = False
+    self.skipped_in_a_row = 0
+    self.shapes: set[str] = set()
+    self.began = time.monotonic() - self.report.seconds
+    self.meter = Meter(self.peak)
+
+  def run_from(self, state: TrainState, start: int) -> TrainState:
+    """Runs steps `start` to the end."""
+    output, stop = self.run.output, self.run.steps
+    batches = iter(self.loader.iterate(start, stop))
+    for step in range(start, stop + 1):
+      # A restored state is saved already, and sampled unless it was killed in between:
+      # the state is the safer first.
+      new = step > start
+      last = step == stop and new
+      if last or (new and step % output.save_every == 0):
+        self.save(state, step)
+      often_enough = output.evaluate_every <= stop
+      if (last and often_enough) or (new and step % output.evaluate_every == 0):
+        self.evaluate(state, step)
+      if last or (new and step % output.sample_every == 0):
+        self.sample(state, step)
+      if self.caught and step < stop:
+        self.stop(state, step)
+      if step >= stop:
+        break
+
+      batch = self.next_batch(batches)
+      state, self.pending[step + 1] = self.advance(state, batch, step + 1)
+      self.wait(IN_FLIGHT)
+      self.report.advance(step + 1)
+      if (step + 1) % output.log_every == 0 or step + 1 == stop:
+        self.log(state, step + 1)
+    self.report_evaluations()
+    return state
+
+  def next_batch(self, batches: Iterator) -> Batch:
+    with self.meter.waiting():
+      rows = next(batches)
+      with memory_in_words(f"a batch of {shapes_of(rows)}", _LESS_AT_ONCE):
+        return put_batch(self.mesh, rows)
+
+  def advance(
+    self, state: TrainState, batch: Batch, step: int
+  ) -> tuple[TrainState, Metrics]:
+    """Dispatches one step; says how long a new batch shape took to compile."""
+    shapes = shapes_of(batch)
+    what = f"step {step} of {shapes}"
+    before = time.monotonic()
+    new = shapes not in self.shapes
+    # Compiling copies constants; after that nothing may slip in from the host.
+    guard = contextlib.nullcontext() if new else jax.transfer_guard("disallow")
+    with memory_in_words(what, _LESS_AT_ONCE), guard:
+      state, metrics = self.update(state, self.frozen, batch)
+    if new:
+      self.shapes.add(shapes)
+      self.report.say(f"Compiled for {shapes} in {time.monotonic() - before:.1f} s")
+    self.in_flight.append((what, metrics))
+    self.meter.add(self.hooks.work(batch) if self.hooks.work else NO_WORK)
+    return state, metrics
+
+  def wait(self, ahead: int = 0) -> None:
+    """Waits until the device has at most `ahead` steps still to do."""
+    while len(self.in_flight) > ahead:
+      what, metrics = self.in_flight.popleft()
+      with memory_in_words(what, _LESS_AT_ONCE):
+        jax.block_until_ready(metrics)
+
+  def log(self, state: TrainState, step: int) -> None:
+    """Reads the metrics since the last log and writes their means."""
+    means = self.read(state, step)
+    remark = self.hooks.remark(means)
+    if remark and not self.remarked:
+      self.report.say(f"Step {step}: {remark}")
+    self.remarked = bool(remark)
+    timing = self.meter.read() | {"seconds": time.monotonic() - self.began}
+    self.report.log(step, means | timing)
+    self.report_evaluations()
+
+  def read(self, state: TrainState, step: int) -> dict[str, float]:
+    """Fetches the pending metrics, checks each, and returns their means.
+
+    Where steps that are not finite are skipped, the means are those of the others. The
+    learning rate is that of the last update, not a mean.
+    """
+    self.wait()
+    rows, finite = jax.device_get(self.pending), []
+    for at, row in rows.items():
+      bad = [f"{k} is {v}" for k, v in row.items() if not np.isfinite(v)]
+      if bad and self.run.optimizer.not_finite == "stop":
+        self.not_finite(state, step, f"{' and '.join(bad)} at step {at}")
+      if not bad:
+        finite.append(row)
+    self.pending = {}
+    self.count_skipped(state, step, rows)
+    names = {name: None for row in finite for name in row}
+    means = {n: float(np.mean([r[n] for r in finite if n in r])) for n in names}
+    last = rows[max(rows)]
+    if "skipped" in last:
+      means["skipped"] = float(np.mean([row["skipped"] for row in rows.values()]))
+    if "learning_rate" in last:
+      means["learning_rate"] = float(last["learning_rate"])
+    return means
+
+  def count_skipped(
+    self, state: TrainState, step: int, rows: Mapping[int, Metrics]
+  ) -> None:
+    """Ends the run where too many updates in a row were skipped."""
+    most = self.run.optimizer.max_skipped
+    for at, row in rows.items():
+      self.skipped_in_a_row = self.skipped_in_a_row + 1 if row.get("skipped") else 0
+      if self.skipped_in_a_row >= most:
+        self.checkpoints.save(step, state)
+        self.checkpoints.wait()
+        raise NotFinite(
+          f"{most} updates in a row were skipped, up to step {at}: their loss or "
+          "gradients were NaN or infinite. Training stopped; the state, which they did "
+          f"not change, is in {self.checkpoints.folder}. Look at the data of these "
+          "steps, lower --optimizer.learning-rate or --optimizer.clip-norm, or raise "
+          "--optimizer.max-skipped."
+        )
+
+  def not_finite(self, state: TrainState, step: int, what: str) -> None:
+    """Saves the state for a look at it, apart from the checkpoints, and raises."""
+    # One from before would be kept in place of this one where the steps are equal.
+    shutil.rmtree(Path(self.run.output.folder) / "not_finite", ignore_errors=True)
+    with self.broken() as broken:
+      broken.save(step, state)
+      folder = broken.folder / str(step)
+    latest = self.checkpoints.latest
+    good = f"step {latest}" if latest is not None else "the beginning"
+    raise NotFinite(
+      f"{what}; training stopped. The state after step {step} is in {folder}. The "
+      f"same command starts again from {good}: lower --optimizer.learning-rate or "
+      "--optimizer.clip-norm first, or have such steps skipped by "
+      "--optimizer.not-finite skip."
+    )
+
+  def evaluate(self, state: TrainState, step: int) -> None:
+    """Has the device evaluate; the numbers are read when the next ones are."""
+    if self.hooks.evaluate is not None:
+      what = f"the evaluation of step {step}"
+      with memory_in_words(what, "for none, raise --output.evaluate-every"):
+        self.evaluated[step] = self.hooks.evaluate(state, self.frozen)
+
+  def report_evaluations(self) -> None:
+    for step, metrics in jax.device_get(self.evaluated).items():
+      self.report.evaluation(step, {n: float(value) for n, value in metrics.items()})
+    self.evaluated = {}
+
+  def sample(self, state: TrainState, step: int) -> None:
+    if self.hooks.pictures is not None:
+      what = f"the pictures of step {step}"
+      with (
+        self.meter.apart(),
+        memory_in_words(what, "for none, raise --output.sample-every"),
+      ):
+        self.report.pictures(step, self.hooks.pictures(state, step))
+
+  def save(self, state: TrainState, step: int) -> None:
+    # A checkpoint must be one to go on from, so look at all losses before it.
+    if self.pending:
+      self.log(state, step)
+    self.checkpoints.save(step, state)
+
+  def stop(self, state: TrainState, step: int) -> None:
+    """Saves, and ends the run in words."""
+    self.save(state, step)
+    self.checkpoints.wait()
+    number = self.caught[0]
+    raise Stopped(
+      f"Stopped by {number.name} after step {step} of {self.run.steps}; the state is "
+      f"in {self.checkpoints.folder}. The same command goes on from there.",
+      number,
+    )
