@@ -4,6 +4,9 @@
     python -m train.vae moving_shapes_images
     python -m train.vae moving_shapes_clips
     python -m train.vae moving_shapes
+    python -m train.precompute moving-shapes --model runs/vae/vae.safetensors \
+      --text-encoder none --tokenizer ltx_jax/assets/moving_shapes/tokenizer \
+      --buckets 25x128x128 9x64x64 1x128x128 --output runs/moving_shapes_records
     python -m train.transformer moving_shapes
 
 Two CPU cores. The figures that came out are in the model card beside the weights.
@@ -137,6 +140,6 @@ def transformer() -> TransformerRun:
     optimizer=OptimizerConfig(
       learning_rate=1e-3, warmup_steps=100, ema_decay=0.995, weight_decay=0.01
     ),
-    variants=4,
+    data=("runs/moving_shapes_records",),
     output=OutputConfig(folder="runs/transformer", log_every=10),
   )

@@ -1,6 +1,9 @@
 """The smallest run of both trainers: seconds on a CPU, and nothing worth looking at.
 
     python -m train.vae tiny
+    python -m train.precompute moving-shapes --model runs/tiny/vae/vae.safetensors \
+      --text-encoder none --tokenizer ltx_jax/assets/moving_shapes/tokenizer \
+      --buckets 5x32x32 1x32x32 --variants 1 --output runs/tiny/records
     python -m train.transformer tiny
 
 It has every kind of thing that a run has (images and clips, stages, Muon and AdamW, an
@@ -96,7 +99,7 @@ def transformer() -> TransformerRun:
     stages=(Stage(8, (CLIP, IMAGE), tokens=64),),
     flow=FlowConfig(first_frame_probability=0.5),
     optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=2, ema_decay=0.9),
-    variants=1,
+    data=("runs/tiny/records",),
     output=OutputConfig(
       "runs/tiny/transformer", log_every=1, sample_every=8, save_every=4
     ),

@@ -1,4 +1,4 @@
-"""Trains the transformer by rectified flow on the latents of a frozen VAE.
+"""Trains the transformer by rectified flow on records: latents of a frozen VAE.
 
     xt   = (1 - sigma) x0 + sigma noise         sigma: shifted log-normal, tails filled
     loss = |v(xt, text, sigma) - (noise - x0)|^2      mean over tokens, then over clips
@@ -8,7 +8,7 @@ given (`diffusion.objective`). Of some clips the caption is replaced by "", whic
 what guidance leads away from. A small model trains its T5 encoder as well; the released
 ones keep theirs frozen.
 
-    python -m train.transformer moving_shapes --vae runs/vae/vae.safetensors
+    python -m train.transformer own_clips --data runs/own/records
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -26,9 +25,11 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array
 
 from ltx_jax.checkpoints import lightricks
+from ltx_jax.checkpoints.fingerprint import fingerprint
 from ltx_jax.cli.command_line import errors_in_words
 from ltx_jax.config import VAEConfig
 from ltx_jax.config.runs import TransformerRun
+from ltx_jax.data.buckets import tokens_of
 from ltx_jax.data.loader import Loader
 from ltx_jax.diffusion import objective
 from ltx_jax.diffusion.conditioning import Layout
@@ -42,8 +43,17 @@ from ltx_jax.training import optim
 from ltx_jax.training.optim import Metrics
 from ltx_jax.training.state import Batch, TrainState, Update, advance, first_state
 from ltx_jax.typing import EncodedText, Key, Params
-from train import encoded, latents
-from train.harness import checks, evaluation, loop, model, recipe, start
+from train.harness import (
+  checks,
+  data,
+  dry_run,
+  evaluation,
+  fitting,
+  loop,
+  model,
+  recipe,
+  start,
+)
 from train.harness.meter import Work, WorkOf
 
 TextFn = Callable[[Params, Batch], EncodedText]
@@ -199,53 +209,67 @@ def work_of(run: TransformerRun) -> WorkOf:
 
 def main() -> None:
   """Trains, or goes on training, and writes the model."""
-  run = recipe.parse(TransformerRun, "transformer", __doc__)
+  run, dry = recipe.parse(TransformerRun, "transformer", __doc__)
   policy = policy_of(jax.devices()[0]).in_dtype(run.dtype)
   with errors_in_words():
     config, params = lightricks.load_checkpoint(run.vae, "float32", parts=("vae",))
-    vae = latents.FrozenVAE(config.vae, params["vae"], policy)
-    tokens = latents.tokens_of(vae.config)
+    vae = model.FrozenVAE(config.vae, params["vae"], policy)
+    tokens = tokens_of(vae.config)
     # All that can be refused at once is, before anything takes long.
+    checks.check_outputs(model.outputs(run), model.inputs(run))
     checks.check_run(run, vae.config, tokens)
     checks.check_heads(run)
-    checks.check_outputs(
-      [model.exported(run) / name for name in ("model.safetensors", "tokenizer")],
-      [
-        ("vae", run.vae),
-        ("init_from", run.init_from and Path(run.init_from, "model.safetensors")),
-        ("text_folder", Path(run.text_folder) / "tokenizer"),
-      ],
-    )
+    checks.check_text(run)
     start.check_vae(run, config, vae.params)
     warm_start = start.transformer_start(run)
-    mesh = make_mesh(**vars(run.mesh))
-    over = policy.for_training(mesh)
-    sampling = dataclasses.replace(policy, mesh=over.mesh)
-    text_fn = TEXT[run.text_encoder](run, sampling)
-    source, held_out, shown = encoded.sources(run, vae, policy)
+    records = data.open_records(run, fingerprint(vae.config, vae.params))
+    run = data.with_buckets(run, records.trained, vae.config)
+    checks.check_run(run, vae.config, tokens)
+    loader = Loader(records.trained, run.stages, run.seed, tokens)
     for warning in checks.flow_warnings(run, tokens):
       print(f"Warning: {warning}")
-    state = loop.fit(
-      run,
-      init=functools.partial(init_state, run),
-      update=make_update(run, over, vae.config),
-      loader=Loader(source, run.stages, run.seed, tokens),
-      rules=RULES,
-      frozen={"empty": source.empty},
-      options=over.training_options,
-      hooks=loop.Hooks(
-        pictures=model.make_pictures(run, vae, shown, sampling, text_fn),
-        evaluate=evaluation.make_evaluate(
-          make_held_out_losses(run, over, vae.config),
-          evaluation.held_out_batches(held_out, run.stages),
-          mesh,
-          over.training_options,
-        ),
-        work=work_of(run),
+    mesh = make_mesh(**vars(run.mesh))
+    over = policy.for_training(mesh)
+    memory = None if dry else fitting.device_memory(mesh)
+    run = fitting.settle(run, over, mesh, vae.config, memory=memory, say=print)
+    if dry:
+      shapes = jax.eval_shape(functools.partial(init_state, run), jax.random.key(0))
+      return dry_run.show(run, loader, shapes.params)
+    train(run, vae, records, loader, warm_start)
+
+
+def train(
+  run: TransformerRun,
+  vae: model.FrozenVAE,
+  records: data.RecordData,
+  loader: Loader,
+  warm_start: start.Start | None,
+) -> None:
+  """Trains on records, and writes the model."""
+  mesh = make_mesh(**vars(run.mesh))
+  policy = vae.policy.for_training(mesh)
+  sampling = dataclasses.replace(vae.policy, mesh=policy.mesh)
+  text_fn = TEXT[run.text_encoder](run, sampling)
+  held_out = evaluation.held_out_batches(records.held_out, run.stages)
+  losses = make_held_out_losses(run, policy, vae.config)
+  state = loop.fit(
+    run,
+    init=functools.partial(init_state, run),
+    update=make_update(run, policy, vae.config),
+    loader=loader,
+    rules=RULES,
+    frozen={"empty": records.empty},
+    options=policy.training_options,
+    hooks=loop.Hooks(
+      pictures=model.make_pictures(run, vae, records.shown, sampling, text_fn),
+      evaluate=evaluation.make_evaluate(
+        losses, held_out, mesh, policy.training_options
       ),
-      warm_start=warm_start,
-    )
-    print(f"Wrote {model.export(run, model.model_of(run, state, vae, sampling))}")
+      work=work_of(run),
+    ),
+    warm_start=warm_start,
+  )
+  print(f"Wrote {model.export(run, model.model_of(run, state, vae, sampling))}")
 
 
 if __name__ == "__main__":

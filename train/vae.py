@@ -29,14 +29,13 @@ from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.cli.command_line import errors_in_words
 from ltx_jax.config import ModelConfig, SchedulerConfig
 from ltx_jax.config.runs import VAELossConfig, VAERun
+from ltx_jax.data.buckets import tokens_of
 from ltx_jax.data.loader import Loader
 from ltx_jax.data.pixels import to_floats, to_uint8
 from ltx_jax.diffusion import statistics
 from ltx_jax.losses.reconstruction import kl_divergence, mse, psnr
 from ltx_jax.losses.wavelet import wavelet_l1
 from ltx_jax.models import vae as vae_lib
-from ltx_jax.moving_shapes import world
-from ltx_jax.moving_shapes.source import Shapes
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.parallel.sharding import VAE_RULES
 from ltx_jax.planning import flops
@@ -45,10 +44,9 @@ from ltx_jax.training import optim
 from ltx_jax.training.optim import Metrics
 from ltx_jax.training.state import Batch, TrainState, Update, advance, first_state
 from ltx_jax.typing import Key, Params, Video
-from train.harness import checks, evaluation, loop, recipe
+from train.harness import checks, data, dry_run, evaluation, fitting, loop, recipe
 from train.harness.meter import Work, WorkOf
 from train.harness.start import vae_start
-from train.latents import tokens_of
 
 ENCODING = ("encoder", "quant_conv", "latent_norm_out")
 """Parts of the parameters that make the latents."""
@@ -241,46 +239,64 @@ def export(run: VAERun, params: Params) -> Path:
   return path
 
 
+def shown_clips(held_out: Mapping[str, Batch], run: VAERun) -> np.ndarray:
+  """Returns the held-out clips of the pictures: up to four of the last stage's size."""
+  b = run.stages[-1].buckets[0]
+  name = f"{b.frames}x{b.height}x{b.width}"
+  return held_out.get(name, next(iter(held_out.values())))["video"][:4]
+
+
 def main() -> None:
   """Trains, or goes on training, and writes the checkpoint."""
-  run = recipe.parse(VAERun, "vae", __doc__)
+  run, dry = recipe.parse(VAERun, "vae", __doc__)
   tokens = tokens_of(run.vae)
   with errors_in_words():
     checks.check_run(run, run.vae, tokens)
-    checks.check_outputs([exported(run)], [("init_from", run.init_from)])
-    mesh = make_mesh(**vars(run.mesh))
-    policy = policy_of(jax.devices()[0]).in_dtype(run.dtype).for_training(mesh)
     if run.trained == "decoder" and not run.init_from:
       raise ValueError(
         "--trained decoder keeps the encoder as it is, and without --init-from that is "
         "a random one; name the checkpoint of a VAE."
       )
-    loader = Loader(Shapes(), run.stages, run.seed, tokens)
-    held_out = Shapes(tuple(world.held_out_captions()))
-    shown = Loader(held_out, run.stages, run.seed, tokens).batch(run.steps - 1)
-    state = loop.fit(
-      run,
-      init=functools.partial(init_state, run),
-      update=make_update(run, policy),
-      loader=loader,
-      rules=VAE_RULES,
-      options=policy.training_options,
-      hooks=loop.Hooks(
-        pictures=make_pictures(run, policy, shown["video"][:4]),
-        evaluate=evaluation.make_evaluate(
-          functools.partial(held_out_losses, run=run, policy=policy),
-          evaluation.held_out_batches(held_out, run.stages),
-          mesh,
-          policy.training_options,
-        ),
-        remark=remark,
-        work=work_of(run),
+    checks.check_outputs([exported(run)], [("init_from", run.init_from)])
+    clips = data.open_clips(run)
+    run = data.with_buckets(run, clips.trained, run.vae)
+    checks.check_run(run, run.vae, tokens)
+    loader = Loader(clips.trained, run.stages, run.seed, tokens)
+    mesh = make_mesh(**vars(run.mesh))
+    policy = policy_of(jax.devices()[0]).in_dtype(run.dtype).for_training(mesh)
+    memory = None if dry else fitting.device_memory(mesh)
+    run = fitting.settle(run, policy, mesh, run.vae, memory=memory, say=print)
+    if dry:
+      shapes = jax.eval_shape(functools.partial(init_state, run), jax.random.key(0))
+      return dry_run.show(run, loader, {"vae": shapes.params})
+    train(run, policy, clips, loader)
+
+
+def train(run: VAERun, policy: Policy, clips: data.ClipData, loader: Loader) -> None:
+  """Trains on clips, and writes the checkpoint."""
+  mesh = make_mesh(**vars(run.mesh))
+  held_out = evaluation.held_out_batches(clips.held_out, run.stages)
+  losses = functools.partial(held_out_losses, run=run, policy=policy)
+  state = loop.fit(
+    run,
+    init=functools.partial(init_state, run),
+    update=make_update(run, policy),
+    loader=loader,
+    rules=VAE_RULES,
+    options=policy.training_options,
+    hooks=loop.Hooks(
+      pictures=make_pictures(run, policy, shown_clips(held_out, run)),
+      evaluate=evaluation.make_evaluate(
+        losses, held_out, mesh, policy.training_options
       ),
-      warm_start=vae_start(run),
-    )
-    last = range(max(0, run.steps - MEASURED_BATCHES), run.steps)
-    params = exported_params(run, policy, state, map(loader.batch, last))
-    print(f"Wrote {export(run, params)}")
+      remark=remark,
+      work=work_of(run),
+    ),
+    warm_start=vae_start(run),
+  )
+  last = range(max(0, run.steps - MEASURED_BATCHES), run.steps)
+  params = exported_params(run, policy, state, map(loader.batch, last))
+  print(f"Wrote {export(run, params)}")
 
 
 if __name__ == "__main__":

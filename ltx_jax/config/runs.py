@@ -209,10 +209,31 @@ class VAELossConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class VideoConfig:
+  """How clips are read from videos.
+
+  Attributes:
+    flip: Whether half of the clips are mirrored, left to right.
+    max_faulty: Largest share of the clips that may be unreadable.
+  """
+
+  flip: bool = False
+  max_faulty: float = 0.05
+
+  def __post_init__(self):
+    check_fields(self, {"max_faulty": _SHARE}, "video.{}")
+
+
+@dataclasses.dataclass(frozen=True)
 class VAERun:
   """Everything `train/vae.py` needs.
 
   Attributes:
+    data: Manifests or folders of clips, or `moving-shapes`.
+    data_weights: How often each of them comes, relative to the others; one number for
+      all alike.
+    held_out: Number of clips of the first of them that are never trained on, where the
+      manifest does not say which.
     trained: The whole "vae", or its "decoder" alone: encoder and statistics stay as
       they were, so that a transformer trained on its latents stays valid.
     init_from: A checkpoint whose VAE the run starts from; empty for random parameters.
@@ -220,6 +241,10 @@ class VAERun:
 
   vae: VAEConfig
   stages: tuple[Stage, ...]
+  data: tuple[str, ...] = ("moving-shapes",)
+  data_weights: tuple[float, ...] = (1.0,)
+  held_out: int = 8
+  video: VideoConfig = VideoConfig()
   trained: Literal["vae", "decoder"] = "vae"
   loss: VAELossConfig = VAELossConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
@@ -281,7 +306,11 @@ class TransformerRun:
     remat: What each block keeps for the backward pass: `none` recomputes nothing,
       `full` the whole block, `dots` all but its projections, `attention` all but what
       attention gives, `dots+attention` no product.
-    variants: Renderings of each caption and bucket that are encoded once and kept.
+    data: Folders of records (`train.precompute`).
+    data_weights: How often each of them comes, relative to the others; one number for
+      all alike.
+    held_out: Number of records of the first of them that are never trained on, where
+      the manifest did not say which.
     init_from: A model's folder to start from (`model.safetensors`, and `text_encoder/`
       where that is trained); empty for random parameters.
   """
@@ -299,7 +328,9 @@ class TransformerRun:
   mesh: MeshConfig = MeshConfig()
   remat: Remat | None = None
   output: OutputConfig = OutputConfig()
-  variants: int = 8
+  data: tuple[str, ...] = ("runs/records",)
+  data_weights: tuple[float, ...] = (1.0,)
+  held_out: int = 8
   init_from: str = ""
   fps: float = 24.0
   dtype: Literal["float32", "bfloat16"] = "float32"
@@ -307,7 +338,6 @@ class TransformerRun:
 
   def __post_init__(self):
     _check_run(self)
-    check_fields(self, {"variants": COUNT})
     check_fps(self.fps)
 
   @property
@@ -318,6 +348,12 @@ class TransformerRun:
 
 def _check_run(run: VAERun | TransformerRun) -> None:
   """Checks what both runs have, beside their parts."""
+  if not run.data or len(run.data_weights) not in (1, len(run.data)):
+    raise ValueError(
+      f"data names {len(run.data)} source(s) and data_weights has "
+      f"{len(run.data_weights)} number(s); give one for each source, or one for all."
+    )
+  check_fields(run, {"data_weights": POSITIVE, "held_out": {"at_least": 0}})
   check_seed(run.seed)
   if not run.stages:
     raise ValueError("A run has no stages; give at least one.")

@@ -35,6 +35,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt32
 
+from ltx_jax.config import VAEConfig
 from ltx_jax.config.runs import Bucket, Stage
 
 VERSION = 2  # Of the arithmetic below: raise it whenever a plan would come out another.
@@ -113,6 +114,11 @@ class Plan(Sequence):
     start, size = int(self.places[index]) * self.sizes[kind], self.sizes[kind]
     ids, passes = (row[start : start + size] for row in self.rows[kind])
     return (Part(kind, ids, passes),)
+
+
+def tokens_of(vae: VAEConfig) -> Callable[[Bucket], int]:
+  """Returns what counts the latent positions of one clip of a bucket."""
+  return lambda b: math.prod(vae.latent_shape(b.frames, b.height, b.width))
 
 
 def sized_buckets(

@@ -27,6 +27,7 @@ class Loader:
     fingerprint: Hash of what decides the batches (`buckets.fingerprint`).
     steps: Batches in all stages together.
     stages: For each stage its buckets, with batch sizes and shares.
+    tokens: Counts the latent positions of one clip of a bucket.
   """
 
   def __init__(
@@ -57,6 +58,7 @@ class Loader:
           f"A batch of {sized.batch_size} clips of {sized.bucket} cannot be divided "
           f"between {process[1]} processes; choose another token budget."
         )
+    self.tokens = tokens
     self._source = mixed(source)
     self._streams = [
       self._source.streams([sized.bucket for sized in stage]) for stage in self.stages

@@ -6,9 +6,13 @@ writer leaves is never taken for the file.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from pathlib import Path
+from typing import Any
+
+from ltx_jax.files import read_lines
 
 _SUFFIX = ".partial"
 
@@ -51,3 +55,17 @@ def remove_partials(folder: Path) -> list[str]:
   for path in left:
     path.unlink(missing_ok=True)
   return [path.name for path in left]
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+  """Reads the objects of a JSON Lines file that is added to line by line.
+
+  A line that a kill cut off is left out; a file that is not there has none.
+  """
+  rows = []
+  for line in read_lines(path) if path.is_file() else ():
+    try:
+      rows.append(json.loads(line))
+    except json.JSONDecodeError:
+      continue
+  return rows

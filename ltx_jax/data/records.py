@@ -92,7 +92,7 @@ class Records:
   @property
   def empty(self) -> dict[str, np.ndarray]:
     """The caption "": `text` [m e] or `tokens` [m], as batches have it, and `mask`."""
-    return {name: rows[0] for name, rows in self._padded([self._empty]).items()}
+    return {name: rows[0] for name, rows in self.padded([self._empty]).items()}
 
   def check(self, vae: str, text_encoder: str | None = None) -> None:
     """Refuses records of other networks than a run's.
@@ -117,14 +117,20 @@ class Records:
         )
 
   def assign(self, buckets: Sequence[Bucket]) -> list[Int[np.ndarray, "_"]]:
-    """Returns for each bucket the records of its size, or longer: see `read`."""
+    """Returns for each bucket the records of its size, or longer: see `read`.
+
+    A clip that was encoded in several sizes, under ids such as `clip#9x64x64`, serves
+    a size that it was encoded in by that record alone.
+    """
     frames, height, width = self.index.sizes.T
-    return [
-      np.flatnonzero(
-        (frames >= b.frames) & (height == b.height) & (width == b.width)
-      ).astype(np.int64)
-      for b in buckets
-    ]
+    clips = np.array([clip.partition("#")[0] for clip in self.index.ids])
+    assigned = []
+    for b in buckets:
+      same = (height == b.height) & (width == b.width)
+      own, longer = same & (frames == b.frames), same & (frames > b.frames)
+      longer &= ~np.isin(clips, clips[own])
+      assigned.append(np.flatnonzero(own | longer).astype(np.int64))
+    return assigned
 
   def propose(
     self,
@@ -172,9 +178,9 @@ class Records:
       latents.view(bits)[i] = found.view(bits)
       texts.append({"text": record.text, "tokens": record.tokens})
     batch = {"latents": latents, "fps": self.index.fps[ids].astype(np.float32)}
-    return batch | {"seed": seeds} | self._padded(texts)
+    return batch | {"seed": seeds} | self.padded(texts)
 
-  def _padded(self, texts: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+  def padded(self, texts: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     """Stacks texts and tokens, padded with zeros, and makes their mask."""
     batch: dict[str, np.ndarray] = {}
     for name in ("text", "tokens"):

@@ -9,15 +9,60 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Int, UInt32
+from jaxtyping import Int, UInt8, UInt32
 
 from ltx_jax.config.runs import AutoBuckets, Bucket
 from ltx_jax.data.buckets import Ids
+from ltx_jax.data.clips import Clip, Clips
 from ltx_jax.data.source import Batch
 from ltx_jax.moving_shapes import world
 
 NAME = "moving-shapes"
 """What the small world is called where data are named."""
+
+
+def manifest(buckets: Sequence[Bucket], variants: int) -> Clips:
+  """Lists the captions' clips, each in every size, as if they were files.
+
+  Captions that are never trained on are there once, with the score `held_out`.
+
+  Args:
+    buckets: Sizes that every caption is rendered in.
+    variants: Clips of each caption and size.
+  """
+  clips = Clips()
+  for bucket in buckets:
+    size = f"{bucket.frames}x{bucket.height}x{bucket.width}"
+    for part, captions, count in (
+      ("t", world.train_captions(), variants),
+      ("h", world.held_out_captions(), 1),
+    ):
+      for number in range(len(captions) * count):
+        clips.append(
+          Clip(
+            f"{part}{number:04d}#{size}",
+            NAME,
+            captions[number // count],
+            width=bucket.width,
+            height=bucket.height,
+            frames=bucket.frames,
+            fps=24.0,
+            scores={"held_out": 1.0} if part == "h" else {},
+            extra={"seed": number},
+          )
+        )
+  return clips
+
+
+def read_clip(clip: Clip, bucket: Bucket) -> tuple[UInt8[np.ndarray, "F H W 3"], float]:
+  """Renders a clip of `manifest`, with its frames a second."""
+  size = bucket.frames, bucket.height, bucket.width
+  return world.clip(clip.caption, int(clip.extra["seed"]), *size), clip.fps
+
+
+def digest(clip: Clip) -> str:
+  """What stands for the hash of a clip's file: the caption that it is drawn from."""
+  return hashlib.sha256(f"{NAME} {clip.caption}".encode()).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)

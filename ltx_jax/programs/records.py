@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +38,7 @@ def _on_rows(program: Callable, mesh: Mesh, policy: Policy) -> Callable:
   """Compiles program(params, *rows) so that each device runs it on its own rows."""
   rows = PartitionSpec(_AXIS)
 
-  def split(params: Params, *inputs: jax.Array) -> tuple[jax.Array, ...]:
+  def split(params: Params, *inputs: jax.Array) -> Any:
     specs = PartitionSpec(), *[rows] * len(inputs)
     local = jax.shard_map(
       program, mesh=mesh, in_specs=specs, out_specs=rows, check_vma=False

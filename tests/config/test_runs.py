@@ -59,7 +59,12 @@ WRONG = {
     ("first_frame_probability", "first_frame_max_sigma", "caption_dropout"), (-0.1, 1.1)
   ),
   VAE: {"seed": (-1, 2**32, 0.5)},
-  TRANSFORMER: {"seed": (-1, 2**32), "variants": (0, -1), "fps": (0.0, -24.0, 1e4)},
+  TRANSFORMER: {
+    "seed": (-1, 2**32),
+    "held_out": (-1,),
+    "data_weights": ((0.0,), (1.0, 2.0)),
+    "fps": (0.0, -24.0, 1e4),
+  },
   VAE.vae: dict.fromkeys(
     ("latent_channels", "patch_size", "encoder_base_channels"), (0, -1, 1.5)
   ),

@@ -9,11 +9,14 @@ import pytest
 import ltx_jax
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.config import ModelConfig, SchedulerConfig
+from ltx_jax.moving_shapes import world
+from ltx_jax.releases.presets import ASSETS
 from tests.train import trainer_case as case
-from train import transformer, vae
+from train import precompute, transformer, vae
 from train.harness import reporting
 
 ROOT = Path(ltx_jax.__file__).parent.parent
+TOKENIZER = ASSETS / "moving_shapes" / "tokenizer"
 
 
 def train(trainer, folder, *options):
@@ -40,7 +43,9 @@ def test_from_nothing_to_a_model_that_generates(tmp_path, quick, monkeypatch):
   assert (tmp_path / "vae" / "samples" / "reconstruction_000001.png").is_file()
 
   folder = tmp_path / "transformer"
-  said = train("transformer", folder, "--vae", str(checkpoint))
+  records = precomputed(tmp_path / "records", checkpoint, monkeypatch)
+  options = ["--vae", str(checkpoint), "--data", str(records)]
+  said = train("transformer", folder, *options)
   assert said.endswith(f"Wrote {folder / 'model'}\n")
   assert (folder / "samples" / "samples_000001.png").is_file()
   assert [record["step"] for record in reporting.read_metrics(folder)] == [1]
@@ -53,12 +58,26 @@ def test_from_nothing_to_a_model_that_generates(tmp_path, quick, monkeypatch):
 
   # With the encoder it has trained, now frozen; here, where programs compile faster.
   frozen = tmp_path / "frozen"
+  texts = ["--text-encoder", folder / "model"]
+  records = precomputed(tmp_path / "texts", checkpoint, monkeypatch, *texts)
   options = ["--steps", "1", "--vae", checkpoint, "--text-encoder", "frozen"]
+  options += ["--data", records]
   options += ["--text-folder", folder / "model", "--output.folder", frozen]
   monkeypatch.setattr(sys, "argv", ["train", "tiny", *map(str, options)])
   transformer.main()
   frozen = ltx_jax.load(frozen / "model")
   assert frozen.config.text_encoder == model.config.text_encoder
+
+
+def precomputed(folder, vae, monkeypatch, *options):
+  """Encodes a few of the small world's captions."""
+  captions = world.train_captions()[::40]
+  monkeypatch.setattr(world, "train_captions", lambda: captions)
+  options = options or ("--text-encoder", "none", "--tokenizer", TOKENIZER)
+  sizes = "--buckets", "5x32x32", "1x32x32", "--variants", "1", "--samples", "1"
+  arguments = ["moving-shapes", "--model", vae, "--output", folder, *options, *sizes]
+  precompute.main(list(map(str, arguments)))
+  return folder
 
 
 def refused(monkeypatch, capsys, program, *argv):
@@ -94,13 +113,13 @@ def test_bad_input_is_answered_in_words(tmp_path, monkeypatch, capsys):
     ("--init-from", "nowhere", "nowhere/model.safetensors"),
   ],
 )
-def test_what_can_be_refused_is_before_latents_are_made(
+def test_what_can_be_refused_is_before_records_are_opened(
   tmp_path, monkeypatch, capsys, option, value, said
 ):
   path, frozen = tmp_path / "vae.safetensors", case.frozen_vae()
   config = ModelConfig(None, frozen.config, SchedulerConfig())
   save_checkpoint(path, config, {"vae": frozen.params})
-  monkeypatch.setattr(transformer, "caption_reader", None)
+  monkeypatch.setattr(transformer.data, "open_records", None)
   options = "--output.folder", tmp_path / "out", "--vae", path, option, value
   assert said in refused(monkeypatch, capsys, transformer, "tiny", *options)
   assert not (tmp_path / "out").exists()

@@ -14,6 +14,7 @@ from configs import tiny
 from ltx_jax.checkpoints.lightricks import load_checkpoint
 from ltx_jax.checkpoints.trees import path_name
 from ltx_jax.config.runs import VAELossConfig
+from ltx_jax.data.buckets import tokens_of
 from ltx_jax.data.loader import Loader
 from ltx_jax.data.pixels import to_floats
 from ltx_jax.diffusion import statistics
@@ -27,7 +28,6 @@ from tests.policies import QUICK
 from tests.train import trainer_case as case
 from train import vae
 from train.harness import evaluation, loop, reporting, steps
-from train.latents import tokens_of
 
 RUN = dataclasses.replace(tiny.vae(), mesh=case.SINGLE)
 CHANNELS = tiny.VAE.latent_channels

@@ -15,7 +15,7 @@ from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import make_mesh, put_batch
 from tests.policies import QUICK
 from train.harness import loop
-from train.latents import FrozenVAE
+from train.harness.model import FrozenVAE
 
 SINGLE = MeshConfig(data=1, fsdp=1)
 EIGHT = MeshConfig(data=4, fsdp=2)

@@ -23,12 +23,16 @@ from pathlib import Path
 import numpy as np
 import orbax.checkpoint as ocp
 
+from ltx_jax.data import video
+from ltx_jax.moving_shapes import world
+from ltx_jax.releases.presets import ASSETS
 from train.harness.reporting import read_metrics
 
 NAME = "Training killed with -9 resumes bit for bit"
 COMMAND = "python -m tests.verify kill_resume"
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+TOKENIZER = ASSETS / "moving_shapes" / "tokenizer"
 KILLS = 5
 SAVE_EVERY = 4
 STEPS = 2 * KILLS * SAVE_EVERY + SAVE_EVERY
@@ -37,24 +41,50 @@ PATIENCE = 1800.0  # Seconds without a new step after which a program hangs.
 _FLAGS = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 ENVIRONMENT = os.environ | {"XLA_FLAGS": _FLAGS.strip()}
 
-# Averages are on, so that every kind of state is there. The transformer trains on what
-# the VAE's uninterrupted run wrote.
+# Averages are on, so that every kind of state is there. The transformer trains on
+# records that the VAE of the first uninterrupted run made.
 TRAINERS = {
-  "vae": ("--optimizer.ema-decay", "0.9"),
-  "transformer": ("--optimizer.ema-decay", "0.9", "--vae", "VAE"),
+  "vae": ("vae",),
+  "vae on videos": ("vae", "--data", "CLIPS", "--held-out", "1"),
+  "transformer on records": ("transformer", "--vae", "VAE", "--data", "RECORDS"),
 }
 
 
-def arguments(trainer: str, folder: Path) -> list[str]:
+def arguments(name: str, folder: Path) -> list[str]:
   """The command line of a short run in `folder`."""
-  vae = str(folder.parent / "vae_alone" / "vae.safetensors")
+  root = folder.parent
+  trainer, *options = TRAINERS[name]
+  places = {"VAE": vae_of(root), "CLIPS": root / "clips", "RECORDS": root / "records"}
+  never = str(10 * STEPS)
   return [
-    *(sys.executable, "-m", f"train.{trainer}", "tiny"),
+    *(sys.executable, "-m", f"train.{trainer}", "tiny", "--optimizer.ema-decay", "0.9"),
     *("--steps", str(STEPS), "--output.folder", str(folder)),
     *("--output.save-every", str(SAVE_EVERY), "--output.log-every", "1"),
-    *("--output.sample-every", str(10 * STEPS)),
-    *(vae if option == "VAE" else option for option in TRAINERS[trainer]),
+    *("--output.sample-every", never, "--output.evaluate-every", never),
+    *(str(places.get(option, option)) for option in options),
   ]
+
+
+def vae_of(root: Path) -> Path:
+  """What the first uninterrupted run wrote."""
+  return root / "vae_alone" / "vae.safetensors"
+
+
+def prepare(name: str, root: Path) -> None:
+  """Makes the clips or the records that a trainer reads."""
+  if name == "vae on videos":
+    for number, caption in enumerate(world.captions()[:24]):
+      path = root / "clips" / f"{number}.mp4"
+      video.write(path, world.clip(caption, number, 5, 32, 32), 24.0)
+      path.with_suffix(".txt").write_text(caption)
+  if name == "transformer on records":
+    command = [
+      *(sys.executable, "-m", "train.precompute", "moving-shapes"),
+      *("--output", str(root / "records"), "--model", str(vae_of(root))),
+      *("--text-encoder", "none", "--tokenizer", str(TOKENIZER)),
+      *("--variants", "1", "--buckets", "5x32x32", "1x32x32"),
+    ]
+    subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True)
 
 
 class Program:
@@ -212,7 +242,9 @@ def check(
   name: str, command: Callable[[Path], list[str]], root: Path, seed: int
 ) -> list[dict]:
   """Rows for one trainer; `command` gives its command line for a folder."""
-  alone, killed = root / f"{name}_alone", root / f"{name}_killed"
+  prepare(name, root)
+  short = name.replace(" ", "_")
+  alone, killed = root / f"{short}_alone", root / f"{short}_killed"
   save_seconds = run_alone(command(alone), alone)
   counts = run_killed(command(killed), killed, save_seconds, random.Random(seed))
   reference = state(alone)
@@ -242,7 +274,7 @@ def check(
 
 
 def run() -> list[dict]:
-  """Rows for both trainers."""
+  """Rows for both trainers, on rendered clips, on videos and on records."""
   rows = []
   with tempfile.TemporaryDirectory() as root:
     for seed, name in enumerate(TRAINERS):

@@ -10,12 +10,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ltx_jax.checkpoints import t5
 from ltx_jax.config import VAEConfig
-from ltx_jax.config.runs import Bucket, OutputConfig, TransformerRun, VAERun
+from ltx_jax.config.runs import (
+  AutoBuckets,
+  Bucket,
+  OutputConfig,
+  TransformerRun,
+  VAERun,
+)
 from ltx_jax.data.buckets import sized_buckets
 from ltx_jax.diffusion.timesteps import median, token_shift
 from ltx_jax.files import refuse_overwriting
 from ltx_jax.parallel.mesh import make_mesh
+from ltx_jax.text.prompts import load_tokenizer
 
 LARGEST_MEDIAN = 0.99
 """Of a bucket's noise levels, without a warning."""
@@ -26,6 +34,8 @@ def check_run(
 ) -> None:
   """Refuses what the config alone shows to be impossible.
 
+  Buckets that are found from the data are checked once they are (`data.with_buckets`).
+
   Args:
     vae: What encodes the clips.
     tokens: Latent positions of one clip of a bucket.
@@ -35,13 +45,12 @@ def check_run(
       bucket's size, or a batch cannot be divided into micro-batches.
   """
   make_mesh(**vars(run.mesh))
-  for stage in run.stages:
+  named = [s for s in run.stages if not isinstance(s.buckets, AutoBuckets)]
+  for stage in named:
     for bucket in stage.buckets:
       _check_size(bucket, vae)
   count = run.optimizer.accumulate
-  for sized in (
-    sized for stage in run.stages for sized in sized_buckets(stage, tokens)
-  ):
+  for sized in (sized for stage in named for sized in sized_buckets(stage, tokens)):
     if sized.batch_size % count:
       bucket = sized.bucket
       raise ValueError(
@@ -71,6 +80,34 @@ def check_heads(run: TransformerRun) -> None:
     raise ValueError(
       f"mesh.tensor is {tensor}, and the transformer has {heads} attention heads; give "
       "a number that divides them, and the other devices to another axis."
+    )
+
+
+def check_text(run: TransformerRun) -> None:
+  """Refuses tokenizer, text encoder and transformer that do not go together.
+
+  A frozen text encoder need not be there: the records hold what it made.
+
+  Raises:
+    ValueError: naming the two numbers that differ.
+  """
+  folder = Path(run.text_folder)
+  config = run.text
+  if run.text_encoder == "frozen":
+    if not (folder / "text_encoder").is_dir():
+      return
+    config = t5.load_config(folder / "text_encoder")
+  if run.transformer.caption_channels != config.d_model:
+    raise ValueError(
+      f"The transformer takes texts of caption_channels = "
+      f"{run.transformer.caption_channels}, the {run.text_encoder} text encoder makes "
+      f"d_model = {config.d_model}; the two must be equal."
+    )
+  tokens = len(load_tokenizer(folder / "tokenizer"))
+  if tokens > config.vocab_size:
+    raise ValueError(
+      f"The tokenizer in {run.text_folder} has {tokens} tokens, the "
+      f"{run.text_encoder} text encoder only vocab_size = {config.vocab_size}."
     )
 
 

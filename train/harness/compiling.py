@@ -21,13 +21,12 @@ from ltx_jax.analysis.training import (
 )
 from ltx_jax.config import VAE_C, VAEConfig
 from ltx_jax.config.runs import Bucket, Stage, TransformerRun, VAERun
-from ltx_jax.data.buckets import sized_buckets
+from ltx_jax.data.buckets import sized_buckets, tokens_of
 from ltx_jax.models.sharded import devices_of, padded_tokens, parts_of_stream
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.planning.training import StepPlan, choose_remat, most_rows
 from ltx_jax.platforms import Policy
 from train.harness import loop, shapes
-from train.latents import tokens_of
 
 
 @dataclasses.dataclass(frozen=True)

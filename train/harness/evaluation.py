@@ -29,7 +29,7 @@ CLIPS = 16
 
 
 def held_out_batches(source: Source, stages: Sequence[Stage]) -> dict[str, HostBatch]:
-  """Returns a batch of each bucket, by frames x height x width.
+  """Returns a batch of each bucket that has clips, by frames x height x width.
 
   Its clips are spread over what the bucket takes of the source, and are always the
   same.
@@ -39,6 +39,8 @@ def held_out_batches(source: Source, stages: Sequence[Stage]) -> dict[str, HostB
   for bucket, ids in zip(
     buckets.values(), source.assign(list(buckets.values())), strict=True
   ):
+    if not len(ids):
+      continue
     chosen = ids[np.linspace(0, len(ids) - 1, min(CLIPS, len(ids))).astype(int)]
     name = f"{bucket.frames}x{bucket.height}x{bucket.width}"
     seeds = np.arange(len(chosen), dtype=np.uint32)

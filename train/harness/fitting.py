@@ -10,13 +10,12 @@ from jax.sharding import Mesh
 
 from ltx_jax.config import VAEConfig
 from ltx_jax.config.runs import Bucket, TransformerRun, VAERun
-from ltx_jax.data.buckets import sized_buckets
+from ltx_jax.data.buckets import sized_buckets, tokens_of
 from ltx_jax.models.sharded import devices_of
 from ltx_jax.planning.memory import free_memory
 from ltx_jax.planning.training import StepPlan, choose_remat, most_rows
 from ltx_jax.platforms import Policy
 from train.harness import shapes
-from train.latents import tokens_of
 
 RunT = TypeVar("RunT", TransformerRun, VAERun)
 

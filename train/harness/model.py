@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import jax
 import numpy as np
 
 from ltx_jax.checkpoints import lightricks, t5
-from ltx_jax.config import ModelConfig
+from ltx_jax.config import ModelConfig, VAEConfig
 from ltx_jax.config.runs import TransformerRun
 from ltx_jax.pipeline.model import LTXVideo
 from ltx_jax.platforms import Policy
@@ -18,7 +19,15 @@ from ltx_jax.releases.presets import recipe_for
 from ltx_jax.training.state import Batch, TrainState
 from ltx_jax.typing import EncodedText, Params
 from train.harness.steps import Pictures
-from train.latents import FrozenVAE
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrozenVAE:
+  """A VAE that is used and not trained."""
+
+  config: VAEConfig
+  params: Params
+  policy: Policy
 
 
 def model_of(
@@ -69,6 +78,20 @@ def make_pictures(
 def exported(run: TransformerRun) -> Path:
   """Returns the folder that the model is written to."""
   return Path(run.output.folder) / "model"
+
+
+def outputs(run: TransformerRun) -> list[Path]:
+  """Returns what is written at the end of a run."""
+  return [exported(run) / name for name in ("model.safetensors", "tokenizer")]
+
+
+def inputs(run: TransformerRun) -> list[tuple[str, Path | str]]:
+  """Returns (option, path) of what a run is made from."""
+  return [
+    ("vae", run.vae),
+    ("init_from", run.init_from and Path(run.init_from, "model.safetensors")),
+    ("text_folder", Path(run.text_folder) / "tokenizer"),
+  ]
 
 
 def export(run: TransformerRun, model: LTXVideo) -> Path:

@@ -40,12 +40,15 @@ from ltx_jax.cli.command_line import (
 RunT = TypeVar("RunT")
 
 _INPUTS = ("vae", "text_folder", "init_from")
+DRY_RUN = "--dry-run"
 
 
 def parse(
   run_type: type[RunT], function: str, doc: str, argv: Sequence[str] | None = None
-) -> RunT:
-  """Returns the run that the command line asks for; exits in words where it cannot.
+) -> tuple[RunT, bool]:
+  """Returns the run that the command line asks for, and whether it is a dry run.
+
+  Exits in words where it cannot.
 
   Args:
     run_type: What the configs' function returns.
@@ -65,8 +68,9 @@ def parse(
         f"configs/{argv[0]}.py: {function}() returns {type(run).__name__}, not "
         f"{run_type.__name__}."
       )
-    run = override(run, argv[1:], program=f"{program} {argv[0]}", about=about)
-    return with_repository(run)
+    options = [option for option in argv[1:] if option != DRY_RUN]
+    run = override(run, options, program=f"{program} {argv[0]}", about=about)
+    return with_repository(run), DRY_RUN in argv
 
 
 def with_repository(run: RunT) -> RunT:
@@ -213,4 +217,6 @@ def _overview(program: str, function: str, doc: str) -> str:
     about = (importlib.import_module(f"configs.{name}").__doc__ or "").splitlines()
     lines.append(f"  {name:20} {about[0] if about else ''}")
   lines += ["", f"`{program} CONFIG --help` lists its options with their values, e.g."]
-  return "\n".join([*lines, "  --steps 100 --output.folder runs/try --seed 1"])
+  lines.append("  --steps 100 --output.folder runs/try --seed 1")
+  lines += ["", f"`{DRY_RUN}` shows config, buckets, parameters and memory, and stops."]
+  return "\n".join(lines)

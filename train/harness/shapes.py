@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltx_jax.config import VAEConfig
@@ -24,9 +23,6 @@ from ltx_jax.planning import flops
 from ltx_jax.planning.training import StepPlan, StepSize, plan_transformer, plan_vae
 from ltx_jax.platforms import TRAINING_ROWS, Policy
 from ltx_jax.training.state import TrainState
-from train import transformer, vae
-from train.captions import Captions
-from train.latents import FrozenVAE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,26 +60,24 @@ def of_transformer(
     rows: Clips of a batch.
     latents: Of the VAE that makes them.
   """
+  from train import transformer  # Trainers plan by this module before they start.
+
   grid = latents.latent_shape(bucket.frames, bucket.height, bucket.width)
   tokens, config, text = math.prod(grid), run.transformer, run.text.max_text_tokens
   rules = (*TRANSFORMER_RULES, *TEXT_RULES)
   state = _state(functools.partial(transformer.init_state, run), mesh, rules)
   width = (config.caption_channels,) if run.text_encoder == "frozen" else ()
-  told = "bfloat16" if width else "int32"
-  batch = {
-    "latents": (*grid, config.in_channels, "float32"),
-    "text": (text, *width, told),
-    "mask": (text, "bool"),
-    "seed": ("uint32",),
-  }
-  inputs = (_rows(mesh, rows, batch),)
+  told = {"text": (text, *width, "bfloat16")} if width else {"tokens": (text, "int32")}
+  told |= {"mask": (text, "bool")}
+  clips = {"latents": (*grid, config.in_channels, "bfloat16"), "fps": ("float32",)}
+  batch = _rows(mesh, rows, clips | {"seed": ("uint32",)} | told)
+  inputs = {"empty": _whole(mesh, told)}, batch
   size = StepSize(rows, tokens, text, run.optimizer.accumulate)
-  empty = Captions(np.zeros((1, text, *width), told), np.ones((1, text), bool), "")
   minimum = flops.velocity(config, tokens, text)
   if not width:
     minimum += flops.text_encoder(run.text, text)
   return Abstract(
-    transformer.make_update(run, policy, FrozenVAE(latents, {}, policy), empty),
+    transformer.make_update(run, policy, latents),
     (state, *inputs),
     3 * rows * minimum,
     lambda remat: plan_transformer(config, policy, size, state, inputs, remat=remat),
@@ -95,10 +89,12 @@ def of_vae(
   run: VAERun, policy: Policy, mesh: Mesh, bucket: Bucket, rows: int
 ) -> Abstract:
   """The VAE's step; arguments as of `of_transformer`."""
+  from train import vae
+
   size = bucket.frames, bucket.height, bucket.width
   state = _state(functools.partial(vae.init_state, run), mesh, VAE_RULES)
-  batch = {"video": (*size, 3, "uint8"), "seed": ("uint32",)}
-  inputs = (_rows(mesh, rows, batch),)
+  batch = {"video": (*size, 3, "uint8"), "fps": ("float32",), "seed": ("uint32",)}
+  inputs = {}, _rows(mesh, rows, batch)
   forward = flops.encoder(run.vae, *size)
   forward += flops.decoder(run.vae, *run.vae.latent_shape(*size))
   micro = rows // run.optimizer.accumulate
@@ -114,6 +110,15 @@ def _state(
   init: Callable[[jax.Array], TrainState], mesh: Mesh, rules: sharding.Rules
 ) -> TrainState:
   return sharding.abstract(jax.eval_shape(init, jax.random.key(0)), mesh, rules)
+
+
+def _whole(mesh: Mesh, entries: dict[str, tuple]) -> dict[str, Any]:
+  """Arrays that every device has whole, from their sizes and dtypes."""
+  whole = NamedSharding(mesh, PartitionSpec())
+  return {
+    name: jax.ShapeDtypeStruct(tuple(sizes), dtype, sharding=whole)
+    for name, (*sizes, dtype) in entries.items()
+  }
 
 
 def _rows(mesh: Mesh, rows: int, entries: dict[str, tuple]) -> dict[str, Any]:

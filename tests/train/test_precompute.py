@@ -1,0 +1,229 @@
+"""From a manifest to records: what is encoded, what is kept, what is dropped."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from configs import tiny
+from ltx_jax.checkpoints import lightricks
+from ltx_jax.config import ModelConfig, SchedulerConfig
+from ltx_jax.data import video
+from ltx_jax.data.records import Records
+from ltx_jax.models import vae as vae_lib
+from ltx_jax.moving_shapes import source as shapes
+from ltx_jax.moving_shapes import world
+from ltx_jax.releases.presets import ASSETS
+from tests.policies import QUICK
+from train import precompute
+from train.harness.encoding import ClipEncoder
+from train.harness.shard_plan import Existing
+
+CAPTIONS = world.captions()[::70][:5]
+PARAMS = vae_lib.init_vae(jax.random.key(0), tiny.VAE)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+  path = tmp_path_factory.mktemp("model") / "vae.safetensors"
+  config = ModelConfig(transformer=None, vae=tiny.VAE, scheduler=SchedulerConfig())
+  lightricks.save_checkpoint(path, config, {"vae": PARAMS}, dtype="float32")
+  return path
+
+
+@pytest.fixture
+def clips(tmp_path):
+  folder = tmp_path / "clips"
+  for number, caption in enumerate(CAPTIONS):
+    size = (9, 32, 48) if number % 2 else (5, 48, 32)
+    path = folder / f"clip{number}.mp4"
+    video.write(path, world.clip(caption, number, *size), 24.0)
+    path.with_suffix(".txt").write_text(caption + "\n")
+  return folder
+
+
+@pytest.fixture
+def options(clips, model, tmp_path):
+  return precompute.Options(
+    str(clips),
+    output=tmp_path / "records",
+    model=str(model),
+    text_encoder="none",
+    tokenizer=ASSETS / "moving_shapes" / "tokenizer",
+    buckets=("9x32x48", "5x32x48", "5x48x32"),
+    clips_per_call=2,
+    shard=2,
+    samples=2,
+  )
+
+
+@pytest.fixture(autouse=True)
+def quick_policy(monkeypatch):
+  monkeypatch.setattr(precompute, "policy_of", lambda device: QUICK)
+
+
+def run(options):
+  precompute.precompute(options, Console(quiet=True))
+  return Records(options.output)
+
+
+def blobs(folder):
+  return {path.name: path.read_bytes() for path in folder.glob("*.arrayrecord")}
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+  """The number of clips that the VAE was given."""
+  counts, encode = [], ClipEncoder.encode
+
+  def counted(self, videos):
+    def each():
+      for clip in videos:
+        counts.append(clip.shape)
+        yield clip
+
+    return encode(self, each())
+
+  monkeypatch.setattr(ClipEncoder, "encode", counted)
+  return counts
+
+
+def test_a_record_is_the_clip_as_the_vae_and_the_tokenizer_have_it(options, clips):
+  found = run(options)
+  assert len(found) == 5
+  by_id = {found.index.ids[row]: found.record(row) for row in range(5)}
+  record = by_id["clip1.mp4"]
+  assert (record.frames, record.height, record.width) == (9, 32, 48)
+  assert record.caption == CAPTIONS[1] and record.fps == 24
+  pixels, _ = video.read(clips / "clip1.mp4")
+  mean, logvar = vae_lib.encode_moments(
+    PARAMS, tiny.VAE, QUICK, np.float32(pixels[None]) / 127.5 - 1
+  )
+  np.testing.assert_allclose(record.latents, mean[0], atol=0.02)  # It is bfloat16.
+  np.testing.assert_allclose(record.logvar, logvar[0, ..., :1], atol=1e-4)
+  tokens = found.empty["tokens"], record.tokens
+  assert tokens[0][0] == tokens[1][-1] == 1  # The end of the sequence.
+  assert by_id["clip0.mp4"].latents.shape == (2, 3, 2, tiny.VAE.latent_channels)
+
+
+def test_latents_do_not_depend_on_the_number_of_devices():
+  videos = [world.clip(CAPTIONS[0], seed, 5, 32, 32) for seed in range(5)]
+
+  def latents(devices):
+    encoder = ClipEncoder(tiny.VAE, PARAMS, QUICK, 2, tuple(devices))
+    return [(e.latents, e.logvar) for e in encoder.encode(iter(videos))]
+
+  one, eight = latents(jax.devices()[:1]), latents(jax.devices())
+  assert len(one) == len(eight) == 5
+  for (a, b), (c, d) in zip(one, eight, strict=True):
+    assert a.tobytes() == c.tobytes() and b.tobytes() == d.tobytes()
+
+
+def test_what_is_there_is_not_encoded_again(options, encoded):
+  run(options)
+  before = blobs(options.output)
+  assert len(encoded) == 5 and len(before) == 3
+  run(options)
+  assert len(encoded) == 5 and blobs(options.output) == before
+
+
+def test_an_edited_caption_costs_its_text_alone(options, clips, encoded):
+  before = run(options)
+  latents = before.record(0).latents
+  (clips / "clip0.txt").write_text("a small red circle\n")
+  after = run(options)
+  assert len(encoded) == 5  # No clip was encoded again.
+  row = list(after.index.ids).index("clip0.mp4")
+  assert after.record(row).caption == "a small red circle"
+  assert len(after.record(row).tokens) == 5
+  assert after.record(row).latents.tobytes() == latents.tobytes()
+  assert len(blobs(options.output)) == 3  # The former shard is gone.
+
+
+def test_a_changed_clip_is_encoded_again(options, clips, encoded):
+  run(options)
+  video.write(clips / "clip0.mp4", world.clip(CAPTIONS[3], 9, 5, 48, 32), 24.0)
+  run(options)
+  assert len(encoded) == 6
+
+
+def test_an_interrupted_run_leaves_nothing_that_a_reader_takes(
+  options, encoded, monkeypatch
+):
+  whole = dataclasses.replace(options, output=options.output.parent / "whole")
+  run(whole)
+  write, calls = precompute.ShardWriter.write, []
+
+  def interrupted(self, *arguments):
+    calls.append(arguments)
+    if len(calls) == 2:
+      raise KeyboardInterrupt
+    write(self, *arguments)
+
+  monkeypatch.setattr(precompute.ShardWriter, "write", interrupted)
+  with pytest.raises(KeyboardInterrupt):
+    run(options)
+  assert len(blobs(options.output)) == 1
+  with pytest.raises(ValueError, match="was interrupted; start it again"):
+    Records(options.output)
+  del encoded[:]
+  run(options)
+  assert len(encoded) == 5 - len(calls[0][1])
+  assert blobs(options.output) == blobs(whole.output)
+
+
+def test_unreadable_clips_are_listed_with_reasons(options, clips):
+  (clips / "clip2.mp4").write_bytes(b"not a video")
+  few = dataclasses.replace(options, max_faulty=0.1)
+  with pytest.raises(ValueError, match="1 of 5 clips cannot be read, more than"):
+    run(few)
+  found = run(dataclasses.replace(options, max_faulty=0.2))
+  assert len(found) == 4
+  (line,) = (options.output / "dropped.jsonl").read_text().splitlines()
+  assert json.loads(line)["id"] == "clip2.mp4"
+  assert "clip2.mp4" in json.loads(line)["reason"]
+
+
+def test_the_report_measures_what_the_vae_keeps(options):
+  run(options)
+  report = json.loads((options.output / "report.json").read_text())
+  assert report["records"] == 5 and report["dropped"] == 0
+  assert len(report["psnr"]) == 2 and all(0 < x < 60 for x in report["psnr"].values())
+  assert (options.output / "report.png").stat().st_size > 1000
+
+
+def test_records_of_the_moving_shapes_are_their_renderings(options):
+  small = shapes.manifest((tiny.CLIP,), 2)
+  assert len(small) == 2 * len(world.train_captions()) + len(world.held_out_captions())
+  clip = small[3]
+  assert clip.caption == world.train_captions()[1] and clip.scores == {}
+  assert small[len(small) - 1].scores == {"held_out": 1.0}
+  pixels, fps = shapes.read_clip(clip, tiny.CLIP)
+  np.testing.assert_array_equal(pixels, world.clip(clip.caption, 3, 5, 32, 32))
+  assert fps == 24
+
+
+@pytest.mark.parametrize(
+  ("changes", "said"),
+  [
+    ({"buckets": ("9x32",)}, "--buckets has '9x32'; a bucket is FRAMESxHEIGHTxWIDTH"),
+    ({"buckets": ("9x30x32",)}, "has 9x30x32; this VAE takes 4k . 1 frames"),
+    ({"text_encoder": None}, "--tokenizer is for --text-encoder none"),
+  ],
+)
+def test_options_that_do_not_fit_are_refused(options, changes, said):
+  with pytest.raises(ValueError, match=said):
+    run(dataclasses.replace(options, **changes))
+
+
+def test_a_damaged_shard_is_made_again(options, encoded):
+  run(options)
+  path = min(options.output.glob("*.arrayrecord"))
+  whole = path.read_bytes()
+  path.write_bytes(whole[:100])
+  assert path.name not in Existing(options.output).names
+  run(options)
+  assert path.read_bytes() == whole

@@ -1,0 +1,142 @@
+"""Kills precomputing with -9 at random moments, and lets it go on with other devices.
+
+The clips are the moving shapes, encoded by the shipped VAE. One run is left alone, on
+one device. The other is killed five times, each time started again on another number
+of host devices, and must end with the same files of records, bit for bit. Then one
+caption is edited in a manifest of files: of the records only that one may change, and
+nothing may be encoded by the VAE again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ltx_jax.data import video
+from ltx_jax.data.records import Records
+from ltx_jax.moving_shapes import world
+
+NAME = "Precomputing killed with -9 ends with the same records, bit for bit"
+COMMAND = "python -m tests.verify kill_precompute"
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DEVICES = (2, 1, 4, 3, 8, 2)
+"""Host devices of each start."""
+
+
+def command(manifest: str, output: Path, *options: str) -> list[str]:
+  """A run in small shards, so that there is something to be killed in."""
+  return [
+    *(sys.executable, "-m", "train.precompute", manifest, "--output", str(output)),
+    *("--text-encoder", "none", "--clips-per-call", "2", "--samples", "2"),
+    *options,
+  ]
+
+
+def environment(devices: int) -> dict[str, str]:
+  flags = f"--xla_force_host_platform_device_count={devices}"
+  return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+
+
+def finish(arguments: list[str], devices: int) -> float:
+  """Runs to the end, and returns the seconds.
+
+  Raises:
+    RuntimeError: where it fails.
+  """
+  began = time.monotonic()
+  done = subprocess.run(
+    arguments, cwd=ROOT, env=environment(devices), capture_output=True, text=True
+  )
+  if done.returncode:
+    raise RuntimeError(f"precompute failed: {done.stderr[-2000:]}")
+  return time.monotonic() - began
+
+
+def digests(folder: Path) -> dict[str, str]:
+  """sha256 of every shard and of the index."""
+  paths = [*folder.glob("*.arrayrecord"), folder / "index.safetensors"]
+  return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def row(figure: str, value: Any, target: str, ok: bool, unit: str = "") -> dict:
+  return {"figure": figure, "value": value, "unit": unit, "target": target, "ok": ok}
+
+
+def killed(work: Path) -> list[dict]:
+  """Rows of the kills."""
+  options = "--buckets", "9x64x64", "--variants", "1", "--shard", "64"
+  seconds = finish(command("moving-shapes", work / "alone", *options), 1)
+  draw, folder, between = random.Random(0), work / "killed", 0
+  for devices in DEVICES[:-1]:
+    arguments = command("moving-shapes", folder, *options)
+    process = subprocess.Popen(
+      arguments,
+      cwd=ROOT,
+      env=environment(devices),
+      stdout=subprocess.DEVNULL,
+      stderr=subprocess.DEVNULL,
+    )
+    time.sleep(draw.uniform(0.2, 0.8) * seconds)
+    process.kill()
+    process.wait()
+    between += bool(list(folder.glob(".*.partial")))
+  left = len(list(folder.glob("*.arrayrecord")))
+  finish(command("moving-shapes", folder, *options), DEVICES[-1])
+  same = digests(work / "alone") == digests(folder)
+  return [
+    row(
+      f"kills on {', '.join(map(str, DEVICES))} host devices: the same files",
+      int(same),
+      "1",
+      same,
+    ),
+    row("kills that left a half shard behind", between, "", True),
+    row("complete shards before the last start", left, "", True),
+  ]
+
+
+def edited(work: Path) -> list[dict]:
+  """Rows of an edited caption."""
+  clips = work / "clips"
+  for number, caption in enumerate(world.captions()[:12]):
+    path = clips / f"{number}.mp4"
+    video.write(path, world.clip(caption, number, 9, 64, 64), 24.0)
+    path.with_suffix(".txt").write_text(caption)
+  arguments = command(str(clips), work / "own", "--buckets", "9x64x64", "--shard", "4")
+  finish(arguments, 1)
+  first = Records(work / "own")
+  before = {first.index.ids[i]: first.record(i) for i in range(len(first))}
+  (clips / "5.txt").write_text("a small red circle")
+  finish(arguments, 2)
+  second = Records(work / "own")
+  changed, latents = [], 0
+  for i in range(len(second)):
+    record = second.record(i)
+    old = before[record.id]
+    if record.caption != old.caption or record.tokens.tobytes() != old.tokens.tobytes():
+      changed.append(record.id)
+    latents += record.latents.tobytes() != old.latents.tobytes()
+  return [
+    row("records changed by an edited caption", len(changed), "1", len(changed) == 1),
+    row("latents changed by it", latents, "0", latents == 0),
+  ]
+
+
+def run() -> list[dict[str, Any]]:
+  """Rows of both."""
+  with tempfile.TemporaryDirectory() as folder:
+    work = Path(folder)
+    return [*killed(work), *edited(work)]
+
+
+if __name__ == "__main__":
+  print(json.dumps(run(), indent=2))

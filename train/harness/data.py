@@ -1,0 +1,234 @@
+"""What a run trains on, opened: the sources its config names, and what is held out.
+
+Clips that carry the score `held_out` are never trained on. Where none does, as many as
+the run says are held out, by the hash of their ids.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt32
+
+from ltx_jax.config import VAEConfig
+from ltx_jax.config.runs import AutoBuckets, Bucket, TransformerRun, VAERun
+from ltx_jax.data.buckets import Ids, tokens_of
+from ltx_jax.data.manifest import read_manifest
+from ltx_jax.data.records import Records
+from ltx_jax.data.source import Batch, Mixture, Source, resolved
+from ltx_jax.data.videos import Videos
+from ltx_jax.moving_shapes import world
+from ltx_jax.moving_shapes.source import NAME, Shapes
+from ltx_jax.text.cache import encoder_fingerprint
+
+HELD_OUT = "held_out"
+"""Score of clips that are never trained on."""
+
+SHOWN = 6
+"""Held-out captions in the sample pictures."""
+
+
+class ClipData(NamedTuple):
+  """Videos that are trained on, and others of the first source."""
+
+  trained: Mixture
+  held_out: Source
+
+
+class RecordData(NamedTuple):
+  """Records that are trained on, and others of the first source.
+
+  Attributes:
+    trained: All sources.
+    held_out: Those that are never trained on.
+    empty: What a batch has of the caption "", without the axis of rows.
+    shown: What a batch has of some held-out captions, the last row being that of "".
+    captions: Of the rows of `shown`.
+  """
+
+  trained: Mixture
+  held_out: Source
+  empty: Batch
+  shown: Batch
+  captions: list[str]
+
+
+def held_out(
+  ids: Sequence[str], scores: np.ndarray | None, count: int
+) -> Bool[np.ndarray, "n"]:
+  """Returns which clips are held out.
+
+  Args:
+    ids: Of all clips.
+    scores: Their score `held_out`, nan where there is none; None: no clip has it.
+    count: How many to hold out where no clip says so.
+
+  Raises:
+    ValueError: where nothing would be left to train on.
+  """
+  if scores is not None and np.any(scores > 0):
+    return np.nan_to_num(scores) > 0
+  if count >= len(ids):
+    raise ValueError(
+      f"There are {len(ids)} clips, of which {count} would be held out; lower "
+      "--held-out."
+    )
+  hashes = np.array([zlib.crc32(clip.encode()) for clip in ids])
+  chosen = np.zeros(len(ids), bool)
+  chosen[np.argsort(hashes, kind="stable")[:count]] = True
+  return chosen
+
+
+def open_clips(run: VAERun) -> ClipData:
+  """Opens what a VAE is trained on: manifests, or the moving shapes.
+
+  Raises:
+    ValueError: where a manifest cannot be read, or too many of its clips.
+  """
+  pairs = [_open_clips(run, path, first=not k) for k, path in enumerate(run.data)]
+  trained = Mixture(tuple(pair[0] for pair in pairs), weights(run))
+  return ClipData(trained, pairs[0][1])
+
+
+def _open_clips(run: VAERun, path: str, first: bool) -> tuple[Source, Source]:
+  """Opens one source, and what is held out of it; only of the first by number."""
+  if path == NAME:
+    return Shapes(), Shapes(tuple(world.held_out_captions()))
+  clips = read_manifest(path)
+  scores = np.array([clip.scores.get(HELD_OUT, np.nan) for clip in clips])
+  aside = held_out(clips.ids, scores, run.held_out if first else 0)
+  how = {"flip": run.video.flip, "max_faulty": run.video.max_faulty}
+  rest = clips.take(aside if aside.any() else np.ones_like(aside))
+  return Videos(clips.take(~aside), **how), Videos(rest, **how)
+
+
+def with_buckets(
+  run: VAERun | TransformerRun, data: Mixture, vae: VAEConfig
+) -> VAERun | TransformerRun:
+  """Returns the run with buckets that suit its first source, where it names none."""
+  factors = vae.temporal_factor, vae.spatial_factor
+  stages = resolved(run.stages, data.sources[0], factors, tokens_of(vae))
+  return dataclasses.replace(run, stages=stages)
+
+
+def weights(run: VAERun | TransformerRun) -> tuple[float, ...]:
+  """Returns a weight for each source of a run: one for all is one for each."""
+  if len(run.data_weights) == 1:
+    return run.data_weights * len(run.data)
+  return run.data_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Worded:
+  """Records with their tokens, or their texts, alone: what a run reads of the two.
+
+  Attributes:
+    records: The source.
+    name: `tokens` or `text`.
+  """
+
+  records: Records
+  name: str
+
+  @property
+  def fingerprint(self) -> str:
+    """Hash of all that decides the batches."""
+    return f"{self.records.fingerprint} {self.name}"
+
+  def assign(self, buckets: Sequence[Bucket]) -> list[Ids]:
+    """As the records."""
+    return self.records.assign(buckets)
+
+  def propose(
+    self,
+    auto: AutoBuckets,
+    factors: tuple[int, int],
+    tokens: Callable[[Bucket], int],
+  ) -> tuple[Bucket, ...]:
+    """As the records."""
+    return self.records.propose(auto, factors, tokens)
+
+  def read(
+    self, bucket: Bucket, ids: Int[np.ndarray, "b"], seeds: UInt32[np.ndarray, "b"]
+  ) -> Batch:
+    """As the records, with one of tokens and text."""
+    return _worded(self.records.read(bucket, ids, seeds), self.name)
+
+  @property
+  def empty(self) -> Batch:
+    """What a batch has of the caption "", without the axis of rows."""
+    return _worded(self.records.empty, self.name)
+
+
+def _worded(batch: Batch, name: str) -> Batch:
+  other = {"tokens": "text", "text": "tokens"}[name]
+  return {key: rows for key, rows in batch.items() if key != other}
+
+
+def open_records(run: TransformerRun, vae: str) -> RecordData:
+  """Opens the records that a transformer is trained on.
+
+  Args:
+    run: Names them.
+    vae: Fingerprint of its VAE.
+
+  Raises:
+    ValueError: where a folder holds no records, or those of another VAE or encoder.
+  """
+  name = "tokens" if run.text_encoder == "trained" else "text"
+  whole = [Records(path) for path in run.data]
+  for records in whole:
+    records.check(vae, _made_by(run))
+    if name not in records.empty:
+      raise ValueError(
+        f"{records.folder} holds tokens and no texts, which a frozen text encoder "
+        "makes; run train.precompute with --text-encoder FOLDER, or train one."
+      )
+  longest = max(records.text_tokens for records in whole)
+  trained, aside = [], None
+  for number, records in enumerate(whole):
+    index = records.index
+    scores = index.scores.get(HELD_OUT)
+    chosen = held_out(index.ids, scores, 0 if number else run.held_out)
+    how = {"text_tokens": longest}
+    kept = Records(records.folder, keep=lambda _, c=chosen: ~c, **how)
+    trained.append(Worded(kept, name))
+    if not number:
+      rest = chosen if chosen.any() else ~chosen
+      aside = Records(records.folder, keep=lambda _, r=rest: r, **how)
+  source = Worded(aside, name)
+  shown, captions = _shown(aside, name)
+  mixture = Mixture(tuple(trained), weights(run))
+  return RecordData(mixture, source, source.empty, shown, captions)
+
+
+def _made_by(run: TransformerRun) -> str | None:
+  """What the records' texts must be made by; None where it is not there to compare."""
+  folder = Path(run.text_folder)
+  if run.text_encoder == "trained":
+    return encoder_fingerprint(folder / "tokenizer")[:16]
+  if not (folder / "text_encoder").is_dir():
+    return None
+  return encoder_fingerprint(folder / "text_encoder", folder / "tokenizer")[:16]
+
+
+def _shown(records: Records, name: str) -> tuple[Batch, list[str]]:
+  """Some captions, each once, and ""."""
+  rows: dict[str, int] = {}
+  for row in range(len(records)):
+    rows.setdefault(records.record(row).caption, row)
+    if len(rows) == SHOWN:
+      break
+  texts = [
+    {n: getattr(records.record(row), n) for n in ("text", "tokens")}
+    for row in rows.values()
+  ]
+  batch = _worded(records.padded(texts), name)
+  empty = _worded(records.empty, name)
+  both = {n: np.concatenate([batch[n], empty[n][None]]) for n in batch}
+  return both, [*rows, ""]

@@ -1,0 +1,121 @@
+"""What precomputing leaves for people: the clips that were dropped, and the ceiling.
+
+`dropped.jsonl` says why a clip is not among the records. `report.json` holds counts and
+the PSNR of what the VAE makes of some clips, `report.png` shows them: a transformer
+that learned everything would still generate no better than that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from ltx_jax.config.runs import Bucket
+from ltx_jax.data.clips import Clip, Clips, Fault
+from ltx_jax.data.contact_sheet import contact_sheet
+from ltx_jax.data.partial import read_json_lines, write_bytes
+from ltx_jax.data.records import Index, Records
+from ltx_jax.metrics.psnr import psnr
+from train.harness.encoding import ClipEncoder
+
+
+class Faults:
+  """The clips that are not encoded, with reasons, also those of interrupted runs.
+
+  Attributes:
+    reasons: By the clip's id.
+  """
+
+  def __init__(self, path: Path, clips: Clips, total: int, most: float):
+    """Reads what an interrupted run has noted.
+
+    Args:
+      path: JSON Lines, to which each new one is added.
+      clips: Those of the manifest that could be measured.
+      total: Number of clips in the manifest.
+      most: Largest share of them that may be faulty.
+    """
+    self._path, self._total, self._most = path, total, most
+    there = set(clips.ids)
+    self.reasons: dict[str, str] = {
+      row["id"]: row["reason"] for row in read_json_lines(path) if row["id"] in there
+    }
+
+  def add(self, fault: Fault) -> None:
+    """Notes a clip.
+
+    Raises:
+      ValueError: where there are too many of them.
+    """
+    self.reasons[fault.where] = fault.reason
+    with self._path.open("a", encoding="utf-8") as file:
+      file.write(json.dumps({"id": fault.where, "reason": fault.reason}) + "\n")
+    if len(self.reasons) > self._most * self._total:
+      raise ValueError(
+        f"{len(self.reasons)} of {self._total} clips cannot be read, more than "
+        f"--max-faulty {self._most:g} allows; the last is {fault}"
+      )
+
+  def write(self, kept: Sequence[str]) -> int:
+    """Writes the list, without clips that have a record, and returns its length."""
+    there = set(kept)
+    rows = {clip: why for clip, why in self.reasons.items() if clip not in there}
+    lines = [json.dumps({"id": clip, "reason": why}) for clip, why in rows.items()]
+    write_bytes(self._path, "".join(f"{line}\n" for line in lines).encode())
+    return len(rows)
+
+
+def write_report(
+  folder: Path,
+  clips: Clips,
+  index: Index,
+  faults: Faults,
+  *,
+  encoder: ClipEncoder,
+  read: Callable[[Clip, Bucket], tuple[np.ndarray, float]],
+  samples: int,
+  console: Console,
+) -> None:
+  """Writes the list of dropped clips, the figures and the picture, and says them.
+
+  Args:
+    folder: Of the records.
+    clips: The manifest.
+    index: What became records.
+    faults: What did not.
+    encoder: Decodes the samples.
+    read: Reads the samples' clips.
+    samples: How many are shown.
+    console: Where it is said.
+  """
+  dropped = faults.write(index.ids)
+  rows = np.linspace(0, len(index) - 1, min(samples, len(index))).astype(int)
+  places = {clip: row for row, clip in enumerate(clips.ids)}
+  source, shown, labels, figures = Records(folder), [], [], {}
+  for row in np.unique(rows).tolist():
+    clip = clips[places[index.ids[row]]]
+    frames, height, width = (int(side) for side in index.sizes[row])
+    video, _ = read(clip, Bucket(frames, height, width))
+    (decoded,) = encoder.decode(source.record(row).latents[None])
+    figures[clip.id] = float(psnr(video, decoded, 255.0))
+    shown += [video, decoded]
+    labels += [clip.caption, f"{figures[clip.id]:.1f} dB"]
+  if shown:
+    contact_sheet(folder / "report.png", shown, labels)
+  report = {
+    "records": len(index),
+    "bytes": int(index.bytes.sum()),
+    "dropped": dropped,
+    "psnr": figures,
+  }
+  write_bytes(folder / "report.json", (json.dumps(report, indent=2) + "\n").encode())
+  mean = f"{np.mean(list(figures.values())):.1f} dB" if figures else "not measured"
+  console.print(
+    f"{len(index)} records, {report['bytes'] / 1e6:.1f} MB, in {folder}; {dropped} "
+    f"clips dropped (dropped.jsonl). PSNR of what the VAE keeps: {mean} (report.png)",
+    highlight=False,
+  )

@@ -1,0 +1,133 @@
+"""A shard of records: what another shard has is copied, the rest is encoded."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import grain
+import numpy as np
+
+from ltx_jax.config.runs import Bucket
+from ltx_jax.data.clips import Clip, Fault
+from ltx_jax.data.record_index import SetInfo
+from ltx_jax.data.records import Record, Writer
+from train.harness.captions import Captions
+from train.harness.encoding import ClipEncoder
+from train.harness.precompute_report import Faults
+from train.harness.shard_plan import Existing, Job
+
+Read = Callable[[Clip, Bucket], tuple[np.ndarray, float]]
+"""(clip, bucket) -> frames [F H W 3] uint8, frames a second."""
+
+
+class Latents(NamedTuple):
+  """Latents [f h w c], their log-variance [f h w 1], and the clip's frames a second."""
+
+  latents: np.ndarray
+  logvar: np.ndarray
+  fps: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShardWriter:
+  """Writes shards, one after the other.
+
+  Attributes:
+    encoder: What makes latents.
+    captions: What makes tokens and texts; it has encoded all captions.
+    existing: The shards that were there when the run began.
+    read: What decodes a clip.
+    made: What all records share.
+    readers: Threads that decode.
+  """
+
+  encoder: ClipEncoder
+  captions: Captions
+  existing: Existing
+  read: Read
+  made: SetInfo
+  readers: int
+
+  def write(
+    self,
+    path: Path,
+    jobs: Sequence[Job],
+    faults: Faults,
+    on_record: Callable[[], object],
+  ) -> None:
+    """Writes the shard of some jobs; it appears once it is complete.
+
+    Args:
+      path: Of the shard.
+      jobs: Its clips, in order.
+      faults: Takes the clips that cannot be read.
+      on_record: Called for each clip that is done.
+
+    Raises:
+      ValueError: where too many clips cannot be read.
+    """
+    kept = {job.clip.id: self.existing.with_latents(job) for job in jobs}
+    new = self._encoded([job for job in jobs if kept[job.clip.id] is None], faults)
+    with Writer(path) as writer:
+      for job in jobs:
+        found = kept[job.clip.id] or new.get(job.clip.id)
+        if found is not None:
+          writer.write(self._record(job, found))
+        on_record()
+
+  def _encoded(self, jobs: Sequence[Job], faults: Faults) -> dict[str, Latents]:
+    """Decodes clips by threads while the device encodes those before."""
+
+    def opened(job: Job) -> tuple[np.ndarray, float] | Fault:
+      try:
+        return self.read(job.clip, job.bucket)
+      except (ValueError, OSError) as error:
+        return Fault(job.clip.id, str(error))
+
+    ahead = 2 * self.encoder.clips
+    options = grain.ReadOptions(num_threads=self.readers, prefetch_buffer_size=ahead)
+    clips = iter(grain.MapDataset.source(jobs).map(opened).to_iter_dataset(options))
+    done: list[tuple[str, float]] = []  # The clips that could be read.
+
+    def videos() -> Iterator[np.ndarray]:
+      for job, found in zip(jobs, clips, strict=True):
+        if isinstance(found, Fault):
+          faults.add(found)
+          continue
+        video, fps = found
+        done.append((job.clip.id, fps))
+        yield video
+
+    results = list(self.encoder.encode(videos()))
+    return {
+      clip: Latents(result.latents, result.logvar, fps)
+      for (clip, fps), result in zip(done, results, strict=True)
+    }
+
+  def _record(self, job: Job, found: Latents | Record) -> Record:
+    clip, bucket = job.clip, job.bucket
+    known = self.existing.with_text(job)
+    text = self.captions.text(clip.caption) if known is None else known.text
+    return Record(
+      clip.id,
+      clip.caption,
+      found.latents,
+      found.fps,
+      bucket.frames,
+      bucket.height,
+      bucket.width,
+      vae=self.made.vae,
+      text_encoder=self.made.text_encoder,
+      logvar=found.logvar,
+      text=text,
+      tokens=self.captions.tokens(clip.caption),
+      start=clip.start,
+      end=clip.end,
+      crop=clip.crop,
+      source_sha256=job.source,
+      key=job.key,
+      scores=clip.scores,
+    )

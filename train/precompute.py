@@ -1,0 +1,317 @@
+"""Encodes clips and captions once: from a manifest to records that a trainer reads.
+
+    python -m train.manifest clips/
+    python -m train.precompute clips/manifest.jsonl --model ltxv-2b-0.9.6-dev
+    python -m train.transformer own_clips --data runs/records
+
+Every clip is cut to the bucket that distorts and discards least, encoded by the VAE of
+the model, and written beside its caption's tokens and text into shards of records. What
+is there already is not made again: a run that was killed goes on where it was, and
+after an edit only what changed is encoded. The result does not depend on the number of
+devices. At the end stand the index, a list of the clips that were dropped, and a
+picture of clips beside what the VAE makes of them: the best that can be learned.
+
+`moving-shapes` in place of a manifest renders the captions of the small world.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import jax
+import tyro
+from rich.console import Console
+from rich.progress import (
+  BarColumn,
+  MofNCompleteColumn,
+  Progress,
+  ProgressColumn,
+  Task,
+  TextColumn,
+  TimeElapsedColumn,
+  TimeRemainingColumn,
+)
+from rich.text import Text
+
+from ltx_jax.checkpoints import lightricks
+from ltx_jax.checkpoints.fingerprint import fingerprint
+from ltx_jax.cli.command_line import cli, errors_in_words
+from ltx_jax.config.runs import AutoBuckets, Bucket
+from ltx_jax.data import assignment, records
+from ltx_jax.data.buckets import tokens_of
+from ltx_jax.data.clip_reader import read_clip
+from ltx_jax.data.clips import Clips, Fault
+from ltx_jax.data.manifest import read_manifest
+from ltx_jax.data.probing import measure_all
+from ltx_jax.data.record_index import SetInfo, table_path
+from ltx_jax.moving_shapes import source as shapes
+from ltx_jax.platforms import policy_of
+from ltx_jax.releases import sources
+from train.harness.captions import Captions
+from train.harness.encoding import ClipEncoder
+from train.harness.precompute_report import Faults, write_report
+from train.harness.record_writer import Read, ShardWriter
+from train.harness.shard_plan import (
+  Existing,
+  Job,
+  Makers,
+  PlannedShard,
+  SourceHashes,
+  jobs_of,
+  plan_shards,
+  shard_name,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What is encoded, by what, and where to."""
+
+  manifest: Annotated[
+    str, tyro.conf.Positional, tyro.conf.arg(metavar="MANIFEST", help_behavior_hint="")
+  ]
+  """Manifest or folder of clips with captions, or `moving-shapes`."""
+
+  output: Path = Path("runs/records")
+  """Folder of the records."""
+
+  model: str = "moving-shapes"
+  """Model whose VAE encodes: a preset, a checkpoint, or a file on the hub."""
+
+  text_encoder: str | None = None
+  """Folder of the text encoder and its tokenizer; by default the model's. `none` keeps
+  tokens alone, for a text encoder that is trained with the transformer."""
+
+  tokenizer: Path | None = None
+  """Folder of another tokenizer, with `--text-encoder none`."""
+
+  buckets: tuple[str, ...] = ("auto",)
+  """Sizes of clips as FRAMESxHEIGHTxWIDTH, several of them, or `auto`."""
+
+  auto: AutoBuckets = AutoBuckets()
+
+  dtype: str | None = None
+  """Compute dtype; by default bfloat16 on GPUs and TPUs, float32 on CPUs."""
+
+  clips_per_call: int = 4
+  """Clips that a device encodes at a time. Another number encodes everything again."""
+
+  shard: int = 256
+  """Largest number of records in a shard."""
+
+  readers: int = 2
+  """Threads that decode clips."""
+
+  max_faulty: float = 0.05
+  """Largest share of the clips that may be unreadable."""
+
+  samples: int = 8
+  """Number of clips in the picture at the end."""
+
+  variants: int = 4
+  """Clips of each caption of the moving shapes."""
+
+
+def parse_buckets(texts: Sequence[str]) -> tuple[Bucket, ...]:
+  """Reads sizes such as "25x128x128".
+
+  Raises:
+    ValueError: where one is not three numbers above 0.
+  """
+  buckets = []
+  for text in texts:
+    sides = text.split("x")
+    if len(sides) != 3 or not all(side.isdecimal() and int(side) for side in sides):
+      raise ValueError(
+        f"--buckets has {text!r}; a bucket is FRAMESxHEIGHTxWIDTH, such as 25x128x128, "
+        "or all of them are `auto`."
+      )
+    buckets.append(Bucket(*map(int, sides)))
+  return tuple(buckets)
+
+
+def open_clips(options: Options, console: Console) -> tuple[Clips, list[Fault], Read]:
+  """Returns the clips with their sizes, those that have none, and what reads them."""
+  if options.manifest == shapes.NAME:
+    buckets = parse_buckets(options.buckets)
+    clips = shapes.manifest(buckets, options.variants)
+    return clips, [], shapes.read_clip
+  clips = read_manifest(options.manifest)
+  with _bar(console) as bar:
+    task = bar.add_task("Measuring clips", total=len(clips))
+    clips, faults = measure_all(clips, lambda done, _: bar.update(task, completed=done))
+  return clips, faults, read_clip
+
+
+def open_encoder(options: Options) -> ClipEncoder:
+  """Loads the VAE of the model."""
+  checkpoint = sources.resolve(options.model, text_encoder=False).checkpoint
+  config, params = lightricks.load_checkpoint(checkpoint, "float32", parts=("vae",))
+  policy = policy_of(jax.local_devices()[0])
+  policy = policy if options.dtype is None else policy.in_dtype(options.dtype)
+  return ClipEncoder(config.vae, params["vae"], policy, options.clips_per_call)
+
+
+def open_captions(options: Options) -> Captions:
+  """Finds the text encoder, or the tokenizer where that is all."""
+  policy = policy_of(jax.local_devices()[0])
+  alone = options.text_encoder == "none"
+  if options.tokenizer is not None:
+    if not alone:
+      raise ValueError("--tokenizer is for --text-encoder none; leave one of them out.")
+    return Captions.of_tokenizer(options.tokenizer)
+  files = sources.resolve(options.model, None if alone else options.text_encoder)
+  if files.tokenizer is None:
+    raise ValueError(
+      f"There is no tokenizer beside {options.model}; name the folder of one with "
+      "--text-encoder FOLDER, or --text-encoder none --tokenizer FOLDER."
+    )
+  if alone:
+    return Captions.of_tokenizer(files.tokenizer)
+  texts = options.output / "texts"
+  return Captions.of_encoder(files.text_encoder, files.tokenizer, policy, texts)
+
+
+def choose_buckets(
+  options: Options, clips: Clips, encoder: ClipEncoder
+) -> tuple[Bucket, ...]:
+  """Returns the buckets that are named, or those that suit the clips.
+
+  Raises:
+    ValueError: where the VAE cannot encode one of them.
+  """
+  vae = encoder.config
+  factors = vae.temporal_factor, vae.spatial_factor
+  if options.buckets != ("auto",):
+    buckets = parse_buckets(options.buckets)
+    for b in buckets:
+      if (b.frames - 1) % factors[0] or b.height % factors[1] or b.width % factors[1]:
+        raise ValueError(
+          f"--buckets has {b.frames}x{b.height}x{b.width}; this VAE takes "
+          f"{factors[0]}k + 1 frames, and sides that are multiples of {factors[1]}."
+        )
+    return buckets
+  tokens = tokens_of(vae)
+  return assignment.auto_buckets(clips.sizes(), options.auto, factors, tokens)
+
+
+def precompute(options: Options, console: Console) -> None:
+  """Encodes what is not encoded yet, and writes index, report and picture.
+
+  Raises:
+    ValueError: in one sentence, where clips, model or folder do not serve.
+  """
+  folder = options.output
+  clips, unmeasured, read = open_clips(options, console)
+  captions, encoder = open_captions(options), open_encoder(options)
+  folder.mkdir(parents=True, exist_ok=True)
+  records.remove_partials(folder)
+  total = len(clips) + len(unmeasured)
+  faults = Faults(folder / "dropped.jsonl", clips, total, options.max_faulty)
+  for fault in unmeasured:
+    faults.add(fault)
+  made = made_by(encoder, captions)
+  todo = plan(options, clips, read, encoder, made, console)
+
+  existing = Existing(folder)
+  missing = {name: jobs for name, jobs in todo.items() if name not in existing.names}
+  new = [job.clip.caption for jobs in missing.values() for job in jobs]
+  captions.encode(["", *new])  # The text encoder is freed before the VAE works.
+  writer = ShardWriter(encoder, captions, existing, read, made, options.readers)
+  with _bar(console) as bar:
+    task = bar.add_task("Encoding clips", total=len(new))
+    for name, jobs in missing.items():
+      writer.write(folder / name, jobs, faults, lambda: bar.advance(task))
+
+  for name in set(existing.names) - set(todo):  # Of clips that changed or are gone.
+    (folder / name).unlink()
+    table_path(folder / name).unlink()
+  index = records.write_index(folder, made, captions.empty())
+  shutil.rmtree(folder / "texts", ignore_errors=True)
+  shown = {"encoder": encoder, "read": read, "samples": options.samples}
+  write_report(folder, clips, index, faults, **shown, console=console)
+
+
+def made_by(encoder: ClipEncoder, captions: Captions) -> SetInfo:
+  """Returns what all records of the run share."""
+  config = encoder.config
+  return SetInfo(
+    vae=fingerprint(config, jax.device_get(encoder.params)),
+    channels=config.latent_channels,
+    factors=(config.temporal_factor, config.spatial_factor),
+    text_encoder=captions.made_by,
+  )
+
+
+def plan(
+  options: Options,
+  clips: Clips,
+  read: Read,
+  encoder: ClipEncoder,
+  made: SetInfo,
+  console: Console,
+) -> dict[str, list[Job]]:
+  """Returns the jobs of each shard by its file name, and says how many there are."""
+  buckets = choose_buckets(options, clips, encoder)
+  shards = plan_shards(clips, buckets, options.shard)
+  numbers = f"{encoder.policy.dtype} {encoder.clips}"
+  makers = Makers(f"{made.vae} {numbers}", made.text_encoder)
+  rendered = read is shapes.read_clip
+  source = shapes.digest if rendered else SourceHashes(options.output)
+  todo = {}
+  for shard in shards:
+    jobs = jobs_of(shard, clips, makers, source)
+    todo[shard_name(shard, jobs)] = jobs
+  console.print(_summary(clips, buckets, shards), highlight=False)
+  return todo
+
+
+def _summary(
+  clips: Clips,
+  buckets: Sequence[Bucket],
+  shards: Sequence[PlannedShard],
+) -> str:
+  counts = dict.fromkeys(buckets, 0)
+  for shard in shards:
+    counts[shard.bucket] += len(shard.rows)
+  lines = [
+    f"  {b.frames}x{b.height}x{b.width}: {count} clips"
+    for b, count in counts.items()
+    if count
+  ]
+  left = len(clips) - sum(counts.values())
+  lines += [f"  {left} clips fit no bucket"] if left else []
+  return "\n".join([f"{len(clips)} clips, {len(shards)} shards", *lines])
+
+
+class _Speed(ProgressColumn):
+  """Clips a second."""
+
+  def render(self, task: Task) -> Text:
+    return Text("" if task.speed is None else f"{task.speed:.2f}/s")
+
+
+def _bar(console: Console) -> Progress:
+  columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+  return Progress(
+    TextColumn("{task.description}"),
+    *columns,
+    _Speed(),
+    TimeRemainingColumn(),
+    console=console,
+  )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Encodes what is not encoded yet, and writes the index and the report."""
+  options = cli(Options, argv, program="python -m train.precompute", about=__doc__)
+  with errors_in_words():
+    precompute(options, Console(soft_wrap=True))
+
+
+if __name__ == "__main__":
+  main()
