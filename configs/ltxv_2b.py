@@ -2,9 +2,15 @@
 
     python -m train.transformer ltxv_2b
 
-It wants the released file at --vae, and the folder of T5-XXL and its tokenizer at
---text-folder. Eight v5p chips (v5p-16) or eight H100s: the state is split over all of
-them, and each works on clips of its own. What fits where, before a machine is booked:
+It wants the released file at --vae, records that its VAE made at --data, and the folder
+of T5-XXL and its tokenizer at --text-folder. With --init-from a released checkpoint it
+is fine-tuned in full, which wants a lower rate and fewer steps:
+
+    python -m train.transformer ltxv_2b --init-from CHECKPOINT.safetensors \
+      --optimizer.learning-rate 1e-5 --optimizer.warmup-steps 200 --steps 5000
+
+Eight v5p chips (v5p-16) or eight H100s: the state is split over all of them, and each
+works on clips of its own. What fits where, before a machine is booked:
 
     python -m train.compile ltxv_2b --device v5p-16 --clips 2
 """

@@ -311,8 +311,8 @@ class TransformerRun:
       all alike.
     held_out: Number of records of the first of them that are never trained on, where
       the manifest did not say which.
-    init_from: A model's folder to start from (`model.safetensors`, and `text_encoder/`
-      where that is trained); empty for random parameters.
+    init_from: A checkpoint to start from, or a model's folder (`model.safetensors`, and
+      `text_encoder/` where that is trained); empty for random parameters.
   """
 
   transformer: TransformerConfig

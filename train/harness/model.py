@@ -18,6 +18,7 @@ from ltx_jax.platforms import Policy
 from ltx_jax.releases.presets import recipe_for
 from ltx_jax.training.state import Batch, TrainState
 from ltx_jax.typing import EncodedText, Params
+from train.harness.start import checkpoint_of
 from train.harness.steps import Pictures
 
 
@@ -89,7 +90,7 @@ def inputs(run: TransformerRun) -> list[tuple[str, Path | str]]:
   """Returns (option, path) of what a run is made from."""
   return [
     ("vae", run.vae),
-    ("init_from", run.init_from and Path(run.init_from, "model.safetensors")),
+    ("init_from", run.init_from and checkpoint_of(run.init_from)),
     ("text_folder", Path(run.text_folder) / "tokenizer"),
   ]
 

@@ -22,6 +22,12 @@ Start = Callable[[TrainState], TrainState]
 """A first state -> the same with parameters of a checkpoint."""
 
 
+def checkpoint_of(init_from: str) -> Path:
+  """Returns the checkpoint that `init_from` names: a file, or that of a folder."""
+  path = Path(init_from)
+  return path if path.suffix == ".safetensors" else path / "model.safetensors"
+
+
 def _with_params(state: TrainState, params: Params) -> TrainState:
   ema = jax.tree.map(np.copy, params) if state.ema else {}
   return state._replace(params=params, ema=ema)
@@ -58,16 +64,15 @@ def transformer_start(run: TransformerRun) -> Start | None:
   """
   if not run.init_from:
     return None
-  folder = Path(run.init_from)
-  path = folder / "model.safetensors"
-  encoder, with_text = folder / "text_encoder", run.text_encoder == "trained"
+  path = checkpoint_of(run.init_from)
+  encoder, with_text = path.parent / "text_encoder", run.text_encoder == "trained"
   if not has_checkpoint(run.output):
     with lightricks.open_checkpoint(path, parts=("transformer",)) as opened:
       found = opened.config.transformer
     check_same_network("transformer", found, run.transformer, str(path))
     if with_text:
       text = t5.load_config(encoder)
-      check_same_network("text encoder", text, run.text, str(folder))
+      check_same_network("text encoder", text, run.text, str(path.parent))
 
   def start(state: TrainState) -> TrainState:
     parts = ("transformer",)
@@ -93,7 +98,7 @@ def check_vae(run: TransformerRun, found: ModelConfig, params: Params) -> None:
   lightricks.check_same_latents(own, found, ("this run's config", run.vae))
   if not run.init_from:
     return
-  path = str(Path(run.init_from) / "model.safetensors")
+  path = str(checkpoint_of(run.init_from))
   first = lightricks.read_config(path)
   if first.vae is None:
     lightricks.check_same_latents(first, found, (path, run.vae))
