@@ -123,14 +123,22 @@ class Records:
     a size that it was encoded in by that record alone.
     """
     frames, height, width = self.index.sizes.T
-    clips = np.array([clip.partition("#")[0] for clip in self.index.ids])
+    clips = self._clips()
     assigned = []
     for b in buckets:
       same = (height == b.height) & (width == b.width)
       own, longer = same & (frames == b.frames), same & (frames > b.frames)
-      longer &= ~np.isin(clips, clips[own])
+      if clips is not None:
+        longer &= ~np.isin(clips, clips[own])
       assigned.append(np.flatnonzero(own | longer).astype(np.int64))
     return assigned
+
+  def _clips(self) -> np.ndarray | None:
+    """The clip of each record; None where no id says that it has others."""
+    content, _ = self.index.ids.arrays()
+    if not np.any(content == ord("#")):
+      return None
+    return np.array([clip.partition("#")[0] for clip in self.index.ids])
 
   def propose(
     self,

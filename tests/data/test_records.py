@@ -18,7 +18,7 @@ import safetensors
 
 from ltx_jax.config.runs import AutoBuckets, Bucket
 from ltx_jax.data import blobs, records, shards
-from ltx_jax.data.records import Record, Records
+from ltx_jax.data.records import Record, Records, SetInfo, Writer, write_index
 from ltx_jax.data.source import Source
 from tests.data.record_case import EMPTY, INFO, record, write_folder
 
@@ -354,3 +354,19 @@ def test_shards_with_a_table_that_is_not_theirs_are_refused(folder):
   (folder / "shard-00000.rows").unlink()
   with pytest.raises(ValueError, match="shard-00000.arrayrecord lacks its table"):
     records.write_index(folder, INFO, EMPTY)
+
+
+def test_a_clip_in_several_sizes_serves_each_by_the_record_of_that_size(tmp_path):
+  long, short = Bucket(9, 32, 32), Bucket(1, 32, 32)
+  with Writer(tmp_path / "a.arrayrecord") as writer:
+    for name, frames in (("one#9", 9), ("one#1", 1), ("two#9", 9)):
+      latents = np.zeros((1 + (frames - 1) // 8, 1, 1, 4), np.float32)
+      sizes = {"frames": frames, "height": 32, "width": 32}
+      writer.write(Record(name, "", latents, 24.0, **sizes, vae="v", key=name))
+  write_index(tmp_path, SetInfo("v", 4, (8, 32)), {})
+  found = Records(tmp_path)
+  names = [
+    [found.index.ids[k] for k in ids.tolist()] for ids in found.assign([long, short])
+  ]
+  # The first clip's image is its own record, the second's the start of its only one.
+  assert names == [["one#9", "two#9"], ["one#1", "two#9"]]
