@@ -153,7 +153,7 @@ def _default_id(name: str, start: float | None, end: float | None) -> str:
   if start is None and end is None:
     return name
   times = ("" if time is None else f"{time:g}" for time in (start, end))
-  return f"{name}#{'-'.join(times)}"
+  return f"{name}@{'-'.join(times)}"
 
 
 def _resolved(name: str, folder: Path) -> str:

@@ -121,7 +121,7 @@ def test_two_clips_of_one_file_are_called_by_their_times(tmp_path):
   rows = ({"path": "a.mp4", "start": s, "end": s + 1.5} for s in (0, 1.5))
   (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
   ids = list(manifest.read_manifest(tmp_path / "m.jsonl").ids)
-  assert ids == ["a.mp4#0-1.5", "a.mp4#1.5-3"]
+  assert ids == ["a.mp4@0-1.5", "a.mp4@1.5-3"]
 
 
 def test_csv_holds_crops_scores_and_cells_that_are_empty(tmp_path):
