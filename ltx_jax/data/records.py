@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ __all__ = [
   "remove_partials",
   "write_index",
 ]
+
+_SIZE = re.compile(r"#\d+x\d+x\d+$")
 
 
 class Records:
@@ -138,7 +141,7 @@ class Records:
     content, _ = self.index.ids.arrays()
     if not np.any(content == ord("#")):
       return None
-    return np.array([clip.partition("#")[0] for clip in self.index.ids])
+    return np.array([_SIZE.sub("", clip) for clip in self.index.ids])
 
   def propose(
     self,

@@ -358,8 +358,10 @@ def test_shards_with_a_table_that_is_not_theirs_are_refused(folder):
 
 def test_a_clip_in_several_sizes_serves_each_by_the_record_of_that_size(tmp_path):
   long, short = Bucket(9, 32, 32), Bucket(1, 32, 32)
+  ids = ("one#9x32x32", 9), ("one#1x32x32", 1), ("two#9x32x32", 9)
+  ids += ("cut#1", 9), ("cut#2", 1)  # No sizes: these are two clips.
   with Writer(tmp_path / "a.arrayrecord") as writer:
-    for name, frames in (("one#9", 9), ("one#1", 1), ("two#9", 9)):
+    for name, frames in ids:
       latents = np.zeros((1 + (frames - 1) // 8, 1, 1, 4), np.float32)
       sizes = {"frames": frames, "height": 32, "width": 32}
       writer.write(Record(name, "", latents, 24.0, **sizes, vae="v", key=name))
@@ -369,4 +371,7 @@ def test_a_clip_in_several_sizes_serves_each_by_the_record_of_that_size(tmp_path
     [found.index.ids[k] for k in ids.tolist()] for ids in found.assign([long, short])
   ]
   # The first clip's image is its own record, the second's the start of its only one.
-  assert names == [["one#9", "two#9"], ["one#1", "two#9"]]
+  assert names == [
+    ["one#9x32x32", "two#9x32x32", "cut#1"],
+    ["one#1x32x32", "two#9x32x32", "cut#1", "cut#2"],
+  ]
