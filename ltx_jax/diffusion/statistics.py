@@ -76,7 +76,7 @@ def noisy_latents(
   statistics: Params,
   sigma: Float[AnyArray, "b"],
   noise: Float[AnyArray, "b f h w c"],
-) -> Float[jax.Array, "b f h w c"]:
+) -> Float[AnyArray, "b f h w c"]:
   """Returns z_sigma of equation (3), for latents that are not normalised."""
   sigma = sigma[:, None, None, None, None]
   mean, std = statistics["mean"], statistics["std"]
