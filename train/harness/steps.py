@@ -183,11 +183,13 @@ class Loop:
   def advance(
     self, state: TrainState, batch: Batch, step: int
   ) -> tuple[TrainState, Metrics]:
-    """Dispatches one step; says how long a new batch shape took to compile."""
+    """Dispatches one step; says what it compiles, and how long that took."""
     shapes = shapes_of(batch)
     what = f"step {step} of {shapes}"
     before = time.monotonic()
     new = shapes not in self.shapes
+    if new:  # A minute without a word would look like a hang.
+      self.report.say(f"Compiling for {shapes} ...")
     # Compiling copies constants; after that nothing may slip in from the host.
     guard = contextlib.nullcontext() if new else jax.transfer_guard("disallow")
     with memory_in_words(what, _LESS_AT_ONCE), guard:
