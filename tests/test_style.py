@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("ltx_jax", "train", "sample", "configs", "tests")
 
-FILE_LINES = 450
+FILE_LINES = 400
 FUNCTION_LINES = 60
 LONGEST_FUNCTION = 100
 SHARE_OF_LONG_FUNCTIONS = 0.01
