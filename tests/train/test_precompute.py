@@ -1,6 +1,7 @@
 """From a manifest to records: what is encoded, what is kept, what is dropped."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -23,14 +24,18 @@ from train.harness.encoding import ClipEncoder
 from train.harness.shard_plan import Existing
 
 CAPTIONS = world.captions()[::70][:5]
-PARAMS = vae_lib.init_vae(jax.random.key(0), tiny.VAE)
+
+
+@functools.cache
+def params():
+  return vae_lib.init_vae(jax.random.key(0), tiny.VAE)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
   path = tmp_path_factory.mktemp("model") / "vae.safetensors"
   config = ModelConfig(transformer=None, vae=tiny.VAE, scheduler=SchedulerConfig())
-  lightricks.save_checkpoint(path, config, {"vae": PARAMS}, dtype="float32")
+  lightricks.save_checkpoint(path, config, {"vae": params()}, dtype="float32")
   return path
 
 
@@ -100,7 +105,7 @@ def test_a_record_is_the_clip_as_the_vae_and_the_tokenizer_have_it(options, clip
   assert record.caption == CAPTIONS[1] and record.fps == 24
   pixels, _ = video.read(clips / "clip1.mp4")
   mean, logvar = vae_lib.encode_moments(
-    PARAMS, tiny.VAE, QUICK, np.float32(pixels[None]) / 127.5 - 1
+    params(), tiny.VAE, QUICK, np.float32(pixels[None]) / 127.5 - 1
   )
   np.testing.assert_allclose(record.latents, mean[0], atol=0.02)  # It is bfloat16.
   np.testing.assert_allclose(record.logvar, logvar[0, ..., :1], atol=1e-4)
@@ -113,7 +118,7 @@ def test_latents_do_not_depend_on_the_number_of_devices():
   videos = [world.clip(CAPTIONS[0], seed, 5, 32, 32) for seed in range(5)]
 
   def latents(devices):
-    encoder = ClipEncoder(tiny.VAE, PARAMS, QUICK, 2, tuple(devices))
+    encoder = ClipEncoder(tiny.VAE, params(), QUICK, 2, tuple(devices))
     return [(e.latents, e.logvar) for e in encoder.encode(iter(videos))]
 
   one, eight = latents(jax.devices()[:1]), latents(jax.devices())
