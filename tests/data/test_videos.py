@@ -121,6 +121,20 @@ def test_too_many_faults_stop_the_run_in_words(tmp_path):
     Videos(Clips(clips), max_faulty=5.0)
 
 
+def test_clips_of_known_size_are_not_opened(tmp_path):
+  known = Clip("a", str(tmp_path / "none.mp4"), frames=9, width=32, height=32, fps=24.0)
+  clips = Clips([known])
+  assert Videos(clips).clips is clips
+  told = []
+  unknown = Clips([known, _clip(tmp_path, 0), known._replace(id="b", width=None)])
+  source = Videos(
+    unknown, max_faulty=0.5, on_done=lambda done, fault: told.append((done, fault))
+  )
+  assert list(source.clips.ids) == ["a", "clip 0"]
+  assert [done for done, _ in told] == [1, 2, 3]
+  assert told[2][1] == source.faults[0] and "does not exist" in told[2][1].reason
+
+
 def test_threads_read_the_same(tmp_path):
   source = Videos(Clips(_clip(tmp_path, i) for i in range(3)))
   ids, seeds = np.arange(3), _seeds(1, 2, 3)
