@@ -42,7 +42,8 @@ def test_in_training_fsdp_splits_rows_and_one_device_has_no_mesh():
   policy = TPU.for_training(mesh)
   assert (policy.mesh, policy.rows) == (mesh, ("data", "fsdp"))
   assert policy.attention == "splash"
-  assert policy.training_options == dict(TPU.mesh_options)
+  assert policy.training_options == dict(TPU.mesh_options + TPU.step_options)
+  assert set(policy.options) & set(dict(TPU.step_options)) == set()
   alone = CPU.for_training(make_mesh())
   assert alone.mesh is None and alone.training_options == {}
   assert TPU.rows == ("data",)

@@ -40,7 +40,9 @@ _CALLED = re.compile(
   r"\b(?:calls|body|true_computation|false_computation|branch_computations)="
   r"(\{[^}]*\}|%[\w.\-]+)"
 )
-_INLINE = ("call", "conditional", "async-start")
+_APPLIED = re.compile(r"\bto_apply=(%[\w.\-]+)")
+_CALLS = ("call", "call-start")  # A TPU's `call-start` runs on its sparse cores.
+_INLINE = (*_CALLS, "conditional", "async-start")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,12 +107,11 @@ class Instruction:
 
   @property
   def called(self) -> tuple[str, ...]:
-    """Computations that it runs."""
-    return tuple(
-      name
-      for found in _CALLED.findall(self.attributes)
-      for name in _NAME.findall(found)
-    )
+    """Computations that it runs; not the sum that a reduction applies."""
+    found = _CALLED.findall(self.attributes)
+    if self.opcode in _CALLS:
+      found += _APPLIED.findall(self.attributes)
+    return tuple(name for each in found for name in _NAME.findall(each))
 
   @property
   def target(self) -> str:

@@ -227,6 +227,30 @@ def test_a_batch_dimension_written_as_a_window_is_no_work():
   assert hlo_flops.flops(program) == 6 * 2 * 32 * 64 * 16
 
 
+def test_what_sparse_cores_send_is_counted():
+  text = """
+%add (a: bf16[], b: bf16[]) -> bf16[] {
+  %a = bf16[] parameter(0)
+  %b = bf16[] parameter(1)
+  ROOT %sum = bf16[] add(%a, %b)
+}
+
+%called (p: bf16[64,32]) -> bf16[8,32] {
+  %p = bf16[64,32]{1,0} parameter(0)
+  ROOT %r = bf16[8,32]{1,0} reduce-scatter(%p), channel_id=3, replica_groups=[1,8]<=[8], dimensions={0}, to_apply=%add
+}
+
+ENTRY %main (x: bf16[64,32]) -> bf16[8,32] {
+  %x = bf16[64,32]{1,0} parameter(0)
+  %s = ((bf16[64,32]{1,0}), bf16[8,32]{1,0}) call-start(%x), async_execution_thread="sparsecore", to_apply=%called
+  ROOT %d = bf16[8,32]{1,0} call-done(%s)
+}
+"""  # noqa: E501
+  (sent,) = hlo_traffic.collectives(hlo.parse(text))
+  assert sent == ("reduce-scatter", 1, 1, 7 / 8 * 2 * 64 * 32)
+  assert hlo_traffic.largest_sent(hlo.parse(text)) == 2 * 64 * 32
+
+
 def test_fast_memory_is_not_counted():
   for place, moved in (("", 3 * 4 * 64), ("S(1)", 2 * 4 * 64)):
     program = line(
