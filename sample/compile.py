@@ -38,7 +38,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ltx_jax.analysis import devices, stages
-from ltx_jax.analysis.compiled import Report, compile_stage
+from ltx_jax.analysis.compiled import StageReport, compile_stage
 from ltx_jax.analysis.devices import TARGETS
 from ltx_jax.checkpoints import t5
 from ltx_jax.checkpoints.lightricks import read_config
@@ -119,7 +119,7 @@ def pixels(size: str | None) -> tuple[int | None, int | None]:
   return int(sides[0]), int(sides[1])
 
 
-def run_of(options: Options) -> stages.Run:
+def run_of(options: Options) -> stages.SamplingRun:
   """Returns what the options ask for.
 
   Raises:
@@ -139,7 +139,7 @@ def run_of(options: Options) -> stages.Run:
     )
   chips = devices.devices_of(target)
   mesh = mesh_of(options.mesh, chips)
-  return stages.Run(
+  return stages.SamplingRun(
     config=config,
     policy=dataclasses.replace(target.policy, mesh=mesh),
     device=chips[0],
@@ -149,7 +149,7 @@ def run_of(options: Options) -> stages.Run:
   )
 
 
-def reports(options: Options) -> list[Report]:
+def reports(options: Options) -> list[StageReport]:
   """Compiles the stages that are asked for.
 
   Raises:
@@ -160,7 +160,7 @@ def reports(options: Options) -> list[Report]:
   return [compile_stage(stage, TARGETS[options.device]) for stage in made]
 
 
-def table(options: Options, found: list[Report]) -> Table:
+def table(options: Options, found: list[StageReport]) -> Table:
   """One column a stage."""
   title = f"{options.preset} for {options.device}"
   if options.mesh is not None:
@@ -174,12 +174,12 @@ def table(options: Options, found: list[Report]) -> Table:
   return made
 
 
-def _attention(report: Report) -> str:
+def _attention(report: StageReport) -> str:
   calls = [f"{times} x {keys} keys" for _, keys, times in report.attention]
   return "\n".join(calls) or "none"
 
 
-def _sent(report: Report) -> str:
+def _sent(report: StageReport) -> str:
   lines = [
     f"{each.kind} {each.count} x {each.times}: {each.wire_bytes / _GB:.2f}"
     for each in report.sent
@@ -187,7 +187,7 @@ def _sent(report: Report) -> str:
   return "\n".join(lines) or "nothing"
 
 
-_FIGURES: dict[str, Callable[[Report], str]] = {
+_FIGURES: dict[str, Callable[[StageReport], str]] = {
   "arguments, GB": lambda report: f"{report.arguments / _GB:.2f}",
   "temporaries, GB": lambda report: f"{report.temporaries / _GB:.2f}",
   "peak, GB": lambda report: f"{report.peak / _GB:.2f}",
@@ -206,7 +206,7 @@ _FIGURES: dict[str, Callable[[Report], str]] = {
 }
 
 
-def as_json(options: Options, found: list[Report]) -> dict[str, Any]:
+def as_json(options: Options, found: list[StageReport]) -> dict[str, Any]:
   """The same for programs."""
   asked = dataclasses.asdict(options)
   asked.pop("json")

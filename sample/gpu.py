@@ -95,7 +95,7 @@ def compile_ahead(
     Names of the stages.
   """
   guided = needs_unconditional(sampling.guidance)
-  run = stages.Run(
+  run = stages.SamplingRun(
     config=model.config,
     policy=model.policy,
     device=None,

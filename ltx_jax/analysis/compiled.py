@@ -24,7 +24,7 @@ from ltx_jax.planning.training import device_bytes
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class StageReport:
   """One compiled stage; bytes are of one device.
 
   Attributes:
@@ -85,7 +85,7 @@ class Report:
     return dataclasses.asdict(self) | more
 
 
-def compile_stage(stage: Stage, target: Target) -> Report:
+def compile_stage(stage: Stage, target: Target) -> StageReport:
   """Compiles a stage for the devices that its arguments are on, and reads it."""
   start = time.perf_counter()
   compiled = stage.compile()
@@ -93,7 +93,7 @@ def compile_stage(stage: Stage, target: Target) -> Report:
   return read(stage, compiled, target, seconds)
 
 
-def read(stage: Stage, compiled: Any, target: Target, seconds: float) -> Report:
+def read(stage: Stage, compiled: Any, target: Target, seconds: float) -> StageReport:
   """Reads a compiled stage (`jax.stages.Compiled`)."""
   program = hlo.parse(compiled.as_text())
   memory = compiled.memory_analysis()
@@ -102,7 +102,7 @@ def read(stage: Stage, compiled: Any, target: Target, seconds: float) -> Report:
   results = memory.output_size_in_bytes - memory.alias_size_in_bytes
   sent = hlo_traffic.collectives(program)
   wire = sum(each.wire_bytes for each in sent) / target.wire
-  return Report(
+  return StageReport(
     stage=stage.name,
     arguments=arguments,
     unread=max(0, device_bytes((stage.arguments, stage.keywords)) - program.arguments),

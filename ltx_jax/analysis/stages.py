@@ -90,7 +90,7 @@ class Stage:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class SamplingRun:
   """What is sampled, and where.
 
   Attributes:
@@ -172,7 +172,9 @@ class Run:
     )
 
 
-def stages(run: Run, names: tuple[str, ...], memory: int | None) -> Iterator[Stage]:
+def stages(
+  run: SamplingRun, names: tuple[str, ...], memory: int | None
+) -> Iterator[Stage]:
   """Yields what is compiled, in the order that it runs in.
 
   Args:
@@ -209,7 +211,7 @@ def _numbers(*shape: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
   return jax.ShapeDtypeStruct(shape, dtype)
 
 
-def text(run: Run) -> Stage:
+def text(run: SamplingRun) -> Stage:
   """The text encoder, one prompt at a time, as `LTXVideo.encode_text` runs it."""
   config, length = run.text_config, run.text_config.max_text_tokens
   params = run.weights("text_encoder", functools.partial(text_encoder.init, config))
@@ -221,19 +223,19 @@ def text(run: Run) -> Stage:
   return Stage("text", program, (params, *inputs), minimum)
 
 
-def _text_inputs(run: Run) -> tuple[Any, Any]:
+def _text_inputs(run: SamplingRun) -> tuple[Any, Any]:
   length = run.text_config.max_text_tokens
   channels = run.config.transformer.caption_channels
   embeddings = _numbers(run.texts, length, channels, dtype=run.policy.dtype)
   return run.place((embeddings, _numbers(run.texts, length, dtype=bool)))
 
 
-def _transformer_weights(run: Run) -> Params:
+def _transformer_weights(run: SamplingRun) -> Params:
   init = functools.partial(transformer.init, run.config.transformer)
   return run.weights("transformer", init)
 
 
-def keys(run: Run) -> Stage:
+def keys(run: SamplingRun) -> Stage:
   """Keys and values of the text for every block."""
   config = run.config.transformer
   program = programs.text_state(config, run.policy)
@@ -242,7 +244,7 @@ def keys(run: Run) -> Stage:
   return Stage("keys", program, arguments, run.share(minimum))
 
 
-def denoise(run: Run, setting: Setting | None = None) -> Stage:
+def denoise(run: SamplingRun, setting: Setting | None = None) -> Stage:
   """One denoising step, by default with `run.branches` branches of guidance."""
   config, tokens = run.config.transformer, math.prod(run.grid)
   setting = setting or run.setting
@@ -279,7 +281,7 @@ def denoise(run: Run, setting: Setting | None = None) -> Stage:
   )
 
 
-def _decode_arguments(run: Run) -> tuple[Any, ...]:
+def _decode_arguments(run: SamplingRun) -> tuple[Any, ...]:
   config = run.config.vae
   params = run.weights("vae", lambda key: vae.init_vae(key, config))
   latents = _numbers(run.clips, *run.grid, config.latent_channels)
@@ -288,7 +290,7 @@ def _decode_arguments(run: Run) -> tuple[Any, ...]:
   return params, *run.place((latents, _numbers(), noise, _numbers(), key))
 
 
-def decode(run: Run) -> Stage:
+def decode(run: SamplingRun) -> Stage:
   """The decoder, whole, to the uint8 video that `generate` returns."""
   config = run.config.vae
   minimum = run.share(run.clips * flops.decoder(config, *run.grid))
@@ -297,7 +299,7 @@ def decode(run: Run) -> Stage:
   return Stage("decode", program, _decode_arguments(run), minimum, keywords=named)
 
 
-def tiled(run: Run, memory: int | None) -> Iterator[Stage]:
+def tiled(run: SamplingRun, memory: int | None) -> Iterator[Stage]:
   """The decoder in tiles: two programs, of which the first has freed its own.
 
   Raises:
@@ -317,7 +319,7 @@ def tiled(run: Run, memory: int | None) -> Iterator[Stage]:
   yield Stage("tiled decode, tiles", in_tiles, tail, run.share(whole - head))
 
 
-def _tiles(run: Run, memory: int | None) -> Tiles:
+def _tiles(run: SamplingRun, memory: int | None) -> Tiles:
   config, policy = run.config.vae, run.policy
   if memory is None:
     memory = decoding.decode_bytes(config, policy, run.clips, run.grid) // 2

@@ -289,7 +289,7 @@ def plan(
   return Plan(shuffled, places, rows, sizes)
 
 
-def fingerprint(
+def plan_fingerprint(
   source: str,
   stages: Sequence[Sequence[SizedBucket]],
   starts: Sequence[int],

@@ -24,7 +24,7 @@ class Loader:
   """The batches of a run of several stages.
 
   Attributes:
-    fingerprint: Hash of what decides the batches (`buckets.fingerprint`).
+    fingerprint: Hash of what decides the batches (`buckets.plan_fingerprint`).
     steps: Batches in all stages together.
     stages: For each stage its buckets, with batch sizes and shares.
     tokens: Counts the latent positions of one clip of a bucket.
@@ -69,7 +69,7 @@ class Loader:
     self._process = process
     self._starts = list(itertools.accumulate((s.steps for s in stages), initial=0))
     self.steps = self._starts[-1]
-    self.fingerprint = buckets_lib.fingerprint(
+    self.fingerprint = buckets_lib.plan_fingerprint(
       self._source.fingerprint, self.stages, self._starts[:-1], seed
     )
     # The plans in use: prefetching threads may be an epoch apart.

@@ -48,7 +48,7 @@ def first_frame(latents: Latents, coords: Float[AnyArray, "#b n 3"]) -> Layout:
   return lay_out(latents, coords, spans)
 
 
-def noise_levels(
+def draw_levels(
   key: Key, layout: Layout, config: FlowConfig
 ) -> tuple[NoiseLevels, Bool[Array, "b n"]]:
   """Draws each clip's noise level, and that of its first frame where it is given.
@@ -59,7 +59,7 @@ def noise_levels(
   key_sigma, key_given, key_first = jax.random.split(key, 3)
   clips, tokens = layout.tokens.shape[:2]
   mu = timesteps.token_shift(tokens - layout.extra, config.shift_at_most)
-  sigma = timesteps.sample(key_sigma, (clips,), mu, config.quantiles)
+  sigma = timesteps.draw(key_sigma, (clips,), mu, config.quantiles)
   given = jax.random.bernoulli(key_given, config.first_frame_probability, (clips,))
   low = config.first_frame_max_sigma * jax.random.uniform(key_first, (clips,))
   given = given[:, None] & (jnp.asarray(layout.source) == 1)  # b n
@@ -70,7 +70,7 @@ def noise_levels(
 def loss(network: Network, layout: Layout, key: Key, config: FlowConfig) -> ClipLosses:
   """Returns the loss of each clip at noise levels, and for noise, drawn from a key."""
   key_levels, key_noise = jax.random.split(key)
-  levels, given = noise_levels(key_levels, layout, config)
+  levels, given = draw_levels(key_levels, layout, config)
   noise = jax.random.normal(key_noise, layout.tokens.shape)
   return _clip_losses(network, layout, levels, noise, ~given)
 

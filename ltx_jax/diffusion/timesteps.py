@@ -135,7 +135,7 @@ def density(
   return p / (mass_low + quantiles[1] - quantiles[0] + mass_high)
 
 
-def sample(
+def draw(
   key: Key,
   shape: tuple[int, ...],
   mu: Scalar | Float[AnyArray, "..."],

@@ -8,7 +8,7 @@
   of a clip; tokens pick theirs.
 - The text acts only through the keys and values of the cross-attentions, which depend
   on nothing else: `text_state` computes them for all steps of a sampling run, and
-  `Transformer.denoise` takes them.
+  `Transformer.velocity` takes them.
 - Positions become rotary tables (`rope`).
 
 Rows of the batch may share a text, and may be perturbed (`typing.Branches`): that is
@@ -44,8 +44,8 @@ from ltx_jax.models.transformer_layers import (
   XAVIER,
   ZEROS,
   AdaLNSingle,
-  Block,
   CaptionProjection,
+  TransformerBlock,
   layer_norm,
   per_token,
   table_init,
@@ -124,7 +124,7 @@ class Transformer(nn.Module):
     self.patchify_proj = dense(config.width, kernel_init=XAVIER)
     self.adaln_single = AdaLNSingle(config, policy)
     self.caption_projection = CaptionProjection(config, policy)
-    self.blocks = Block(config, policy)
+    self.blocks = TransformerBlock(config, policy)
     self.scale_shift_table = self.param(
       "scale_shift_table", table_init, (2, config.width)
     )
@@ -145,14 +145,14 @@ class Transformer(nn.Module):
     """Returns keys and values of the text for every block, from T5's embeddings."""
     text = self.caption_projection(jnp.asarray(text, self.policy.dtype))  # b m d
 
-    def body(block: Block, carry: None, text: Array) -> tuple:
+    def body(block: TransformerBlock, carry: None, text: Array) -> tuple:
       return carry, block.text_keys_values(text)
 
     _, (keys, values) = self._scan(body, nn.broadcast)(self.blocks, None, text)
     bias = (1 - jnp.asarray(mask, jnp.float32)) * MASK_BIAS
     return TextState(keys, values, bias)  # l b m d
 
-  def denoise(
+  def velocity(
     self,
     tokens: Tokens,
     rope: RopeTables,
@@ -180,7 +180,7 @@ class Transformer(nn.Module):
     embedding = embedding.reshape(*levels.shape, 1, -1)  # b s 1 d
     rope = RopeTables(*(table.astype(dtype) for table in rope))
 
-    def body(block: Block, x: Array, layer: tuple) -> tuple:
+    def body(block: TransformerBlock, x: Array, layer: tuple) -> tuple:
       *text, perturbed = layer
       text = tuple(_of_rows(a, branches.text) for a in text)
       options = {"perturbed": perturbed, "count": count}
@@ -219,7 +219,7 @@ class Transformer(nn.Module):
     tokens, rope, sigma = pad_tokens(inputs, (rows, count), self.policy)
     rope = RopeTables(*(split_tables(table, rows, self.policy) for table in rope))
     state = self.text_state(text, mask)
-    velocity = self.denoise(tokens, rope, state, sigma, count=count)
+    velocity = self.velocity(tokens, rope, state, sigma, count=count)
     return drop_padding(velocity, count, self.policy)
 
 
@@ -298,7 +298,7 @@ def velocity_fn(config: TransformerConfig, policy: Policy) -> VelocityFn:
     inputs = pad_tokens((tokens, rope, sigma), (rows, count), policy)
     tokens, rope, sigma = inputs
     inputs = tokens, rope, text, sigma, branches, count
-    padded = module.apply({"params": params}, *inputs, method="denoise")
+    padded = module.apply({"params": params}, *inputs, method="velocity")
     return whole(padded, policy)[:, :count]
 
   return velocity

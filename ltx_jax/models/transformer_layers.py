@@ -190,7 +190,7 @@ class FeedForward(nn.Module):
     return out(nn.gelu(h, approximate=True))
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
   """One transformer block; see the equations above."""
 
   config: TransformerConfig

@@ -22,7 +22,7 @@ TARGET = devices.Target("test", QUICK, 1e9, 2e9, wire=1e7, memory=10**9)
 
 def run(branches=3, clips=2, size=(9, 64, 64), mesh=None):
   config = case.config()
-  return stages.Run(
+  return stages.SamplingRun(
     config=config,
     policy=dataclasses.replace(QUICK, mesh=mesh),
     device=jax.devices()[0],

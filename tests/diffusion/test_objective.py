@@ -16,7 +16,7 @@ def levels_of(key, clips, grid, config):
   tokens = int(np.prod(grid))
   coords = np.zeros((1, tokens, 3), np.float32)
   layout = objective.first_frame(np.zeros((clips, *grid, 1), np.float32), coords)
-  return objective.noise_levels(key, layout, config)
+  return objective.draw_levels(key, layout, config)
 
 
 def test_noise_levels_of_clips_and_given_first_frames():

@@ -70,7 +70,7 @@ def test_inverse_cdf_inverts_the_integral_of_the_density(mu, quantiles):
 
 def test_histogram_of_samples_follows_the_density():
   mu, n = 1.4, 400_000
-  levels = np.asarray(timesteps.sample(jax.random.key(0), (n,), mu))
+  levels = np.asarray(timesteps.draw(jax.random.key(0), (n,), mu))
   counts, edges = np.histogram(levels, bins=50, range=(0, 1))
   grid = np.linspace(0, 1, 50 * 200 + 1)
   f = np.asarray(timesteps.density(grid.astype(np.float32), mu), np.float64)
@@ -84,7 +84,7 @@ def test_histogram_of_samples_follows_the_density():
 
 def test_shift_may_differ_by_clip_and_stay_finite_far_out():
   mu = np.array([0.0, 50.0, -50.0], np.float32)
-  levels = timesteps.sample(jax.random.key(1), (1000, 3), mu)
+  levels = timesteps.draw(jax.random.key(1), (1000, 3), mu)
   assert np.isfinite(levels).all()
   assert (levels >= 0).all() and (levels <= 1).all()
   # Far out the flat tail is all there is of the law.

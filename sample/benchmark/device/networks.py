@@ -212,7 +212,7 @@ def _latents(
 
 def _compile_ahead(model: LTXVideo, canvas: Canvas, sampling: Sampling) -> None:
   """Compiles what a clip without guidance calls, several programs at a time."""
-  run = stages.Run(
+  run = stages.SamplingRun(
     model.config, model.policy, None, canvas, branches=1, params=model.params
   )
   levels = sampling.levels(model.config.scheduler, int(np.prod(run.grid)))
