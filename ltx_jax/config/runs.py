@@ -353,7 +353,9 @@ def _check_run(run: VAERun | TransformerRun) -> None:
       f"data names {len(run.data)} source(s) and data_weights has "
       f"{len(run.data_weights)} number(s); give one for each source, or one for all."
     )
-  check_fields(run, {"data_weights": POSITIVE, "held_out": {"at_least": 0}})
+  check_fields(
+    run, {"data_weights": POSITIVE, "held_out": {"at_least": 0, "whole": True}}
+  )
   check_seed(run.seed)
   if not run.stages:
     raise ValueError("A run has no stages; give at least one.")

@@ -49,7 +49,14 @@ def only_config(tmp_path, monkeypatch):
 
 
 def parse(*argv, function="vae"):
-  return recipe.parse(VAERun, function, "Trains.\n\n  More.", list(argv))
+  run, dry = recipe.parse(VAERun, function, "Trains.\n\n  More.", list(argv))
+  assert not dry
+  return run
+
+
+def test_a_dry_run_is_asked_for_beside_the_options():
+  run, dry = recipe.parse(VAERun, "vae", "", ["recipe", "--dry-run", "--seed", "3"])
+  assert dry and run.seed == 3
 
 
 def refused(capsys, *argv, function="vae"):

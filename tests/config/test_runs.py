@@ -19,6 +19,7 @@ from ltx_jax.config.runs import (
   TransformerRun,
   VAELossConfig,
   VAERun,
+  VideoConfig,
 )
 
 VAE, TRANSFORMER = tiny.vae(), tiny.transformer()
@@ -37,6 +38,7 @@ WRONG = {
     "clip_norm": (0.0, -1.0),
     "accumulate": (0, -1, 1.5),
     "ema_decay": (-0.1, 1.0, 1.5),
+    "max_skipped": (0, -1, 1.5),
   },
   VAE.mesh: dict.fromkeys(("data", "fsdp", "context", "tensor"), (0, -2, 1.5)),
   Bucket(1, 32, 32): dict.fromkeys(("frames", "height", "width"), (0, -1, 32.0))
@@ -46,7 +48,7 @@ WRONG = {
   ),
   VAE.stages[0]: dict.fromkeys(("steps", "tokens"), (0, -1, 1.5)),
   VAE.output: dict.fromkeys(
-    ("log_every", "sample_every", "save_every", "keep"), (0, -1, 1.5)
+    ("log_every", "sample_every", "evaluate_every", "save_every", "keep"), (0, -1, 1.5)
   ),
   VAE.loss: {
     "mse": (-1.0,),
@@ -57,12 +59,13 @@ WRONG = {
   },
   TRANSFORMER.flow: dict.fromkeys(
     ("first_frame_probability", "first_frame_max_sigma", "caption_dropout"), (-0.1, 1.1)
-  ),
-  VAE: {"seed": (-1, 2**32, 0.5)},
+  )
+  | {"shift_at_most": ()},
+  VAE.video: {"max_faulty": (-0.1, 1.1)},
+  VAE: {"seed": (-1, 2**32, 0.5), "held_out": (-1, 1.5)},
   TRANSFORMER: {
     "seed": (-1, 2**32),
-    "held_out": (-1,),
-    "data_weights": ((0.0,), (1.0, 2.0)),
+    "held_out": (-1, 1.5),
     "fps": (0.0, -24.0, 1e4),
   },
   VAE.vae: dict.fromkeys(
@@ -103,6 +106,7 @@ def test_every_number_of_a_run_has_its_range():
     OutputConfig,
     VAELossConfig,
     VAERun,
+    VideoConfig,
     FlowConfig,
     TransformerRun,
   )
@@ -126,6 +130,11 @@ def test_every_number_of_a_run_has_its_range():
     (lambda: FlowConfig(quantiles=(NAN, 0.1)), "must satisfy 0 < low < high < 1"),
     (lambda: Stage(1, (), 64), "A stage has no buckets"),
     (lambda: dataclasses.replace(VAE, stages=()), "A run has no stages"),
+    (lambda: dataclasses.replace(VAE, data_weights=(0.0,)), "data_weights is 0.0; it"),
+    (
+      lambda: dataclasses.replace(VAE, data=("a", "b", "c"), data_weights=(1.0, 2.0)),
+      "data names 3 source.s. and data_weights has 2",
+    ),
     (lambda: Block("res_x", 0), "num_layers of a VAE block is 0"),
     (
       lambda: TransformerConfig(positional_embedding_max_pos=(1, 0, 1)),
