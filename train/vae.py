@@ -47,6 +47,7 @@ from ltx_jax.typing import Key, Params, Video
 from train.harness import checks, data, dry_run, evaluation, fitting, loop, recipe
 from train.harness.meter import Work, WorkOf
 from train.harness.start import vae_start
+from train.harness.steps import Pictures
 
 ENCODING = ("encoder", "quant_conv", "latent_norm_out")
 """Parts of the parameters that make the latents."""
@@ -199,7 +200,7 @@ def remark(metrics: Mapping[str, float]) -> str | None:
   )
 
 
-def make_pictures(run: VAERun, policy: Policy, video: np.ndarray) -> loop.Pictures:
+def make_pictures(run: VAERun, policy: Policy, video: np.ndarray) -> Pictures:
   """Returns a function that shows clips before and after, two rows each.
 
   Args:
