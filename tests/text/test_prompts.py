@@ -8,6 +8,7 @@ import sentencepiece
 
 import ltx_jax
 from ltx_jax.moving_shapes import world
+from ltx_jax.text import prompts as text
 
 FOLDER = (
   pathlib.Path(ltx_jax.__file__).parent / "assets" / "moving_shapes" / "tokenizer"
