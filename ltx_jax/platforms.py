@@ -133,8 +133,9 @@ _PACK_WELL = ("xla_tpu_buffer_assignment_randomization_salt", "1")
 # Over all three sides of a torus the compiler gathers weights by a sum over all chips,
 # which sends each number twice, unless gathers run beside products; and it sums
 # gradients whole on every chip, where each keeps its own part alone, unless the sparse
-# cores scatter them. Of 13B on 64 chips a step sends 178 GB without these, 86 GB with
-# them; of 2B on eight 13.3 and 10.0 (compiled; v5e, without sparse cores, takes them).
+# cores scatter them. Of four blocks of 13B on 64 chips a step sends 14.8 GB without
+# and 7.4 with them (compiled, with one more option that v5e does not take); 48 blocks
+# would be about 178 and 86, an estimate.
 _SENT_ONCE = tuple(
   (f"xla_{name}", "true")
   for name in (
