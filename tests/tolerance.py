@@ -16,11 +16,20 @@ A wrong term would show by 1 / sqrt(n), thousands of times more.
 from __future__ import annotations
 
 import math
+import os
 
 import jax.numpy as jnp
+import pytest
 
 _MARGIN = 4
 _LEAST = 8  # Roundings of single numbers, in eps.
+
+
+FLOAT16 = pytest.mark.skipif(
+  "xla_cpu_max_isa=SSE4_2" in os.environ.get("XLA_FLAGS", ""),
+  reason="XLA converts to float16 with an instruction that comes with AVX (F16C)",
+)
+"""For tests that compute in float16, which this XLA cannot do without AVX."""
 
 
 def of_sums(terms, *, layers=1, growth=1.0, dtype="float32"):

@@ -167,7 +167,9 @@ def test_measured_picks_forms_and_keeps_the_numbers(shape, strides, forms, monke
     assert relative_error(gradient, expected) < allowed
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(
+  "dtype", ["bfloat16", pytest.param("float16", marks=tolerance.FLOAT16)]
+)
 def test_halves_are_not_transformed(dtype, monkeypatch):
   used = recorded_forms(monkeypatch)
   arrays = [array.astype(dtype) for array in operands(5, **LARGE)]

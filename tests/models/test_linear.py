@@ -50,6 +50,7 @@ def test_a_scale_multiplies_its_channel_before_the_bias(dtype, bias):
   assert _far(out, expected) < tolerance.of_sums(len(KERNEL), dtype=dtype)
 
 
+@tolerance.FLOAT16
 def test_sums_over_8_bits_stay_within_float16():
   x, eight = np.ones((1, 4096), np.float32), np.full((4096, 1), 127, np.int8)
   scale = np.float32([1e-4])
