@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -59,12 +59,12 @@ from train.harness.shard_plan import (
   Existing,
   Job,
   Makers,
-  PlannedShard,
   SourceHashes,
   jobs_of,
   plan_shards,
   shard_name,
 )
+from train.harness.skipped import DROPPED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,11 +211,14 @@ def precompute(options: Options, console: Console) -> None:
   folder.mkdir(parents=True, exist_ok=True)
   records.remove_partials(folder)
   total = len(clips) + len(unmeasured)
-  faults = Faults(folder / "dropped.jsonl", clips, total, options.max_faulty)
+  faults = Faults(folder / DROPPED, clips, total, options.max_faulty)
   for fault in unmeasured:
     faults.add(fault)
   made = made_by(encoder, captions)
-  todo = plan(options, clips, read, encoder, made, console)
+  buckets = choose_buckets(options, clips, encoder)
+  faults.leave_out(assignment.too_short(clips, buckets))
+  todo = plan(options, clips, buckets, read, encoder, made)
+  console.print(_summary(clips, buckets, todo), highlight=False)
 
   existing = Existing(folder)
   missing = {name: jobs for name, jobs in todo.items() if name not in existing.names}
@@ -250,13 +253,12 @@ def made_by(encoder: ClipEncoder, captions: Captions) -> SetInfo:
 def plan(
   options: Options,
   clips: Clips,
+  buckets: Sequence[Bucket],
   read: Read,
   encoder: ClipEncoder,
   made: SetInfo,
-  console: Console,
 ) -> dict[str, list[Job]]:
-  """Returns the jobs of each shard by its file name, and says how many there are."""
-  buckets = choose_buckets(options, clips, encoder)
+  """Returns the jobs of each shard by its file name."""
   shards = plan_shards(clips, buckets, options.shard)
   numbers = f"{encoder.policy.dtype} {encoder.clips}"
   makers = Makers(f"{made.vae} {numbers}", made.text_encoder)
@@ -266,26 +268,23 @@ def plan(
   for shard in shards:
     jobs = jobs_of(shard, clips, makers, source)
     todo[shard_name(shard, jobs)] = jobs
-  console.print(_summary(clips, buckets, shards), highlight=False)
   return todo
 
 
 def _summary(
-  clips: Clips,
-  buckets: Sequence[Bucket],
-  shards: Sequence[PlannedShard],
+  clips: Clips, buckets: Sequence[Bucket], todo: Mapping[str, Sequence[Job]]
 ) -> str:
   counts = dict.fromkeys(buckets, 0)
-  for shard in shards:
-    counts[shard.bucket] += len(shard.rows)
+  for jobs in todo.values():
+    counts[jobs[0].bucket] += len(jobs)
   lines = [
     f"  {b.frames}x{b.height}x{b.width}: {count} clips"
     for b, count in counts.items()
     if count
   ]
   left = len(clips) - sum(counts.values())
-  lines += [f"  {left} clips fit no bucket"] if left else []
-  return "\n".join([f"{len(clips)} clips, {len(shards)} shards", *lines])
+  lines += [f"  {left} clips are shorter than every bucket"] if left else []
+  return "\n".join([f"{len(clips)} clips, {len(todo)} shards", *lines])
 
 
 class _Speed(ProgressColumn):

@@ -55,6 +55,7 @@ from train.harness import (
   start,
 )
 from train.harness.meter import Work, WorkOf
+from train.harness.skipped import dropped
 
 TextFn = Callable[[Params, Batch], EncodedText]
 """(parameters, batch) -> what the transformer is told."""
@@ -226,6 +227,8 @@ def main() -> None:
     run = data.with_buckets(run, records.trained, vae.config)
     checks.check_run(run, vae.config, tokens)
     loader = Loader(records.trained, run.stages, run.seed, tokens)
+    for line in dropped(run.data):
+      print(line)
     for warning in checks.flow_warnings(run, tokens):
       print(f"Warning: {warning}")
     mesh = make_mesh(**vars(run.mesh))

@@ -46,8 +46,9 @@ from ltx_jax.training.state import Batch, TrainState, Update, advance, first_sta
 from ltx_jax.typing import Key, Params, Video
 from train.harness import checks, data, dry_run, evaluation, fitting, loop, recipe
 from train.harness.meter import Work, WorkOf
+from train.harness.skipped import Skipped
 from train.harness.start import vae_start
-from train.harness.steps import Pictures
+from train.harness.steps import News, Pictures
 
 ENCODING = ("encoder", "quant_conv", "latent_norm_out")
 """Parts of the parameters that make the latents."""
@@ -262,6 +263,9 @@ def main() -> None:
     clips = data.open_clips(run)
     run = data.with_buckets(run, clips.trained, run.vae)
     checks.check_run(run, run.vae, tokens)
+    skipped = Skipped(clips, run.stages)
+    for line in skipped.news():
+      print(line)
     loader = Loader(clips.trained, run.stages, run.seed, tokens)
     mesh = make_mesh(**vars(run.mesh))
     policy = policy_of(jax.devices()[0]).in_dtype(run.dtype).for_training(mesh)
@@ -270,10 +274,13 @@ def main() -> None:
     if dry:
       shapes = jax.eval_shape(functools.partial(init_state, run), jax.random.key(0))
       return dry_run.show(run, loader, {"vae": shapes.params})
-    train(run, policy, clips, loader)
+    with skipped.listed(Path(run.output.folder)) as news:
+      train(run, policy, clips, loader, news)
 
 
-def train(run: VAERun, policy: Policy, clips: data.ClipData, loader: Loader) -> None:
+def train(
+  run: VAERun, policy: Policy, clips: data.ClipData, loader: Loader, news: News
+) -> None:
   """Trains on clips, and writes the checkpoint."""
   mesh = make_mesh(**vars(run.mesh))
   held_out = evaluation.held_out_batches(clips.held_out, run.stages)
@@ -292,6 +299,7 @@ def train(run: VAERun, policy: Policy, clips: data.ClipData, loader: Loader) -> 
       ),
       remark=remark,
       work=work_of(run),
+      news=news,
     ),
     warm_start=vae_start(run),
   )

@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 
 from ltx_jax.config.runs import AutoBuckets, Bucket
 from ltx_jax.data.buckets import Ids
+from ltx_jax.data.clips import Clips, Fault
 
 Sizes = Int[np.ndarray, "n 3"]
 """(frames, height, width) of clips."""
@@ -58,6 +59,17 @@ def assign(sizes: Sizes, buckets: Sequence[Bucket]) -> list[Ids]:
       & (sizes[:, 0] >= bucket.frames)
     )
     for bucket in buckets
+  ]
+
+
+def too_short(clips: Clips, buckets: Sequence[Bucket]) -> list[Fault]:
+  """Returns the clips with fewer frames than any bucket: all that no bucket takes."""
+  frames, least = clips.sizes()[:, 0], min(bucket.frames for bucket in buckets)
+  return [
+    Fault(
+      clips.ids[row], f"it has {frames[row]} frames, and no bucket less than {least}"
+    )
+    for row in np.flatnonzero(frames < least).tolist()
   ]
 
 

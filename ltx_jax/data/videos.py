@@ -7,12 +7,13 @@ listed; above a share of such clips the run stops.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Int, Shaped, UInt32
+from jaxtyping import Bool, Int, Shaped, UInt32
 
 from ltx_jax.config.runs import AutoBuckets, Bucket
 from ltx_jax.data import assignment
@@ -69,6 +70,22 @@ class Videos:
 
   def __len__(self) -> int:
     return len(self.clips)
+
+  @property
+  def count(self) -> int:
+    """Number of clips that were given, those that cannot be read among them."""
+    return self._count
+
+  def take(self, rows: Bool[np.ndarray, "rows"]) -> Videos:
+    """Returns some of the clips as a source of their own.
+
+    Faults of either are faults of both, and the share of them is that of all clips: a
+    few clips that are held out do not stop a run by one of them.
+    """
+    part = copy.copy(self)
+    part.clips, part._lists = self.clips.take(rows), {}
+    part.fingerprint = _hash(part.clips, self._flip)
+    return part
 
   def assign(self, buckets: Sequence[Bucket]) -> list[Ids]:
     """Returns for each bucket the clips that it takes (`assignment`)."""
@@ -136,7 +153,8 @@ class Videos:
       raise ValueError(
         f"{len(faults)} of {self._count} clips cannot be read, more than the share of "
         f"{self._max_faulty:g} that max_faulty allows; the first is {faults[0]} "
-        "`python -m train.manifest` lists them and writes a manifest without them."
+        "`python -m train.manifest` writes a manifest without those that cannot be "
+        "opened; mend or remove the others, or raise max_faulty."
       )
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from ltx_jax.config.runs import AutoBuckets, Bucket
 from ltx_jax.data import assignment
+from ltx_jax.data.clips import Clip, Clips
 
 WIDE, TALL, SQUARE = (512, 768), (768, 512), (512, 512)
 
@@ -41,6 +42,16 @@ def test_a_clip_serves_every_length_it_has_frames_for():
 def test_a_clip_too_short_for_its_best_shape_takes_another():
   buckets = Bucket(121, *WIDE), Bucket(9, *SQUARE)
   assert _taken(_sizes((33, 512, 768), (5, 512, 768)), *buckets) == [[], [0]]
+
+
+def test_the_clips_that_no_bucket_takes_are_the_too_short_ones():
+  buckets = Bucket(121, *WIDE), Bucket(9, *SQUARE)
+  frames = (1, 8, 9, 33, 300)
+  clips = Clips(Clip(f"{n}", "a.mp4", width=64, height=48, frames=n) for n in frames)
+  taken = set(np.concatenate(assignment.assign(clips.sizes(), buckets)).tolist())
+  short = assignment.too_short(clips, buckets)
+  assert [fault.where for fault in short] == ["1", "8"] and taken == {2, 3, 4}
+  assert str(short[1]) == "8: it has 8 frames, and no bucket less than 9"
 
 
 def test_the_cost_of_a_crop_is_the_share_that_is_cut():

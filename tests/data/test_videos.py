@@ -121,6 +121,23 @@ def test_too_many_faults_stop_the_run_in_words(tmp_path):
     Videos(Clips(clips), max_faulty=5.0)
 
 
+def test_parts_have_their_faults_and_the_share_of_them_in_common(tmp_path):
+  clips = [_clip(tmp_path, 0), _broken(tmp_path, 1)]
+  clips += [_clip(tmp_path, number) for number in (2, 3, 4)]
+  whole = Videos(Clips(clips), max_faulty=0.2)
+  aside = np.array([True, True, False, False, False])
+  few, rest = whole.take(aside), whole.take(~aside)
+  for part in (few, rest):
+    part.assign([BUCKET])
+  # Half of the part, and a fifth of all.
+  assert few.read(BUCKET, np.array([1]), _seeds(1))["fps"].tolist() == [24]
+  assert [fault.where for fault in rest.faults] == ["clip 1"] and rest.count == 5
+  assert rest.fingerprint == Videos(Clips(clips[2:])).fingerprint
+  (tmp_path / "3.mp4").write_bytes(b"words")
+  with pytest.raises(ValueError, match="2 of 5 clips cannot be read, more than the"):
+    rest.read(BUCKET, np.array([1]), _seeds(1))
+
+
 def test_clips_of_known_size_are_not_opened(tmp_path):
   known = Clip("a", str(tmp_path / "none.mp4"), frames=9, width=32, height=32, fps=24.0)
   clips = Clips([known])

@@ -192,6 +192,20 @@ def test_unreadable_clips_are_listed_with_reasons(options, clips):
   assert "clip2.mp4" in json.loads(line)["reason"]
 
 
+def test_clips_too_short_for_every_bucket_are_listed_and_may_be_many(options, encoded):
+  long = dataclasses.replace(options, buckets=("9x32x48",), max_faulty=0.0)
+  for _ in range(2):  # The list of a former run counts for nothing.
+    assert len(run(long)) == 2
+  assert len(encoded) == 2
+  lines = (options.output / "dropped.jsonl").read_text().splitlines()
+  assert [json.loads(line) for line in lines] == [
+    {"id": f"clip{n}.mp4", "reason": "it has 5 frames, and no bucket less than 9"}
+    | {"short": True}
+    for n in (0, 2, 4)
+  ]
+  assert json.loads((options.output / "report.json").read_text())["dropped"] == 3
+
+
 def test_the_report_measures_what_the_vae_keeps(options):
   run(options)
   report = json.loads((options.output / "report.json").read_text())

@@ -101,10 +101,15 @@ def _open_clips(run: VAERun, path: str, first: bool) -> tuple[Source, Source]:
     return Shapes(), Shapes(tuple(world.held_out_captions()))
   clips = read_manifest(path)
   scores = np.array([clip.scores.get(HELD_OUT, np.nan) for clip in clips])
-  aside = held_out(clips.ids, scores, run.held_out if first else 0)
+  chosen = held_out(clips.ids, scores, run.held_out if first else 0)
   how = {"flip": run.video.flip, "max_faulty": run.video.max_faulty}
-  rest = clips.take(aside if aside.any() else np.ones_like(aside))
-  return Videos(clips.take(~aside), **how), Videos(rest, **how)
+  videos = Videos(clips, **how)
+  names = {clips.ids[row] for row in np.flatnonzero(chosen).tolist()}
+  aside = np.array([name in names for name in videos.clips.ids], bool)
+  if aside.all() or (names and not aside.any()):
+    part = "trained on" if aside.all() else "held out"
+    raise ValueError(f"None of the clips of {path} that are to be {part} can be read.")
+  return videos.take(~aside), videos.take(aside if names else ~aside)
 
 
 def with_buckets(

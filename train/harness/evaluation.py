@@ -33,6 +33,9 @@ def held_out_batches(source: Source, stages: Sequence[Stage]) -> dict[str, HostB
 
   Its clips are spread over what the bucket takes of the source, and are always the
   same.
+
+  Raises:
+    ValueError: where no bucket takes any of them.
   """
   buckets = {(b.frames, b.height, b.width): b for s in stages for b in s.buckets}
   batches = {}
@@ -45,6 +48,11 @@ def held_out_batches(source: Source, stages: Sequence[Stage]) -> dict[str, HostB
     name = f"{bucket.frames}x{bucket.height}x{bucket.width}"
     seeds = np.arange(len(chosen), dtype=np.uint32)
     batches[name] = source.read(bucket, chosen, seeds)
+  if not batches:
+    raise ValueError(
+      "None of the clips that are held out fits a bucket; hold out others, by their "
+      "score held_out or by another --held-out."
+    )
   return batches
 
 

@@ -42,8 +42,11 @@ class Faults:
     self._path, self._total, self._most = path, total, most
     there = set(clips.ids)
     self.reasons: dict[str, str] = {
-      row["id"]: row["reason"] for row in read_json_lines(path) if row["id"] in there
+      row["id"]: row["reason"]
+      for row in read_json_lines(path)
+      if row["id"] in there and not row.get("short")
     }
+    self._short: Sequence[Fault] = ()
 
   def add(self, fault: Fault) -> None:
     """Notes a clip.
@@ -60,12 +63,18 @@ class Faults:
         f"--max-faulty {self._most:g} allows; the last is {fault}"
       )
 
+  def leave_out(self, short: Sequence[Fault]) -> None:
+    """Notes clips that no bucket is short enough for; of these there may be any."""
+    self._short = short
+
   def write(self, kept: Sequence[str]) -> int:
     """Writes the list, without clips that have a record, and returns its length."""
     there = set(kept)
-    rows = {clip: why for clip, why in self.reasons.items() if clip not in there}
-    lines = [json.dumps({"id": clip, "reason": why}) for clip, why in rows.items()]
-    write_bytes(self._path, "".join(f"{line}\n" for line in lines).encode())
+    reasons = self.reasons.items()
+    rows = [{"id": clip, "reason": why} for clip, why in reasons if clip not in there]
+    rows += [{"id": f.where, "reason": f.reason, "short": True} for f in self._short]
+    lines = (json.dumps(row) + "\n" for row in rows)
+    write_bytes(self._path, "".join(lines).encode())
     return len(rows)
 
 

@@ -14,7 +14,7 @@ import dataclasses
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -70,6 +70,10 @@ Remark = Callable[[Mapping[str, float]], str | None]
 """Logged means -> what is to be said of them, such as a drift, or None."""
 
 
+News = Callable[[], Sequence[str]]
+"""What has come up since it was called last, in lines for the user."""
+
+
 class Stopped(Ended):
   """A signal ended the run, after its state was saved."""
 
@@ -101,12 +105,14 @@ class Hooks:
       many.
     remark: What it says is told when it comes up, and not again until it has been None.
     work: What a step does with a batch.
+    news: Asked, and its lines said, at every logged step.
   """
 
   pictures: Pictures | None = None
   evaluate: Evaluate | None = None
   remark: Remark = _do_nothing
   work: WorkOf | None = None
+  news: News = tuple
 
 
 @dataclasses.dataclass
@@ -215,6 +221,8 @@ class Loop:
     if remark and not self.remarked:
       self.report.say(f"Step {step}: {remark}")
     self.remarked = bool(remark)
+    for line in self.hooks.news():
+      self.report.say(f"Step {step}: {line}")
     timing = self.meter.read() | {"seconds": time.monotonic() - self.began}
     self.report.log(step, means | timing)
     self.report_evaluations()

@@ -269,6 +269,13 @@ def test_a_remark_is_said_when_it_comes_up_and_not_again(tmp_path, capsys):
   ]
 
 
+def test_news_are_said_at_logged_steps(tmp_path, capsys):
+  news = iter([["one", "two"], [], ["three"], [], [], []])
+  train(run_in(tmp_path), news=lambda: next(news))
+  said = [n for n in capsys.readouterr().out.splitlines() if n.startswith("Step ")]
+  assert said == ["Step 2: one", "Step 2: two", "Step 6: three"]
+
+
 @pytest.mark.parametrize(
   "changed, message",
   [

@@ -1,0 +1,103 @@
+"""The clips that a run goes on without: said as they are found, counted and listed.
+
+Clips that cannot be opened, or are too short for every bucket, are known before the
+first step; others show their faults when they are decoded. `skipped.jsonl` in the run's
+folder has a line for each since the run was last started, with the reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ltx_jax.config.runs import Stage
+from ltx_jax.data.assignment import too_short
+from ltx_jax.data.clips import Fault
+from ltx_jax.data.partial import read_json_lines, write_bytes
+from ltx_jax.data.videos import Videos
+from train.harness.data import ClipData
+from train.harness.steps import News
+
+FILE = "skipped.jsonl"
+"""In the run's folder."""
+
+DROPPED = "dropped.jsonl"
+"""Likewise of `train.precompute`, in the folder of the records."""
+
+_SHOWN = 10
+"""Clips that are named at a time."""
+
+
+class Skipped:
+  """What a run skips of its videos; other sources have nothing to skip."""
+
+  def __init__(self, clips: ClipData, stages: Sequence[Stage]):
+    """Finds the clips that are too short.
+
+    Args:
+      clips: What is trained on, and what is held out.
+      stages: Of the run, their buckets named.
+    """
+    trained = [v for v in clips.trained.sources if isinstance(v, Videos)]
+    aside = [clips.held_out] if isinstance(clips.held_out, Videos) else []
+    self._videos = [*trained, *aside]
+    self._count = sum(videos.count for videos in trained)
+    buckets = [bucket for stage in stages for bucket in stage.buckets]
+    self._short = [f for v in self._videos for f in too_short(v.clips, buckets)]
+    self._told: set[Fault] = set()
+
+  def faults(self) -> list[Fault]:
+    """Returns all clips that are skipped so far."""
+    # Parts of one manifest have their faults in common.
+    unreadable = (fault for videos in self._videos for fault in videos.faults)
+    return list(dict.fromkeys([*self._short, *unreadable]))
+
+  def news(self, folder: Path | None = None) -> list[str]:
+    """Returns what was found since the last call, in lines, with the count of all.
+
+    Args:
+      folder: Of the run, where the list is brought up to date; None writes nothing.
+    """
+    found = self.faults()
+    new = [fault for fault in found if fault not in self._told]
+    self._told.update(new)
+    if not new:
+      return []
+    if folder is not None:
+      _write(folder / FILE, found)
+    lines = [f"skipped {fault}" for fault in new[:_SHOWN]]
+    lines += [f"and {len(new) - _SHOWN} more"] if len(new) > _SHOWN else []
+    where = "" if folder is None else f" ({folder / FILE})"
+    return [*lines, f"skipped so far: {len(found)} of {self._count} clips{where}"]
+
+  @contextlib.contextmanager
+  def listed(self, folder: Path) -> Iterator[News]:
+    """Yields the news of a run in a folder, and says the last however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / FILE, self.faults())
+    try:
+      yield functools.partial(self.news, folder)
+    finally:
+      for line in self.news(folder):
+        print(line)
+
+
+def dropped(folders: Sequence[str]) -> list[str]:
+  """Says which records were made without some of their clips."""
+  lists = {folder: Path(folder, DROPPED) for folder in folders}
+  counts = {folder: len(read_json_lines(path)) for folder, path in lists.items()}
+  return [
+    f"{folder} was made without {count} of its clips ({lists[folder]})"
+    for folder, count in counts.items()
+    if count
+  ]
+
+
+def _write(path: Path, faults: Sequence[Fault]) -> None:
+  rows = [{"id": fault.where, "reason": fault.reason} for fault in faults]
+  text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+  if text or path.exists():
+    write_bytes(path, text.encode())
