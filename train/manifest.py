@@ -46,6 +46,7 @@ from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import cli
 from ltx_jax.data import survey as surveys
 from ltx_jax.data.clips import Clips, Fault
+from ltx_jax.data.layouts import CAPTIONS
 from ltx_jax.data.manifest import CANONICAL, scan_manifest, write_manifest
 from ltx_jax.data.probing import measure_all
 from ltx_jax.data.survey import Survey
@@ -154,12 +155,7 @@ def _show(console: Console, clips: Clips, found: Survey) -> None:
   console.print(table)
   sizes = surveys.common_sizes(found.sizes, _SHOWN)
   console.print("sizes: " + ", ".join(f"{size} ({n})" for size, n in sizes))
-  bare = int((found.words == 0).sum())
-  if bare:
-    console.print(
-      f"{shared.counted(bare, 'clip')} without a caption: a VAE can be trained on "
-      "them, a transformer cannot"
-    )
+  _show_bare(console, clips, np.flatnonzero(found.words == 0).tolist())
   for caption, count in surveys.repeated_captions(clips, _SHOWN):
     console.print(f"{count} clips have the caption {_short(caption)!r}", markup=False)
   copies = surveys.copies(clips)
@@ -167,6 +163,28 @@ def _show(console: Console, clips: Clips, found: Survey) -> None:
     console.print(f"{one} is the same clip as {other}", markup=False)
   if len(copies) > _SHOWN:
     console.print(f"and {len(copies) - _SHOWN} more copies")
+
+
+def _show_bare(console: Console, clips: Clips, rows: Sequence[int]) -> None:
+  """Prints which clips have no caption, and the fields that may have been meant."""
+  if not rows:
+    return
+  console.print(
+    f"{shared.counted(len(rows), 'clip')} without a caption: a VAE can be trained on "
+    "them, a transformer cannot"
+  )
+  shown = [clips[row] for row in rows[:_SHOWN]]
+  for clip in shown:
+    console.print(f"no caption: {clip.id}", markup=False, highlight=False)
+  if len(rows) > _SHOWN:
+    console.print(f"and {len(rows) - _SHOWN} more")
+  others = sorted({name for clip in shown for name in clip.extra})
+  if others:
+    console.print(
+      f"captions are in a field {', '.join(CAPTIONS[:-1])} or {CAPTIONS[-1]}; these "
+      f"rows have {', '.join(others)}",
+      markup=False,
+    )
 
 
 def _short(text: str) -> str:
@@ -183,7 +201,8 @@ def _show_faults(console: Console, faults: Sequence[Fault]) -> None:
 def _write_faults(path: Path, faults: Sequence[Fault]) -> None:
   with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
     for fault in faults:
-      file.write(json.dumps(fault._asdict(), ensure_ascii=False) + "\n")
+      row = {"where": fault.where, "reason": fault.reason}
+      file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _draw(found: Survey, path: Path) -> None:

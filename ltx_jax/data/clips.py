@@ -71,10 +71,12 @@ class Fault(NamedTuple):
   Attributes:
     where: Its line or its id.
     reason: What is wrong, a sentence that goes on from there.
+    stray: Whether it is of a text that belongs to no clip, so that none is lost.
   """
 
   where: str
   reason: str
+  stray: bool = False
 
   def __str__(self) -> str:
     return f"{self.where}: {self.reason}"

@@ -112,7 +112,8 @@ def _rows_of_media(folder: Path) -> Rows:
         yield Fault(row["path"], str(error))
     for name in sorted(texts - used):
       path = Path(os.path.relpath(os.path.join(parent, name), folder)).as_posix()
-      yield Fault(path, "it is a caption without a clip of the same name beside it")
+      why = "it is a text without a clip of the same name beside it"
+      yield Fault(path, why, stray=True)
 
 
 def _rows_of_lists(path: Path, captions: Path) -> Rows:

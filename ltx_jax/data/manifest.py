@@ -5,7 +5,8 @@
   `text` or `prompt`; `id` and all other fields of `Clip` may be there.
 - Two texts with a line a clip, paths in one and captions in the other.
 - A folder: with `metadata.jsonl`, `metadata.csv` or the two texts `videos.txt` and
-  `prompts.txt` (or `captions.txt`) in it, or with media and `NAME.txt` beside them.
+  `prompts.txt` (or `captions.txt`) in it, or with media and `NAME.txt` beside them;
+  other texts among the media, such as a README.txt, are listed and ignored.
 
 Paths are relative to the manifest's folder. A row without an id is called by its path
 as written, and its times where it has some. Text may have a byte order mark and any
@@ -36,7 +37,7 @@ _FIELDS = ("start", "end", "width", "height", "frames", "fps", "crop", "scores")
 def read_manifest(
   path: str | os.PathLike, captions: str | os.PathLike | None = None
 ) -> Clips:
-  """Reads a manifest of which every row is right.
+  """Reads a manifest whose rows must all be right; stray texts of folders are ignored.
 
   Args:
     path: A file or a folder, see above.
@@ -46,6 +47,7 @@ def read_manifest(
     ValueError: where it cannot be read, or naming the first row that is wrong.
   """
   clips, faults = scan_manifest(path, captions)
+  faults = [fault for fault in faults if not fault.stray]
   if faults:
     raise ValueError(
       f"{path} has {len(faults)} faulty rows; the first is {faults[0]}. `python -m "
@@ -78,7 +80,7 @@ def scan_manifest(
       places.append(row.where)
     except ValueError as error:
       faults.append(Fault(row.where, str(error)))
-  if not clips and not faults:
+  if not clips and all(fault.stray for fault in faults):
     raise ValueError(
       f"{path} has no clips; it holds rows with a path and a caption, or is a folder "
       f"of {', '.join([*VIDEOS, *PICTURES])} files."

@@ -232,11 +232,7 @@ BAD_MANIFESTS = {
     "",
     "holds videos.txt, prompts.txt, captions.txt; name the one",
   ),
-  "caption alone": (
-    {"a.mp4": b"", "b.txt": b"words"},
-    "",
-    "b.txt: it is a caption without a clip of the same name beside it",
-  ),
+  "texts alone": ({"b.txt": b"words"}, "", "has no clips; .* or is a folder of .mp4"),
 }
 
 
@@ -247,6 +243,20 @@ def test_a_bad_manifest_is_refused_in_a_sentence(tmp_path, kind):
     (tmp_path / file).write_bytes(content)
   with pytest.raises(ValueError, match=sentence):
     manifest.read_manifest(tmp_path / name)
+
+
+def test_texts_without_a_clip_are_listed_and_stop_nothing(tmp_path):
+  for name in ("a.mp4", "a.txt", "gone.txt", "README.txt"):
+    (tmp_path / name).write_text("words")
+  (clip,) = manifest.read_manifest(tmp_path)
+  assert (clip.id, clip.caption) == ("a.mp4", "words")
+  _, faults = manifest.scan_manifest(tmp_path)
+  why = "it is a text without a clip of the same name beside it"
+  assert list(map(str, faults)) == [f"README.txt: {why}", f"gone.txt: {why}"]
+  # Among them a clip that would be lost is refused.
+  (tmp_path / "a.txt").write_bytes(b"\xfc")
+  with pytest.raises(ValueError, match="has 1 faulty rows; the first is a.mp4: .*0xfc"):
+    manifest.read_manifest(tmp_path)
 
 
 def test_captions_up_to_the_limit_are_taken(tmp_path):

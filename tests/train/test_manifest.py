@@ -41,7 +41,8 @@ def test_it_measures_the_clips_and_writes_what_training_reads(folder, capsys):
   for words in (
     "2 videos and 1 picture",
     "sizes: 32x48 (1), 64x64 (1), 96x64 (1)",
-    "1 clip without a caption: a VAE can be trained on them, a transformer cannot",
+    "1 clip without a caption: a VAE can be trained on them, a transformer cannot "
+    "no caption: still.png",
     "manifest.jsonl: 3 clips",
   ):
     assert words in said
@@ -65,7 +66,7 @@ def test_faults_and_copies_are_listed(folder, capsys):
   for words in (
     "2 clips have the caption 'caption 0'",
     "copy.mp4 is the same clip as 0.mp4",
-    "left out: alone.txt: it is a caption without a clip of the same name beside it",
+    "left out: alone.txt: it is a text without a clip of the same name beside it",
     "manifest.jsonl: 4 clips, 2 faults left out",
   ):
     assert words in said
@@ -73,6 +74,21 @@ def test_faults_and_copies_are_listed(folder, capsys):
   reasons = {row["where"]: row["reason"] for row in map(json.loads, lines)}
   assert set(reasons) == {"alone.txt", "broken.mp4"}
   assert "cannot be read as a video" in reasons["broken.mp4"]
+
+
+def test_clips_without_captions_are_named_with_the_fields_they_have(folder, capsys):
+  rows = [{"path": f"{n % 2}.mp4", "id": f"part {n}", "words": "x"} for n in range(12)]
+  rows[0]["text"] = "a caption"
+  path = folder / "list.jsonl"
+  path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+  manifest.main([str(path)])
+  said = capsys.readouterr().out
+  assert "11 clips without a caption" in said and "and 1 more" in said
+  named = [f"no caption: part {number}\n" for number in range(12)]
+  assert [line in said for line in named] == [0 < n < 11 for n in range(12)]
+  assert (
+    "captions are in a field caption, text or prompt; these rows have words" in said
+  )
 
 
 def test_a_manifest_is_never_written_over(folder, capsys):
