@@ -52,6 +52,7 @@ from ltx_jax.moving_shapes import source as shapes
 from ltx_jax.platforms import policy_of
 from ltx_jax.releases import sources
 from train.harness.captions import Captions
+from train.harness.checks import check_captions
 from train.harness.encoding import ClipEncoder
 from train.harness.precompute_report import Faults, write_report
 from train.harness.record_writer import Read, ShardWriter
@@ -135,12 +136,17 @@ def parse_buckets(texts: Sequence[str]) -> tuple[Bucket, ...]:
 
 
 def open_clips(options: Options, console: Console) -> tuple[Clips, list[Fault], Read]:
-  """Returns the clips with their sizes, those that have none, and what reads them."""
+  """Returns the clips with their sizes, those that have none, and what reads them.
+
+  Raises:
+    ValueError: where the manifest is wrong, or a clip has no caption.
+  """
   if options.manifest == shapes.NAME:
     buckets = parse_buckets(options.buckets)
     clips = shapes.manifest(buckets, options.variants)
     return clips, [], shapes.read_clip
   clips = read_manifest(options.manifest)
+  check_captions(clips, options.manifest)
   with _bar(console) as bar:
     task = bar.add_task("Measuring clips", total=len(clips))
     clips, faults = measure_all(clips, lambda done, _: bar.update(task, completed=done))

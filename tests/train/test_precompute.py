@@ -238,6 +238,15 @@ def test_options_that_do_not_fit_are_refused(options, changes, said):
     run(dataclasses.replace(options, **changes))
 
 
+def test_clips_without_captions_are_refused_by_name(options, clips):
+  (clips / "clip1.txt").unlink()
+  (clips / "clip3.txt").write_text(" \n\n")
+  sentence = "2 of the 5 clips of .*clips have no caption: clip1.mp4, clip3.mp4. A tran"
+  with pytest.raises(ValueError, match=sentence):
+    run(options)
+  assert not options.output.exists()
+
+
 def test_a_damaged_shard_is_made_again(options, encoded):
   run(options)
   path = min(options.output.glob("*.arrayrecord"))

@@ -138,6 +138,15 @@ def test_a_frozen_text_encoder_needs_texts():
     opened(folder(), dataclasses.replace(RUN, text_encoder="frozen", text_folder="no"))
 
 
+def test_records_without_captions_are_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(records_case, "CAPTIONS", ["a circle", "", "a square"])
+  path = records_case.write(tmp_path, case.frozen_vae())
+  with pytest.raises(
+    ValueError, match="2 of the 18 records in .* have no caption: 001"
+  ):
+    opened(path)
+
+
 def test_records_are_mixed_by_weight(tmp_path):
   other = records_case.write(tmp_path, case.frozen_vae(), seed=1)
   run = dataclasses.replace(RUN, data=(str(folder()), str(other)))

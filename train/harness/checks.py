@@ -10,7 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ltx_jax.checkpoints import t5
+from ltx_jax.checkpoints.arrays import listed
 from ltx_jax.config import VAEConfig
 from ltx_jax.config.runs import (
   AutoBuckets,
@@ -20,6 +23,9 @@ from ltx_jax.config.runs import (
   VAERun,
 )
 from ltx_jax.data.buckets import sized_buckets
+from ltx_jax.data.clips import Clips
+from ltx_jax.data.layouts import CAPTIONS
+from ltx_jax.data.records import Records
 from ltx_jax.diffusion.timesteps import median, token_shift
 from ltx_jax.files import refuse_overwriting
 from ltx_jax.parallel.mesh import make_mesh
@@ -128,6 +134,39 @@ def check_outputs(
     refuse_overwriting(exports, given)
   except ValueError as error:
     raise ValueError(f"{error} For that, take another --output.folder.") from None
+
+
+def check_captions(clips: Clips, manifest: str) -> None:
+  """Refuses clips without a caption, from which a transformer learns nothing.
+
+  Raises:
+    ValueError: naming them.
+  """
+  bare = [clips.ids[row] for row, text in enumerate(clips.captions) if not text]
+  if bare:
+    raise ValueError(
+      f"{len(bare)} of the {len(clips)} clips of {manifest} have no caption: "
+      f"{listed(bare)}. A transformer learns what captions say, so write them (a field "
+      f"{', '.join(CAPTIONS[:-1])} or {CAPTIONS[-1]}, or in a folder NAME.txt beside "
+      "NAME.mp4), or remove these clips; train.vae needs no captions."
+    )
+
+
+def check_records(records: Records) -> None:
+  """Refuses records whose captions have no tokens but that of the text's end.
+
+  Raises:
+    ValueError: naming them.
+  """
+  least = int(records.empty["mask"].sum())
+  rows = np.flatnonzero(records.index.tokens <= least).tolist()
+  if rows:
+    bare = [records.index.ids[row] for row in rows]
+    raise ValueError(
+      f"{len(bare)} of the {len(records)} records in {records.folder} have no caption: "
+      f"{listed(bare)}. Write their captions, or remove these clips, and run "
+      "train.precompute again."
+    )
 
 
 def flow_warnings(run: TransformerRun, tokens: Callable[[Bucket], int]) -> list[str]:

@@ -25,6 +25,7 @@ from ltx_jax.data.videos import Videos
 from ltx_jax.moving_shapes import world
 from ltx_jax.moving_shapes.source import NAME, Shapes
 from ltx_jax.text.cache import encoder_fingerprint
+from train.harness.checks import check_records
 
 HELD_OUT = "held_out"
 """Score of clips that are never trained on."""
@@ -183,7 +184,8 @@ def open_records(run: TransformerRun, vae: str) -> RecordData:
     vae: Fingerprint of its VAE.
 
   Raises:
-    ValueError: where a folder holds no records, or those of another VAE or encoder.
+    ValueError: where a folder holds no records, those of another VAE or encoder, or
+      some without a caption.
   """
   name = "tokens" if run.text_encoder == "trained" else "text"
   whole = [Records(path) for path in run.data]
@@ -194,6 +196,7 @@ def open_records(run: TransformerRun, vae: str) -> RecordData:
         f"{records.folder} holds tokens and no texts, which a frozen text encoder "
         "makes; run train.precompute with --text-encoder FOLDER, or train one."
       )
+    check_records(records)
   longest = max(records.text_tokens for records in whole)
   trained, aside = [], None
   for number, records in enumerate(whole):
