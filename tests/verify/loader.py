@@ -1,12 +1,15 @@
 """Batches: how fast they come, and that reading them for long takes no more memory.
 
-Records are of 6144 tokens with 256 text tokens of T5-XXL, as the 2B model's; the video
-is 1280x720 in H.264, its rival PyAV's own seek, decode and conversion at the bucket's
-size, bicubic too, in turns with ours.
+Records are of 6144 tokens with 256 text tokens of T5-XXL, as the 2B model's, and of 64
+tokens with 11 of a caption, as the small model's, whose training step is timed in the
+same run. The video is 1280x720 in H.264, its rival PyAV's own seek, decode and
+conversion at the bucket's size, bicubic too, in turns with ours.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import os
 import resource
@@ -18,10 +21,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import jax
 import ml_dtypes
 import numpy as np
 
-from ltx_jax.config.runs import Bucket, Stage
+from configs import moving_shapes
+from ltx_jax.config.runs import Bucket, OutputConfig, Stage
 from ltx_jax.data import records, video
 from ltx_jax.data.clip_reader import read_clip
 from ltx_jax.data.clips import Clip, Clips
@@ -30,6 +35,11 @@ from ltx_jax.data.manifest import read_manifest
 from ltx_jax.data.probing import measure
 from ltx_jax.data.records import Record, Records, SetInfo
 from ltx_jax.data.videos import Videos
+from ltx_jax.parallel.mesh import make_mesh
+from ltx_jax.platforms import policy_of
+from train import transformer
+from train.harness import loop
+from train.harness.reporting import read_metrics
 
 NAME = "Batches of records and videos: speed, memory, threads"
 COMMAND = "python -m tests.verify loader"
@@ -39,6 +49,7 @@ SMALL = Bucket(9, 64, 64)
 WINDOW = Bucket(65, 512, 768)
 INFO = SetInfo("vae", 128, (8, 32), "text")
 BATCHES = 5000
+STEPS = 40
 WORDS = "a caption of a hundred letters, as one writes it who says what is to be seen, "
 
 
@@ -50,7 +61,16 @@ def _bits(draw: np.random.Generator, *shape: int) -> np.ndarray:
   return draw.integers(0, 2**15, shape, np.uint16).view(ml_dtypes.bfloat16)
 
 
-def _write_records(folder: Path, bucket: Bucket, count: int, text: int, shards: int):
+def _write_records(
+  folder: Path,
+  bucket: Bucket,
+  count: int,
+  text: int,
+  shards: int,
+  *,
+  encoded: bool = True,
+) -> None:
+  """Writes records of captions of `text` tokens, and their texts where `encoded`."""
   draw = np.random.default_rng(0)
   shape = (bucket.frames - 1) // 8 + 1, bucket.height // 32, bucket.width // 32, 128
   for shard in range(shards):
@@ -68,12 +88,15 @@ def _write_records(folder: Path, bucket: Bucket, count: int, text: int, shards: 
             bucket.width,
             vae=INFO.vae,
             text_encoder=INFO.text_encoder,
-            text=_bits(draw, text, 4096),
+            text=_bits(draw, text, 4096) if encoded else None,
             tokens=np.arange(text, dtype=np.int32),
             key=name,
           )
         )
-  records.write_index(folder, INFO, {"text": _bits(draw, 1, 4096)})
+  empty = (
+    {"text": _bits(draw, 1, 4096)} if encoded else {"tokens": np.ones(1, np.int32)}
+  )
+  records.write_index(folder, INFO, empty)
 
 
 def _loader(source: Records | Videos, bucket: Bucket, clips: int, steps: int) -> Loader:
@@ -91,6 +114,45 @@ def _megabytes_a_second(folder: Path) -> float:
   for batch in batches:
     size += batch["latents"].nbytes + batch["text"].nbytes
   return size / (time.perf_counter() - begin) / 1e6
+
+
+def _clips_a_second_of_a_step(source: Records, folder: Path) -> float:
+  """Clips that the small model's trainer takes, its own meter's median."""
+  run = moving_shapes.transformer()
+  stage = dataclasses.replace(run.stages[0], steps=STEPS, buckets=(moving_shapes.LONG,))
+  output = OutputConfig(str(folder), log_every=5)
+  run = dataclasses.replace(run, stages=(stage,), output=output)
+  mesh = make_mesh(**vars(run.mesh))
+  policy = policy_of(jax.devices()[0]).in_dtype(run.dtype).for_training(mesh)
+  loop.fit(
+    run,
+    init=functools.partial(transformer.init_state, run),
+    update=transformer.make_update(run, policy, moving_shapes.VAE),
+    loader=Loader(source, run.stages, run.seed, _tokens),
+    rules=transformer.RULES,
+    frozen={"empty": source.empty},
+    options=policy.training_options,
+    hooks=loop.Hooks(work=transformer.work_of(run)),
+  )
+  _, *speeds = (row["clips_per_second"] for row in read_metrics(folder))
+  return statistics.median(speeds)  # Without the first, in which it was compiled.
+
+
+def _times_a_step(folder: Path) -> float:
+  """How many clips are read while the small model's step takes one."""
+  size = moving_shapes.LONG
+  clips = moving_shapes.transformer().stages[0].tokens // _tokens(size)
+  _write_records(folder / "records", size, 2048, 11, 8, encoded=False)
+  source = Records(folder / "records")
+  batches = _loader(source, size, clips, 420).iterate()
+  for _ in range(20):
+    next(batches)
+  begin = time.perf_counter()
+  count = sum(len(batch["latents"]) for batch in batches)
+  speed = count / (time.perf_counter() - begin)
+  needed = _clips_a_second_of_a_step(source, folder / "run")
+  print(f"{speed:.0f} clips a second are read, and {needed:.0f} trained on")
+  return speed / needed
 
 
 def _make_video(path: Path) -> None:
@@ -205,6 +267,8 @@ def rows(folder: Path) -> Iterator[dict]:
       ("MB", "threads", "files"), grown, (20, 0, 0), strict=True
     ):
       yield row(f"{what} {kind} held", value, kind, most=most)
+  times = _times_a_step(folder / "small_model")  # Last: it leaves a trainer in memory.
+  yield row("records of the small model, to its step's clips", times, "times", least=20)
 
 
 def run() -> list[dict]:
