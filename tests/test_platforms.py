@@ -21,7 +21,7 @@ def test_an_old_gpu_gets_no_fused_attention_and_no_bfloat16(capability):
 
 
 @pytest.mark.parametrize("capability", ["8.0", "9.0", "12.0", "gfx90a", None])
-def test_others_get_it(capability):
+def test_newer_gpus_get_fused_attention_and_bfloat16(capability):
   assert policy_for("gpu", capability) == GPU
 
 

@@ -23,7 +23,7 @@ def test_prompts_in_which_nothing_moves_get_a_hint():
   assert hint([f"{STILL} and the camera pans"], "ltxv-13b-0.9.8-dev") is None
 
 
-def test_of_models_that_are_no_release_nothing_is_known():
+def test_no_hint_is_given_for_models_that_are_no_release():
   for model in (None, "a model of one's own"):
     assert hint(["a cat", STILL], model) is None
 
