@@ -10,4 +10,4 @@ import dataclasses
 
 from ltx_jax.platforms import CPU
 
-QUICK = dataclasses.replace(CPU, unroll=False, convolution="direct")
+QUICK = dataclasses.replace(CPU, unroll=False, convolution="direct", dense="derived")

@@ -10,7 +10,7 @@ import pytest
 
 from ltx_jax.models import transformer
 from ltx_jax.parallel.mesh import make_mesh
-from ltx_jax.platforms import CPU, GPU, T4, TPU, policy_for, policy_of
+from ltx_jax.platforms import CPU, GPU, T4, TPU, policy_for, policy_of, unless_flagged
 from tests.models.transformer_case import shapes, with_width
 
 
@@ -43,10 +43,20 @@ def test_in_training_fsdp_splits_rows_and_one_device_has_no_mesh():
   assert (policy.mesh, policy.rows) == (mesh, ("data", "fsdp"))
   assert policy.attention == "splash"
   assert policy.training_options == dict(TPU.mesh_options + TPU.step_options)
+  assert TPU.training_options == dict(TPU.step_options)
   assert set(policy.options) & set(dict(TPU.step_options)) == set()
   alone = CPU.for_training(make_mesh())
-  assert alone.mesh is None and alone.training_options == {}
+  assert alone.mesh is None
+  assert alone.training_options == dict(CPU.step_options) != {}
   assert TPU.rows == ("data",)
+
+
+def test_what_xla_flags_say_is_not_said_otherwise(monkeypatch):
+  options = {"xla_a": "1", "xla_a_b": "2"}
+  monkeypatch.setenv("XLA_FLAGS", "--xla_a=0 --xla_c=1")
+  assert unless_flagged(options) == {"xla_a_b": "2"}
+  monkeypatch.delenv("XLA_FLAGS")
+  assert unless_flagged(options) == options
 
 
 def test_an_unknown_platform_is_refused():

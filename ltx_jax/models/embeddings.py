@@ -33,8 +33,8 @@ class _Layers(nn.Module):
 
   @nn.compact
   def __call__(self, embedding: Float[Array, "s 256"]) -> Float[Array, "s d"]:
-    h = Dense(self.width, dtype=self.policy.dtype, name="linear_1")(embedding)
-    return Dense(self.width, dtype=self.policy.dtype, name="linear_2")(nn.silu(h))
+    h = Dense(self.width, self.policy, name="linear_1")(embedding)
+    return Dense(self.width, self.policy, name="linear_2")(nn.silu(h))
 
 
 class TimestepEmbedder(nn.Module):

@@ -109,12 +109,21 @@ def rope_tables(coords: Positions, config: TransformerConfig) -> RopeTables:
     jnp.broadcast_to(largest, coords.shape)
   )
   position = _POSITIONS[config.rope_spacing](fraction)
-  angle = frequencies(config)[:, None] * position[..., None, :]  # b n k 3
-  angle = angle.reshape(*angle.shape[:2], -1)  # b n 3k
+  w = frequencies(config)
+
+  def of_axis(position: Array) -> tuple[Array, Array]:
+    angle = w * position[..., None]  # b n k
+    return jnp.cos(angle), jnp.sin(angle)
+
+  # In a loop, or XLA's CPU backend makes sines anew for each clip, block and head.
+  cos, sin = jax.lax.map(of_axis, jnp.moveaxis(position, -1, 0))  # 3 b n k
+  cos, sin = (
+    jnp.moveaxis(a, 0, -1).reshape(*a.shape[1:3], -1) for a in (cos, sin)
+  )  # b n 3k
 
   front = ((0, 0), (0, 0), (config.width % 6, 0))
-  cos = jnp.pad(jnp.repeat(jnp.cos(angle), 2, axis=-1), front, constant_values=1)
-  sin = jnp.pad(jnp.repeat(jnp.sin(angle), 2, axis=-1), front)
+  cos = jnp.pad(jnp.repeat(cos, 2, axis=-1), front, constant_values=1)
+  sin = jnp.pad(jnp.repeat(sin, 2, axis=-1), front)
   return RopeTables(cos, sin)
 
 

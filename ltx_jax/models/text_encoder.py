@@ -100,7 +100,7 @@ class _Block(nn.Module):
   ) -> tuple[Float[Array, "b m e"], None]:
     config, dtype = self.config, self.policy.dtype
     e, heads, inner = config.d_model, config.num_heads, config.num_heads * config.d_kv
-    dense = functools.partial(Dense, use_bias=False, dtype=dtype)
+    dense = functools.partial(Dense, policy=self.policy, use_bias=False)
     to_stream = functools.partial(dense, out_dtype="float32")
 
     def split(x: Float[Array, "b m i"]) -> Float[Array, "b m k x"]:

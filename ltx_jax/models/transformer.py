@@ -120,7 +120,7 @@ class Transformer(nn.Module):
   def setup(self):
     config, policy = self.config, self.policy
     _check(config, self.remat)
-    dense = functools.partial(Dense, dtype=policy.dtype)
+    dense = functools.partial(Dense, policy=policy)
     self.patchify_proj = dense(config.width, kernel_init=XAVIER)
     self.adaln_single = AdaLNSingle(config, policy)
     self.caption_projection = CaptionProjection(config, policy)

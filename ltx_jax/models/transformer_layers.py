@@ -137,7 +137,7 @@ class Attention(nn.Module):
 
   def setup(self):
     project = functools.partial(
-      Dense, self.config.width, dtype=self.policy.dtype, kernel_init=XAVIER
+      Dense, self.config.width, self.policy, kernel_init=XAVIER
     )
     self.to_q = project(use_bias=self.config.attention_bias)
     self.to_k = project(use_bias=self.config.attention_bias)
@@ -184,7 +184,7 @@ class FeedForward(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
-    dense = functools.partial(Dense, dtype=self.policy.dtype, kernel_init=XAVIER)
+    dense = functools.partial(Dense, policy=self.policy, kernel_init=XAVIER)
     h = dense(_MLP_RATIO * self.config.width, name="proj_in")(x)  # b n 4d
     out = dense(self.config.width, out_dtype=self.policy.stream, name="proj_out")
     return out(nn.gelu(h, approximate=True))
@@ -263,9 +263,7 @@ class CaptionProjection(nn.Module):
 
   @nn.compact
   def __call__(self, text: Float[Array, "b m e"]) -> Float[Array, "b m d"]:
-    dense = functools.partial(
-      Dense, self.config.width, dtype=self.policy.dtype, kernel_init=XAVIER
-    )
+    dense = functools.partial(Dense, self.config.width, self.policy, kernel_init=XAVIER)
     return dense(name="linear_2")(
       nn.gelu(dense(name="linear_1")(text), approximate=True)
     )
@@ -287,7 +285,7 @@ class AdaLNSingle(nn.Module):
     # The large matrix is read in the compute dtype, and summed and kept in float32.
     modulation = Dense(
       6 * width,
-      dtype=self.policy.dtype,
+      self.policy,
       kernel_init=ZEROS,
       out_dtype="float32",
       name="linear",

@@ -28,6 +28,10 @@ Metrics = dict[str, Float[Array, ""]]
 
 MUON_MOMENTUM = 0.95
 
+NEWTON_SCHULZ = ((3.4445, -4.7750, 2.0315),) * 5
+"""Coefficients of the steps towards U V^T. Written out a step, they run in a loop,
+which compiles once; given once, Optax unrolls the steps of every kernel."""
+
 # Kernels that read or write pixels, latents or channels of the data, or that read
 # features made by a formula. Their rows are inputs of unequal meaning, which an
 # orthogonal update would treat as equal; Muon is known to do worse there than AdamW.
@@ -142,7 +146,7 @@ def _muon_and_adamw(
   # NAdam with one weight decay for kernels, biases and norms alike.
   muon = optax.chain(
     optax.contrib.scale_by_muon(
-      beta=MUON_MOMENTUM, weight_dimension_numbers=muon_dimension_numbers
+      NEWTON_SCHULZ, beta=MUON_MOMENTUM, weight_dimension_numbers=muon_dimension_numbers
     ),
     optax.stateless(_scale_by_shape),
     optax.add_decayed_weights(config.weight_decay),

@@ -4,11 +4,12 @@
 
     python -m sample.benchmark --against diffusers
 
-Four tasks, all in float32, of which diffusers is given the last:
+Five tasks, all in float32, of which diffusers is given the last:
 
     velocity   one call of the 2B transformer: 256 video tokens, 128 text tokens
     decode     a clip of 25 x 256 x 256 by the decoder of the released VAE (0.9.5 on)
     encode     the same by its encoder
+    training   a step of the small model's transformer with AdamW: 64 clips of 64 tokens
     generate   a whole video by the small model, text embeddings given
 
 Each side runs a task in a process of its own, tied to two CPUs, and the sides take
@@ -17,7 +18,8 @@ first; memory is the most that a process ever held (VmHWM). Weights are random, 
 where the small model is there: values do not change the time. diffusers has no name for
 that one's VAE, and takes a random model of about its transformer and a narrow VAE.
 Rows in Markdown, to paste into a README, come after the table. `velocity` needs about
-20 GB of free memory for both sides; `--tasks decode,encode,generate` leaves it out.
+20 GB of free memory for both sides; `--tasks decode,encode,training,generate` leaves
+it out.
 
 FLOPs are those of the mathematics (`ltx_jax.planning.flops`). A share says how much of
 the rate at which that side multiplies large matrices here was reached.
@@ -56,7 +58,7 @@ from sample.benchmark import device, report, tasks
 from sample.benchmark.processes import Side, Worker
 from sample.benchmark.tasks import Task
 
-TASKS = ("velocity", "decode", "encode", "generate")
+TASKS = ("velocity", "decode", "encode", "training", "generate")
 MEMORY_TARGET = 1.1
 THEIRS = {"ltx-video": "theirs", "diffusers": "theirs_diffusers"}
 TASKS_OF = {"ltx-video": TASKS, "diffusers": ("generate",)}
@@ -230,7 +232,7 @@ def main() -> None:
   check_installed(options.against_python, against)
   results = []
   with tempfile.TemporaryDirectory() as folder:
-    make = tasks.RELEASED | {
+    make = tasks.BY_NAME | {
       "generate": lambda: _generation(options, Path(folder), console)
     }
     for name in names:

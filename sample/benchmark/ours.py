@@ -22,8 +22,10 @@ from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.platforms import CPU
 from ltx_jax.programs.stacks import take_apart
 from ltx_jax.sizes import Canvas
+from ltx_jax.training.state import first_state
 from ltx_jax.typing import Params
 from sample.benchmark import worker
+from sample.benchmark.training_step import OPTIMIZER, STEPS, make_update
 
 _BLOCK = 1 << 20
 
@@ -52,8 +54,12 @@ def random_params(entries: Iterable[keys.Entry], std: float, skip: str = "") -> 
   return nest(flat)
 
 
+def _whole(arrays: Params) -> Params:
+  return jax.block_until_ready(jax.device_put(arrays))
+
+
 def _on_device(params: Params) -> Params:
-  return take_apart(jax.block_until_ready(jax.device_put(params)), CPU)
+  return take_apart(_whole(params), CPU)
 
 
 def _normal(*shape: int) -> np.ndarray:
@@ -91,6 +97,30 @@ def _decode(spec: worker.Spec) -> worker.Run:
   return lambda: program(params, latents, sigma, None, scale, None)
 
 
+def _training(spec: worker.Spec) -> worker.Run:
+  config = TransformerConfig.from_metadata(spec["transformer"])
+  params = random_params(keys.transformer_entries(config), spec["std"])
+  state = first_state(OPTIMIZER, STEPS, {"transformer": _whole(params)}, {})
+  b, n, m = spec["clips"], spec["tokens"], spec["text_tokens"]
+  batch = {
+    "latents": _normal(b, 4, n // 4, 1, config.in_channels),
+    "text": _normal(b, m, config.caption_channels),
+    "mask": np.ones((b, m), bool),
+  }
+  batch = _whole(batch)
+  coords = np.random.default_rng(2).random((1, n, 3), np.float32)
+  update = make_update(config, CPU, coords)
+  options = CPU.training_options
+  update = jax.jit(update, donate_argnums=0, compiler_options=options)
+  held = [state]
+
+  def run() -> jax.Array:
+    held[0], metrics = update(held[0], {}, batch)
+    return metrics["loss"]
+
+  return run
+
+
 def _generate(spec: worker.Spec) -> worker.Run:
   model = ltx_jax.load(spec["path"], text_encoder=False)
   f, h, w = spec["video"]
@@ -126,6 +156,7 @@ _TASKS = {
   "velocity": _velocity,
   "encode": _encode,
   "decode": _decode,
+  "training": _training,
   "generate": _generate,
 }
 

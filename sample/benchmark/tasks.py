@@ -65,6 +65,31 @@ def velocity(
   return Task(spec, flops.velocity(config, tokens, text_tokens), count, 0.5)
 
 
+def training(
+  config: TransformerConfig = moving_shapes.TRANSFORMER,
+  clips: int = 64,
+  tokens: int = 64,
+  text_tokens: int = moving_shapes.TEXT.max_text_tokens,
+) -> Task:
+  """A step of a transformer: loss, gradients and AdamW; by default as its recipe has.
+
+  The loss is that of tokens at a noise level of their clip's. Text embeddings are
+  given, so that both sides have the same parameters.
+  """
+  spec = {
+    "kind": "training",
+    "transformer": config.to_metadata(),
+    "clips": clips,
+    "tokens": tokens,
+    "text_tokens": text_tokens,
+    "std": _STD,
+  }
+  count = _count(keys.transformer_entries(config))
+  # Backwards every product has two: for what enters it, and for its weights.
+  work = 3 * clips * flops.velocity(config, tokens, text_tokens)
+  return Task(spec, work, 4 * count, 0.8)
+
+
 def _vae_spec(kind: str, config: VAEConfig, video: Sequence[int]) -> dict[str, Any]:
   return {
     "kind": kind,
@@ -182,5 +207,10 @@ def for_diffusers(
   return dataclasses.replace(task, spec=spec, target=None)
 
 
-RELEASED = {"velocity": velocity, "decode": decode, "encode": encode}
-"""Tasks on networks of a release; `generate` takes a checkpoint."""
+BY_NAME = {
+  "velocity": velocity,
+  "decode": decode,
+  "encode": encode,
+  "training": training,
+}
+"""Tasks on networks of random weights; `generate` takes a checkpoint."""

@@ -45,6 +45,38 @@ def _velocity(spec):
   return lambda: model(**inputs)[0]
 
 
+def _training(spec):
+  import torch
+  from ltx_video.models.transformers.transformer3d import Transformer3DModel
+
+  config = spec["transformer"]
+  with torch.device("meta"):
+    model = Transformer3DModel.from_config(config)
+  model = _random_(model, spec["std"]).train()
+  optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
+  b, n, m = spec["clips"], spec["tokens"], spec["text_tokens"]
+  x0 = torch.randn(b, n, config["in_channels"])
+  inputs = {
+    "indices_grid": torch.rand(1, 3, n).expand(b, 3, n),
+    "encoder_hidden_states": torch.randn(b, m, config["caption_channels"]),
+    "encoder_attention_mask": torch.ones(b, m),
+    "return_dict": False,
+  }
+
+  def step():
+    noise, sigma = torch.randn_like(x0), torch.sigmoid(torch.randn(b, 1))
+    xt = torch.lerp(x0, noise, sigma[..., None])
+    velocity = model(hidden_states=xt, timestep=sigma, **inputs)[0]
+    loss = torch.nn.functional.mse_loss(velocity, noise - x0)
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
+
+  return step
+
+
 def _vae(spec, unused):
   """The original's VAE without the half that is not run."""
   import torch
@@ -140,6 +172,7 @@ _TASKS = {
   "velocity": _velocity,
   "encode": _encode,
   "decode": _decode,
+  "training": _training,
   "generate": _generate,
 }
 
@@ -156,7 +189,9 @@ def build(spec: worker.Spec) -> tuple[worker.Run, worker.Answer]:
   torch.set_num_threads(spec["threads"])
   torch.set_default_device(spec.get("device", "cpu"))
   torch.set_default_dtype(getattr(torch, spec.get("dtype", "float32")))
-  dispatch = torch.inference_mode()(_TASKS[spec["kind"]](spec))
+  dispatch = _TASKS[spec["kind"]](spec)
+  if spec["kind"] != "training":
+    dispatch = torch.inference_mode()(dispatch)
   run = _waiting(dispatch) if spec.get("device") == "cuda" else dispatch
   versions = {"torch": torch.__version__}
   versions["ltx-video"] = importlib.metadata.version("ltx-video")

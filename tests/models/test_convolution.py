@@ -17,7 +17,6 @@ FORMS = {
   "direct": convolution._direct,
   "frames": convolution._frames,
   "patches": convolution._patches,
-  "projections": lambda x, kernel, strides: convolution._projections(x, kernel),
   "winograd": convolution._winograd,
 }
 # Winograd's filtering adds and takes away what it multiplies.
@@ -27,7 +26,7 @@ STRIDES = [(1, 1, 1), (2, 1, 1), (1, 2, 2), (2, 2, 2)]
 
 
 def forms(strides):
-  """Those that take the strides: two know none."""
+  """Those that take the strides: one knows none."""
   unstrided = strides == (1, 1, 1)
   return [form for form in FORMS if unstrided or form in STRIDED]
 
@@ -114,7 +113,7 @@ def test_forms_have_the_same_gradients(strides, monkeypatch):
 def recorded_forms(monkeypatch):
   """The names of the forms used from now on, in order."""
   used = []
-  for name in ("frames", "patches", "projections", "winograd"):
+  for name in ("frames", "patches", "winograd"):
     function = getattr(convolution, f"_{name}")
 
     def recorded(*operands, name=name, function=function):
@@ -128,15 +127,14 @@ def recorded_forms(monkeypatch):
 LARGE = {"height": 16, "width": 18, "c": 64, "out": 64}
 
 
-# By shape: the form of the result, that of the input's gradient, and projections where
-# the kernel's gradient takes them.
+# By shape: the form of the result, and that of the input's gradient.
 @pytest.mark.parametrize(
   "shape, strides, forms",
   [
     ({"height": 2, "width": 2}, (1, 1, 1), ["patches", "patches"]),  # 2 x 2 frames.
-    ({"c": 700}, (1, 1, 1), ["patches", "patches", "projections"]),  # Few positions.
+    ({"c": 700}, (1, 1, 1), ["patches", "patches"]),  # Few positions.
     ({"c": 3, "out": 6}, (1, 1, 1), ["frames", "patches"]),  # Widening.
-    ({"c": 8, "out": 3}, (1, 1, 1), ["frames", "frames", "projections"]),  # Narrowing.
+    ({"c": 8, "out": 3}, (1, 1, 1), ["frames", "frames"]),  # Narrowing.
     ({"c": 8, "out": 3}, (2, 2, 2), ["frames", "frames"]),
     ({}, (1, 1, 1), ["frames", "frames"]),
     (LARGE, (1, 1, 1), ["winograd", "frames"]),  # Many positions and channels.

@@ -17,12 +17,15 @@ from tests.sample import test_benchmark as case  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.mark.parametrize("kind", ["velocity", "encode", "decode", "generate"])
+@pytest.mark.parametrize(
+  "kind", ["velocity", "encode", "decode", "training", "generate"]
+)
 def test_every_task_runs_in_the_original(kind, tmp_path):
   made = {
     "velocity": lambda: tasks.velocity(case.TRANSFORMER, 9, 5),
     "encode": lambda: tasks.encode(case.VAE, case.VIDEO),
     "decode": lambda: tasks.decode(case.VAE, case.VIDEO),
+    "training": lambda: tasks.training(case.TRANSFORMER, 2, 8, 5),
     "generate": lambda: case.generation(tmp_path),
   }
   spec = json.loads(json.dumps(made[kind]().spec)) | {"threads": 1}
@@ -32,10 +35,11 @@ def test_every_task_runs_in_the_original(kind, tmp_path):
     "velocity": (1, 9, 6),
     "encode": (1, 6, *case.VAE.latent_shape(*case.VIDEO)),
     "decode": (1, 3, *case.VIDEO),
+    "training": (),
     "generate": (1, 3, *case.VIDEO),
   }
   assert out.shape == shapes[kind]
-  assert np.isfinite(out).all() and out.std() > 0
+  assert np.isfinite(out).all() and np.any(out)
   assert times["warm_up"] > 0
 
 

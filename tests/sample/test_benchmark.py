@@ -76,12 +76,15 @@ def test_a_failing_worker_is_one_sentence():
     benchmark.measure(task, [broken, broken], repeats=1, threads=1)
 
 
-@pytest.mark.parametrize("kind", ["velocity", "encode", "decode", "generate"])
+@pytest.mark.parametrize(
+  "kind", ["velocity", "encode", "decode", "training", "generate"]
+)
 def test_every_task_runs_here(kind, tmp_path):
   made = {
     "velocity": lambda: tasks.velocity(TRANSFORMER, 9, 5),
     "encode": lambda: tasks.encode(VAE, VIDEO),
     "decode": lambda: tasks.decode(VAE, VIDEO),
+    "training": lambda: tasks.training(TRANSFORMER, 2, 8, 5),
     "generate": lambda: generation(tmp_path),
   }
   task = made[kind]()
@@ -92,10 +95,11 @@ def test_every_task_runs_here(kind, tmp_path):
     "velocity": (1, 9, 6),
     "encode": (1, *grid, 6),
     "decode": (1, *VIDEO, 3),
+    "training": (),
     "generate": (1, *VIDEO, 3),
   }
   assert out.shape == shapes[kind]
-  assert np.isfinite(out).all() and out.std() > 0
+  assert np.isfinite(out).all() and np.any(out)
   assert 0 < times["compile"] < times["warm_up"]
 
 

@@ -241,7 +241,9 @@ def test_an_update_that_is_not_finite_can_be_skipped(start):
   taken, metrics = after(1, skip, start, batch)
   expected, _ = after(1, update(), start, batch)
   assert metrics["skipped"] == 0
-  case.assert_same_bits(taken, expected)
+  # Of two programs: the last digits are each one's own.
+  moved = case.distance(expected.params, start.params)
+  assert case.distance(taken.params, expected.params) < 1e-4 * moved
 
 
 def test_resumed_run_equals_uninterrupted(tmp_path, whole):

@@ -12,6 +12,7 @@ from ltx_jax.config.runs import Stage
 from ltx_jax.data.source import Batch as HostBatch
 from ltx_jax.data.source import Source
 from ltx_jax.parallel.mesh import put_batch
+from ltx_jax.platforms import unless_flagged
 from ltx_jax.training.optim import Metrics
 from ltx_jax.training.state import Batch, TrainState
 from ltx_jax.typing import Params
@@ -75,7 +76,7 @@ def make_evaluate(
   Returns:
     A function that gives `BUCKET/NAME` for each, and `loss`, the mean over buckets.
   """
-  program = jax.jit(losses, compiler_options=dict(options))
+  program = jax.jit(losses, compiler_options=unless_flagged(options))
   batches = {name: put_batch(mesh, batch) for name, batch in held_out.items()}
 
   def evaluate(state: TrainState, frozen: Params) -> Metrics:

@@ -29,6 +29,7 @@ from ltx_jax.errors import memory_in_words
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.planning.peaks import peak_of
+from ltx_jax.platforms import COMPILE_FAST, unless_flagged
 from ltx_jax.training.state import TrainState, Update
 from ltx_jax.typing import Key, Params
 from train.harness import steps
@@ -147,11 +148,11 @@ def _first_state(
   warm_start: Callable[[TrainState], TrainState] | None,
 ) -> TrainState:
   shardings = jax.tree.map(lambda leaf: leaf.sharding, target)
-  # On a CPU, XLA's second level takes ten times as long over what is drawn at random as
-  # the first, for a program that runs once.
+  # On a CPU LLVM takes ten times as long at its second level over what is drawn at
+  # random.
   on_cpu = all(d.platform == "cpu" for d in jax.tree.leaves(shardings)[0].device_set)
-  once = {"xla_backend_optimization_level": "1"} if on_cpu else {}
-  state = jax.jit(init, out_shardings=shardings, compiler_options=once)(key)
+  options = unless_flagged(dict([COMPILE_FAST])) if on_cpu else {}
+  state = jax.jit(init, out_shardings=shardings, compiler_options=options)(key)
   if warm_start is None:
     return state
   # A warm start may bring host arrays; they go where the first ones were.
@@ -171,7 +172,7 @@ def compile_update(
     update,
     donate_argnums=0,
     out_shardings=(shardings, scalar),
-    compiler_options=dict(options),
+    compiler_options=unless_flagged(options),
   )
 
 
