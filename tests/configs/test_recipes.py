@@ -3,7 +3,6 @@
 Nothing is computed: shapes alone say whether networks, buckets and data go together.
 """
 
-import dataclasses
 import functools
 import importlib
 import math
@@ -20,14 +19,13 @@ from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import VAE_C
 from ltx_jax.config.runs import TransformerRun, VAERun
 from ltx_jax.data import buckets
-from ltx_jax.platforms import CPU
 from ltx_jax.releases.presets import ASSETS, PRESETS
+from tests.policies import QUICK
 from train import transformer, vae
 
 NAMES = [module.name for module in pkgutil.iter_modules(configs.__path__)]
 MODULES = {name: importlib.import_module(f"configs.{name}") for name in NAMES}
 WORDS = 16
-SCANNED = dataclasses.replace(CPU, unroll=False)
 KEY = jax.random.key(0)
 SHIPPED_BYTES = 48e6
 """What the small model may weigh, in bfloat16 and with all its files."""
@@ -82,7 +80,7 @@ def test_vae(name):
   expected = keys.tree_shapes(keys.vae_entries(run.vae))
   statistics = {path for path in expected if path.startswith("per_channel_statistics")}
   assert found == {p: s for p, s in expected.items() if p not in statistics}
-  update = vae.make_update(run, CPU)
+  update = vae.make_update(run, QUICK)
   # The largest batch alone: to trace the step takes seconds.
   frames, height, width, count = max(
     sized(run, buckets.tokens_of(run.vae)), key=math.prod
@@ -109,7 +107,7 @@ def test_transformer(name):
   found = {p: leaf.shape for p, leaf in flatten(state.params["transformer"]).items()}
   assert found == keys.tree_shapes(keys.transformer_entries(run.transformer))
 
-  update = transformer.make_update(run, SCANNED, codec)
+  update = transformer.make_update(run, QUICK, codec)
   words = (WORDS,) if run.text_encoder == "trained" else (WORDS, run.text.d_model)
   known = "tokens" if run.text_encoder == "trained" else "text"
   dtype = jnp.int32 if run.text_encoder == "trained" else jnp.bfloat16

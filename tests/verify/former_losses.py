@@ -9,13 +9,18 @@ each of its batches. It was made at commit 4aed0d5 by
 
 The same clips are encoded by `train.precompute` here, and trained on in the same
 batches: each loss must be within one per cent. The order of batches of today's loader
-is another, since it mixes sources; hence the lists.
+is another, since it mixes sources; hence the lists. A step of both paths is timed in
+turns, the former one's by its own code from the repository's history.
+FORMER_RECORDS names a folder that records are kept in, and taken from where they are
+there: making them takes most of the time.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -46,6 +51,47 @@ GOLDEN = ROOT / "tests" / "golden" / "former_losses.npz"
 MODEL = ASSETS / "moving_shapes"
 VARIANTS = 4
 WITHIN = 0.01
+FORMER = "4aed0d5"
+SLOWER = 1.05
+TURNS = 3
+
+STEP = """
+import statistics, time, types
+import jax, numpy as np
+from configs import moving_shapes
+from ltx_jax.platforms import CPU
+from train import transformer
+
+draw = np.random.default_rng(0)
+words = draw.integers(1, 97, (64, 32)).astype(np.int32), np.ones((64, 32), bool)
+batch = {"latents": draw.standard_normal((64, 4, 4, 4, 128)).astype(np.float32)}
+batch |= {"seed": np.arange(64, dtype=np.uint32), "mask": words[1]}
+run, key = moving_shapes.transformer(), jax.random.key(0)
+state = jax.jit(lambda key: transformer.init_state(run, key))(key)
+%s
+seconds = []
+for _ in range(9):
+  start = time.perf_counter()
+  state, metrics = jax.block_until_ready(step(state))
+  seconds.append(time.perf_counter() - start)
+print(statistics.median(seconds[2:]))
+"""
+OF_FORMER = """
+batch["text"] = words[0]
+vae = types.SimpleNamespace(config=moving_shapes.VAE)
+captions = types.SimpleNamespace(rows=words[0][:1], mask=words[1][:1])
+update = transformer.make_update(run, CPU, vae, captions)
+program = jax.jit(update, donate_argnums=0)
+step = lambda state: program(state, batch)
+"""
+OF_TODAY = """
+batch |= {"tokens": words[0], "fps": np.full(64, 24, np.float32)}
+frozen = {"empty": {"tokens": words[0][0], "mask": words[1][0]}}
+update = transformer.make_update(run, CPU, moving_shapes.VAE)
+options = CPU.training_options
+program = jax.jit(update, donate_argnums=0, compiler_options=options)
+step = lambda state: program(state, frozen, batch)
+"""
 
 
 class Replayed:
@@ -113,16 +159,40 @@ def losses(records: Path, folder: Path) -> np.ndarray:
   return np.array([row["loss"] for row in read_metrics(folder)])
 
 
+def step_seconds(former: Path) -> tuple[float, float]:
+  """Times a step by the former code, which is unpacked in a folder, and by today's."""
+  archive = subprocess.run(
+    ["git", "archive", FORMER], cwd=ROOT, check=True, stdout=subprocess.PIPE
+  )
+  subprocess.run(["tar", "-x", "-C", former], input=archive.stdout, check=True)
+  seconds: dict[Path, list[float]] = {former: [], ROOT: []}
+  for _ in range(TURNS):
+    for tree, its in ((former, OF_FORMER), (ROOT, OF_TODAY)):
+      done = subprocess.run(
+        [sys.executable, "-c", STEP % its],
+        cwd=tree,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+      )
+      seconds[tree].append(float(done.stdout))
+  return statistics.median(seconds[former]), statistics.median(seconds[ROOT])
+
+
 def run() -> list[dict[str, Any]]:
-  """One row: the largest deviation."""
+  """Rows: the largest deviation, and what a step takes."""
   with tempfile.TemporaryDirectory() as work:
-    encode(Path(work) / "records")
-    found = losses(Path(work) / "records", Path(work) / "run")
-  return rows(found)
+    former = Path(work) / "former"
+    former.mkdir()
+    times = step_seconds(former)
+    records = Path(os.environ.get("FORMER_RECORDS", Path(work) / "records"))
+    encode(records)
+    found = losses(records, Path(work) / "run")
+  return rows(found, *times)
 
 
-def rows(found: np.ndarray) -> list[dict[str, Any]]:
-  """Rows for losses that were found."""
+def rows(found: np.ndarray, former: float, today: float) -> list[dict[str, Any]]:
+  """Rows for losses that were found, and for the seconds of a step."""
   expected = np.load(GOLDEN)["losses"]
   worst = float(np.max(np.abs(found / expected - 1)))
   return [
@@ -132,5 +202,12 @@ def rows(found: np.ndarray) -> list[dict[str, Any]]:
       "unit": "%",
       "target": "at most 1 %",
       "ok": worst <= WITHIN,
-    }
+    },
+    {
+      "figure": f"a step over the former path's ({today:.2f} s over {former:.2f} s)",
+      "value": today / former,
+      "unit": "",
+      "target": f"at most {SLOWER}",
+      "ok": today <= SLOWER * former,
+    },
   ]
