@@ -3,7 +3,7 @@
     y = x W + b            y = (x Q) * s + b
 
 Q is W in int8 or float8, and s has one float32 number for each output channel
-(`ltx_jax.quantization` makes both). A layer of a model's params is 8-bit where it has
+(`checkpoints.quantization` makes both). A layer of a model's params is 8-bit where it has
 the leaf `kernel_scale` beside `kernel`; stacked layers stack their scales as well.
 
 Q is widened to the compute dtype on its way into the product, which holds all its
@@ -19,8 +19,6 @@ is made from a transposed copy of dy, and XLA adds up db by a slow tree of sums.
 """
 
 from __future__ import annotations
-
-import math
 
 import flax.linen as nn
 import jax
@@ -65,8 +63,10 @@ def linear(
 
 @jax.custom_vjp
 def measured(
-  x: Float[Array, "r i"], kernel: Float[Array, "i o"], bias: Float[AnyArray, "o"] | None
-) -> Float[Array, "r o"]:
+  x: Float[Array, "*b i"],
+  kernel: Float[Array, "i o"],
+  bias: Float[AnyArray, "o"] | None,
+) -> Float[Array, "*b o"]:
   """Returns x W + b; its gradients are the products that CPUs are fastest at."""
   y = x @ kernel
   return y if bias is None else y + bias
@@ -78,8 +78,9 @@ def _forward(x: Array, kernel: Array, bias: AnyArray | None) -> tuple:
 
 def _backward(saved: tuple, dy: Array) -> tuple:
   x, kernel, bias = saved
-  db = None if bias is None else (jnp.ones((1, len(dy)), dy.dtype) @ dy)[0]
-  return dy @ kernel.T, x.T @ dy, db
+  rows, dy_rows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
+  db = None if bias is None else (jnp.ones((1, len(rows)), dy.dtype) @ dy_rows)[0]
+  return (dy_rows @ kernel.T).reshape(x.shape), rows.T @ dy_rows, db
 
 
 measured.defvjp(_forward, _backward)
@@ -107,6 +108,4 @@ class Dense(nn.Module):
       bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
     if self.policy.dense == "derived" or scale is not None or dtype != "float32":
       return linear(x, kernel, scale, bias, dtype, out_dtype=self.out_dtype)
-    rows = jnp.asarray(x, dtype).reshape(math.prod(x.shape[:-1]), -1)
-    y = measured(rows, jnp.asarray(kernel, dtype), bias)
-    return y.reshape(*x.shape[:-1], self.features)
+    return measured(jnp.asarray(x, dtype), jnp.asarray(kernel, dtype), bias)

@@ -241,7 +241,6 @@ def test_an_update_that_is_not_finite_can_be_skipped(start):
   taken, metrics = after(1, skip, start, batch)
   expected, _ = after(1, update(), start, batch)
   assert metrics["skipped"] == 0
-  # Of two programs: the last digits are each one's own.
   moved = case.distance(expected.params, start.params)
   assert case.distance(taken.params, expected.params) < 1e-4 * moved
 
