@@ -3,8 +3,8 @@
     y = x W + b            y = (x Q) * s + b
 
 Q is W in int8 or float8, and s has one float32 number for each output channel
-(`checkpoints.quantization` makes both). A layer of a model's params is 8-bit where it has
-the leaf `kernel_scale` beside `kernel`; stacked layers stack their scales as well.
+(`checkpoints.quantization` makes both). A layer of a model's params is 8-bit where it
+has the leaf `kernel_scale` beside `kernel`; stacked layers stack their scales as well.
 
 Q is widened to the compute dtype on its way into the product, which holds all its
 values exactly. The product is summed in float32 and scaled before it is rounded: sums
