@@ -12,7 +12,7 @@ from ltx_jax.config import ModelConfig, SchedulerConfig
 from ltx_jax.moving_shapes import world
 from ltx_jax.releases.presets import ASSETS
 from tests.train import trainer_case as case
-from train import precompute, vae
+from train import precompute, transformer, vae
 from train.harness import reporting
 
 ROOT = Path(ltx_jax.__file__).parent.parent
