@@ -63,13 +63,13 @@ class Options:
   """A model by name."""
 
   size: Annotated[str | None, tyro.conf.arg(metavar="WIDTHxHEIGHT"), OfRecipe] = None
-  """Of the video in pixels."""
+  """Size of the video in pixels."""
 
   frames: Annotated[int | None, OfRecipe] = None
   """Length of the video."""
 
   branches: Annotated[Literal[1, 2, 3] | None, OfRecipe] = None
-  """Of guidance: 1 none, 2 classifier-free, 3 spatiotemporal as well."""
+  """Branches of guidance: 1 none, 2 classifier-free, 3 spatiotemporal as well."""
 
   clips: int = 1
   """Videos at a time."""

@@ -81,7 +81,7 @@ def enhanced(
 
   Args:
     prompt: An idea for a video.
-    url: Of the endpoint, with or without /chat/completions at its end.
+    url: Address of the endpoint, with or without /chat/completions at its end.
     model: Which of its models; None leaves it to the endpoint.
     timeout: Seconds until it is given up, for connecting and for every read.
 

@@ -227,8 +227,8 @@ def mesh_of(
   """Returns the mesh that `AXIS=DEVICES,...` describes, or None for None.
 
   Args:
-    text: Of the command line.
-    devices: As of `make_mesh`.
+    text: Value of --mesh on the command line.
+    devices: Devices that the mesh is made of (see `make_mesh`).
 
   Raises:
     ValueError: in one sentence, where it describes none, or the devices are not there.

@@ -117,7 +117,7 @@ class Options:
   and changes the video a little; fp8 keeps those of an fp8 file as they are."""
 
   text_weights: Annotated[Weights | None, IfAny] = None
-  """The same for the text encoder."""
+  """Keeps the text encoder's matrices in 8 bits, like --weights for the transformer."""
 
   text_cache: Annotated[
     str | None, tyro.conf.arg(metavar="DIR|off", help_behavior_hint="")
@@ -143,7 +143,7 @@ class Options:
   lists of blocks, belong to the noise levels of --guidance-sigmas, in order."""
 
   second: SamplingFlags = SamplingFlags()
-  """The same of the second pass of --multi-scale."""
+  """How the second pass of --multi-scale is sampled, by the same flags as the first."""
 
 
 def check(options: Options) -> None:

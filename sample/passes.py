@@ -20,9 +20,9 @@ class Plan(NamedTuple):
 
   Attributes:
     encode_text: (prompts, of the videos) -> the text that `denoise` takes.
-    denoise: That of `LTXVideo`, `MultiScale` or `LongVideo`, told how to sample.
+    denoise: Method of `LTXVideo`, `MultiScale` or `LongVideo`, told how to sample.
     check_memory: Refuses a number of clips of a size that will not fit.
-    samplings: Of the passes; the last one's latents are decoded.
+    samplings: Sampling of each pass, in order; the last one's latents are decoded.
   """
 
   encode_text: Callable[[Sequence[str]], Any]

@@ -48,9 +48,9 @@ class Options:
   """What all three have in common.
 
   Attributes:
-    frames: Of a clip, 8k + 1.
-    height: In pixels.
-    width: In pixels.
+    frames: Number of frames of a clip, 8k + 1.
+    height: Height of a clip in pixels.
+    width: Width of a clip in pixels.
     output: A folder; it is made where it does not exist.
   """
 
@@ -71,7 +71,7 @@ class Reconstruction(Options):
 
   Attributes:
     model: A preset, or a checkpoint's path.
-    clips: Of held-out captions.
+    clips: Number of clips of held-out captions.
     fitted: Clips of trained captions that the linear code is fitted to; 0 for none.
     batch: Clips that are encoded and decoded together.
   """

@@ -100,7 +100,7 @@ def auto_buckets(
   `auto.clip_tokens` tokens are shortened.
 
   Args:
-    sizes: Of the clips.
+    sizes: Sizes (frames, height, width) of the clips.
     auto: What is asked for.
     factors: (frames, pixels a side) that become one latent position.
     tokens: Latent positions of one clip of a bucket.

@@ -219,7 +219,7 @@ def _sources(
   """Which source gives each of a bucket's samples [start, stop), and how many before.
 
   Args:
-    weights: Of the sources; they sum to 1.
+    weights: Weights of the sources; they sum to 1.
     key: (seed, bucket).
   """
   counts = _rounded(PERIOD * np.array(weights), PERIOD)

@@ -42,8 +42,8 @@ class Clip(NamedTuple):
     caption: One line; "" where there is none.
     start: Seconds into the media at which the clip begins; None: its beginning.
     end: Seconds into the media at which it ends; None: the end.
-    width: Of the media as displayed, before the crop, in pixels.
-    height: Of the media as displayed, before the crop, in pixels.
+    width: Width of the media as displayed, before the crop, in pixels.
+    height: Height of the media as displayed, before the crop, in pixels.
     frames: Number of frames from start to end, at `fps`.
     fps: Frames a second that the clip is read at: its own rate.
     crop: The part of the picture that is used; None: all of it.
@@ -119,8 +119,8 @@ class Clips(Sequence[Clip]):
   """Rows as columns; a row is a `Clip` only while it is in use.
 
   Attributes:
-    ids: Of all rows.
-    captions: Of all rows; "" where there is none.
+    ids: Ids of all rows.
+    captions: Captions of all rows; "" where there is none.
   """
 
   def __init__(self, clips: Iterable[Clip] = ()):

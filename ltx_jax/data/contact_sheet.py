@@ -50,12 +50,12 @@ def contact_sheet(
 
   Args:
     path: A `.png`.
-    clips: They may differ in size and length.
-    labels: One a clip.
+    clips: Clips, which may differ in size and length.
+    labels: One label for each clip.
     marked: The labels that are written in red.
     columns: Clips beside one another.
-    frames: Shown of each clip.
-    height: Of one frame on the sheet, in pixels.
+    frames: Number of frames shown of each clip.
+    height: Height of one frame on the sheet, in pixels.
 
   Raises:
     ValueError: where there is no clip, or not a label for each.

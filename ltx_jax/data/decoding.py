@@ -174,9 +174,9 @@ class Converter:
     """Converts a frame as it is stored.
 
     Args:
-      frame: Decoded.
+      frame: Decoded frame.
       size: Width and height of the result.
-      matrix: That of the whole frame, where this is a part of it (`matrix_of`).
+      matrix: Matrix to RGB (`matrix_of`); the whole frame's, where this is a part.
     """
     clear = any(component.is_alpha for component in frame.format.components)
     wide = frame.color_trc in (PQ, HLG) or frame.color_primaries == BT2020

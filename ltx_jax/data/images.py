@@ -104,8 +104,8 @@ def read_frames(
   """Decodes a picture that may move, and brings its frames to a constant rate.
 
   Args:
-    picture: As `Image.open` returned it. Of phones' files with several pictures (MPO)
-      only the first counts.
+    picture: Picture as `Image.open` returned it. Of phones' files with several
+      pictures (MPO) only the first counts.
     limit: Returns at most so many frames.
 
   Returns:

@@ -27,23 +27,23 @@ class Record:
   """A clip as it was encoded.
 
   Attributes:
-    id: Of the clip in its manifest.
+    id: Id of the clip in its manifest.
     caption: What `text` and `tokens` are made of.
     latents: Normalised mean of the posterior.
-    logvar: Of the posterior, before normalising.
+    logvar: Log-variance of the posterior, before normalising.
     text: Encoding of the caption's own tokens, without padding.
-    tokens: Of the caption, without padding.
+    tokens: Tokens of the caption, without padding.
     fps: Frames a second.
-    frames: Of the clip that was encoded.
-    height: Of the clip that was encoded, in pixels.
-    width: Of the clip that was encoded, in pixels.
+    frames: Number of frames of the clip that was encoded.
+    height: Height of the clip that was encoded, in pixels.
+    width: Width of the clip that was encoded, in pixels.
     vae: Fingerprint of the VAE.
     text_encoder: Fingerprint of what made `text`, or of the tokenizer where that is
       all; "" for neither.
     start: Seconds into the media at which the clip begins.
     end: Seconds into the media at which it ends.
     crop: The part of the picture that was used.
-    source_sha256: Of the media file.
+    source_sha256: SHA-256 of the media file.
     key: Hash of all that decided the record.
     scores: Measures, for filters.
   """

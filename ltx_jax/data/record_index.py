@@ -41,7 +41,7 @@ class SetInfo:
 
   Attributes:
     vae: Fingerprint of the VAE.
-    channels: Of its latents.
+    channels: Channels of its latents.
     factors: (frames, pixels a side) that become one latent position.
     text_encoder: Fingerprint of the text encoder, or of the tokenizer alone.
   """
@@ -57,14 +57,14 @@ class Index:
   """Columns over records.
 
   Attributes:
-    ids: Of the clips.
+    ids: Ids of the clips.
     keys: Hashes of all that decided the records.
     shard: Position among the folder's shards.
     row: Position in the shard.
     sizes: (frames, height, width) of the clips that were encoded.
     fps: Frames a second.
-    tokens: Of the caption; 0 where it was not encoded.
-    bytes: Of the record.
+    tokens: Number of tokens of the caption; 0 where it was not encoded.
+    bytes: Size of the record in bytes.
     scores: Measures by name; nan where a record has none.
   """
 
@@ -244,12 +244,12 @@ def write_index(
   """Writes the index of all complete shards in a folder, as the last step of a run.
 
   Args:
-    folder: Of the shards.
+    folder: Folder of the shards.
     info: What all records share.
     empty: The caption "", without padding: `text` [m e], `tokens` [m], both, or
       neither.
-    keys: Of the records that count; others in the shards are left out, such as those of
-      clips that changed. None: all.
+    keys: Keys of the records that count; others in the shards are left out, such as
+      those of clips that changed. None: all.
 
   Returns:
     What was written.

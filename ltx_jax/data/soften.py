@@ -28,8 +28,8 @@ def soften(
 
   Args:
     video: The clip.
-    height: Of the frame; the clip keeps its own scale.
-    width: Of the frame.
+    height: Height of the frame; the clip keeps its own scale.
+    width: Width of the frame.
     crf: H.264's rate factor, from 0, which only blurs, to 51, the coarsest; the
       original's is 29.
 

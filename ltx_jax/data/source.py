@@ -61,7 +61,7 @@ class Source(Protocol):
 
     Args:
       bucket: One that takes the samples.
-      ids: Of the samples.
+      ids: Ids of the samples.
       seeds: What is random in a sample follows from its seed.
     """
     ...
@@ -145,8 +145,8 @@ def resolved(
   """Returns the stages with the buckets that `AutoBuckets` stands for.
 
   Args:
-    stages: Of a run.
-    source: Whose samples the buckets suit.
+    stages: Stages of a run.
+    source: Source whose samples the buckets suit.
     factors: (frames, pixels a side) that become one latent position.
     tokens: Latent positions of one clip of a bucket.
 

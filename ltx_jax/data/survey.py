@@ -22,7 +22,7 @@ class Survey(NamedTuple):
     seconds: How long each lasts; 0 for a picture.
     sizes: (frames, height, width) of each, cropped.
     fps: Frames a second; 0 for a picture.
-    words: Of each caption.
+    words: Number of words of each caption.
   """
 
   seconds: Float[np.ndarray, "n"]

@@ -35,7 +35,7 @@ def rate_of(
   """Returns the frames a second of a clip.
 
   Args:
-    times: Of its frames in seconds, in order.
+    times: Times of its frames in seconds, in order.
     declared: Rates that the file names; the first that explains every time to within
       half a frame holds, and else the first that is nearly the typical rate.
 

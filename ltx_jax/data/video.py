@@ -288,8 +288,8 @@ def cover(video: Frames, height: int, width: int) -> UInt8[np.ndarray, "F H2 W2 
 
   Args:
     video: The clip.
-    height: Of the frame, in pixels.
-    width: Of the frame, in pixels.
+    height: Height of the frame, in pixels.
+    width: Width of the frame, in pixels.
 
   Returns:
     Frames of that size, resampled bicubically and without aliasing; the clip itself

@@ -28,7 +28,7 @@ class Videos:
   """The clips of a manifest; safe to read from several threads.
 
   Attributes:
-    clips: Those with a known size; an id is a position here.
+    clips: Clips with a known size; an id is a position here.
     fingerprint: Hash of all that decides the batches.
   """
 

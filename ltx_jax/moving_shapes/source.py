@@ -70,7 +70,7 @@ class Shapes:
   """One sample a caption; its seed decides what the caption leaves open.
 
   Attributes:
-    captions: Those that are trained on, unless others are named.
+    captions: Captions of the samples; the trained ones, unless others are named.
     fps: Frames a second that the clips are taken to have.
   """
 

@@ -138,7 +138,7 @@ def measure(
 
 
 def _medians(stages: Sequence[dict[str, float]]) -> dict[str, float]:
-  """Of each stage over the runs; all runs have the same."""
+  """Median seconds of each stage over the runs; all runs have the same stages."""
   names = stages[0] if stages else ()
   return {name: statistics.median(each[name] for each in stages) for name in names}
 

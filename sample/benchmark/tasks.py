@@ -122,7 +122,7 @@ def generate(path: Path, text_tokens: int = MAX_TOKENS, **changes: Any) -> Task:
   Args:
     path: The checkpoint.
     text_tokens: Length of the text embeddings, of the prompt and of the negative one.
-    **changes: Of the recipe, e.g. frames=9.
+    **changes: Fields of the recipe that are changed, e.g. frames=9.
   """
   config = lightricks.read_config(path)
   recipe = dataclasses.replace(presets.recipe_for(config), **changes)
@@ -195,8 +195,8 @@ def for_diffusers(
   Args:
     path: The checkpoint.
     folder: What is written; it must not be there.
-    text_tokens: As of `generate`.
-    **changes: As of `generate`.
+    text_tokens: Length of the text embeddings (see `generate`).
+    **changes: Fields of the recipe that are changed (see `generate`).
 
   Raises:
     ValueError: where diffusers cannot have the checkpoint's networks.

@@ -125,7 +125,7 @@ def serve(
 
 
 def _peak(run: Run) -> int:
-  """Of the device where the run says it, else of this process."""
+  """Peak memory in bytes, of the device where the run says it, else of this process."""
   return getattr(run, "peak", peak_bytes)()
 
 

@@ -27,12 +27,12 @@ class Encoder:
   """A frozen text encoder that is read when there is something to encode.
 
   Attributes:
-    folder: In the Hugging Face layout.
-    config: Of the encoder.
+    folder: Folder of the encoder, in the Hugging Face layout.
+    config: Config of the encoder.
     policy: Compute dtype; without a mesh.
     captions: Captions a device and call.
     cache: Texts on disk.
-    devices: Those that work; all local ones unless given.
+    devices: Devices that work; all local ones unless given.
   """
 
   folder: Path

@@ -36,8 +36,8 @@ class Job:
   Attributes:
     run: The recipe, with its options.
     target: What it is compiled for.
-    mesh: Over its devices.
-    policy: As the step runs.
+    mesh: Mesh over its devices.
+    policy: How the platform runs the step.
     latents: The VAE that is trained, or whose latents are trained on.
   """
 
@@ -116,7 +116,7 @@ def rows_of(job: Job, bucket: Bucket, clips: float | None) -> int:
   """Returns the clips of a batch, all devices together.
 
   Args:
-    clips: Of a device; None, what the recipe's budget of tokens gives.
+    clips: Clips of one device; None, what the recipe's budget of tokens gives.
 
   Raises:
     ValueError: where devices would have parts of clips.

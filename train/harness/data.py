@@ -46,10 +46,10 @@ class RecordData(NamedTuple):
 
   Attributes:
     trained: All sources.
-    held_out: Those that are never trained on.
+    held_out: Records that are never trained on.
     empty: What a batch has of the caption "", without the axis of rows.
     shown: What a batch has of some held-out captions, the last row being that of "".
-    captions: Of the rows of `shown`.
+    captions: Captions of the rows of `shown`.
   """
 
   trained: Mixture
@@ -65,7 +65,7 @@ def held_out(
   """Returns which clips are held out.
 
   Args:
-    ids: Of all clips.
+    ids: Ids of all clips.
     scores: Their score `held_out`, nan where there is none; None: no clip has it.
     count: How many to hold out where no clip says so.
 
@@ -147,7 +147,7 @@ class Worded:
     return f"{self.records.fingerprint} {self.name}"
 
   def assign(self, buckets: Sequence[Bucket]) -> list[Ids]:
-    """As the records."""
+    """Returns for each bucket the records that it takes (`Records.assign`)."""
     return self.records.assign(buckets)
 
   def propose(
@@ -156,13 +156,13 @@ class Worded:
     factors: tuple[int, int],
     tokens: Callable[[Bucket], int],
   ) -> tuple[Bucket, ...]:
-    """As the records."""
+    """Returns the sizes that the records have (`Records.propose`)."""
     return self.records.propose(auto, factors, tokens)
 
   def read(
     self, bucket: Bucket, ids: Int[np.ndarray, "b"], seeds: UInt32[np.ndarray, "b"]
   ) -> Batch:
-    """As the records, with one of tokens and text."""
+    """Makes a batch of the records, with one of tokens and text."""
     return _worded(self.records.read(bucket, ids, seeds), self.name)
 
   @property

@@ -40,11 +40,11 @@ class ClipEncoder:
   """A frozen VAE over the local devices.
 
   Attributes:
-    config: Of the VAE.
+    config: Config of the VAE.
     params: Its parameters.
     policy: Compute dtype; without a mesh.
     clips: Clips a device and call.
-    devices: Those that work; all local ones unless given.
+    devices: Devices that work; all local ones unless given.
   """
 
   config: VAEConfig
@@ -118,13 +118,13 @@ def encode_captions(
   """Yields the text [n e] of each caption's own tokens, in bfloat16.
 
   Args:
-    config: Of the text encoder.
+    config: Config of the text encoder.
     params: Its parameters.
     policy: Compute dtype; without a mesh.
-    tokens: Of the captions.
+    tokens: Tokens of the captions.
     mask: Which tokens are no padding.
     captions: Captions a device and call.
-    devices: Those that work; all local ones unless given.
+    devices: Devices that work; all local ones unless given.
   """
   mesh = records.row_mesh(devices or tuple(jax.local_devices()))
   program = records.encode_captions(config, policy, mesh)

@@ -68,9 +68,9 @@ def make_evaluate(
   Nothing is read back: the numbers come when the device has them.
 
   Args:
-    losses: Of a batch.
+    losses: What gives the losses of a batch.
     held_out: A batch of each bucket, by what the bucket is called; kept on the devices.
-    mesh: Of the run.
+    mesh: Mesh of the run.
     options: What XLA is told.
 
   Returns:

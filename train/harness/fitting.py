@@ -50,9 +50,9 @@ def settle(
   """Returns the run with its remat policy chosen, once its plan is said.
 
   Args:
-    run: With `remat` None where the plan is to choose it.
-    policy: As the steps run.
-    mesh: Where they do.
+    run: Recipe, its `remat` None where the plan is to choose it.
+    policy: How the platform runs the steps.
+    mesh: Mesh that the steps run on.
     latents: The VAE that is trained, or whose latents are.
     memory: Bytes of each device (`device_memory`); None, unknown, refuses nothing.
     say: Takes a line for the user.

@@ -27,7 +27,7 @@ class Faults:
   """The clips that are not encoded, with reasons, also those of interrupted runs.
 
   Attributes:
-    reasons: By the clip's id.
+    reasons: Why each is not encoded, by the clip's id.
   """
 
   def __init__(self, path: Path, clips: Clips, total: int, most: float):
@@ -35,7 +35,7 @@ class Faults:
 
     Args:
       path: JSON Lines, to which each new one is added.
-      clips: Those of the manifest that could be measured.
+      clips: Clips of the manifest that could be measured.
       total: Number of clips in the manifest.
       most: Largest share of them that may be faulty.
     """
@@ -92,7 +92,7 @@ def write_report(
   """Writes the list of dropped clips, the figures and the picture, and says them.
 
   Args:
-    folder: Of the records.
+    folder: Folder of the records.
     clips: The manifest.
     index: What became records.
     faults: What did not.

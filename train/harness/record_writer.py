@@ -61,7 +61,7 @@ class ShardWriter:
     """Writes the shard of some jobs; it appears once it is complete.
 
     Args:
-      path: Of the shard.
+      path: Path of the shard.
       jobs: Its clips, in order.
       faults: Takes the clips that cannot be read.
       on_record: Called for each clip that is done.

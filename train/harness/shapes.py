@@ -30,7 +30,7 @@ class Abstract:
   """A step on one bucket, from shapes.
 
   Attributes:
-    update: As the trainer makes it.
+    update: Update function, as the trainer makes it.
     arguments: Shapes on the mesh: the state, what is frozen, the batch.
     minimum: Floating-point operations of the mathematics, all devices together.
     plan: What a step needs of each device, by remat policy.
@@ -55,10 +55,11 @@ def of_transformer(
   """The transformer's step, with as many text tokens as a clip may have.
 
   Args:
-    policy: As the steps run.
-    mesh: Where they do; of one device, which the policy does not name, too.
+    policy: How the platform runs the steps.
+    mesh: Mesh that the steps run on, also that of one device, which the policy does
+      not name.
     rows: Clips of a batch.
-    latents: Of the VAE that makes them.
+    latents: Config of the VAE that makes the latents.
   """
   from train import transformer  # Trainers plan by this module before they start.
 

@@ -22,10 +22,10 @@ from train.harness.data import ClipData
 from train.harness.steps import News
 
 FILE = "skipped.jsonl"
-"""In the run's folder."""
+"""Name of the list of skipped clips, in the run's folder."""
 
 DROPPED = "dropped.jsonl"
-"""Likewise of `train.precompute`, in the folder of the records."""
+"""Name of the list of clips that `train.precompute` drops, in the records' folder."""
 
 _SHOWN = 10
 """Clips that are named at a time."""
@@ -39,7 +39,7 @@ class Skipped:
 
     Args:
       clips: What is trained on, and what is held out.
-      stages: Of the run, their buckets named.
+      stages: Stages of the run, their buckets named.
     """
     trained = [v for v in clips.trained.sources if isinstance(v, Videos)]
     aside = [clips.held_out] if isinstance(clips.held_out, Videos) else []
@@ -59,7 +59,7 @@ class Skipped:
     """Returns what was found since the last call, in lines, with the count of all.
 
     Args:
-      folder: Of the run, where the list is brought up to date; None writes nothing.
+      folder: Folder of the run, where the list is updated; None writes nothing.
     """
     found = self.faults()
     new = [fault for fault in found if fault not in self._told]

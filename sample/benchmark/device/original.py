@@ -31,7 +31,7 @@ def measure_original(
     python: Interpreter that may have it.
     task: "velocity" or "decode".
     sizes: Networks and clip.
-    platform: Of the device, as JAX calls it.
+    platform: Platform of the device, as JAX calls it.
     timeout: Seconds that all of it may take.
   """
   if platform not in _PLATFORMS:

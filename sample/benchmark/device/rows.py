@@ -20,7 +20,7 @@ class Row:
   """One line of the table.
 
   Attributes:
-    name: As `--rows` calls it.
+    name: Name that `--rows` calls it by.
     what: What is measured, in words.
     expected: Seconds that it takes on an H100, compiling and all; a row that has less
       is not begun.

@@ -28,11 +28,11 @@ class Sizes:
     large: The larger transformer.
     names: What the two transformers are called.
     video: Frames, height and width of a clip.
-    wide: The same of the distilled model's.
+    wide: Frames, height and width of the distilled model's clip.
     steps: Denoising steps of a clip.
-    distilled_steps: Those of a distilled model.
+    distilled_steps: Denoising steps of a clip by the distilled model.
     attention: Video tokens that attention is measured alone at, two numbers.
-    pace: Of the seconds that the table of rows expects, how many are due.
+    pace: Factor on the seconds that the table of rows expects.
   """
 
   model: ModelConfig

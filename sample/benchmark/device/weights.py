@@ -31,7 +31,7 @@ def make(init: Callable[[jax.Array], Params], dtype: str) -> Params:
 
   Args:
     init: Draws them (`models.transformer.init` and its like); only its shapes are used.
-    dtype: As they are loaded for sampling, or float32 for training.
+    dtype: Type of its floats: as they are loaded for sampling, or float32 for training.
   """
   return fill(_cast(jax.eval_shape(init, jax.random.key(0)), dtype))
 
