@@ -29,7 +29,7 @@ def check_number(
   """Refuses what is no number, not finite, or out of bounds, before anything uses it.
 
   Args:
-    name: Of the option, as the user wrote it.
+    name: Name of the option, as the user wrote it.
     value: What was given.
     whole: Whether it must be a whole number by its type.
 

@@ -181,7 +181,8 @@ def policy_for(platform: str, capability: str | None = None) -> Policy:
   """Returns the policy of `platform` ("cpu", "gpu" or "tpu").
 
   Args:
-    capability: Of an NVIDIA GPU, as its device calls it, such as "7.5".
+    capability: Compute capability of an NVIDIA GPU, as its device calls it, such as
+      "7.5".
 
   Raises:
     ValueError: for any other name.

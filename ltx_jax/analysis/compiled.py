@@ -36,8 +36,9 @@ class StageReport:
     peak: Arguments, temporaries and results that take over no argument: what is set
       aside, with the gaps between buffers.
     in_use: The most of that that holds something at one time.
-    flops: Of the program, `hlo_flops`.
-    minimum: Of its mathematics, `flops`; of several devices, one's share.
+    flops: Floating-point operations of the program, as `hlo_flops` counts them.
+    minimum: Floating-point operations of its mathematics, by the formulas of
+      `planning.flops`; of several devices, one's share.
     moved: Bytes through memory, `hlo_traffic`.
     attention: Its calls of fused attention: the queries' sizes, keys, and how often.
     tokens: Video tokens that it attends to; None where it does not.

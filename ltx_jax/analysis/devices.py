@@ -83,15 +83,15 @@ class Target:
   """An accelerator, or several that are linked; rates and memory are those of one.
 
   Attributes:
-    name: As the command line calls it.
+    name: Name by which the command line calls it.
     policy: How programs run on it.
     flops: Multiplications and additions a second, in 16 bits.
     bandwidth: Bytes a second from its memory.
     wire: Bytes a second that it sends to others.
     memory: Bytes that it has.
-    topology: Of TPUs: the smallest that their compiler knows and that has so many. Of
-      several GPUs: slices, hosts of a slice, cards of a host.
-    description: Of a GPU: the card, for XLA.
+    topology: Arrangement of the chips. Of TPUs: the smallest that their compiler knows
+      and that has so many. Of several GPUs: slices, hosts of a slice, cards of a host.
+    description: Description of a GPU's card, for XLA; empty for other devices.
     chips: How many there are.
   """
 

@@ -73,9 +73,9 @@ class Instruction:
   """One line of a computation.
 
   Attributes:
-    name: Of its value.
+    name: Name of its value.
     opcode: What it does, such as `dot`.
-    shapes: Of its value; of a tuple's parts.
+    shapes: Shape of its value, or the shapes of a tuple's parts.
     operands: Names of the values that it reads.
     inside: The text between its parentheses.
     attributes: The text after them.
@@ -92,17 +92,17 @@ class Instruction:
 
   @property
   def shape(self) -> Shape:
-    """Of the value, or of the first part of a tuple."""
+    """Shape of the value, or of the first part of a tuple."""
     return self.shapes[0]
 
   @property
   def bytes(self) -> int:
-    """Of the value, all its parts."""
+    """Bytes of the value, all its parts together."""
     return sum(shape.bytes for shape in self.shapes)
 
   @property
   def far_bytes(self) -> int:
-    """Of those parts that are in the main memory."""
+    """Bytes of those parts of the value that are in the main memory."""
     return sum(shape.bytes for shape in self.shapes if not shape.near)
 
   @property

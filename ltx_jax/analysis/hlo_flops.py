@@ -44,8 +44,9 @@ class Pass(NamedTuple):
   """A direction of attention, in products of 2 |q| m operations.
 
   Attributes:
-    products: Those of the mathematics.
-    again: Those that the kernel makes although another, or it before, has made them.
+    products: Number of products that the mathematics takes.
+    again: Number of products that the kernel makes although another, or it before,
+      has made them.
   """
 
   products: int
@@ -64,7 +65,7 @@ class FusedAttention(NamedTuple):
     shape: Sizes of the queries.
     keys: How many of them a query meets.
     times: How often it runs.
-    flops: Of all its runs.
+    flops: Floating-point operations of all its runs.
   """
 
   shape: tuple[int, ...]

@@ -114,7 +114,7 @@ def square_buffers(
 
   Args:
     tokens: Video tokens n.
-    queries: Those of them that a device has to itself; None: all.
+    queries: Video tokens that a device has to itself; None: all.
     least: Numbers that an array has to hold; of use where a layer is as wide as there
       are tokens, which makes plain activations square as well.
   """
@@ -147,9 +147,9 @@ def squares(
 
   Args:
     tokens: Video tokens n.
-    queries: Those of them that are a device's own.
-    heads: Of attention, a device's own.
-    width: Of the layers.
+    queries: Video tokens that are a device's own.
+    heads: Heads of attention that are a device's own.
+    width: Width of the layers.
   """
   ambiguous = tokens in [width * times for times in range(1, 5)]
   least = heads * queries * tokens if ambiguous else 0

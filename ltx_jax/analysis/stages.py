@@ -62,15 +62,15 @@ class Stage:
   """A program that is to be compiled.
 
   Attributes:
-    name: Of the stage.
+    name: Name of the stage.
     program: The compiled function, to be lowered.
     arguments: Shapes of its arguments.
     minimum: Floating-point operations that its mathematics takes, by formula: of one
       device, its share.
     tokens: Video tokens, where the stage attends to them.
-    queries: Those of them that are a device's own.
-    heads: Of its attention, a device's own.
-    width: Of its layers.
+    queries: Video tokens that are a device's own.
+    heads: Heads of its attention that are a device's own.
+    width: Width of its layers.
     keywords: Shapes of arguments that are passed by name.
   """
 
@@ -94,15 +94,16 @@ class SamplingRun:
   """What is sampled, and where.
 
   Attributes:
-    config: Of the networks; a text encoder that it lacks is T5-XXL.
+    config: Config of the networks; a text encoder that it lacks is T5-XXL.
     policy: How they run, and over which mesh.
     device: What programs are compiled for where there is no mesh; None: what JAX runs
       on.
     canvas: The size.
-    branches: Of guidance, that a step evaluates: 1 plain, 2 with classifier-free
-      guidance, 3 with spatiotemporal guidance as well.
+    branches: Number of branches of guidance that a step evaluates: 1 plain, 2 with
+      classifier-free guidance, 3 with spatiotemporal guidance as well.
     clips: At a time.
-    params: Of a model that is loaded; None takes the shapes that it would have.
+    params: Parameters of a model that is loaded; None takes the shapes that they
+      would have.
   """
 
   config: ModelConfig
@@ -120,7 +121,7 @@ class SamplingRun:
 
   @property
   def text_config(self) -> TextEncoderConfig:
-    """Of the text encoder."""
+    """Config of the text encoder; T5-XXL's where the model's config has none."""
     return self.config.text_encoder or TextEncoderConfig()
 
   @property
@@ -179,7 +180,7 @@ def stages(
 
   Args:
     run: What is sampled, and where.
-    names: Of `STAGES`.
+    names: Names of the stages to compile, from `STAGES`.
     memory: Bytes that the tiled decode may take; None: half of the whole decode's.
 
   Raises:

@@ -33,9 +33,9 @@ class Attention:
 
   Attributes:
     tokens: Video tokens of a clip.
-    queries: Those of them that are a device's own.
-    heads: Of a device's own.
-    width: Of the layers.
+    queries: Video tokens that are a device's own.
+    heads: Heads of attention that are a device's own.
+    width: Width of the layers.
   """
 
   tokens: int
@@ -66,12 +66,13 @@ class StepReport:
   """A compiled step; everything is of one device and one step.
 
   Attributes:
-    state_bytes: Of its share of the state.
-    argument_bytes: Of state, what is frozen, and batch.
+    state_bytes: Bytes of its share of the state.
+    argument_bytes: Bytes of the state, of what is frozen, and of the batch.
     temporaries_bytes: That are needed beside arguments and results.
     peak_bytes: Arguments, temporaries, and results that take over no argument.
-    flops: Of the program, `hlo_flops`.
-    recomputed_flops: Of those, what is computed a second time, not having been kept.
+    flops: Floating-point operations of the program, as `hlo_flops` counts them.
+    recomputed_flops: Part of `flops` that is computed a second time, not having been
+      kept.
     kernel_flops: What kernels of attention compute beyond the formula, not in `flops`.
     minimum_flops: Three times the forward pass, by formula.
     moved_bytes: Through memory.
@@ -79,7 +80,7 @@ class StepReport:
     collectives: By kind, how many run and what they send: {"count", "bytes"}.
     largest_sent: Bytes of the largest array that a collective reads or makes.
     squares: Arrays in memory with n x n numbers.
-    instructions: Of the optimised program.
+    instructions: Number of instructions of the optimised program.
     unknown_trips: Loops that are counted once for want of a better number.
     compile_seconds: Lowering and compiling.
     estimate_seconds: The roofline's.

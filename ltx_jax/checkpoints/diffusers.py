@@ -101,7 +101,7 @@ def open_checkpoint(
 
   Args:
     path: The folder.
-    parts: Those that are wanted; None: all that it has.
+    parts: Names of the networks that are wanted; None: all that it has.
 
   Raises:
     ValueError: where a config or file is missing or malformed, or a tensor is not of

@@ -80,7 +80,7 @@ def open_checkpoint(
 
   Args:
     path: The file.
-    parts: Those that are wanted; None: all that it has.
+    parts: Names of the networks that are wanted; None: all that it has.
 
   Raises:
     ValueError: as `load_checkpoint`.

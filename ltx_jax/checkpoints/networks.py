@@ -36,7 +36,7 @@ class Opened(NamedTuple):
 
   Attributes:
     where: What errors call it.
-    config: Of the parts that are there.
+    config: Config of the parts that are there.
     tensors: For each part its tensors, by official key without prefix.
   """
 

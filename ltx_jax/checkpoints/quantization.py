@@ -120,7 +120,8 @@ def widened_bytes(params: Params, dtype: str) -> int:
   """Returns what the 8-bit kernels of one block take as they are multiplied with.
 
   Args:
-    params: As of `quantize_params`.
+    params: Parameters of networks, with 8-bit kernels or without (see
+      `quantize_params`).
     dtype: In which the networks compute.
   """
   flat = flatten(params)

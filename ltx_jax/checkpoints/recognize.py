@@ -62,7 +62,7 @@ def recognize(
 
   Args:
     transformer: Official keys and shapes; None where the file has no transformer.
-    vae: The same of the VAE.
+    vae: Official keys and shapes of the VAE; None where the file has none.
 
   Raises:
     ValueError: where they are not those of any release.

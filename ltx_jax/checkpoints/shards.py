@@ -119,7 +119,7 @@ def write_shards(
     folder: Is there already.
     name: What the weights are called.
     tensors: What `write_safetensors` takes.
-    max_bytes: Of a file; a tensor that is larger gets one of its own.
+    max_bytes: Largest size of a file; a tensor that is larger gets one of its own.
   """
   groups = _grouped(tensors, max_bytes)
   index = f"{name}.safetensors.index.json"

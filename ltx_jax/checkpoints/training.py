@@ -47,7 +47,7 @@ class TrainingCheckpoints:
       config: The run's whole config, JSON values.
       network: The part of it that decides which arrays there are; a checkpoint with
         another one is refused.
-      fingerprint: Of the loader; a checkpoint with another one is refused.
+      fingerprint: Fingerprint of the loader; a checkpoint with another one is refused.
     """
     self.folder = Path(folder).absolute()
     self._record = _as_json(

@@ -101,8 +101,8 @@ def perturbation(
     mode: What is perturbed.
     blocks: In which blocks, counted from 0.
     layers: How many blocks the network has.
-    rows: Of the batch.
-    clips: Of the perturbed branch.
+    rows: Number of rows of the batch.
+    clips: Number of clips of the perturbed branch.
 
   Raises:
     ValueError: where the network lacks one of the blocks.
@@ -125,7 +125,7 @@ def guidance_of(
 
   Args:
     setting: The numbers of the step.
-    clips: Of the batch.
+    clips: Number of clips of the batch.
     layers: Blocks of the network.
     unconditional_texts: Whether the texts of the run are the unconditional ones and
       then the conditional ones, and not those alone.

@@ -144,7 +144,7 @@ class Keyframe(NamedTuple):
   """Normalised latents that become tokens of their own.
 
   Attributes:
-    latents: Of one clip, or of each.
+    latents: Latents of one clip, or of each.
     noise: What they are mixed with, for each clip.
     coords: Positions of their tokens.
     strength: How firmly they are given.
@@ -196,7 +196,7 @@ class Layout(NamedTuple):
   """The tokens that the network sees, in sampling and in training.
 
   Attributes:
-    tokens: Those of what is shown beside the clip, then the clip's own.
+    tokens: Tokens of what is shown beside the clip, then the clip's own.
     coords: Their positions; [1 n 3] where all clips share them.
     source: What a token belongs to: 0 is the clip, k the k-th thing that is given.
     extra: How many tokens in front are not part of the clip.

@@ -58,9 +58,9 @@ class Guidance(NamedTuple):
   """What guidance does in one step; a pytree, in which each None leaves a branch out.
 
   Attributes:
-    scale: Of equation (1); None for no unconditional branch.
+    scale: Scale of equation (1); None for no unconditional branch.
     star: Whether equation (2) comes before.
-    stg: Of equation (3); None for no perturbed branch.
+    stg: Scale of equation (3); None for no perturbed branch.
     rescale: The share of equation (4); at 0 it does nothing.
     branches: What the network is told of the rows: those of the unconditional branch,
       of the conditional and of the perturbed one, as far as there are any.
@@ -118,7 +118,7 @@ def spatiotemporal(
   Args:
     velocity: The velocity so far: guided already, or the conditional one.
     conditional: The velocity of the whole network, given the text.
-    perturbed: That of the perturbed network, given the same text.
+    perturbed: The velocity of the perturbed network, given the same text.
     scale: Strength of the guidance.
   """
   difference = jnp.asarray(conditional, jnp.float32) - perturbed
@@ -151,8 +151,9 @@ def guide(
   """Makes one velocity, in float32, of a step's predictions.
 
   Args:
-    predictions: Of `guidance.count` branches: the unconditional one where there is a
-      `scale`, the conditional one, the perturbed one where there is an `stg`.
+    predictions: Velocities of `guidance.count` branches: the unconditional one where
+      there is a `scale`, the conditional one, the perturbed one where there is an
+      `stg`.
     guidance: The numbers of the step.
   """
   predictions = [jnp.asarray(v, jnp.float32) for v in predictions]

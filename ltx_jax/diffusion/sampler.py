@@ -251,7 +251,7 @@ def begin_from(
   """Returns what the first step starts from: noise, or clips noised to its level.
 
   Args:
-    latents: Of the clips, or of one for all of them; None starts from noise.
+    latents: Latents of the clips, or of one for all of them; None starts from noise.
     noise: Initial noise.
     sampling: Says whether initial steps are skipped.
     levels: Noise levels of the steps.

@@ -266,8 +266,8 @@ class TwoPasses:
   """How a video is sampled in two passes, the first of them smaller (`multiscale`).
 
   Attributes:
-    first: Of the small video.
-    second: Of the large one, from a noise level below 1.
+    first: How the small video is sampled.
+    second: How the large one is sampled, from a noise level below 1.
     scale: Width and height of the small video, of those asked for. The original's is
       a little less than 2/3, and 768 pixels become 480 with it, not 512.
 

@@ -147,7 +147,7 @@ def check_trained(levels: Levels, allowed: Sequence[float] | None) -> None:
 
   Args:
     levels: Noise levels of the steps.
-    allowed: Those it was trained for, to four decimals; None: any.
+    allowed: Levels that it was trained for, to four decimals; None: any.
 
   Raises:
     ValueError: naming the first few that are not among them.

@@ -150,7 +150,8 @@ class Caching:
 
     Args:
       program: What `make_caching_step` returned.
-      threshold: As of `Sampling.cache`.
+      threshold: Change of the input, equation (1), from which on the network is
+        evaluated (`Sampling.cache`).
       steps: How many steps the run has.
       width: Channels of what the first block works on.
       dtype: Its dtype.

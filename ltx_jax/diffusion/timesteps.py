@@ -45,7 +45,7 @@ def token_shift(tokens: int, at_most: float | None = None) -> float:
   """Returns mu of equation (1), a straight line.
 
   Args:
-    tokens: Those of a clip.
+    tokens: Number of tokens of a clip.
     at_most: Bounds it where clips are long: at 27,588 tokens the line gives 10.5, where
       (2) is noise alone, and (3) little but its flat tail. None does not.
   """

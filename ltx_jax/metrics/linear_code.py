@@ -134,7 +134,7 @@ def fit_basis(
     blocks: One a row.
     weights: How often each counts.
     components: At most so many are returned, and no more than there are rows.
-    seed: Of the subspace that the iteration starts from.
+    seed: Seed of the subspace that the iteration starts from.
   """
   chunks = [slice(i, i + _ROWS) for i in range(0, len(blocks), _ROWS)]
   sums = sum(
@@ -171,7 +171,7 @@ def fit_linear_code(
   """Fits the code to clips, whose blocks must fit into memory as bytes.
 
   Args:
-    clips: Of 1 + k t frames; sizes may differ.
+    clips: Clips of 1 + k t frames; sizes may differ.
     components: c, the numbers of a block.
     frames: t, of a block after the first frame.
     side: s, in pixels.

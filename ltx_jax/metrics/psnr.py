@@ -28,7 +28,7 @@ def psnr(
 
   Args:
     video: Pixels.
-    reference: Of the same shape and range.
+    reference: Pixels to compare with, of the same shape and range.
     peak: The width of that range: 255 for uint8, 2 for [-1, 1].
 
   Returns:
@@ -48,7 +48,7 @@ def psnr_inside(
 
   Args:
     video: Pixels.
-    reference: Of the same shape and range.
+    reference: Pixels to compare with, of the same shape and range.
     boxes: For every frame (rows, columns), as of `moving_shapes.bounding_boxes`.
     peak: The width of the range.
 

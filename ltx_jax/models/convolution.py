@@ -151,10 +151,11 @@ def pays_transforms(positions: int, c: int, out: int, dtype: jnp.dtype | str) ->
   that of the kernel, and channels enough for those of the positions.
 
   Args:
-    positions: Of all clips together, padding included.
+    positions: Number of positions of all clips together, padding included.
     c: Channels of the input.
     out: Channels of the result.
-    dtype: Of all. Halves would be rounded at every transform, to three times the error.
+    dtype: Dtype of input, kernel and result. Halves would be rounded at every
+      transform, to three times the error.
   """
   if jnp.dtype(dtype) != jnp.float32:
     return False
@@ -220,7 +221,7 @@ def causal_conv(
 
   Args:
     x: Activations.
-    kernel: Of odd size in every direction; space is padded for size 3.
+    kernel: Kernel of odd size in every direction; space is padded for size 3.
     strides: Over (time, height, width). With causal padding and a time stride of 2,
       8k + 1 frames become 4k + 1.
     causal: Whether an output frame sees no later input frame.

@@ -48,7 +48,7 @@ def linear(
     scale: One number for each output channel; None for a kernel that needs none.
     bias: b; None for none.
     dtype: In which x and kernel are multiplied.
-    out_dtype: Of the result, and of the sums where it is wider; None: `dtype`.
+    out_dtype: Dtype of the result, and of the sums where it is wider; None: `dtype`.
   """
   x, kernel = jnp.asarray(x, dtype), jnp.asarray(kernel, dtype)
   axes = ((x.ndim - 1,), (0,)), ((), ())

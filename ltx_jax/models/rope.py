@@ -162,7 +162,7 @@ def rotate(
 
   Args:
     x: Queries or keys.
-    tables: Of their positions.
+    tables: Rotary tables of their positions.
     rotation: How pairs are swapped, the policy's; both give the same numbers.
   """
   cos, sin = (table.astype(x.dtype) for table in tables)

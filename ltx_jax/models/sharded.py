@@ -222,7 +222,7 @@ def attend(
     q: Queries of n tokens.
     k: Keys of m tokens.
     v: Their values.
-    bias: As of `attention.attend`.
+    bias: Bias of each key's logits (see `attention.attend`); None attends to all.
     policy: The mesh and the implementation.
     count: How many of the keys there are, the rest being padding; None: all.
   """

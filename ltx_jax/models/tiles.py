@@ -37,7 +37,7 @@ class Side(NamedTuple):
     ratio: They become ratio * n - lost.
     lost: Frames that stand for nothing, ratio - 1 in time; 0 in space.
     low: How many of those a false border at the start spoils.
-    high: The same at the end.
+    high: How many of those a false border at the end spoils.
   """
 
   ratio: int

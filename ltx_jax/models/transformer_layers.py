@@ -226,7 +226,7 @@ class TransformerBlock(nn.Module):
     Args:
       x: The stream.
       text: Keys and values of the text, `text_keys_values`.
-      bias: Of the text's padding.
+      bias: Bias of the text's keys, which masks its padding.
       modulation: The six vectors that all blocks share, of each noise level.
       index: Which level a token has (`per_token`).
       rope: Rotary tables.

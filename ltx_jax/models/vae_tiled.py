@@ -69,9 +69,9 @@ def decode_tiles(
 
   Args:
     x: What `before_tiles` made, with the same `sigma`, `key` and `tiles`.
-    sigma: As there.
-    key: As there; the noise is that of a whole decode.
-    tiles: As there.
+    sigma: Noise level in [0, 1]; ignored by a VAE without timestep conditioning.
+    key: Key of injected noise, which is that of a whole decode; None injects none.
+    tiles: The tiles that the rest is decoded in.
     finish: What becomes of each pixel.
   """
   variables, sigma = {"params": params["decoder"]}, jnp.asarray(sigma)

@@ -38,7 +38,7 @@ class MediaEncoder(NamedTuple):
   """How media become latents.
 
   Attributes:
-    config: Of the VAE.
+    config: Config of the VAE.
     encode: (video [1 F H W 3], noise [b f h w c]) -> normalised latents [b f h w c].
     keys: Keys of the clips [b], which the noise is drawn from.
     draws: Replaces random draws by name.
@@ -69,7 +69,7 @@ def encode_conditions(
   """Returns what of the conditions is mixed into the clip, and what is put before it.
 
   Args:
-    conditions: Of any size; they are made as large as what is generated.
+    conditions: Conditions of any size; they are made as large as what is generated.
     canvas: Its size.
     encoder: The VAE; it draws "posterior/i" and, for keyframes, "condition/i".
     place: Where tokens are.
@@ -104,7 +104,7 @@ def extra_tokens(conditions: Conditions, canvas: Canvas, config: VAEConfig) -> i
   Args:
     conditions: Whose media are frames, as of `media.fit`.
     canvas: The size of the clip.
-    config: Of the VAE.
+    config: Config of the VAE.
   """
   count = 0
   for item in conditions:
@@ -122,7 +122,8 @@ def encode_start(media: Any, canvas: Canvas, encoder: MediaEncoder) -> Latents:
   """Returns latents [b f h w c] of a clip that sampling starts from.
 
   Args:
-    media: As of a condition; what is beyond the length asked for is cut.
+    media: Media of the clip, as `Condition.media`; what is beyond the length asked for
+      is cut.
     canvas: The size asked for, and what is generated to crop it from.
     encoder: The VAE; it draws "video".
 
@@ -141,7 +142,7 @@ def encode_start(media: Any, canvas: Canvas, encoder: MediaEncoder) -> Latents:
 
 
 def _frames(item: Condition, canvas: Canvas, factor: int) -> FloatFrames:
-  """As many of a condition's frames as are encoded, of the size that is generated."""
+  """Those frames of a condition that are encoded, of the size that is generated."""
   frames, height, width = canvas.used
   smaller, side = item.downscale, item.downscale * canvas.factors[1]
   if height % side or width % side:

@@ -37,8 +37,8 @@ def load_frames(
   Args:
     media: A path, a PIL image, uint8 [F H W 3] or [H W 3], or float of those shapes in
       [-1, 1].
-    height: Of the frame, in pixels; None: that of the media.
-    width: Of the frame, in pixels; None: that of the media.
+    height: Height of the frame, in pixels; None: that of the media.
+    width: Width of the frame, in pixels; None: that of the media.
     frames: Takes at most so many, from the first one.
     crf: Softens them, as of a condition; they are then scaled linearly, as the original
       does.

@@ -88,12 +88,13 @@ class LTXVideo(Networks):
       text: What `encode_text` returned.
       width: In pixels; sizes between those that the VAE makes are rounded up.
       height: In pixels.
-      frames: Of the clip.
+      frames: Number of frames of the clip.
       fps: Frames a second.
       sampling: How: noise levels, guidance, noise.
       conditions: Images and clips that are given, or their latents.
-      latents: Of clips to start from, normalised, of the size asked for; noised to the
-        first level, which must lie below 1 (`Sampling.skip_initial`, `sigmas`).
+      latents: Latents of clips to start from, normalised, of the size asked for;
+        noised to the first level, which must lie below 1 (`Sampling.skip_initial`,
+        `sigmas`).
       negative: Text that guidance leads away from, of one row or b; None: that of "".
       seed: Clip i draws from fold_in(key(seed), i); or one seed for each clip.
       draws: Replaces random draws by name.
@@ -170,7 +171,7 @@ class LTXVideo(Networks):
       prompt: A prompt, several, or what `encode_text` returned.
       width: In pixels; any, though multiples of 32 waste nothing.
       height: In pixels.
-      frames: Of each video; any, though 8k + 1 wastes nothing.
+      frames: Number of frames of each video; any, though 8k + 1 wastes nothing.
       fps: Frames a second.
       steps: Denoising steps.
       guidance: Scale of classifier-free guidance; 1 turns it off.

@@ -100,12 +100,12 @@ class MultiScale:
       text: What `encode_text` returned.
       width: What is asked for, in pixels; the passes have their own (`sizes`).
       height: In pixels.
-      frames: Of the clip.
+      frames: Number of frames of the clip.
       fps: Frames a second.
       passes: How each pass is sampled.
       conditions: Images and clips that are given.
       negative: Text that guidance leads away from; None: that of "".
-      seed: As of `LTXVideo.denoise`.
+      seed: Seed of the draws, or one for each clip (see `LTXVideo.denoise`).
       draws: Replaces random draws by name.
       on_step: Called as by `LTXVideo.denoise`, in each pass.
 

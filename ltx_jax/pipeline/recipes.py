@@ -18,7 +18,7 @@ class Recipe:
   Attributes:
     width: In pixels.
     height: In pixels.
-    frames: Of the clip.
+    frames: Number of frames of the clip.
     fps: Frames a second.
     sampling: Noise levels, guidance, noise for the decoder.
     negative_prompt: What guidance leads away from.

@@ -25,7 +25,7 @@ def split(frames: int, window: int, overlap: int) -> list[Window]:
   """Returns the windows of a video, one after another.
 
   Args:
-    frames: Of the video.
+    frames: Number of frames of the video.
     window: Frames of a window; a shorter video is one window.
     overlap: Frames that a window shares with what is before it, at least.
   """

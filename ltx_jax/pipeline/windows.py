@@ -144,12 +144,12 @@ class LongVideo:
         follow as well.
       width: In pixels.
       height: In pixels.
-      frames: Of the whole video.
+      frames: Number of frames of the whole video.
       fps: Frames a second.
       sampling: How each window is sampled.
       conditions: Images and clips that are given, at frames of the whole video.
       negative: Text that guidance leads away from; None: that of "".
-      seed: As of `LTXVideo.denoise`.
+      seed: Seed of the draws, or one for each clip (see `LTXVideo.denoise`).
       draws: Replaces random draws by name.
       on_step: Called as by `LTXVideo.denoise`, with the steps of all windows counted
         and the latents of one.
@@ -240,8 +240,8 @@ class LongVideo:
     """Turns a prompt for each window into a long video; None takes the recipe's.
 
     Args: as of `LTXVideo.generate`, and
-      prompts: Of one window after another, each as `LTXVideo.generate` takes it; the
-        last one is for all windows that follow as well.
+      prompts: Prompts of one window after another, each as `LTXVideo.generate` takes
+        it; the last one is for all windows that follow as well.
       conditions: Images and clips that are given, at frames of the whole video.
 
     Raises:

@@ -52,7 +52,7 @@ class Plan:
   """Bytes that each stage of sampling needs beside the weights.
 
   Attributes:
-    tiles: Those that the decode is planned in; None, the whole.
+    tiles: Tiles that the decode is planned in; None, the whole.
   """
 
   denoise: int
@@ -103,9 +103,10 @@ def plan(
   """Estimates what sampling clips of a size needs beside the weights.
 
   Args:
-    branches: Of guidance, that the largest step evaluates (`Sampling.branches`).
+    branches: Number of branches of guidance that the largest step evaluates
+      (`Sampling.branches`).
     extra: Tokens of what is given that are not part of the clip.
-    tiling: As of `Sampling`.
+    tiling: How the decoder's video is cut into tiles (see `Sampling`).
     free: Bytes that are free; None, unknown, decodes whole unless told otherwise.
 
   Raises:
@@ -136,10 +137,10 @@ def check(
   """Refuses a size that will not fit, even decoded in tiles, before it is compiled.
 
   Args:
-    branches: As of `plan`.
+    branches: Number of branches of guidance that the largest step evaluates.
     free: Bytes that are free now (`free_memory`); None, unknown, refuses nothing.
-    tiling: As of `plan`.
-    extra: As of `plan`.
+    tiling: How the decoder's video is cut into tiles (see `plan`).
+    extra: Tokens of what is given that are not part of the clip.
     made_for: (frames, height, width) of the model's recipe; none is named that is
       larger.
 
@@ -186,8 +187,8 @@ def check_decode(
   """Refuses a video that cannot be decoded at once, however its latents are made.
 
   Args:
-    free: As of `check`.
-    tiling: As of `plan`.
+    free: Bytes that are free now (`free_memory`); None, unknown, refuses nothing.
+    tiling: How the decoder's video is cut into tiles (see `plan`).
 
   Raises:
     ValueError: with what it needs, and how many frames can be decoded; or as of `plan`.

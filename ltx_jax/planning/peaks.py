@@ -36,6 +36,6 @@ def peak_of(kind: str) -> float | None:
   """Returns the FLOP/s of a device, or None where the table does not have it.
 
   Args:
-    kind: As the device calls itself (`jax.Device.device_kind`).
+    kind: The device's own name (`jax.Device.device_kind`).
   """
   return PEAKS.get(kind)

@@ -103,10 +103,10 @@ class StepPlan:
   Attributes:
     state: Parameters, moments, averaged parameters.
     batch: Clips and texts, with what is frozen.
-    kept: Of the forward pass, for the backward pass.
+    kept: What is kept of the forward pass, for the backward pass.
     gradients: With the updates that are made of them.
     gathered: Weights in the compute dtype, and whole those of the blocks at work.
-    workspace: Of the block at work.
+    workspace: What the block at work has in memory at once.
   """
 
   state: int
@@ -162,11 +162,11 @@ def plan_transformer(
   """Estimates what a training step of the transformer needs of each device.
 
   Args:
-    config: Of the transformer.
-    policy: As the step runs, with its mesh.
-    size: Of the batch.
+    config: Config of the transformer.
+    policy: How the platform runs the step, with its mesh.
+    size: Size of the batch.
     state: Arrays or shapes on their devices.
-    inputs: Likewise, of the batch and what is frozen.
+    inputs: Arrays or shapes of the batch and of what is frozen, on their devices.
     remat: What blocks keep, one of `models.transformer.REMAT_POLICIES`.
   """
   parameters = device_bytes(state.params)
@@ -199,7 +199,7 @@ class _Share(NamedTuple):
     text: Text tokens of each.
     tensor: Devices that share heads and hidden layers.
     stream: U, bytes of the own tokens, as wide as the stream.
-    wide: The same of heads, as attention lays them out.
+    wide: Bytes of the own tokens, as wide as attention lays out their heads.
   """
 
   rows: int
@@ -274,8 +274,8 @@ def choose_remat(
   Where none fits it is the one that needs least.
 
   Args:
-    plan: Of a step, by remat policy: the plan of its largest bucket.
-    policy: As the step runs.
+    plan: Function from a remat policy to the plan of a step in its largest bucket.
+    policy: How the platform runs the step.
     memory: Bytes of each device; None, unknown, takes the first.
   """
   order = ("none", *_ORDER) if policy.name == "cpu" else _ORDER
@@ -309,12 +309,12 @@ def plan_vae(
   Every layer keeps its input, and what norms and activations made of it.
 
   Args:
-    config: Of the VAE.
-    policy: As the step runs, with its mesh.
+    config: Config of the VAE.
+    policy: How the platform runs the step, with its mesh.
     rows: Clips of a micro-batch.
     size: Frames, height and width of a clip.
-    state: As of `plan_transformer`.
-    inputs: Likewise.
+    state: Arrays or shapes on their devices.
+    inputs: Arrays or shapes of the batch and of what is frozen, on their devices.
   """
   layers = walk_encoder(config, *size)
   layers += walk_decoder(config, *config.latent_shape(*size))

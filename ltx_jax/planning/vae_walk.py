@@ -22,10 +22,10 @@ class Layer(NamedTuple):
 
   Attributes:
     before: Frames, height, width of its input.
-    after: The same of its output.
-    channels: Of its input.
-    features: Of its output.
-    flops: Of one clip, a multiply-add counted as two.
+    after: Frames, height, width of its output.
+    channels: Channels of its input.
+    features: Channels of its output.
+    flops: Floating-point operations for one clip, a multiply-add counted as two.
     kernel: Positions that an output position meets along each side.
   """
 
@@ -144,8 +144,9 @@ def walk_head(
   """Returns the layers before a block of the decoder, and the size and channels there.
 
   Args:
-    begin: As `models.vae.Decoder` counts blocks; None, the latents, has none before.
-    size: Of the latents.
+    begin: Number of the block, as `models.vae.Decoder` counts them; None, the latents,
+      has no layers before it.
+    size: Frames, height and width of the latents.
   """
   x = _Walk(config, size, config.latent_channels)
   if begin is not None:
@@ -159,8 +160,8 @@ def walk_tail(config: VAEConfig, begin: int | None, size: Size) -> list[Layer]:
   """Returns the layers from a block of the decoder on to the pixels.
 
   Args:
-    begin: As of `walk_head`.
-    size: Of what comes into that block.
+    begin: Number of the block to begin with (see `walk_head`); None: the latents.
+    size: Frames, height and width of what comes into that block.
   """
   channels = walk_head(config, begin, (1, 1, 1))[2]
   x = _Walk(config, size, channels)

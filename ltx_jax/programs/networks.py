@@ -131,9 +131,9 @@ def step_of_run(
   """Returns what makes the steps of one run, with or without a cache of that threshold.
 
   Args:
-    config: Of the network.
+    config: Config of the network.
     policy: How it is run.
-    cache: As of `Sampling`.
+    cache: Threshold of the step cache (see `Sampling`); 0 for none.
     steps: How many steps the run has.
   """
   if not cache:

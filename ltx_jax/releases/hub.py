@@ -18,7 +18,7 @@ def fetch(repository: str, file: str, licence: str | None = None) -> pathlib.Pat
   """Returns the path of a repository's file on this machine.
 
   Args:
-    repository: As organisation/name.
+    repository: Name of the repository, as organisation/name.
     file: Its path in the repository.
     licence: What is said of it when it is downloaded.
 
@@ -47,7 +47,7 @@ def fetch_folders(
   """Returns a folder that holds some of a repository's folders.
 
   Args:
-    repository: As organisation/name.
+    repository: Name of the repository, as organisation/name.
     folders: Their names; each has a file that tells whether it was fetched before.
     licence: What is said of them when they are downloaded.
 

@@ -61,7 +61,7 @@ def load(
       merged into the transformer's kernels, which `save` then writes.
     weights: "int8" or "fp8" keeps the transformer's kernels in 8 bits
       (`quantization`); of an fp8 file, the second keeps them as they are.
-    text_weights: The same of the text encoder's.
+    text_weights: 8-bit format of the text encoder's kernels (see `weights`).
     prompts: Encoded before anything else is read. The text encoder is then freed, and
       read again only for other prompts.
     text_cache: A folder in which encoded prompts are kept (`text.cache`). The text

@@ -49,8 +49,8 @@ class HubFile(NamedTuple):
   """A file on the hub.
 
   Attributes:
-    repository: As organisation/name.
-    name: Of the file in it.
+    repository: Name of the repository, as organisation/name.
+    name: Name of the file in it.
     licence: Its name, in short what it says, and where it is.
   """
 
@@ -264,8 +264,8 @@ def completed(config: ModelConfig, name: str | None) -> ModelConfig:
   is: it is a fine-tune, whatever its file is called.
 
   Args:
-    config: As found in the checkpoint.
-    name: Of the preset that it was taken for; None for no preset.
+    config: The config that was found in the checkpoint.
+    name: Name of the preset that it was taken for; None for no preset.
   """
   if name is None or config.name is not None or PRESETS[name].config is None:
     return config

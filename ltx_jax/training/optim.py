@@ -100,7 +100,8 @@ def rate_of_update(
   """Returns the learning rate of the next update that an optimiser makes.
 
   Args:
-    opt_state: Of `make_optimizer`; it counts the updates that were made.
+    opt_state: State of `make_optimizer`'s optimiser, which counts the updates that
+      were made.
   """
   counts = optax.tree.get_all_with_path(
     opt_state,

@@ -23,7 +23,7 @@ class TrainState(NamedTuple):
   Attributes:
     step: int32 scalar, updates done.
     params: What is trained, float32.
-    opt_state: Of the optimiser.
+    opt_state: State of the optimiser.
     ema: The averaged parameters; {} where `ema_decay` is 0.
     extra: What else a step carries, e.g. the VAE's running latent statistics.
   """
@@ -73,8 +73,8 @@ def advance(
     config: The optimiser, the average, and what is done about NaNs.
     steps: Updates of the whole run.
     state: What the step began with.
-    grads: Of the parameters.
-    metrics: Of the step, with its `loss`.
+    grads: Gradients of the parameters.
+    metrics: Metrics of the step, with its `loss`.
     extra: What else the state carries on; None: what it has.
     held: Parts of the parameters, by their first names, that stay as they are. Weight
       decay has no gradient that could be held.
