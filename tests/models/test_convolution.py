@@ -16,12 +16,12 @@ DIRECT = dataclasses.replace(CPU, convolution="direct")
 FORMS = {
   "direct": convolution._direct,
   "frames": convolution._frames,
-  "patches": convolution._patches,
+  "taps": convolution._taps,
   "winograd": convolution._winograd,
 }
 # Winograd's filtering adds and takes away what it multiplies.
 GROWTH = dict.fromkeys(FORMS, 1.0) | {"winograd": 4.0}
-STRIDED = ("direct", "frames", "patches")
+STRIDED = ("direct", "frames", "taps")
 STRIDES = [(1, 1, 1), (2, 1, 1), (1, 2, 2), (2, 2, 2)]
 
 
@@ -111,16 +111,17 @@ def test_forms_have_the_same_gradients(strides, monkeypatch):
 
 
 def recorded_forms(monkeypatch):
-  """The names of the forms used from now on, in order."""
+  """The names of the forms chosen from now on, in order."""
   used = []
-  for name in ("frames", "patches", "winograd"):
-    function = getattr(convolution, f"_{name}")
+  for name in ("_result_form", "_input_gradient_form"):
+    choose = getattr(convolution, name)
 
-    def recorded(*operands, name=name, function=function):
-      used.append(name)
-      return function(*operands)
+    def recorded(*operands, choose=choose):
+      form = choose(*operands)
+      used.append(form.__name__.removeprefix("_").removesuffix("_gradient"))
+      return form
 
-    monkeypatch.setattr(convolution, f"_{name}", recorded)
+    monkeypatch.setattr(convolution, name, recorded)
   return used
 
 
@@ -131,9 +132,9 @@ LARGE = {"height": 16, "width": 18, "c": 64, "out": 64}
 @pytest.mark.parametrize(
   "shape, strides, forms",
   [
-    ({"height": 2, "width": 2}, (1, 1, 1), ["patches", "patches"]),  # 2 x 2 frames.
-    ({"c": 700}, (1, 1, 1), ["patches", "patches"]),  # Few positions.
-    ({"c": 3, "out": 6}, (1, 1, 1), ["frames", "patches"]),  # Widening.
+    ({"height": 2, "width": 2}, (1, 1, 1), ["taps", "taps"]),  # 2 x 2 frames.
+    ({"c": 700}, (1, 1, 1), ["taps", "taps"]),  # Few positions.
+    ({"c": 3, "out": 6}, (1, 1, 1), ["frames", "taps"]),  # Widening.
     ({"c": 8, "out": 3}, (1, 1, 1), ["frames", "frames"]),  # Narrowing.
     ({"c": 8, "out": 3}, (2, 2, 2), ["frames", "frames"]),
     ({}, (1, 1, 1), ["frames", "frames"]),
@@ -173,6 +174,17 @@ def test_halves_are_not_transformed(dtype, monkeypatch):
   arrays = [array.astype(dtype) for array in operands(5, **LARGE)]
   convolve(arrays, policy=CPU.in_dtype(dtype))
   assert used == ["frames"]
+
+
+def test_a_kernels_gradient_is_one_product_in_a_loop():
+  arrays = operands(5)
+
+  def gradient(kernel):
+    out = convolve((arrays[0], kernel, arrays[2]), policy=CPU)
+    return (out * weights(out.shape)).sum()
+
+  program = str(jax.make_jaxpr(jax.grad(gradient))(arrays[1]))
+  assert program.count("dot_general[") == 1 and "length=27" in program
 
 
 def test_one_frame_costs_one_frame():
