@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import jax
 from jax.sharding import Mesh
 
 Attention = Literal["xla", "cudnn", "splash"]
@@ -52,7 +53,8 @@ class Policy:
       are split are gathered before they are multiplied by, and buffers are laid in an
       order that leaves few gaps.
     step_options: What XLA is told of a training step. On TPUs weights of a mesh are
-      gathered, and gradients summed, each number sent once.
+      gathered, and gradients summed, each number sent once. On a CPU it is to compile
+      fast what runs as fast.
     mesh: Devices that work together on one program (`parallel.mesh.make_mesh`,
       `models.sharded`); None: one does it all.
     rows: Axes of the mesh that split clips and the rows of a batch. In sampling there
@@ -117,6 +119,11 @@ _NO_YNNPACK = ("xla_cpu_experimental_ynn_fusion_type", "")
 # LLVM at its first level: the small model's steps run as fast, measured, and compile
 # in three quarters of the time.
 COMPILE_FAST = ("xla_backend_optimization_level", "1")
+# Steps have hundreds of small loops. Not written through MLIR, a way that later
+# versions of XLA no longer have, those of a VAE compile in half the time.
+_NO_MLIR: Options = ()
+if jax.__version_info__ < (0, 11):
+  _NO_MLIR = (("xla_cpu_use_fusion_emitters", "False"),)
 
 CPU = Policy(
   "cpu",
@@ -126,12 +133,12 @@ CPU = Policy(
   "measured",
   unroll=True,
   compiler_options=(_SAVE_MEMORY, _NO_YNNPACK),
-  step_options=(_NO_YNNPACK, COMPILE_FAST),
+  step_options=(_NO_YNNPACK, COMPILE_FAST, *_NO_MLIR),
 )
 GPU = Policy("gpu", "bfloat16", "cudnn", "direct")
 T4 = Policy("gpu", "float16", "xla", "direct")
-"""Of GPUs before compute capability 8.0, which have neither bfloat16 nor cuDNN's fused
-attention. Their float16 products are summed in float32."""
+"""Policy of GPUs before compute capability 8.0, which have neither bfloat16 nor cuDNN's
+fused attention. Their float16 products are summed in float32."""
 # Over eight chips XLA would multiply by each chip's part of a weight in turn, in a loop
 # that does two thirds more work and moves seven times the bytes (2B, fsdp=8, compiled).
 _GATHER_FIRST = ("xla_jf_spmd_threshold_for_windowed_einsum_mib", "1000000")

@@ -23,6 +23,21 @@ def test_both_ways_to_rotate_give_the_same_numbers(dtype):
   np.testing.assert_array_equal(flipped, shifted)
 
 
+def test_sines_are_made_once_and_not_for_every_clip():
+  config, x = with_width(2, 12), jnp.ones((6, 5, 24))
+
+  def turned(x, coords):
+    return rotate(x, rope_tables(coords, config))
+
+  # The fast way of compiling, which other tests take, joins no loops.
+  options = {"xla_cpu_opt_preset": "CPU_OPT_PRESET_DEFAULT"}
+  lowered = jax.jit(turned).lower(x, random_coords(5))
+  program = lowered.compile(options).as_text()
+  parts = program.split("\n}\n")
+  assert any("sine(" in part for part in parts)
+  assert not [part for part in parts if "sine(" in part and "f32[6,5,24]" in part]
+
+
 def random_coords(n):
   coords = np.random.default_rng(4).random((1, n, 3)) * np.array([20, 2048, 2048])
   coords[0, 0] = 0
