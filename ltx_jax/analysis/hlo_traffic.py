@@ -85,23 +85,40 @@ def largest_sent(program: Program) -> int:
 def _sending(program: Program) -> Iterator[tuple[Computation, Instruction, str, int]]:
   """Yields communication, that inside a fusion too: (where, what, kind, how often).
 
-  A TPU's may stand in several fusions, that which starts it and those it runs beside;
-  its channel tells that it is one.
+  A TPU's may stand in several fusions, that which starts it and those it runs beside.
+  Its channel and its place in the source tell that it is one: all that a `shard_map`
+  sends has one channel.
   """
   seen = set()
   for kernel in _work(program):
-    found = [(kernel.home, kernel.instruction)]
-    if kernel.instruction.opcode == "fusion":
-      inner = program.inner(kernel.instruction)
-      found = [(home, it) for home in inner for it in home.instructions.values()]
-    for home, it in found:
-      kind, channel = (
-        it.opcode.removesuffix("-start"),
-        it.attribute(r"channel_id=(\d+)"),
-      )
-      if kind in _COLLECTIVES and channel not in seen:
-        seen |= {channel} - {None}
-        yield home, it, kind, kernel.times
+    it = kernel.instruction
+    kind = it.opcode.removesuffix("-start")
+    if kind in _COLLECTIVES:
+      yield kernel.home, it, kind, kernel.times
+    if it.opcode != "fusion":
+      continue
+    for home, part in _sending_inside(program, it):
+      channel = part.attribute(r"channel_id=(\d+)")
+      told_by = channel, part.attribute(r"stack_frame_id=(\d+)")
+      if channel is None or told_by not in seen:
+        seen.add(told_by)
+        yield home, part, _kind_inside(home, part), kernel.times
+
+
+def _sending_inside(
+  program: Program, fusion: Instruction
+) -> Iterator[tuple[Computation, Instruction]]:
+  for home in program.inner(fusion):
+    for part in home.instructions.values():
+      if part.opcode.removesuffix("-start") in _COLLECTIVES:
+        yield home, part
+
+
+def _kind_inside(home: Computation, part: Instruction) -> str:
+  """A TPU writes a reduce-scatter as a fusion of a sum and one's own slice of it."""
+  kind, root = part.opcode.removesuffix("-start"), home.root
+  scattered = root.opcode == "dynamic-slice" and root.operands[0] == part.name
+  return "reduce-scatter" if kind == "all-reduce" and scattered else kind
 
 
 def square_buffers(

@@ -216,7 +216,8 @@ def attend(
   """`attention.attend` by the policy's implementation: on each device, of its queries.
 
   Kernels cannot be split by XLA, and chunks of queries would be cut across devices:
-  each device runs them by itself.
+  each device runs them by itself. It gathers keys that are split as the queries are, so
+  that backwards each device is sent its own keys' gradients alone, not the sum of all.
 
   Args:
     q: Queries of n tokens.
@@ -230,16 +231,21 @@ def attend(
   if mesh is None:
     return attention.attend(q, k, v, bias, policy.attention)
 
-  last = policy.reads_tokens_last  # So gathered, they are not copied once more.
-
-  def of_a_device(q: Array, k: Array, v: Array, bias: Array | None) -> Array:
-    k, v = (jnp.moveaxis(a, 3, 1) if last else a for a in (k, v))
-    return attention.attend(q, k[:, :count], v[:, :count], bias, policy.attention)
-
   rows, tokens = stream_axes(policy, *q.shape[:2])
   heads = _dividing(mesh, ("tensor",), q.shape[2])
+  split = tokens if k.shape[1] == q.shape[1] else ()  # The text is whole everywhere.
+  last = policy.reads_tokens_last  # So gathered, they are not copied once more.
+
+  def gathered(keys: Array) -> Array:
+    if split:
+      keys = jax.lax.all_gather(keys, split, axis=3 if last else 1, tiled=True)
+    return (jnp.moveaxis(keys, 3, 1) if last else keys)[:, :count]
+
+  def of_a_device(q: Array, k: Array, v: Array, bias: Array | None) -> Array:
+    return attention.attend(q, gathered(k), gathered(v), bias, policy.attention)
+
   queries = P(rows, tokens, heads)
-  keys = P(rows, heads) if last else P(rows, None, heads)
+  keys = P(rows, heads, None, split) if last else P(rows, split, heads)
   k, v = (jnp.moveaxis(a, 1, 3) if last else a for a in (k, v))
   # Without its check of what varies: kernels do not take part in it.
   return jax.shard_map(

@@ -346,3 +346,35 @@ def test_replica_groups_are_read_in_every_form():
     text = f"f32[8]{{0}} all-reduce(%x), replica_groups={groups}, to_apply=%add"
     program = line(text, x="f32[8]{0}")
     assert hlo_traffic.collectives(program)[0].wire_bytes == 2 * 3 / 4 * 32
+
+
+def test_what_a_shard_map_sends_has_one_channel_and_is_counted_each():
+  text = """
+ENTRY %main (k: f32[16], v: f32[16]) -> (f32[64], f32[64]) {
+  %k = f32[16]{0} parameter(0)
+  %v = f32[16]{0} parameter(1)
+  %g = f32[64]{0} all-gather(%k), channel_id=1, replica_groups={{0,1,2,3}}
+  %h = f32[64]{0} all-gather(%v), channel_id=1, replica_groups={{0,1,2,3}}
+  ROOT %t = (f32[64]{0}, f32[64]{0}) tuple(%g, %h)
+}
+"""
+  (sent,) = hlo_traffic.collectives(hlo.parse(text))
+  assert sent == ("all-gather", 2, 1, 2 * 3 / 4 * 4 * 64)
+
+
+def test_a_sum_that_is_sliced_in_its_fusion_is_a_reduce_scatter():
+  text = """
+%scatter (p: f32[64]) -> f32[16] {
+  %p = f32[64]{0} parameter(0)
+  %a = f32[64]{0} all-reduce(%p), channel_id=9, replica_groups={{0,1,2,3}}
+  %i = s32[] constant(16)
+  ROOT %d = f32[16]{0} dynamic-slice(%a, %i), dynamic_slice_sizes={16}
+}
+
+ENTRY %main (x: f32[64]) -> f32[16] {
+  %x = f32[64]{0} parameter(0)
+  ROOT %f = f32[16]{0} fusion(%x), kind=kCustom, calls=%scatter
+}
+"""
+  (sent,) = hlo_traffic.collectives(hlo.parse(text))
+  assert sent == ("reduce-scatter", 1, 1, 3 / 4 * 4 * 64)

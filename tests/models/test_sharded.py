@@ -124,11 +124,11 @@ def test_three_rows_on_two_devices_split_their_tokens_instead(expected):
   """Seven tokens, of which devices have one each; only keys and values are gathered."""
   compiled, out = velocity(MESH)
   assert case.relative_error(out, expected) < 1e-4
-  width = case.CONFIG.width
+  heads = case.CONFIG.num_attention_heads, case.CONFIG.attention_head_dim
   gathered = {shape: n for (kind, shape), n in traffic(compiled).items()}
   assert {kind for kind, _ in traffic(compiled)} <= {"all-gather", "collective-permute"}
   # Of a block; and the velocity itself. Tables of positions may change hands.
-  assert gathered.pop((case.B, 8, width)) == 2
+  assert gathered.pop((case.B, 8, *heads)) == 2
   assert gathered.pop((case.B, 8, case.CONFIG.out_channels)) == 1
   assert all(shape[0] == 1 for shape in gathered)
 
