@@ -1,5 +1,5 @@
 # make demo     a sentence becomes a video: demo/*.mp4, and a contact sheet beside it
-# make test     the test suite: minutes, no PyTorch
+# make test     the test suite but for its slowest tests: minutes, no PyTorch
 # make verify   the long checks: hours, resumable; writes docs/verification.md
 # make format   rewrite the code in the project's style
 # make lint     check style without changing anything
@@ -22,7 +22,7 @@ demo: $(VENV)/installed
 # The longest files first, so that no worker is left with one of them at the end.
 test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile \
-	  --no-loadscope-reorder tests/train tests
+	  --no-loadscope-reorder -m "not slow" tests/train tests
 
 verify: $(VENV)/installed
 	$(VENV)/bin/python -m tests.verify

@@ -64,6 +64,7 @@ def test_an_unknown_platform_is_refused():
     policy_for("metal")
 
 
+@pytest.mark.slow
 def test_float16_does_not_overflow_at_full_width():
   """A channel of the stream beyond what float16 can hold, at the width of 2B."""
   config = with_width(32, 64, num_layers=1)

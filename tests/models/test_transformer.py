@@ -134,6 +134,7 @@ def test_gradients_match_the_original(remat, params, golden):
   assert relative_error(to_k, golden["gradient/to_k"]) < 1e-3
 
 
+@pytest.mark.slow
 def test_remat_keeps_less():
   # Eight layers of 64 tokens, so that what is kept a layer outweighs the rest; in a
   # loop, since a CPU's compiler merges what unrolled layers compute twice.

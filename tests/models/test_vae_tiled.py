@@ -79,7 +79,16 @@ def tiled(name, cut, key=7, finish=as_floats):
   return decode(random_params(config), config, inputs, cut, finish)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+  "name",
+  [
+    "a",
+    "b_and_c",
+    pytest.param("two_stages", marks=pytest.mark.slow),
+    "demo",
+    "causal",
+  ],
+)
 def test_exact_tiles_make_the_whole_decodes_video(name):
   config, begin, grid, window = CASES[name]
   cut = ExactTiles(begin, window)
@@ -142,6 +151,7 @@ def small():
   return config, params, encode(video)
 
 
+@pytest.mark.slow
 def test_blended_tiles_are_within_40_db_with_the_shipped_model(small):
   config, params, encoded = small
   inputs = encoded, np.float32([0.05]), None

@@ -71,6 +71,7 @@ def test_tree_is_golden():
   assert {leaf.dtype for leaf in leaves.values()} == {jnp.dtype("float32")}
 
 
+@pytest.mark.slow
 def test_initial_values():
   init = jax.jit(lambda key: init_vae(key, SHORT_C))
   params = init(jax.random.key(0))

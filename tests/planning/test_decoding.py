@@ -53,6 +53,7 @@ def choose(free, size=LARGE, **options):
   return decoding.choose(VAE_C, GPU, 1, size, free=int(free), **options)
 
 
+@pytest.mark.slow
 def test_less_memory_takes_exact_tiles_and_then_blended_ones():
   assert choose(WHOLE) is None
   assert decoding.choose(VAE_C, GPU, 1, LARGE) is None

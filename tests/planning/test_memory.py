@@ -50,6 +50,7 @@ def test_decoding_is_near_what_the_compiler_plans(clips):
   assert 0.75 < found / compiled(program, *arguments) < 1.33
 
 
+@pytest.mark.slow
 def test_decoding_by_winograd_is_near_what_the_compiler_plans():
   config, grid = dataclasses.replace(VAE_C, decoder_base_channels=64), (3, 16, 16)
   params = jax.eval_shape(lambda: vae.init_vae(jax.random.key(0), config))
@@ -138,6 +139,7 @@ def test_a_video_too_long_to_decode_at_once_is_refused():
     memory.check_decode(VAE_C, GPU, 1, canvas, 1)
 
 
+@pytest.mark.slow
 def test_a_refusal_of_what_fits_in_no_tiles_names_what_does():
   free = int(0.5e9)
   said = refusal(free, tiling="auto")

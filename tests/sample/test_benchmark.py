@@ -47,6 +47,7 @@ def generation(folder):
   return tasks.generate(path, text_tokens=7, **size)
 
 
+@pytest.mark.slow
 def test_driver_times_both_sides_in_turn(tmp_path):
   task = tasks.velocity(TRANSFORMER, tokens=9, text_tokens=5)
   options = benchmark.Options(threads=1)
@@ -77,7 +78,14 @@ def test_a_failing_worker_is_one_sentence():
 
 
 @pytest.mark.parametrize(
-  "kind", ["velocity", "encode", "decode", "training", "generate"]
+  "kind",
+  [
+    "velocity",
+    "encode",
+    "decode",
+    pytest.param("training", marks=pytest.mark.slow),
+    "generate",
+  ],
 )
 def test_every_task_runs_here(kind, tmp_path):
   made = {

@@ -226,6 +226,7 @@ def test_a_worker_that_is_in_time_is_not_ended():
     assert process.ask("three") == 6
 
 
+@pytest.mark.slow
 def test_gradients_that_are_wrong_by_a_hundredth_show(monkeypatch):
   right = attention.gradients(TINY, CPU).figures
   assert max(right.values()) < 1e-5

@@ -15,6 +15,7 @@ from tests.checkpoints.test_lora import as_file, pairs
 from tests.models import upsampler_case
 from tests.sample.test_generate import PROMPT, SIZE
 
+SLOW = pytest.mark.slow
 WAYS = {
   "loras": ("--lora", "a.safetensors:2"),
   "windows": ("--frames", "9", "--window", "5", "--overlap", "1"),
@@ -39,7 +40,10 @@ def files(tmp_path, monkeypatch):
   monkeypatch.setitem(PRESETS, "moving-shapes", preset)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+  "way",
+  ["loras", *(pytest.param(way, marks=SLOW) for way in ("windows", "two passes"))],
+)
 def test_several_devices_make_the_video_of_one(program, files, way):
   shown = []
   four = ("--mesh", "data=2,context=2")

@@ -22,8 +22,8 @@ def write(folder, vae, *, buckets=(tiny.IMAGE, tiny.CLIP), tokenizer=TOKENIZER, 
   """Writes a record of each caption and bucket, and returns the folder.
 
   Args:
-    vae: Whose fingerprint they carry.
-    seed: Of the latents.
+    vae: VAE whose fingerprint they carry.
+    seed: Seed of the latents.
   """
   captions = Captions.of_tokenizer(tokenizer)
   made = fingerprint(vae.config, vae.params)

@@ -81,6 +81,7 @@ def test_every_size_of_a_recipe_is_compiled_once(compile_for, monkeypatch):
   assert [each["clips"] for each in found] == [1.0, 2.0]
 
 
+@pytest.mark.slow
 def test_the_vae_of_a_recipe_is_compiled_where_asked_for(compile_for):
   sizes = ("--bucket", "32x32x1", "--clips", "1")
   code, out, err, (found,) = compile_for("--network", "vae", *sizes)

@@ -35,6 +35,7 @@ def train(trainer, folder, *options):
   return done.stdout
 
 
+@pytest.mark.slow
 def test_from_nothing_to_a_model_that_generates(tmp_path, quick, monkeypatch):
   said = train("vae", tmp_path / "vae")
   assert "Starting" in said and "8 cpu device(s)" in said

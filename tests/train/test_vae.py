@@ -161,6 +161,7 @@ def test_eight_devices_equal_one(start):
     np.testing.assert_allclose(eight.extra[name], value, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_decoder_alone_leaves_the_latents_as_they_were(start):
   run = dataclasses.replace(RUN, trained="decoder")
   losses = []
@@ -176,6 +177,7 @@ def test_the_decoder_alone_leaves_the_latents_as_they_were(start):
   assert all(jax.tree.leaves(moved["decoder"]))
 
 
+@pytest.mark.slow
 def test_micro_batches_have_the_moments_of_the_whole(start):
   batch = case.first_batch(LOADER, tiny.IMAGE)
   halves = vae.make_update(case.with_optimizer(RUN, accumulate=2), QUICK)
@@ -238,6 +240,7 @@ def test_a_drift_of_the_latents_is_remarked_on(low, high):
   assert f"the latents' std spans {low:.2f} to {high:.2f}, outside (0.3, 3.0)" in said
 
 
+@pytest.mark.slow
 def test_an_update_that_is_not_finite_can_be_skipped(start):
   run = case.with_optimizer(RUN, not_finite="skip")
   bad = start._replace(extra=start.extra | {"mean": np.full(CHANNELS, np.inf)})

@@ -67,6 +67,7 @@ def program(manifest, tmp_path, monkeypatch, capsys):
   return run
 
 
+@pytest.mark.slow
 def test_clips_are_skipped_said_counted_and_listed_up_to_a_share(program, tmp_path):
   code, out, err, listed = program(0.2)
   assert (code, err) == (0, "") and out[-1].startswith("Wrote ")
