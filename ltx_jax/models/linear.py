@@ -47,7 +47,7 @@ def linear(
     kernel: W, or Q where there is a scale. Float8 without a scale is W as it is.
     scale: One number for each output channel; None for a kernel that needs none.
     bias: b; None for none.
-    dtype: In which x and kernel are multiplied.
+    dtype: Dtype in which x and kernel are multiplied.
     out_dtype: Dtype of the result, and of the sums where it is wider; None: `dtype`.
   """
   x, kernel = jnp.asarray(x, dtype), jnp.asarray(kernel, dtype)
@@ -62,18 +62,17 @@ def linear(
 
 
 @jax.custom_vjp
-def measured(
+def _affine(
   x: Float[Array, "*b i"],
   kernel: Float[Array, "i o"],
   bias: Float[AnyArray, "o"] | None,
 ) -> Float[Array, "*b o"]:
-  """Returns x W + b; its gradients are the products that CPUs are fastest at."""
   y = x @ kernel
   return y if bias is None else y + bias
 
 
 def _forward(x: Array, kernel: Array, bias: AnyArray | None) -> tuple:
-  return measured(x, kernel, bias), (x, kernel, bias)
+  return _affine(x, kernel, bias), (x, kernel, bias)
 
 
 def _backward(saved: tuple, dy: Array) -> tuple:
@@ -83,7 +82,26 @@ def _backward(saved: tuple, dy: Array) -> tuple:
   return (dy_rows @ kernel.T).reshape(x.shape), rows.T @ dy_rows, db
 
 
-measured.defvjp(_forward, _backward)
+_affine.defvjp(_forward, _backward)
+
+
+def measured(
+  x: Float[AnyArray, "*b i"],
+  kernel: Shaped[AnyArray, "i o"],
+  scale: Float[AnyArray, "o"] | None,
+  bias: Float[AnyArray, "o"] | None,
+  dtype: str,
+  *,
+  out_dtype: str | None = None,
+) -> Float[Array, "*b o"]:
+  """`linear`, in float32 with the gradients that CPUs are fastest at."""
+  if scale is not None or dtype != "float32":
+    return linear(x, kernel, scale, bias, dtype, out_dtype=out_dtype)
+  y = _affine(jnp.asarray(x, dtype), jnp.asarray(kernel, dtype), bias)
+  return y.astype(out_dtype or dtype)
+
+
+_FORMS = {"derived": linear, "measured": measured}
 
 
 class Dense(nn.Module):
@@ -106,6 +124,5 @@ class Dense(nn.Module):
     bias = None
     if self.use_bias:
       bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-    if self.policy.dense == "derived" or scale is not None or dtype != "float32":
-      return linear(x, kernel, scale, bias, dtype, out_dtype=self.out_dtype)
-    return measured(jnp.asarray(x, dtype), jnp.asarray(kernel, dtype), bias)
+    form = _FORMS[self.policy.dense]
+    return form(x, kernel, scale, bias, dtype, out_dtype=self.out_dtype)

@@ -168,12 +168,23 @@ def _generate(spec):
   return stages.around("denoise", lambda: pipeline(**options).images)
 
 
+def _without_gradients(task):
+  """Returns a task whose run keeps nothing for a backward pass."""
+
+  def build(spec):
+    import torch
+
+    return torch.inference_mode()(task(spec))
+
+  return build
+
+
 _TASKS = {
-  "velocity": _velocity,
-  "encode": _encode,
-  "decode": _decode,
+  "velocity": _without_gradients(_velocity),
+  "encode": _without_gradients(_encode),
+  "decode": _without_gradients(_decode),
   "training": _training,
-  "generate": _generate,
+  "generate": _without_gradients(_generate),
 }
 
 
@@ -190,8 +201,6 @@ def build(spec: worker.Spec) -> tuple[worker.Run, worker.Answer]:
   torch.set_default_device(spec.get("device", "cpu"))
   torch.set_default_dtype(getattr(torch, spec.get("dtype", "float32")))
   dispatch = _TASKS[spec["kind"]](spec)
-  if spec["kind"] != "training":
-    dispatch = torch.inference_mode()(dispatch)
   run = _waiting(dispatch) if spec.get("device") == "cuda" else dispatch
   versions = {"torch": torch.__version__}
   versions["ltx-video"] = importlib.metadata.version("ltx-video")

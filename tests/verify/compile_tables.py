@@ -26,15 +26,16 @@ class Table(NamedTuple):
   """Flags of the program, and the most that its stages may take in GB.
 
   Attributes:
-    device: As the program calls it.
+    device: Name by which the program calls it.
     preset: The model.
-    size: Of the video.
+    size: Size of the video.
     frames: Its length.
-    branches: Of guidance.
+    branches: Number of branches of guidance.
     bounds: Peak GB by stage; None where no bound is asked for.
-    blocks: Of the network: as often runs its self-attention, where a kernel does it.
+    blocks: Number of blocks of the network: as often runs its self-attention, where a
+      kernel does it.
     decode_memory: GB that the tiled decode plans with.
-    mesh: Of several chips.
+    mesh: Mesh of several chips.
     sent: The most GB that a chip may send in a denoising step; None: as for `bounds`.
   """
 

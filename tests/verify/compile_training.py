@@ -38,7 +38,7 @@ class Bar(NamedTuple):
   """What is compiled, and the most that it may take.
 
   Attributes:
-    device: As `train.compile` calls it.
+    device: Name by which `train.compile` calls it.
     config: The recipe.
     mesh: Devices an axis.
     clips: A device.
@@ -48,7 +48,7 @@ class Bar(NamedTuple):
     peak: GB with the state; None: what the device has.
     sent: GB, beside the sum of gradients over `data`; None: not asked for.
     bucket: Size of the clips.
-    blocks: Where other than the recipe's.
+    blocks: Number of blocks, where other than the recipe's.
   """
 
   device: str

@@ -34,7 +34,8 @@ import numpy as np
 from configs import moving_shapes
 from ltx_jax.checkpoints import lightricks
 from ltx_jax.checkpoints.fingerprint import fingerprint
-from ltx_jax.config.runs import Bucket
+from ltx_jax.config import VAEConfig
+from ltx_jax.config.runs import Bucket, TransformerRun
 from ltx_jax.data.records import Records
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.platforms import policy_of
@@ -128,6 +129,22 @@ def encode(folder: Path) -> None:
   subprocess.run(command, cwd=ROOT, check=True)
 
 
+def fit(run: TransformerRun, loader: Any, empty: Any, vae: VAEConfig) -> None:
+  """Trains a small transformer as its program does, and writes nothing but metrics."""
+  mesh = make_mesh(**vars(run.mesh))
+  policy = policy_of(jax.devices()[0]).in_dtype(run.dtype).for_training(mesh)
+  loop.fit(
+    run,
+    init=functools.partial(transformer.init_state, run),
+    update=transformer.make_update(run, policy, vae),
+    loader=loader,
+    rules=transformer.RULES,
+    frozen={"empty": empty},
+    options=policy.training_options,
+    hooks=loop.Hooks(work=transformer.work_of(run)),
+  )
+
+
 def losses(records: Path, folder: Path) -> np.ndarray:
   """Trains 200 steps, and returns the loss of each."""
   golden = dict(np.load(GOLDEN))
@@ -145,17 +162,8 @@ def losses(records: Path, folder: Path) -> np.ndarray:
   )
   config, params = lightricks.load_checkpoint(run.vae, "float32", parts=("vae",))
   opened = data.open_records(run, fingerprint(config.vae, params["vae"]))
-  mesh = make_mesh(**vars(run.mesh))
-  policy = policy_of(jax.devices()[0]).in_dtype(run.dtype).for_training(mesh)
-  loop.fit(
-    run,
-    init=functools.partial(transformer.init_state, run),
-    update=transformer.make_update(run, policy, config.vae),
-    loader=Replayed(data.Worded(Records(records), "tokens"), golden),
-    rules=transformer.RULES,
-    frozen={"empty": opened.empty},
-    options=policy.training_options,
-  )
+  loader = Replayed(data.Worded(Records(records), "tokens"), golden)
+  fit(run, loader, opened.empty, config.vae)
   return np.array([row["loss"] for row in read_metrics(folder)])
 
 

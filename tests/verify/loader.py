@@ -9,7 +9,6 @@ conversion at the bucket's size, bicubic too, in turns with ours.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
 import resource
@@ -21,7 +20,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
-import jax
 import ml_dtypes
 import numpy as np
 
@@ -35,10 +33,7 @@ from ltx_jax.data.manifest import read_manifest
 from ltx_jax.data.probing import measure
 from ltx_jax.data.records import Record, Records, SetInfo
 from ltx_jax.data.videos import Videos
-from ltx_jax.parallel.mesh import make_mesh
-from ltx_jax.platforms import policy_of
-from train import transformer
-from train.harness import loop
+from tests.verify import former_losses
 from train.harness.reporting import read_metrics
 
 NAME = "Batches of records and videos: speed, memory, threads"
@@ -123,18 +118,8 @@ def _clips_a_second_of_a_step(source: Records, folder: Path) -> float:
   stage = dataclasses.replace(run.stages[0], steps=STEPS, buckets=(moving_shapes.LONG,))
   output = OutputConfig(str(folder), log_every=5)
   run = dataclasses.replace(run, stages=(stage,), output=output)
-  mesh = make_mesh(**vars(run.mesh))
-  policy = policy_of(jax.devices()[0]).in_dtype(run.dtype).for_training(mesh)
-  loop.fit(
-    run,
-    init=functools.partial(transformer.init_state, run),
-    update=transformer.make_update(run, policy, moving_shapes.VAE),
-    loader=Loader(source, run.stages, run.seed, _tokens),
-    rules=transformer.RULES,
-    frozen={"empty": source.empty},
-    options=policy.training_options,
-    hooks=loop.Hooks(work=transformer.work_of(run)),
-  )
+  loader = Loader(source, run.stages, run.seed, _tokens)
+  former_losses.fit(run, loader, source.empty, moving_shapes.VAE)
   _, *speeds = (row["clips_per_second"] for row in read_metrics(folder))
   return statistics.median(speeds)  # Without the first, in which it was compiled.
 
