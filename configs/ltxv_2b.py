@@ -35,7 +35,7 @@ BUCKETS = (
   Bucket(1, 1024, 1536, weight=0.2),
 )
 TOKENS = 6144
-"""Of the largest bucket."""
+"""Tokens of a clip of the largest bucket."""
 
 
 def transformer() -> TransformerRun:

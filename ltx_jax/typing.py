@@ -50,7 +50,7 @@ EncodedText = tuple[Text, TextMask]
 NegativeText = tuple[
   Float[AnyArray, "u v e"], Bool[AnyArray, "u v"] | Int[AnyArray, "u v"]
 ]
-"""Of another number of rows and of tokens than the text that it goes with."""
+"""A text that may have other numbers of rows and tokens than the one it goes with."""
 
 
 class NoiseLevels(NamedTuple):
@@ -60,7 +60,7 @@ class NoiseLevels(NamedTuple):
 
   Attributes:
     sigma: The s levels that tokens of each clip have, in [0, 1]; s is small.
-    index: Which of them a token has, in [0, s).
+    index: Index of each token's level in `sigma`, in [0, s).
   """
 
   sigma: Float[AnyArray, "b s"]
@@ -95,7 +95,7 @@ class Branches(NamedTuple):
   Guidance evaluates a clip several times: with and without its text, or perturbed.
 
   Attributes:
-    text: Which of the texts a row is given; None: the texts are the rows'.
+    text: Index of the text that each row is given; None: the texts are the rows'.
     perturbation: What is left out for which rows; None: nothing.
   """
 

@@ -80,7 +80,7 @@ class Options:
   stages: tuple[Literal["text", "keys", "denoise", "decode", "tiled"], ...] = (
     stages.STAGES
   )
-  """Which of them; all, if not given."""
+  """Stages to compile; all, if not given."""
 
   decode_memory: Annotated[float | None, IfAny] = None
   """GB that the decode in tiles may take; if not given, half of the whole decode's."""

@@ -52,7 +52,7 @@ class EnhanceFlags:
   OpenAI-compatible endpoint, such as http://localhost:8000/v1."""
 
   enhance_model: Annotated[str | None, tyro.conf.arg(metavar="NAME"), _UNSET] = None
-  """With --enhance: which of the endpoint's models, where it has several."""
+  """Name of the endpoint's model for --enhance, where it has several."""
 
   def apply(self, prompts: Sequence[str]) -> tuple[str, ...]:
     """Returns the prompts that are to be shown: longer ones, or those given.
@@ -82,7 +82,7 @@ def enhanced(
   Args:
     prompt: An idea for a video.
     url: Address of the endpoint, with or without /chat/completions at its end.
-    model: Which of its models; None leaves it to the endpoint.
+    model: Name of one of its models; None leaves it to the endpoint.
     timeout: Seconds until it is given up, for connecting and for every read.
 
   Raises:

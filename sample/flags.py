@@ -43,7 +43,7 @@ class SamplingFlags:
   """How strictly the prompt is followed; 1 turns it off and takes half the time."""
 
   cfg_star: _Switch = None
-  """Before guidance, scale what is predicted without the prompt to fit the rest."""
+  """Scale what is predicted without the prompt to fit the rest, before guidance."""
 
   stg: _Numbers = None
   """Spatiotemporal guidance: lead away from a perturbed model; 0 turns it off."""
@@ -57,7 +57,7 @@ class SamplingFlags:
   """Blocks for --stg, such as 11,25,35; 19 in a 2B model. Several lists: `none` too."""
 
   rescale: _Numbers = None
-  """With --stg: undo the growth of velocities, 0.7 of it is usual; 0 or 1: not."""
+  """Share of the growth of velocities with --stg to undo: 0.7 is usual; 0 or 1: not."""
 
   guidance_sigmas: _Numbers = None
   """Noise levels, falling, where --guidance, --stg and the like change."""
@@ -69,7 +69,7 @@ class SamplingFlags:
   """The noise levels themselves, falling, in (0, 1], in place of --steps."""
 
   skip_initial: _Count = None
-  """With --video, or in a second pass: steps to leave out at the start; the more, the
+  """Steps to leave out at the start, with --video or in a second pass; the more, the
   closer to what it starts from."""
 
   skip_final: _Count = None
@@ -130,10 +130,11 @@ class PassesFlags:
   """Make a small video first, and then a large one from it: two passes."""
 
   upscaler: Annotated[str | None, OfRecipe] = None
-  """With --multi-scale: what enlarges: ltxv-spatial-upscaler-0.9.8, or a file."""
+  """What enlarges in --multi-scale: ltxv-spatial-upscaler-0.9.8, or a file."""
 
   scale: _Number = None
-  """With --multi-scale: width and height of the small video, of those asked for."""
+  """Width and height of the small video of --multi-scale, as a share of those asked
+  for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,15 +146,16 @@ class WindowFlags:
   the one before. A prompt may then have parts joined by |, one for each window."""
 
   overlap: Annotated[int | None, IfAny] = None
-  """With --window: frames of that end, 8k + 1; 25 if not given."""
+  """Frames of the previous window that each window of --window begins with, 8k + 1; 25
+  if not given."""
 
   overlap_strength: Annotated[float | None, IfAny] = None
-  """With --window: how firmly they are kept: 1, the usual, as they are; with 0.5 they
-  are made anew and blended."""
+  """Strength with which --window keeps the frames of --overlap: 1, the usual, as they
+  are; with 0.5 they are made anew and blended."""
 
   adain: Annotated[float | None, IfAny] = None
-  """With --window: from 0, the usual, to 1: gives every window's latents the mean and
-  deviation of the first one's, against colours that drift."""
+  """How far --window gives every window's latents the mean and deviation of the first
+  one's, against colours that drift: from 0, the usual, to 1."""
 
   def given(self) -> dict[str, Any]:
     """Returns the arguments of `LongVideo` that are given."""

@@ -65,10 +65,10 @@ class Options:
   """Folder of the T5 encoder and its tokenizer, if not beside the model."""
 
   width: Annotated[int | None, OfRecipe] = None
-  """In pixels."""
+  """Width in pixels."""
 
   height: Annotated[int | None, OfRecipe] = None
-  """In pixels."""
+  """Height in pixels."""
 
   frames: Annotated[int | None, OfRecipe] = None
   """Length of the video."""
@@ -181,7 +181,7 @@ def main(argv: Sequence[str] | None = None, platform: str = "gpu") -> None:
   """Reads the command line, and makes and times a video.
 
   Args:
-    argv: Instead of the process's own arguments.
+    argv: Arguments in place of the process's own.
     platform: What it runs on; where no GPU is, a CPU stands in for one.
   """
   options = cli(Options, argv, program="python -m sample.gpu", about=__doc__)

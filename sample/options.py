@@ -85,10 +85,11 @@ class Options:
   """A clip to start from in place of noise, with --skip-initial: it is made over."""
 
   width: Annotated[int | None, OfRecipe] = None
-  """In pixels. Multiples of 32 waste nothing; others are cropped from larger ones."""
+  """Width in pixels. Multiples of 32 waste nothing; others are cropped from larger
+  ones."""
 
   height: Annotated[int | None, OfRecipe] = None
-  """In pixels, as the width."""
+  """Height in pixels, as the width."""
 
   frames: Annotated[int | None, OfRecipe] = None
   """Length of the video. 8k + 1 (1, 9, 17, 25, ...) wastes nothing; 1 is a picture."""
@@ -122,8 +123,8 @@ class Options:
   text_cache: Annotated[
     str | None, tyro.conf.arg(metavar="DIR|off", help_behavior_hint="")
   ] = None
-  """Where encoded prompts are kept, which then need no text encoder;
-  ~/.cache/ltx-jax/text if not given."""
+  """Folder of encoded prompts, which then need no text encoder; ~/.cache/ltx-jax/text
+  if not given."""
 
   mesh: Annotated[str | None, IfAny, tyro.conf.arg(metavar="AXIS=DEVICES,...")] = None
   """Devices that work together, by what they split: data (clips, branches of guidance),

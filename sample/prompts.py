@@ -15,7 +15,7 @@ def all_prompts(given: Sequence[str], file: Path | None) -> tuple[str, ...]:
   """Returns the prompts of the command line, and then those of a file.
 
   Args:
-    given: On the command line.
+    given: Prompts of the command line.
     file: Text, one prompt a line (`files.read_lines`); empty lines, and lines that
       begin with #, are ignored. None for no file.
 

@@ -37,7 +37,7 @@ class Cut(NamedTuple):
 
   Attributes:
     scene: How their names begin.
-    package: Whose file it is.
+    package: Package whose file it is.
     file: Its name, without suffix.
     start: The first frame of the first clip.
     every: Frames from one clip to the next.

@@ -29,7 +29,7 @@ FLOAT16 = pytest.mark.skipif(
   "xla_cpu_max_isa=SSE4_2" in os.environ.get("XLA_FLAGS", ""),
   reason="XLA converts to float16 with an instruction that comes with AVX (F16C)",
 )
-"""For tests that compute in float16, which this XLA cannot do without AVX."""
+"""Mark of tests that compute in float16, which this XLA cannot do without AVX."""
 
 
 def of_sums(terms, *, layers=1, growth=1.0, dtype="float32"):
@@ -38,7 +38,7 @@ def of_sums(terms, *, layers=1, growth=1.0, dtype="float32"):
   Args:
     terms: Products that each number is the sum of; of several, the most.
     layers: Such sums that follow one another.
-    growth: By how much a transformation makes numbers larger that cancel later.
+    growth: Factor by which a transformation makes numbers larger that cancel later.
     dtype: What sums are kept in.
   """
   eps = float(jnp.finfo(dtype).eps)

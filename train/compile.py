@@ -56,7 +56,7 @@ class Options:
   Attributes:
     config: Name of a module in configs/.
     device: Accelerator to compile for.
-    network: Which of a recipe's two networks; the transformer where it trains both.
+    network: One of a recipe's two networks; the transformer where it trains both.
     bucket: Size of the clips; every one that the recipe has, if not given.
     clips: Clips a device and step, such as 2 or 0.5; the recipe's, if not given.
     fit: Whether the most clips that fit are looked for.

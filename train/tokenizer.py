@@ -67,7 +67,7 @@ def train_spiece(captions: Sequence[str], pieces: int) -> bytes:
   """Returns a SentencePiece model whose pieces are `captions`' words, and characters.
 
   Args:
-    captions: At least one that is not empty.
+    captions: Captions, at least one of which is not empty.
     pieces: The most there may be.
 
   Raises:

@@ -89,7 +89,7 @@ def _frozen_text(run: TransformerRun, policy: Policy) -> TextFn:
 
 
 TEXT = {"trained": _trained_text, "frozen": _frozen_text}
-"""By `text_encoder`: (run, policy) -> TextFn."""
+"""(run, policy) -> TextFn, by `text_encoder`."""
 
 
 def drop_captions(key: Key, batch: Batch, empty: Batch, probability: float) -> Batch:

@@ -78,7 +78,7 @@ def losses(
 
   Args:
     params: What is differentiated.
-    video: In [-1, 1].
+    video: Pixels in [-1, 1].
     state: Its step and running moments are used, not its parameters.
   """
   key_z, key_sigma, key_noise, key_inject = jax.random.split(key, 4)

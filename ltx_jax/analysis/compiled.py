@@ -46,7 +46,7 @@ class StageReport:
       queries times n.
     sent: What a device sends the others, by kind of communication.
     unknown_trips: Loops that are counted once for want of a better number.
-    seconds: That compiling took.
+    seconds: Seconds that compiling took.
     wire_seconds: What that takes by the roofline.
     estimate: The roofline's seconds, of all three.
   """

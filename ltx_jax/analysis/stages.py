@@ -101,7 +101,7 @@ class SamplingRun:
     canvas: The size.
     branches: Number of branches of guidance that a step evaluates: 1 plain, 2 with
       classifier-free guidance, 3 with spatiotemporal guidance as well.
-    clips: At a time.
+    clips: Number of clips at a time.
     params: Parameters of a model that is loaded; None takes the shapes that they
       would have.
   """

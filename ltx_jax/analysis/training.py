@@ -68,16 +68,17 @@ class StepReport:
   Attributes:
     state_bytes: Bytes of its share of the state.
     argument_bytes: Bytes of the state, of what is frozen, and of the batch.
-    temporaries_bytes: That are needed beside arguments and results.
+    temporaries_bytes: Bytes that are needed beside arguments and results.
     peak_bytes: Arguments, temporaries, and results that take over no argument.
     flops: Floating-point operations of the program, as `hlo_flops` counts them.
     recomputed_flops: Part of `flops` that is computed a second time, not having been
       kept.
     kernel_flops: What kernels of attention compute beyond the formula, not in `flops`.
     minimum_flops: Three times the forward pass, by formula.
-    moved_bytes: Through memory.
-    sent_bytes: To other devices.
-    collectives: By kind, how many run and what they send: {"count", "bytes"}.
+    moved_bytes: Bytes moved through memory.
+    sent_bytes: Bytes sent to other devices.
+    collectives: Number of collectives that run and what they send, by kind: {"count",
+      "bytes"}.
     largest_sent: Bytes of the largest array that a collective reads or makes.
     squares: Arrays in memory with n x n numbers.
     instructions: Number of instructions of the optimised program.

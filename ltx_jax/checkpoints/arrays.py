@@ -31,7 +31,7 @@ Place = Callable[[str, Shaped[np.ndarray, "..."]], Placed]
 name, the leaves that take its place in the tree (`kernel` and `kernel_scale`)."""
 
 Tensors = Mapping[str, tuple[Reader, str]]
-"""By official key: the open file that has a tensor, and the tensor's name there."""
+"""The open file that has a tensor, and the tensor's name there, by official key."""
 
 
 def listed(items: Sequence[str]) -> str:
@@ -58,7 +58,7 @@ def read(
 
   Args:
     group: The entries of one path.
-    tensors: Where their tensors are.
+    tensors: Open files that have their tensors, by official key.
     dtype: What they are cast to; None keeps the file's.
   """
   found = [tensors[entry.key] for entry in group]
@@ -83,7 +83,7 @@ def to_write(
 
   Args:
     name: What it is called in the file.
-    entry: Which layer of the array it is, and in which layout.
+    entry: Entry that says which layer of the array it is, and in which layout.
     array: The whole array of our tree.
     dtype: What it is cast to; None keeps the array's.
   """

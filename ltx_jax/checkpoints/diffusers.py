@@ -43,7 +43,7 @@ from ltx_jax.typing import Params
 
 WEIGHTS = "diffusion_pytorch_model"
 MAX_SHARD_BYTES = 10**10
-"""Of a file of weights, as in diffusers."""
+"""Largest size of a file of weights, as in diffusers."""
 
 _INDEX = "model_index.json"
 _FILES = {

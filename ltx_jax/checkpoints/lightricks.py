@@ -41,7 +41,7 @@ from ltx_jax.typing import Params
 _KNOWN = {*PARTS, "scheduler", "name", "allowed_inference_steps"}
 
 Names = dict[str, dict[str, str]]
-"""For every part in a file: the names in the file by official key."""
+"""Names in a file by official key, for every part that it has."""
 
 
 def load_checkpoint(
@@ -56,8 +56,8 @@ def load_checkpoint(
     path: The official file, or one with a transformer or a VAE alone.
     dtype: What weights are cast to while they are read; None keeps the file's. The
       statistics, per channel and of a latent norm, are float32 whatever it says.
-    place: Where each array goes as soon as it is complete, such as its shards on a
-      mesh; None: the default device.
+    place: Function that places each array as soon as it is complete, such as in shards
+      on a mesh; None: on the default device.
     parts: "transformer", "vae" or both; None: what the file has.
 
   Returns:

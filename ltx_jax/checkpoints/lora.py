@@ -80,7 +80,7 @@ class Update(NamedTuple):
 
 
 Updates = Mapping[str, Sequence[Update]]
-"""By the path of a kernel, "transformer/" included."""
+"""Updates of each kernel by its path, "transformer/" included."""
 
 
 def read_loras(loras: Loras, config: TransformerConfig) -> Updates:

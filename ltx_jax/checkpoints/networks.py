@@ -37,7 +37,7 @@ class Opened(NamedTuple):
   Attributes:
     where: What errors call it.
     config: Config of the parts that are there.
-    tensors: For each part its tensors, by official key without prefix.
+    tensors: Tensors of each part, by official key without prefix.
   """
 
   where: str
@@ -51,7 +51,8 @@ def read(opened: Opened, dtype: str | None, place: Place | None) -> dict[str, Pl
   Args:
     opened: The checkpoint.
     dtype: What weights are cast to while they are read; None keeps the file's.
-    place: Where each array goes as soon as it is complete; None: the default device.
+    place: Function that places each array as soon as it is complete; None: on the
+      default device.
 
   Raises:
     ValueError: where the tensors are not those that the config asks for.
@@ -174,7 +175,7 @@ def check_same_latents(
   Args:
     transformer: The model whose transformer is taken.
     vae: The model whose VAE is taken, which may be the same.
-    sources: Where each of the two was found.
+    sources: Names of the places where the two were found.
 
   Raises:
     ValueError: naming both.

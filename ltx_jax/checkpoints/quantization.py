@@ -80,7 +80,8 @@ def quantizing(weights: Weights | None, place: Place) -> Place:
 
   Args:
     weights: What kernels become; None leaves them.
-    place: Where arrays go; paths begin with "transformer/" or "text_encoder/".
+    place: Function that places arrays; paths begin with "transformer/" or
+      "text_encoder/".
 
   Raises:
     ValueError: for other weights; and, when it is called, where a kernel is not finite.
@@ -122,7 +123,7 @@ def widened_bytes(params: Params, dtype: str) -> int:
   Args:
     params: Parameters of networks, with 8-bit kernels or without (see
       `quantize_params`).
-    dtype: In which the networks compute.
+    dtype: Compute dtype of the networks.
   """
   flat = flatten(params)
   kernels = (flat[path] for path in flat if _scale_of(path) in flat)

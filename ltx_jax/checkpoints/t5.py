@@ -93,10 +93,11 @@ def load_t5(
   """Reads a T5 encoder.
 
   Args:
-    folder: In the Hugging Face layout, such as `text_encoder` of a diffusers folder.
+    folder: Folder in the Hugging Face layout, such as `text_encoder` of a diffusers
+      folder.
     dtype: What the parameters are cast to while they are read; None keeps the file's.
-    place: Where each array goes as soon as it is complete, such as its shards on a
-      mesh; None: the default device.
+    place: Function that places each array as soon as it is complete, such as in shards
+      on a mesh; None: on the default device.
 
   Raises:
     ValueError: where a file is missing, truncated or malformed, or the tensors are not

@@ -88,7 +88,8 @@ def load_upsampler(
     path: A file such as `ltxv-spatial-upscaler-0.9.8.safetensors`.
     dtype: What weights are cast to; None keeps the file's. Released upsamplers are run
       in float32.
-    place: Where each array goes as soon as it is complete; None: the default device.
+    place: Function that places each array as soon as it is complete; None: on the
+      default device.
 
   Raises:
     ValueError: in one sentence that names the file and what was found, where it is no

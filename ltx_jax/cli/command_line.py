@@ -48,7 +48,7 @@ def cli(
 
   Args:
     options: The dataclass, or a union of them, each a command called as it is.
-    argv: Instead of the process's own arguments.
+    argv: Arguments in place of the process's own.
     program: What one types to run it, e.g. `python -m sample.generate`.
     about: Shown by `--help`.
   """

@@ -38,8 +38,8 @@ class OptimizerConfig:
     clip_norm: Global norm that longer gradients are scaled to; inf for never.
     accumulate: Micro-batches whose gradients are averaged before one update.
     ema_decay: Decay of the averaged parameters; 0 keeps none.
-    not_finite: At a step with a loss or gradient that is NaN or infinite, `stop` the
-      run, or `skip` the update and go on.
+    not_finite: Answer to a loss or gradient that is NaN or infinite: `stop` the run, or
+      `skip` the update and go on.
     max_skipped: Updates skipped in a row after which the run stops all the same.
   """
 

@@ -97,8 +97,8 @@ class Plan(Sequence):
   Attributes:
     kinds: [E], the bucket of each batch.
     places: [E], which of its bucket's batches of this epoch each is.
-    rows: For each bucket the samples of all its batches, and their passes.
-    sizes: For each bucket the samples in a batch.
+    rows: Samples of all batches of each bucket, and their passes.
+    sizes: Number of samples in a batch of each bucket.
   """
 
   kinds: np.ndarray
@@ -260,8 +260,8 @@ def plan(
   """Plans the global batches of one epoch.
 
   Args:
-    manifest: For each bucket the samples that it takes; a sample may be in several.
-    buckets: From `sized_buckets`.
+    manifest: Samples that each bucket takes; a sample may be in several.
+    buckets: Buckets as `sized_buckets` returns them.
     seed: Non-negative.
     epoch: Counted from 0.
 

@@ -33,7 +33,8 @@ def read_clip(clip: Clip, bucket: Bucket, first: int = 0) -> tuple[Frames, float
   """Reads one window of a clip.
 
   Args:
-    clip: Where it lies in which file; `fps` None is the file's own rate.
+    clip: Clip that says where it lies in which file; `fps` None is the file's own
+      rate.
     bucket: Frames, height and width of the window.
     first: Number of its first frame, counted in the clip's frames.
 
@@ -192,8 +193,8 @@ def _at_times(
   """Yields for each time the last frame that appears by then, as long as one is shown.
 
   Args:
-    shown: In order.
-    times: In order, in seconds.
+    shown: Frames in order.
+    times: Their times in order, in seconds.
     tolerance: Half the time of a frame.
     convert: Makes an image of a frame; called once each.
   """

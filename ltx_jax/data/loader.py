@@ -26,7 +26,7 @@ class Loader:
   Attributes:
     fingerprint: Hash of what decides the batches (`buckets.plan_fingerprint`).
     steps: Batches in all stages together.
-    stages: For each stage its buckets, with batch sizes and shares.
+    stages: Buckets of each stage, with batch sizes and shares.
     tokens: Counts the latent positions of one clip of a bucket.
   """
 

@@ -102,7 +102,7 @@ def write_manifest(path: str | os.PathLike, clips: Iterable[Clip]) -> None:
   it is complete.
 
   Args:
-    path: Where to; missing folders are made.
+    path: File to write to; missing folders are made.
     clips: Its rows.
   """
   folder = Path(path).absolute().parent

@@ -30,8 +30,8 @@ class Media(NamedTuple):
   """A file as it is shown.
 
   Attributes:
-    width: In square pixels, upright.
-    height: In square pixels, upright.
+    width: Width in square pixels, upright.
+    height: Height in square pixels, upright.
     fps: Frames a second; 0 for a picture that does not move.
     seconds: How long it lasts; 0 for a picture that does not move.
   """

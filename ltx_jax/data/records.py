@@ -62,7 +62,8 @@ class Records:
 
     Args:
       folder: What `train.precompute` wrote.
-      keep: Which rows of the index are used: a split, or a filter by scores.
+      keep: Function that says which rows of the index are used: a split, or a filter
+        by scores; None: all of them.
       text_tokens: Tokens that texts are padded or cut to; None: the longest's.
 
     Raises:

@@ -179,8 +179,8 @@ def write(path: str | os.PathLike, video: Frames, fps: float) -> None:
   several frames; only `.png` keeps every bit.
 
   Args:
-    path: Where to; missing folders are made.
-    video: At least one frame.
+    path: File to write to; missing folders are made.
+    video: Frames of the clip, at least one.
     fps: Frames a second, positive.
 
   Raises:

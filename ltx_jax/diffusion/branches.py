@@ -52,7 +52,7 @@ class Setting(NamedTuple):
     stg: Scale of spatiotemporal guidance.
     rescale: Share of rescaling, where 1 means none, as in the original.
     mode: What is perturbed.
-    blocks: In which blocks.
+    blocks: Numbers of the perturbed blocks.
   """
 
   guidance: float
@@ -99,7 +99,7 @@ def perturbation(
 
   Args:
     mode: What is perturbed.
-    blocks: In which blocks, counted from 0.
+    blocks: Numbers of the perturbed blocks, from 0.
     layers: How many blocks the network has.
     rows: Number of rows of the batch.
     clips: Number of clips of the perturbed branch.

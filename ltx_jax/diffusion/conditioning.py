@@ -69,7 +69,7 @@ class Condition:
       clip, the first 8k + 1 frames are used that the video has room for.
     frame: The frame at which it starts; a multiple of 8 for a clip, unless it has but
       one frame there is room for.
-    strength: From 0, ignored, to 1, kept as it is.
+    strength: Strength from 0, ignored, to 1, kept as it is.
     crf: Blurs each frame and compresses it as H.264 with this rate factor first, as the
       original does with 29: what is as soft as a frame of a video is set in motion more
       readily. From 0, which only blurs, to 51; None leaves the media as they are.
@@ -164,7 +164,7 @@ class Strengths(NamedTuple):
 
   Attributes:
     values: Strengths in [0, 1]: 0, that of free tokens, and one for each condition.
-    index: Which of them a token has.
+    index: Index of each token's strength in `values`.
   """
 
   values: Float[AnyArray, "s"]

@@ -137,7 +137,7 @@ def compress(latents: Latents, compression: Scalar) -> Float[jax.Array, "b f h w
 
   Args:
     latents: Normalised latents.
-    compression: From 0, which changes nothing, to 1.
+    compression: Strength of the compression, from 0, which changes nothing, to 1.
   """
   a = 0.75 * jnp.asarray(compression, jnp.float32)
   return latents * (1 - 0.8 * a * jax.nn.sigmoid(4 * a * (jnp.abs(latents) - 1)))

@@ -79,8 +79,8 @@ class Control(NamedTuple):
   """What a step does.
 
   Attributes:
-    sigma: Where it starts.
-    sigma_next: Where it ends.
+    sigma: Noise level where it starts.
+    sigma_next: Noise level where it ends.
     guidance: Its branches and their numbers.
   """
 
@@ -228,8 +228,8 @@ def make_step(
     velocity_fn: The network; a pure function.
     donate: Whether a step takes over the buffer of the tokens it is given.
     compiler_options: What XLA is told beside.
-    out_sharding: Where the tokens go; None leaves it to JAX. Elsewhere than where they
-      come from, the second step would be compiled anew.
+    out_sharding: Sharding of the tokens that come out; None leaves it to JAX. Were it
+      not that of the tokens that go in, the second step would be compiled anew.
   """
   step = functools.partial(denoising_step, velocity_fn)
   donated = (1,) if donate else ()

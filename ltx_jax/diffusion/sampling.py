@@ -55,7 +55,7 @@ class Sampling:
     stg: Scale of spatiotemporal guidance; at 0 there is none.
     stg_mode: What it perturbs: "attention_values", "attention_skip",
       "transformer_block", or "residual", which changes nothing in this transformer.
-    stg_blocks: In which blocks, counted from 0.
+    stg_blocks: Numbers of the perturbed blocks, from 0.
     rescale: How far guided velocities get back the deviation of the conditional ones,
       from 0 to below 1; at 1 not at all, as in the original, nor without `stg`.
     guidance_sigmas: Noise levels, falling, for lists of `guidance`, `stg`, `rescale`

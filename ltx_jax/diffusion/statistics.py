@@ -26,7 +26,7 @@ from jaxtyping import Float, Int
 from ltx_jax.typing import AnyArray, Latents, Params, Scalar
 
 STD_RANGE = (0.3, 3.0)
-"""Where the latents' standard deviations should stay in training."""
+"""Range in which the latents' standard deviations should stay in training."""
 
 _LEAST_VARIANCE = 1e-8
 

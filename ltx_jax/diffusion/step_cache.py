@@ -54,7 +54,7 @@ class Kept(NamedTuple):
   Attributes:
     inputs: h of each clip's last evaluated step.
     velocity: Its guided velocity.
-    evaluated: In how many steps the network was.
+    evaluated: Number of steps in which the network was evaluated.
   """
 
   inputs: Inputs
@@ -66,8 +66,8 @@ class When(NamedTuple):
   """When the network is evaluated.
 
   Attributes:
-    must: In any case.
-    threshold: From this change of the input on.
+    must: Whether the step is evaluated in any case.
+    threshold: Change of the input from which it is evaluated.
   """
 
   must: Bool[AnyArray, ""] | np.bool_

@@ -133,7 +133,8 @@ def fit_basis(
   Args:
     blocks: One a row.
     weights: How often each counts.
-    components: At most so many are returned, and no more than there are rows.
+    components: Largest number of components that are returned; no more than there
+      are rows.
     seed: Seed of the subspace that the iteration starts from.
   """
   chunks = [slice(i, i + _ROWS) for i in range(0, len(blocks), _ROWS)]

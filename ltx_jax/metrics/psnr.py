@@ -49,7 +49,8 @@ def psnr_inside(
   Args:
     video: Pixels.
     reference: Pixels to compare with, of the same shape and range.
-    boxes: For every frame (rows, columns), as of `moving_shapes.bounding_boxes`.
+    boxes: The box of every frame, (rows, columns), as from
+      `moving_shapes.bounding_boxes`.
     peak: The width of the range.
 
   Returns:

@@ -66,7 +66,8 @@ from ltx_jax.typing import (
 )
 
 Velocity = Float[Array, "b n channels"]
-"""Of `config.out_channels` channels, in every release as many as the tokens have."""
+"""Velocities of `config.out_channels` channels, in every release as many as the tokens
+have."""
 
 MASK_BIAS = -10000.0
 """Added to the logits of padding. Finite: text that is all padding is averaged over."""
@@ -169,7 +170,7 @@ class Transformer(nn.Module):
       text: What `text_state` returned.
       sigma: Noise levels in [0, 1], of clips or tokens; levels of tokens are cheapest
         as `NoiseLevels`.
-      branches: Which text each row has, and what is left out for it.
+      branches: The text that each row has, and what is left out for it.
       count: How many of the tokens are no padding; None: all.
     """
     dtype = self.policy.dtype

@@ -228,7 +228,7 @@ class TransformerBlock(nn.Module):
       text: Keys and values of the text, `text_keys_values`.
       bias: Bias of the text's keys, which masks its padding.
       modulation: The six vectors that all blocks share, of each noise level.
-      index: Which level a token has (`per_token`).
+      index: Index of each token's level (`per_token`).
       rope: Rotary tables.
       perturbed: Masks [b] of this block; None perturbs no row.
       count: How many of the tokens are no padding; None: all.

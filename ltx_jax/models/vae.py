@@ -287,8 +287,8 @@ def encode_moments(
   """Returns mean and log-variance of the posterior, un-normalised, in float32.
 
   Args:
-    video: In [-1, 1]; 8k + 1 frames, height and width multiples of 32, or what the
-      config's block list makes of these.
+    video: Pixels in [-1, 1]; 8k + 1 frames, height and width multiples of 32, or what
+      the config's block list makes of these.
 
   Raises:
     ValueError: naming the size, where it is none of these.
@@ -339,9 +339,9 @@ def decode(
   """Decodes un-normalised latents to pixels, about [-1, 1], in float32.
 
   Args:
-    latents: At noise level `sigma`.
-    sigma: In [0, 1]; ignored by a VAE without timestep conditioning.
-    key: For injected noise; None injects none.
+    latents: Latents at noise level `sigma`.
+    sigma: Noise level in [0, 1]; ignored by a VAE without timestep conditioning.
+    key: Key of injected noise; None injects none.
 
   Raises:
     ValueError: where the latents' channels are not the config's.

@@ -152,7 +152,8 @@ class ResnetBlock(nn.Module):
     conditioned: Whether scale and shift come from the noise level's embedding.
     inject_noise: Whether each convolution is followed by noise: one standard-normal
       image for the whole batch and all frames, times a learned strength a channel.
-    attention_head_dim: Where given, self-attention follows (`attn_res_x`).
+    attention_head_dim: Width of a head of the self-attention that follows
+      (`attn_res_x`); None: none follows.
   """
 
   features: int

@@ -40,9 +40,9 @@ def before_tiles(
 
   Args:
     latents: Un-normalised, at noise level `sigma`.
-    sigma: In [0, 1]; ignored by a VAE without timestep conditioning.
-    key: For injected noise; None injects none.
-    tiles: Where it is cut.
+    sigma: Noise level in [0, 1]; ignored by a VAE without timestep conditioning.
+    key: Key of injected noise; None injects none.
+    tiles: The tiles that the result is cut into.
 
   Raises:
     ValueError: where the latents' channels are not the config's.

@@ -210,7 +210,7 @@ def coverage(
     shape: One of `SHAPES`.
     y: Pixels below the shape's centre; broadcast against x.
     x: Pixels to the right of it.
-    r: In pixels.
+    r: Radius in pixels.
   """
   y, x = np.asarray(y, np.float32), np.asarray(x, np.float32)
   distance = _SIGNED_DISTANCE[shape](y, x, np.float32(r))
@@ -225,7 +225,7 @@ def clip(
   Args:
     caption: One of `captions()`.
     seed: A non-negative integer; it decides the offset across the motion.
-    frames: At least 1; the motion takes all of them.
+    frames: Number of frames, at least 1; the motion takes all of them.
     height: Pixels.
     width: Pixels.
 

@@ -41,10 +41,11 @@ def make_mesh(
 
   Args:
     data: Devices over which rows are split.
-    fsdp: Over which parameters are split, and rows in training, tokens in sampling.
-    context: Over which tokens, and rows of pixels, are split.
-    tensor: Over which heads and hidden layers are split, with their parameters. One of
-      the four may be -1, which takes the devices that are left.
+    fsdp: Devices over which parameters are split, and rows in training, tokens in
+      sampling.
+    context: Devices over which tokens, and rows of pixels, are split.
+    tensor: Devices over which heads and hidden layers are split, with their parameters.
+      One of the four may be -1, which takes the devices that are left.
     devices: All of `jax.devices()` unless given; a compile for a machine that is not
       there passes the devices of its topology.
 

@@ -64,7 +64,7 @@ RULES = {
   "vae": VAE_RULES,
   "text_encoder": TEXT_RULES,
 }
-"""By the names of a model's networks."""
+"""Rules by the names of a model's networks."""
 
 
 def largest_axis_spec(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:

@@ -72,7 +72,7 @@ def encode_conditions(
     conditions: Conditions of any size; they are made as large as what is generated.
     canvas: Its size.
     encoder: The VAE; it draws "posterior/i" and, for keyframes, "condition/i".
-    place: Where tokens are.
+    place: Function that gives the positions of tokens.
 
   Raises:
     ValueError: where media cannot be read, a clip starts where it cannot, or a
@@ -102,7 +102,7 @@ def extra_tokens(conditions: Conditions, canvas: Canvas, config: VAEConfig) -> i
   """Returns how many tokens there are beside those of the clip.
 
   Args:
-    conditions: Whose media are frames, as of `media.fit`.
+    conditions: Conditions whose media are frames, as of `media.fit`.
     canvas: The size of the clip.
     config: Config of the VAE.
   """
@@ -162,8 +162,8 @@ def check_start(frame: int, frames: int, factor: int) -> None:
   """Refuses a clip that starts within a latent frame.
 
   Args:
-    frame: At which it starts.
-    frames: That it has.
+    frame: Frame at which the clip starts.
+    frames: Number of frames that it has.
     factor: Frames that a latent frame holds.
 
   Raises:

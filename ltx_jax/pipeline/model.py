@@ -60,7 +60,9 @@ _LOG = logging.getLogger("ltx_jax")
 class LTXVideo(Networks):
   """A model: what `ltx_jax.load` returns.
 
-  Attributes: as of `Networks`, and
+  Other attributes are those of `Networks`.
+
+  Attributes:
     recipe: What `generate` takes where an argument is None; `load` knows a release's.
   """
 
@@ -86,8 +88,8 @@ class LTXVideo(Networks):
 
     Args:
       text: What `encode_text` returned.
-      width: In pixels; sizes between those that the VAE makes are rounded up.
-      height: In pixels.
+      width: Width in pixels; sizes between those that the VAE makes are rounded up.
+      height: Height in pixels.
       frames: Number of frames of the clip.
       fps: Frames a second.
       sampling: How: noise levels, guidance, noise.
@@ -169,8 +171,8 @@ class LTXVideo(Networks):
 
     Args:
       prompt: A prompt, several, or what `encode_text` returned.
-      width: In pixels; any, though multiples of 32 waste nothing.
-      height: In pixels.
+      width: Width in pixels; any, though multiples of 32 waste nothing.
+      height: Height in pixels.
       frames: Number of frames of each video; any, though 8k + 1 wastes nothing.
       fps: Frames a second.
       steps: Denoising steps.

@@ -99,7 +99,7 @@ class MultiScale:
     Args:
       text: What `encode_text` returned.
       width: What is asked for, in pixels; the passes have their own (`sizes`).
-      height: In pixels.
+      height: Height in pixels.
       frames: Number of frames of the clip.
       fps: Frames a second.
       passes: How each pass is sampled.
@@ -166,7 +166,9 @@ class MultiScale:
   ) -> UInt8[np.ndarray, "b F H W 3"]:
     """Turns prompts into videos in two passes; None takes the recipe's.
 
-    Args: as of `LTXVideo.generate`, and
+    Other arguments are those of `LTXVideo.generate`.
+
+    Args:
       passes: How each pass is sampled, and how much smaller the first one is.
 
     Raises:

@@ -69,7 +69,7 @@ class Networks:
     """Turns videos into normalised latents [b f h w c] in float32.
 
     Args:
-      video: In [-1, 1]; 8k + 1 frames, width and height multiples of 32.
+      video: Pixels in [-1, 1]; 8k + 1 frames, width and height multiples of 32.
       key: Samples the posterior; None takes its mode.
 
     Raises:

@@ -16,14 +16,14 @@ class Recipe:
   """What `generate` takes where an argument is None.
 
   Attributes:
-    width: In pixels.
-    height: In pixels.
+    width: Width in pixels.
+    height: Height in pixels.
     frames: Number of frames of the clip.
     fps: Frames a second.
     sampling: Noise levels, guidance, noise for the decoder.
     negative_prompt: What guidance leads away from.
     passes: How it is sampled in two passes (`multiscale`); None where it is not.
-    upscaler: Which of `UPSCALERS` is used between them.
+    upscaler: Name of the upscaler between them, one of `UPSCALERS`.
     cache: Threshold for `Sampling.cache` at which videos were measured to stay close to
       those without (docs/verification.md); None where nothing was measured.
   """

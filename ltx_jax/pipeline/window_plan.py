@@ -47,7 +47,7 @@ def in_window(item: Condition, window: Window, frames: int) -> Condition | None:
   Args:
     item: Its media are frames, as of `media.fit`.
     window: The window.
-    frames: That it has.
+    frames: Number of frames that the window has.
   """
   new = begin = window.start
   if not isinstance(item, Reference):

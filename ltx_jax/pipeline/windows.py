@@ -82,7 +82,7 @@ class LongVideo:
   """A model, and the windows in which it makes videos of any length.
 
   Attributes:
-    model: With a VAE.
+    model: Model with a VAE.
     window: Frames of a window, 8k + 1: as many as the network makes well.
     overlap: Frames that a window is given of what is before it, 8k + 1.
     strength: How firmly, above 0; at 1 they are kept as they are.
@@ -142,8 +142,8 @@ class LongVideo:
     Args:
       texts: What `encode_text` returned, of a window each; the last one is for all that
         follow as well.
-      width: In pixels.
-      height: In pixels.
+      width: Width in pixels.
+      height: Height in pixels.
       frames: Number of frames of the whole video.
       fps: Frames a second.
       sampling: How each window is sampled.
@@ -239,7 +239,9 @@ class LongVideo:
   ) -> UInt8[np.ndarray, "b F H W 3"]:
     """Turns a prompt for each window into a long video; None takes the recipe's.
 
-    Args: as of `LTXVideo.generate`, and
+    Other arguments are those of `LTXVideo.generate`.
+
+    Args:
       prompts: Prompts of one window after another, each as `LTXVideo.generate` takes
         it; the last one is for all windows that follow as well.
       conditions: Images and clips that are given, at frames of the whole video.
@@ -287,7 +289,7 @@ class LongVideo:
   ) -> None:
     """Refuses what will not fit: a window, or the whole video while it is decoded.
 
-    Args: as of `LTXVideo.check_memory`.
+    The arguments are those of `LTXVideo.check_memory`.
 
     Raises:
       ValueError: with the plan, and the largest size that fits.

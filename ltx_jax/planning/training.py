@@ -104,7 +104,7 @@ class StepPlan:
     state: Parameters, moments, averaged parameters.
     batch: Clips and texts, with what is frozen.
     kept: What is kept of the forward pass, for the backward pass.
-    gradients: With the updates that are made of them.
+    gradients: Gradients, with the updates that are made of them.
     gathered: Weights in the compute dtype, and whole those of the blocks at work.
     workspace: What the block at work has in memory at once.
   """

@@ -53,7 +53,7 @@ class TextCache:
   """Texts of one encoder.
 
   Attributes:
-    folder: Where they are; it is made when there is something to write.
+    folder: Folder that they are in; it is made when there is something to write.
     encoder: What the embeddings depend on beside the prompt (`encoder_fingerprint`).
     max_tokens: The length of a text, padding included.
   """

@@ -23,7 +23,7 @@ from ltx_jax.config import TextEncoderConfig
 from ltx_jax.typing import EncodedText, NegativeText
 
 MAX_TOKENS = TextEncoderConfig.max_text_tokens
-"""Of a prompt, in every release."""
+"""Most tokens of a prompt, in every release."""
 
 
 @runtime_checkable
@@ -78,7 +78,7 @@ def tokenize(
   """Turns prompts into tokens of one length.
 
   Args:
-    prompts: At least one; what is longer is cut (`truncation_note`).
+    prompts: Prompts, at least one; what is longer is cut (`truncation_note`).
     max_tokens: The length m, the end-of-sequence token included.
 
   Returns:

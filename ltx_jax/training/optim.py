@@ -29,8 +29,8 @@ Metrics = dict[str, Float[Array, ""]]
 MUON_MOMENTUM = 0.95
 
 NEWTON_SCHULZ = ((3.4445, -4.7750, 2.0315),) * 5
-"""Coefficients of the steps towards U V^T. Written out a step, they run in a loop,
-which compiles once; given once, Optax unrolls the steps of every kernel."""
+"""Coefficients of the steps towards U V^T. Given one row a step, Optax loops over them,
+which compiles once; given one row for all, it unrolls the steps of every kernel."""
 
 # Kernels that read or write pixels, latents or channels of the data, or that read
 # features made by a formula. Their rows are inputs of unequal meaning, which an
@@ -81,7 +81,7 @@ def learning_rate(
 
   Args:
     steps: Updates of the whole run; the cosine ends there.
-    peak: Instead of `config.learning_rate`.
+    peak: Peak rate in place of `config.learning_rate`.
   """
   peak = config.learning_rate if peak is None else peak
   warmup = min(config.warmup_steps, max(steps - 1, 0))

@@ -83,7 +83,7 @@ class Options:
   tasks: Annotated[
     str | None, tyro.conf.arg(help_behavior_hint="(default: all that they do)")
   ] = None
-  """Which, in which order, with commas between."""
+  """Names of tasks in the order in which they run, with commas between."""
 
   repeats: int = 5
   """Timed runs of each side, after one that warms up."""

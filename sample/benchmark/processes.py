@@ -27,7 +27,7 @@ class Worker(contextlib.AbstractContextManager):
   """A process that answers lines with JSON (`worker`).
 
   Args:
-    side: Whose it is.
+    side: Side whose process it is.
     task: What it does, for messages.
     environment: Its variables; None: those of this process.
   """

@@ -16,7 +16,7 @@ from ltx_jax.typing import Coords, Params
 
 OPTIMIZER = OptimizerConfig()
 STEPS = 1000
-"""Of the run whose learning rate a step has."""
+"""Steps of the run whose learning rate a step has."""
 
 
 def make_update(

@@ -102,7 +102,7 @@ def serve(
   Args:
     build: Takes a task and returns what runs it, once warm, with {"warm_up": seconds}.
     make_product: Returns what multiplies two square float32 matrices of that size.
-    lines: Where the driver's lines come from.
+    lines: Stream that the driver's lines come from.
     answer: Sends one answer.
   """
   start = time.perf_counter()

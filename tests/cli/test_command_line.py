@@ -212,7 +212,7 @@ class Draw:
 
   Attributes:
     runs: Folders.
-    file_name: Of the picture.
+    file_name: Name of the picture.
     grid: Whether lines are drawn.
   """
 

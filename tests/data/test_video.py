@@ -23,7 +23,7 @@ def _write_with(path, options, rotation=0, frames=CLIP, pixel=None, times=None):
   Args:
     options: Container and codec.
     pixel: Width over height of a pixel, as a fraction.
-    times: Of the frames, in milliseconds.
+    times: Times of the frames, in milliseconds.
   """
   with av.open(str(path), "w", **options["container"]) as container:
     stream = container.add_stream(options["codec"], 24)

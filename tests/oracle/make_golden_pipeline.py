@@ -47,10 +47,10 @@ def replaced_draws(clips, *, keyframes=(), video=False, prefix=""):
   """Replaces the original's random draws for some clips; yields the draws' names.
 
   Args:
-    clips: Which of the case's clips are run.
+    clips: Those of the case's clips that are run.
     keyframes: Numbers of the conditions that have keyframes.
     video: Whether what is encoded first is a clip to start from.
-    prefix: Of the names.
+    prefix: Prefix of the names.
   """
   names = []
 
@@ -144,7 +144,7 @@ def run_original(run, pipeline, clips=slice(None)):
   """Returns latents [b f h w c], video [b F H W 3] in [0, 1], and the draws' names.
 
   Args:
-    clips: Which clips of the case; guidance of the original is right for one only.
+    clips: Clips of the case; guidance of the original is right for one only.
   """
   options = told(run.sampling, (case.FRAMES, case.HEIGHT, case.WIDTH), clips)
   if run.strength is not None:

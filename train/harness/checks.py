@@ -32,7 +32,7 @@ from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.text.prompts import load_tokenizer
 
 LARGEST_MEDIAN = 0.99
-"""Of a bucket's noise levels, without a warning."""
+"""Largest median of a bucket's noise levels without a warning."""
 
 
 def check_run(

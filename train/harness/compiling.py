@@ -69,7 +69,7 @@ class Job:
 
 
 REMAT = ("none", "dots+attention", "dots", "attention", "full")
-"""From what is kept most to what is kept least."""
+"""Remat policies, from what is kept most to what is kept least."""
 
 
 class Case(NamedTuple):

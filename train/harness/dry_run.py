@@ -32,7 +32,7 @@ def show(
     run: Its config, buckets resolved.
     loader: Its batches.
     params: Shapes of what is trained, by network.
-    console: Where to.
+    console: Console to print to.
   """
   console = console or Console(soft_wrap=True)
   console.print_json(json.dumps(dataclasses.asdict(run), default=str))

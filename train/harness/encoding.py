@@ -122,7 +122,7 @@ def encode_captions(
     params: Its parameters.
     policy: Compute dtype; without a mesh.
     tokens: Tokens of the captions.
-    mask: Which tokens are no padding.
+    mask: Mask of the tokens that are no padding.
     captions: Captions a device and call.
     devices: Devices that work; all local ones unless given.
   """

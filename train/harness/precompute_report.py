@@ -99,7 +99,7 @@ def write_report(
     encoder: Decodes the samples.
     read: Reads the samples' clips.
     samples: How many are shown.
-    console: Where it is said.
+    console: Console to print to.
   """
   dropped = faults.write(index.ids)
   rows = np.linspace(0, len(index) - 1, min(samples, len(index))).astype(int)

@@ -54,7 +54,7 @@ def parse(
     run_type: What the configs' function returns.
     function: Its name, and the program's: `vae` for `python -m train.vae`.
     doc: The program's module docstring, shown by `--help`.
-    argv: Instead of the process's own arguments.
+    argv: Arguments in place of the process's own.
   """
   argv = with_home(sys.argv[1:] if argv is None else argv)
   program = f"python -m train.{function}"

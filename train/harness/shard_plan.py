@@ -106,7 +106,7 @@ def jobs_of(
   """Returns the jobs of a shard.
 
   Args:
-    shard: Which rows.
+    shard: Planned shard, which says which rows.
     clips: The manifest.
     makers: What encodes.
     source: Returns the sha256 of a clip's media, "" where the file cannot be read.

@@ -208,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Reads the command line, measures, and says where the table is.
 
   Args:
-    argv: Instead of the process's own arguments.
+    argv: Arguments in place of the process's own.
   """
   program = "python -m sample.benchmark device"
   options = cli(Options, argv, program=program, about=__doc__)
