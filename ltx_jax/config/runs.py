@@ -29,12 +29,14 @@ _DECAY = {"at_least": 0, "below": 1}
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-  """AdamW, or Muon on kernels with AdamW on the rest; warm-up, then cosine.
+  """AdamW, or Muon on kernels with AdamW on the rest; a warm-up, then a schedule.
 
   Attributes:
     learning_rate: Peak rate of AdamW.
     muon_learning_rate: Peak rate of Muon's kernels; unused by `adamw`.
-    final_fraction: The cosine ends at this fraction of the peak.
+    schedule: How the rate falls after the warm-up: along a `cosine` or a `linear`, or
+      not at all (`constant`).
+    final_fraction: Fraction of the peak that a cosine or a line ends at.
     clip_norm: Global norm that longer gradients are scaled to; inf for never.
     accumulate: Micro-batches whose gradients are averaged before one update.
     ema_decay: Decay of the averaged parameters; 0 keeps none.
@@ -50,6 +52,7 @@ class OptimizerConfig:
   b2: float = 0.99
   weight_decay: float = 1e-2
   warmup_steps: int = 100
+  schedule: Literal["cosine", "linear", "constant"] = "cosine"
   final_fraction: float = 0.02
   clip_norm: float = 1.0
   accumulate: int = 1
@@ -271,6 +274,8 @@ class FlowConfig:
     first_frame_probability: Share of the clips whose first latent frame is given.
     first_frame_max_sigma: Given frames get a noise level U[0, this].
     caption_dropout: Share of the captions replaced by "".
+    uniform_share: Share of the clips whose timestep is uniform in [0, 1] instead; 1 is
+      the control without the law.
     quantiles: Percentiles beyond which the density of timesteps is constant.
     shift_at_most: Bound of the shift of timesteps, which grows with a clip's tokens and
       leaves nothing but noise where they are many; none by default. Above 8192 tokens
@@ -280,12 +285,16 @@ class FlowConfig:
   first_frame_probability: float = 0.1
   first_frame_max_sigma: float = 0.15
   caption_dropout: float = 0.1
+  uniform_share: float = 0.0
   quantiles: tuple[float, float] = (0.005, 0.999)
   shift_at_most: float | None = None
 
   def __post_init__(self):
-    names = "first_frame_probability", "first_frame_max_sigma", "caption_dropout"
-    bounds = dict.fromkeys(names, _SHARE) | {"shift_at_most": {}}
+    shares = (
+      *("first_frame_probability", "first_frame_max_sigma"),
+      *("caption_dropout", "uniform_share"),
+    )
+    bounds = dict.fromkeys(shares, _SHARE) | {"shift_at_most": {}}
     check_fields(self, bounds, "flow.{}")
     low, high = self.quantiles
     if not 0 < low < high < 1:

@@ -59,7 +59,9 @@ def draw_levels(
   key_sigma, key_given, key_first = jax.random.split(key, 3)
   clips, tokens = layout.tokens.shape[:2]
   mu = timesteps.token_shift(tokens - layout.extra, config.shift_at_most)
-  sigma = timesteps.draw(key_sigma, (clips,), mu, config.quantiles)
+  sigma = timesteps.draw(
+    key_sigma, (clips,), mu, config.quantiles, config.uniform_share
+  )
   given = jax.random.bernoulli(key_given, config.first_frame_probability, (clips,))
   low = config.first_frame_max_sigma * jax.random.uniform(key_first, (clips,))
   given = given[:, None] & (jnp.asarray(layout.source) == 1)  # b n

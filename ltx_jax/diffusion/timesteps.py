@@ -18,7 +18,8 @@ three pieces, whose masses times Z are
   A_hi = (1 - q_hi) p(q_hi) = phi(z_hi) / q_hi    flat on [q_hi, 1]
 
 because p(t) = phi(logit t - mu) / (t (1 - t)). Each piece has a closed-form inverse, so
-one uniform number gives one noise level.
+one uniform number gives one noise level. A share of the levels may be uniform instead,
+all of them in the control of the paper's comparison.
 
 Source: the LTX-Video paper's section on timestep scheduling; (1) as in the original.
 """
@@ -140,6 +141,7 @@ def draw(
   shape: tuple[int, ...],
   mu: Scalar | Float[AnyArray, "..."],
   quantiles: tuple[float, float] = QUANTILES,
+  uniform_share: float = 0.0,
 ) -> Float[jax.Array, "..."]:
   """Draws noise levels for training.
 
@@ -148,8 +150,15 @@ def draw(
     shape: Shape of the result, usually (b,): one level a clip.
     mu: The shift, `token_shift` of the clip's tokens; broadcasts against `shape`.
     quantiles: The percentiles beyond which the density is constant.
+    uniform_share: Share of the levels that are uniform in [0, 1], in [0, 1].
 
   Raises:
     ValueError: unless 0 < low < high < 1.
   """
-  return inverse_cdf(jax.random.uniform(key, shape), mu, quantiles)
+  uniform = jax.random.uniform(key, shape)
+  if not uniform_share:
+    return inverse_cdf(uniform, mu, quantiles)
+  # One number says both which law a level follows, and which level of it.
+  rest = (uniform - uniform_share) / max(1 - uniform_share, 1e-6)
+  levels = inverse_cdf(jnp.clip(rest, 0, 1), mu, quantiles)
+  return jnp.where(uniform < uniform_share, uniform / uniform_share, levels)

@@ -72,26 +72,32 @@ def muon_dimension_numbers(params: Params) -> Params:
   return jax.tree.map(axes, params)
 
 
+# By name: the rate from the peak on, given the fraction it ends at and its steps.
+SCHEDULES: dict[str, Callable[[float, float, int], optax.Schedule]] = {
+  "cosine": lambda peak, end, steps: optax.cosine_decay_schedule(peak, steps, end),
+  "linear": lambda peak, end, steps: optax.linear_schedule(peak, end * peak, steps),
+  "constant": lambda peak, end, steps: optax.constant_schedule(peak),
+}
+
+
 def learning_rate(
   config: OptimizerConfig, steps: int, peak: float | None = None
 ) -> optax.Schedule:
-  """Linear warm-up, then a cosine to `final_fraction` of the peak.
+  """Linear warm-up, then the config's schedule to `final_fraction` of the peak.
 
   The first update already moves: it has 1 / `warmup_steps` of the peak.
 
   Args:
-    steps: Updates of the whole run; the cosine ends there.
+    config: The rates and the schedule.
+    steps: Updates of the whole run; the schedule ends there.
     peak: Peak rate in place of `config.learning_rate`.
   """
   peak = config.learning_rate if peak is None else peak
   warmup = min(config.warmup_steps, max(steps - 1, 0))
-  return optax.warmup_cosine_decay_schedule(
-    init_value=peak / max(warmup, 1),
-    peak_value=peak,
-    warmup_steps=warmup,
-    decay_steps=max(steps, 1),
-    end_value=peak * config.final_fraction,
-  )
+  rise = optax.linear_schedule(peak / max(warmup, 1), peak, warmup)
+  fall = SCHEDULES[config.schedule]
+  rest = fall(peak, config.final_fraction, max(steps - warmup, 1))
+  return optax.join_schedules([rise, rest], [warmup])
 
 
 def rate_of_update(

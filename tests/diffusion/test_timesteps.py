@@ -82,6 +82,20 @@ def test_histogram_of_samples_follows_the_density():
   assert (counts > 0).all()
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("mu", [0.95, 2.05, timesteps.token_shift(27588, 3.0)])
+def test_levels_follow_the_law_by_kolmogorov_and_smirnov(mu, share):
+  n = 100_000
+  draw = timesteps.draw(jax.random.key(2), (n,), mu, timesteps.QUANTILES, share)
+  grid = np.linspace(0, 1, 200_001)
+  f = np.asarray(timesteps.density(grid.astype(np.float32), mu), np.float64)
+  law = np.concatenate([[0], np.cumsum((f[1:] + f[:-1]) / 2) * (grid[1] - grid[0])])
+  levels = np.sort(np.asarray(draw, np.float64))
+  expected = (1 - share) * np.interp(levels, grid, law / law[-1]) + share * levels
+  distance = np.abs(expected - (np.arange(n) + 0.5) / n).max()
+  assert distance < 1.95 / np.sqrt(n)  # One in a thousand is above that by chance.
+
+
 def test_shift_may_differ_by_clip_and_stay_finite_far_out():
   mu = np.array([0.0, 50.0, -50.0], np.float32)
   levels = timesteps.draw(jax.random.key(1), (1000, 3), mu)

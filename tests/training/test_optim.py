@@ -131,6 +131,18 @@ def test_learning_rate_warms_up_then_falls_to_its_fraction():
   np.testing.assert_allclose(rate[20], 0.2, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+  ("schedule", "half_way", "end"), [("linear", 1.1, 0.2), ("constant", 2.0, 2.0)]
+)
+def test_learning_rate_may_fall_along_a_line_or_stay(schedule, half_way, end):
+  config = OptimizerConfig(
+    learning_rate=2.0, warmup_steps=4, schedule=schedule, final_fraction=0.1
+  )
+  rate = optim.learning_rate(config, 20)
+  np.testing.assert_allclose([rate(0), rate(4)], [0.5, 2.0], rtol=1e-6)
+  np.testing.assert_allclose([rate(12), rate(20)], [half_way, end], rtol=1e-6)
+
+
 @pytest.mark.parametrize("steps", [1, 2])
 def test_learning_rate_of_a_very_short_run_is_positive(steps):
   rate = optim.learning_rate(OptimizerConfig(warmup_steps=100), steps)
