@@ -47,7 +47,7 @@ class StageReport:
     sent: What a device sends the others, by kind of communication.
     unknown_trips: Loops that are counted once for want of a better number.
     seconds: Seconds that compiling took.
-    wire_seconds: What that takes by the roofline.
+    wire_seconds: Seconds of sending by the roofline.
     estimate: The roofline's seconds, of all three.
   """
 

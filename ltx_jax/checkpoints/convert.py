@@ -54,7 +54,7 @@ def convert(
     target: `*.safetensors` for the single file, any other name for a folder.
     dtype: What weights are cast to, float8 ones included; None keeps theirs.
       Statistics are written as float32.
-    on_bytes: Is told how far it is.
+    on_bytes: Callback that is told how far it is.
 
   Raises:
     ValueError: where the source cannot be read, the target is there already, the dtype

@@ -116,7 +116,7 @@ def write_shards(
   two models are never taken for one.
 
   Args:
-    folder: Is there already.
+    folder: Folder that is there already.
     name: What the weights are called.
     tensors: What `write_safetensors` takes.
     max_bytes: Largest size of a file; a tensor that is larger gets one of its own.

@@ -153,7 +153,8 @@ def save_t5(
   """Writes `config.json` and `model.safetensors`, as `transformers` reads them.
 
   Args:
-    folder: Is made if it is not there; each file appears only once it is complete.
+    folder: Folder to write, made if it is not there; each file appears only once it is
+      complete.
     params: The encoder's parameters.
     dtype: What the parameters are cast to; None keeps theirs.
 

@@ -50,7 +50,7 @@ def cli(
     options: The dataclass, or a union of them, each a command called as it is.
     argv: Arguments in place of the process's own.
     program: What one types to run it, e.g. `python -m sample.generate`.
-    about: Shown by `--help`.
+    about: Description that `--help` shows.
   """
   argv = with_home(sys.argv[1:] if argv is None else argv)
   commands = {command.__name__.lower(): command for command in get_args(options)}

@@ -262,8 +262,8 @@ def plan(
   Args:
     manifest: Samples that each bucket takes; a sample may be in several.
     buckets: Buckets as `sized_buckets` returns them.
-    seed: Non-negative.
-    epoch: Counted from 0.
+    seed: Non-negative seed.
+    epoch: Number of the epoch, from 0.
 
   Returns:
     `epoch_length(manifest, buckets)` batches in the order of their steps.

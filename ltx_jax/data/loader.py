@@ -43,7 +43,7 @@ class Loader:
     Args:
       source: What the samples are read from.
       stages: What the run goes through, in order.
-      seed: Non-negative.
+      seed: Non-negative seed of orders and augmentations.
       tokens: Latent positions of one clip of a bucket.
       process: (index, count) of the processes that share every batch.
 

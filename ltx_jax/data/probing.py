@@ -78,7 +78,7 @@ def measure_all(
 
   Args:
     clips: Rows of a manifest.
-    on_done: Told after each clip how many are done, and what is wrong with it.
+    on_done: Callback after each clip: how many are done, and what is wrong with it.
 
   Returns:
     The clips that can be read, and why the others cannot.

@@ -46,7 +46,7 @@ class Videos:
       clips: Rows of a manifest.
       flip: Mirrors half of the clips, left to right, by their seeds.
       max_faulty: Share of the clips that may be unreadable before the run stops.
-      on_done: Told how many clips are measured (`probing.measure_all`).
+      on_done: Callback of the clips that are measured (`probing.measure_all`).
 
     Raises:
       ValueError: where too many cannot be read, or none is left.

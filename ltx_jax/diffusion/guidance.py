@@ -132,7 +132,7 @@ def rescale(
 
   Args:
     velocity: The guided velocity.
-    conditional: Has the standard deviation to go back to.
+    conditional: Prediction whose standard deviation to go back to.
     share: How far, from 0, not at all and exactly so, to 1.
   """
   velocity = jnp.asarray(velocity, jnp.float32)

@@ -305,7 +305,7 @@ def sample(
     keys: Keys of the clips [b].
     layers: Blocks of the network, where some of them are perturbed.
     draws: Replaces random draws by name.
-    on_step: Called after each dispatch with (index, steps, tokens); the tokens live
+    on_step: Callback after each dispatch, with (index, steps, tokens); the tokens live
       until it returns.
 
   Returns:

@@ -128,7 +128,7 @@ def upsample(
   """Returns latents of more frames, rows and columns (`growth`), in float32.
 
   Args:
-    latents: Un-normalised, as the encoder gives them.
+    latents: Un-normalised latents, as the encoder gives them.
 
   Raises:
     ValueError: where they have another number of channels than the upsampler.

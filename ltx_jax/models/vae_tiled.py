@@ -39,7 +39,7 @@ def before_tiles(
   """Runs what comes before the tiles, whole: what they are cut from.
 
   Args:
-    latents: Un-normalised, at noise level `sigma`.
+    latents: Un-normalised latents at noise level `sigma`.
     sigma: Noise level in [0, 1]; ignored by a VAE without timestep conditioning.
     key: Key of injected noise; None injects none.
     tiles: The tiles that the result is cut into.

@@ -100,7 +100,7 @@ class LTXVideo(Networks):
       negative: Text that guidance leads away from, of one row or b; None: that of "".
       seed: Clip i draws from fold_in(key(seed), i); or one seed for each clip.
       draws: Replaces random draws by name.
-      on_step: Called after each step is dispatched with (index, steps, latents).
+      on_step: Callback after each step is dispatched, with (index, steps, latents).
 
     Raises:
       ValueError: where the model lacks a network, or an argument does not fit.
@@ -183,7 +183,7 @@ class LTXVideo(Networks):
         that skips initial steps, the more of them the closer to the clip.
       seed: Video i draws from fold_in(key(seed), i); or one seed for each video.
       sampling: All other options; `steps` and `guidance` come before its own.
-      on_step: Called after each step is dispatched with (index, steps, latents).
+      on_step: Callback after each step is dispatched, with (index, steps, latents).
 
     Raises:
       ValueError: in one sentence, where an argument does not fit.

@@ -107,7 +107,7 @@ class MultiScale:
       negative: Text that guidance leads away from; None: that of "".
       seed: Seed of the draws, or one for each clip (see `LTXVideo.denoise`).
       draws: Replaces random draws by name.
-      on_step: Called as by `LTXVideo.denoise`, in each pass.
+      on_step: Callback as of `LTXVideo.denoise`, in each pass.
 
     Raises:
       ValueError: where the size is too small to be made smaller, or as

@@ -151,7 +151,7 @@ class LongVideo:
       negative: Text that guidance leads away from; None: that of "".
       seed: Seed of the draws, or one for each clip (see `LTXVideo.denoise`).
       draws: Replaces random draws by name.
-      on_step: Called as by `LTXVideo.denoise`, with the steps of all windows counted
+      on_step: Callback as of `LTXVideo.denoise`, with the steps of all windows counted
         and the latents of one.
 
     Raises:

@@ -41,7 +41,7 @@ class Bar(NamedTuple):
     device: Name by which `train.compile` calls it.
     config: The recipe.
     mesh: Devices an axis.
-    clips: A device.
+    clips: Clips a device.
     remat: What is kept for the backward pass.
     ratio: FLOPs over three times the forward pass.
     temporaries: GB; None: not asked for.

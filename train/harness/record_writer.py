@@ -64,7 +64,7 @@ class ShardWriter:
       path: Path of the shard.
       jobs: Its clips, in order.
       faults: Takes the clips that cannot be read.
-      on_record: Called for each clip that is done.
+      on_record: Callback for each clip that is done.
 
     Raises:
       ValueError: where too many clips cannot be read.

@@ -100,12 +100,12 @@ class Hooks:
   """What a trainer does beside its steps; all of it may be left out.
 
   Attributes:
-    pictures: Made every `sample_every` steps and at the end.
-    evaluate: Called every `evaluate_every` steps, and at the end of a run that has so
-      many.
+    pictures: Maker of pictures, every `sample_every` steps and at the end.
+    evaluate: Evaluation, every `evaluate_every` steps, and at the end of a run that has
+      so many.
     remark: What it says is told when it comes up, and not again until it has been None.
     work: What a step does with a batch.
-    news: Asked, and its lines said, at every logged step.
+    news: Source of lines that are said at every logged step.
   """
 
   pictures: Pictures | None = None
