@@ -36,6 +36,7 @@ class TrainingCheckpoints:
     folder: str | os.PathLike,
     *,
     keep: int,
+    keep_every: int | None = None,
     config: Mapping[str, Any],
     network: Mapping[str, Any],
     fingerprint: str,
@@ -44,6 +45,7 @@ class TrainingCheckpoints:
 
     Args:
       keep: How many of the newest checkpoints stay, at least 1.
+      keep_every: Checkpoints of its multiples stay for good; None for none.
       config: The run's whole config, JSON values.
       network: The part of it that decides which arrays there are; a checkpoint with
         another one is refused.
@@ -53,8 +55,12 @@ class TrainingCheckpoints:
     self._record = _as_json(
       {"config": config, "network": network, "fingerprint": fingerprint}
     )
+    preservation = ocp.checkpoint_managers.preservation_policy
+    stays = [preservation.LatestN(keep)]
+    if keep_every is not None:
+      stays.append(preservation.EveryNSteps(keep_every))
     options = ocp.CheckpointManagerOptions(
-      preservation_policy=ocp.checkpoint_managers.preservation_policy.LatestN(keep),
+      preservation_policy=preservation.AnyPreservationPolicy(stays),
       cleanup_tmp_directories=True,
     )
     registry = ocp.handlers.create_default_handler_registry(

@@ -161,7 +161,13 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class OutputConfig:
-  """Where a run writes, and how often (in steps); what is saved is logged as well."""
+  """Where a run writes, and how often (in steps); what is saved is logged as well.
+
+  Attributes:
+    keep: Number of the newest checkpoints that stay.
+    keep_every: Steps whose multiples stay for good, a multiple of `save_every`; None
+      for none.
+  """
 
   folder: str = "runs/run"
   log_every: int = 20
@@ -169,11 +175,17 @@ class OutputConfig:
   evaluate_every: int = 500
   save_every: int = 250
   keep: int = 2
+  keep_every: int | None = None
 
   def __post_init__(self):
     # For never, take a number of steps beyond the run's.
-    names = "log_every", "sample_every", "evaluate_every", "save_every", "keep"
-    check_fields(self, dict.fromkeys(names, COUNT), "output.{}")
+    every = "log_every", "sample_every", "evaluate_every", "save_every", "keep_every"
+    check_fields(self, dict.fromkeys((*every, "keep"), COUNT), "output.{}")
+    if self.keep_every is not None and self.keep_every % self.save_every:
+      raise ValueError(
+        f"output.keep_every is {self.keep_every}; it must be a multiple of "
+        f"output.save_every = {self.save_every}, or those steps are never saved."
+      )
 
 
 @dataclasses.dataclass(frozen=True)

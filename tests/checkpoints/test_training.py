@@ -14,10 +14,14 @@ RULES = sharding.VAE_RULES
 NETWORK = {"vae": {"latent_channels": 8, "encoder_blocks": [["res_x", 2]]}}
 
 
-def open_in(folder, keep=2, network=NETWORK, fingerprint="one"):
-  config = {"seed": 0, "stages": (1, 2)}
+def open_in(folder, keep=2, network=NETWORK, fingerprint="one", keep_every=None):
   return TrainingCheckpoints(
-    folder, keep=keep, config=config, network=network, fingerprint=fingerprint
+    folder,
+    keep=keep,
+    keep_every=keep_every,
+    config={"seed": 0, "stages": (1, 2)},
+    network=network,
+    fingerprint=fingerprint,
   )
 
 
@@ -74,6 +78,13 @@ def test_keeps_the_newest(tmp_path):
     for step in (2, 4, 6):
       checkpoints.save(step, make_state(step))
   assert {p.name for p in tmp_path.iterdir() if p.is_dir()} == {"4", "6"}
+
+
+def test_keeps_every_so_many_steps_for_good(tmp_path):
+  with open_in(tmp_path, keep=1, keep_every=4) as checkpoints:
+    for step in (2, 4, 6, 8, 10):
+      checkpoints.save(step, make_state(step))
+  assert {p.name for p in tmp_path.iterdir() if p.is_dir()} == {"4", "8", "10"}
 
 
 def test_saving_a_step_twice_leaves_the_first(tmp_path):

@@ -48,7 +48,8 @@ WRONG = {
   ),
   VAE.stages[0]: dict.fromkeys(("steps", "tokens"), (0, -1, 1.5)),
   VAE.output: dict.fromkeys(
-    ("log_every", "sample_every", "evaluate_every", "save_every", "keep"), (0, -1, 1.5)
+    ("log_every", "sample_every", "evaluate_every", "save_every", "keep", "keep_every"),
+    (0, -1, 1.5),
   ),
   VAE.loss: {
     "mse": (-1.0,),
@@ -58,7 +59,11 @@ WRONG = {
     "statistics_decay": (-0.1, 1.0),
   },
   TRANSFORMER.flow: dict.fromkeys(
-    ("first_frame_probability", "first_frame_max_sigma", "caption_dropout"), (-0.1, 1.1)
+    (
+      *("first_frame_probability", "first_frame_max_sigma"),
+      *("caption_dropout", "uniform_share"),
+    ),
+    (-0.1, 1.1),
   )
   | {"shift_at_most": ()},
   VAE.video: {"max_faulty": (-0.1, 1.1)},
@@ -128,6 +133,10 @@ def test_every_number_of_a_run_has_its_range():
     (lambda: VAELossConfig(wavelet_ramp=(-1, 10)), "wavelet_ramp is -1; it must be at"),
     (lambda: FlowConfig(quantiles=(0.9, 0.1)), "must satisfy 0 < low < high < 1"),
     (lambda: FlowConfig(quantiles=(NAN, 0.1)), "must satisfy 0 < low < high < 1"),
+    (
+      lambda: OutputConfig(save_every=4, keep_every=6),
+      "a multiple of output.save_every",
+    ),
     (lambda: Stage(1, (), 64), "A stage has no buckets"),
     (lambda: dataclasses.replace(VAE, stages=()), "A run has no stages"),
     (lambda: dataclasses.replace(VAE, data_weights=(0.0,)), "data_weights is 0.0; it"),

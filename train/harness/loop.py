@@ -192,6 +192,7 @@ def _checkpoints(run: Run, loader: Loader, name: str) -> TrainingCheckpoints:
   return TrainingCheckpoints(
     Path(run.output.folder) / name,
     keep=run.output.keep,
+    keep_every=run.output.keep_every,
     config=config,
     network=network,
     fingerprint=loader.fingerprint,
