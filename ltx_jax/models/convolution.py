@@ -94,7 +94,7 @@ def _places(size: Sequence[int]) -> Array:
 
 
 def _extent(shape: Sequence[int], strides: Strides) -> list[int]:
-  """How many positions of the input a tap's reach over, for a result of `shape`."""
+  """Positions from the first to the last that a tap sees, for a result of `shape`."""
   return [(n - 1) * stride + 1 for n, stride in zip(shape, strides, strict=True)]
 
 
@@ -105,8 +105,8 @@ def _seen(x: Array, at: Array, extent: list[int], strides: Strides) -> Array:
   return window.reshape(-1, x.shape[-1])
 
 
-# The loops below take matmuls as fast as one large one would be. One tap compiles in a
-# third of the time of 27, and no array of 27 c channels is held.
+# The loops below run over taps. Their matmuls are as fast as one of whole patches would
+# be, they compile in a third of the time, and no patches are held.
 
 
 def _taps(x: Array, kernel: Array, strides: Strides) -> Array:
