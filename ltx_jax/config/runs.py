@@ -34,9 +34,9 @@ class OptimizerConfig:
   Attributes:
     learning_rate: Peak rate of AdamW.
     muon_learning_rate: Peak rate of Muon's kernels; unused by `adamw`.
-    schedule: How the rate falls after the warm-up: along a `cosine` or a `linear`, or
-      not at all (`constant`).
-    final_fraction: Fraction of the peak that a cosine or a line ends at.
+    schedule: Course of the rate after the warm-up: it falls along a `cosine`, falls
+      along a line (`linear`), or stays (`constant`).
+    final_fraction: Fraction of the peak at which a cosine or a line ends.
     clip_norm: Global norm that longer gradients are scaled to; inf for never.
     accumulate: Micro-batches whose gradients are averaged before one update.
     ema_decay: Decay of the averaged parameters; 0 keeps none.

@@ -99,6 +99,14 @@ def test_losses_at_a_noise_level_are_each_clips_own():
   np.testing.assert_array_equal(losses.loss, again.loss)
 
 
+def test_a_share_of_the_levels_can_be_uniform():
+  config = FlowConfig(uniform_share=1.0)
+  levels, _ = levels_of(jax.random.key(0), 2000, (4, 32, 32), config)
+  quantiles = np.linspace(0.1, 0.9, 9)
+  found = np.quantile(levels.sigma[:, 0], quantiles)
+  np.testing.assert_allclose(found, quantiles, atol=0.04)
+
+
 def test_the_shift_of_long_clips_can_be_bounded():
   """A long clip's law is then that of a shorter one."""
 

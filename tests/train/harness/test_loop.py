@@ -92,6 +92,14 @@ def test_a_picture_that_fails_loses_no_state(tmp_path, whole):
   assert_equal(train(run_in(tmp_path)), whole[1])
 
 
+def test_checkpoints_that_are_to_stay_do(tmp_path):
+  run = run_in(tmp_path)
+  output = dataclasses.replace(run.output, save_every=2, keep=1, keep_every=4)
+  train(dataclasses.replace(run, output=output))
+  saved = {p.name for p in (tmp_path / "checkpoints").iterdir() if p.is_dir()}
+  assert saved == {"4", "8", "12"}
+
+
 def test_a_warm_start_is_for_the_first_state_alone(tmp_path):
   started = []
 
