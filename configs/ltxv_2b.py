@@ -9,6 +9,9 @@ is fine-tuned in full, which wants a lower rate and fewer steps:
     python -m train.transformer ltxv_2b --init-from CHECKPOINT.safetensors \
       --optimizer.learning-rate 1e-5 --optimizer.warmup-steps 200 --steps 5000
 
+Landscape and portrait clips share batches; buckets that are added do too, where they
+have within 20 % as many tokens (`--token-dropping`).
+
 Eight v5p chips (v5p-16) or eight H100s: the state is split over all of them, and each
 works on clips of its own. What fits where, before a machine is booked:
 
@@ -51,6 +54,7 @@ def transformer() -> TransformerRun:
     optimizer=OptimizerConfig(
       learning_rate=1e-4, warmup_steps=1000, ema_decay=0.9999, weight_decay=0.01
     ),
+    token_dropping=0.2,
     mesh=MeshConfig(data=1, fsdp=-1),
     output=OutputConfig("runs/ltxv_2b", sample_every=2000, save_every=1000),
     dtype="bfloat16",

@@ -122,7 +122,7 @@ def cases(options: Options, job: Job) -> list[Case]:
     ValueError: where devices would have parts of clips.
   """
   asked = options.bucket
-  buckets = compiling.buckets_of(job.run) if asked is None else [bucket_of(asked)]
+  buckets = compiling.buckets_of(job) if asked is None else [bucket_of(asked)]
   found = []
   for bucket in buckets:
     if options.fit:

@@ -33,7 +33,7 @@ from ltx_jax.data.buckets import tokens_of
 from ltx_jax.data.loader import Loader
 from ltx_jax.diffusion import objective
 from ltx_jax.diffusion.conditioning import Layout
-from ltx_jax.diffusion.latents import clip_coordinates
+from ltx_jax.diffusion.latents import token_coordinates
 from ltx_jax.models import text_encoder, transformer
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES
@@ -108,14 +108,16 @@ def drop_captions(key: Key, batch: Batch, empty: Batch, probability: float) -> B
 
 def layout_of(run: TransformerRun, vae: VAEConfig, batch: Batch) -> Layout:
   """The clips as tokens, at positions of their own frame rates."""
-  coords = clip_coordinates(
-    batch["latents"].shape[1:4],
+  places = batch["places"]
+  coords = token_coordinates(
+    places,
     batch["fps"],
     temporal_factor=vae.temporal_factor,
     spatial_factor=vae.spatial_factor,
     causal=run.transformer.causal_temporal_positioning,
   )
-  return objective.first_frame(batch["latents"].astype(jnp.float32), coords)
+  tokens = batch["latents"].astype(jnp.float32)
+  return objective.first_frame(tokens, coords, places, batch["grid"])
 
 
 def make_network(
@@ -149,7 +151,8 @@ def make_update(run: TransformerRun, policy: Policy, vae: VAEConfig) -> Update:
 
     def loss(params: Params, micro: Batch, key: Key) -> tuple[Array, Metrics]:
       layout = layout_of(run, vae, micro)
-      losses = objective.loss(network(params, micro), layout, key, run.flow)
+      velocity = network(params, micro)
+      losses = objective.loss(velocity, layout, micro["grid"], key, run.flow)
       mean = jnp.mean(losses.loss)
       return mean, {"loss": mean}
 
@@ -197,8 +200,8 @@ def work_of(run: TransformerRun) -> WorkOf:
   """Returns what counts a step's clips, tokens and operations."""
 
   def work(batch: Mapping[str, Array]) -> Work:
-    clips, *grid = batch["latents"].shape[:4]
-    tokens, words = int(np.prod(grid)), batch["mask"].shape[1]
+    clips, tokens = batch["latents"].shape[:2]
+    words = batch["mask"].shape[1]
     forward = flops.velocity(run.transformer, tokens, words)
     if run.text_encoder == "trained":
       forward += flops.text_encoder(run.text, words)
@@ -226,7 +229,13 @@ def main() -> None:
     records = data.open_records(run, fingerprint(vae.config, vae.params))
     run = data.with_buckets(run, records.trained, vae.config)
     checks.check_run(run, vae.config, tokens)
-    loader = Loader(records.trained, run.stages, run.seed, tokens)
+    loader = Loader(
+      records.trained,
+      run.stages,
+      run.seed,
+      tokens,
+      token_dropping=run.token_dropping,
+    )
     for line in dropped(run.data):
       print(line)
     for warning in checks.flow_warnings(run, tokens):

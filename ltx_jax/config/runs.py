@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ltx_jax.config import (
   SchedulerConfig,
@@ -269,6 +269,9 @@ class VAERun:
   dtype: Literal["float32", "bfloat16"] = "float32"
   seed: int = 0
 
+  token_dropping: ClassVar[float] = 0.0
+  """Its clips stay whole."""
+
   def __post_init__(self):
     _check_run(self)
 
@@ -332,6 +335,9 @@ class TransformerRun:
       all alike.
     held_out: Number of records of the first of them that are never trained on, where
       the manifest did not say which.
+    token_dropping: Largest share of a clip's tokens that is dropped, at random, so that
+      buckets of about as many tokens share batches; the paper's is 0.2, and 0 keeps
+      buckets apart.
     init_from: A checkpoint to start from, or a model's folder (`model.safetensors`, and
       `text_encoder/` where that is trained); empty for random parameters.
   """
@@ -352,6 +358,7 @@ class TransformerRun:
   data: tuple[str, ...] = ("runs/records",)
   data_weights: tuple[float, ...] = (1.0,)
   held_out: int = 8
+  token_dropping: float = 0.0
   init_from: str = ""
   fps: float = 24.0
   dtype: Literal["float32", "bfloat16"] = "float32"
@@ -359,6 +366,7 @@ class TransformerRun:
 
   def __post_init__(self):
     _check_run(self)
+    check_fields(self, {"token_dropping": {"at_least": 0, "below": 1}})
     check_fps(self.fps)
 
   @property

@@ -1,25 +1,27 @@
 """The plan of a run's batches: which samples, at which size, at which step.
 
-Clips of one batch have one size (frames, height, width): its bucket. A plan is
-arithmetic on indices, with no I/O and no state, so that the batch of any step is known
-without making those before it.
+A clip is made at one of a few sizes (frames, height, width): its bucket. Clips of one
+batch come from one group of buckets (`Group`): a bucket alone, or several of about as
+many tokens, whose clips are trimmed to as many (`token_dropping`). A plan is arithmetic
+on indices, with no I/O and no state, so that the batch of any step is known without
+making those before it.
 
-Bucket k has a share w_k of the batches and B_k samples in each of its batches, B_k from
-the stage's budget of tokens. Its samples come from one stream a source (`Stream`): an
-endless row of passes, each pass one permutation of all the samples that the bucket
-takes from that source, drawn from (seed, bucket, pass, source). A batch may straddle
-two passes, so that no sample is skipped and none comes twice in a pass. Of every
-thousand samples of a bucket, each source gives its share to one sample, in an order
-drawn from (seed, bucket, thousand).
+Group k has a share w_k of the batches and B_k samples in each of its batches, B_k from
+the stage's budget of tokens. Its samples come from one stream for each of its buckets
+and each source (`Stream`): an endless row of passes, each pass one permutation of all
+the samples that the bucket takes from that source, drawn from (seed, bucket, pass,
+source). A batch may straddle two passes, so that no sample is skipped and none comes
+twice in a pass. Of every thousand samples of a group, each stream gives its share to
+one sample, in an order drawn from (seed, group, thousand).
 
 An epoch has E batches, the fewest in which every stream can make a pass: with N samples
 in a stream of weight v,
 
     E = ceil(max max(1, N / (v B_k)) / w_k).
 
-Epoch e takes batches C_k(e) to C_k(e + 1) of bucket k, where C(e) rounds the quotas
+Epoch e takes batches C_k(e) to C_k(e + 1) of group k, where C(e) rounds the quotas
 e E w_k to whole numbers of the same sum, by largest remainders: after any number of
-epochs every bucket is within one batch of its share. Their order is drawn from
+epochs every group is within one batch of its share. Their order is drawn from
 (seed, epoch).
 """
 
@@ -38,7 +40,7 @@ from jaxtyping import Float, Int, UInt32
 from ltx_jax.config import VAEConfig
 from ltx_jax.config.runs import Bucket, Stage
 
-VERSION = 2  # Of the arithmetic below: raise it whenever a plan would come out another.
+VERSION = 3  # Of the arithmetic below: raise it whenever a plan would come out another.
 
 Ids = Int[np.ndarray, "_"]
 """Positions of samples in the list that the loader reads from."""
@@ -47,16 +49,29 @@ Ids = Int[np.ndarray, "_"]
 _ORDER, _PERMUTATION, _AUGMENTATION, _MIXING = range(4)
 
 PERIOD = 1000
-"""Samples of a bucket over which the sources' shares come out even."""
+"""Samples of a group over which the streams' shares come out even."""
 
 
 @dataclasses.dataclass(frozen=True)
-class SizedBucket:
-  """A bucket, its batch size and its share of the batches (the shares sum to 1)."""
+class Group:
+  """Buckets whose clips share batches, by their weights.
 
-  bucket: Bucket
+  Attributes:
+    buckets: The bucket of the fewest tokens first: every clip keeps as many.
+    members: Their positions in the stage's buckets.
+    batch_size: Clips of a batch.
+    share: Share of the batches; those of a stage sum to 1.
+  """
+
+  buckets: tuple[Bucket, ...]
+  members: tuple[int, ...]
   batch_size: int
   share: float
+
+  @property
+  def smallest(self) -> Bucket:
+    """The bucket whose tokens every clip of a batch keeps."""
+    return self.buckets[0]
 
 
 class Stream(NamedTuple):
@@ -71,23 +86,45 @@ Streams = Sequence[Stream]
 of the mixture."""
 
 
-class Part(NamedTuple):
-  """The samples of one bucket in a batch.
+class Lane(NamedTuple):
+  """A stream as its group reads it.
 
   Attributes:
     bucket: Position in the stage's buckets.
-    ids: [b], the samples.
-    passes: [b], the pass over its stream that each belongs to.
+    source: Number among the bucket's sources that have samples.
+    ids: The samples.
+    weight: Share of the group's samples; those of a group sum to 1.
   """
 
   bucket: int
-  ids: np.ndarray
-  passes: np.ndarray
+  source: int
+  ids: Ids
+  weight: float
 
 
-GlobalBatch = tuple[Part, ...]
-"""The samples of one step, over all processes: today those of one bucket. A group of
-buckets that are trimmed to one number of tokens would have a part for each."""
+class Rows(NamedTuple):
+  """Samples of a group, in their order.
+
+  Attributes:
+    buckets: Position of each one's bucket in the stage's buckets.
+    ids: The samples.
+    passes: The pass over its stream that each belongs to.
+  """
+
+  buckets: Int[np.ndarray, "b"]
+  ids: Int[np.ndarray, "b"]
+  passes: Int[np.ndarray, "b"]
+
+  def take(self, where: slice | Int[np.ndarray, "_"]) -> Rows:
+    """Returns some of them."""
+    return Rows(*(column[where] for column in self))
+
+
+class GlobalBatch(NamedTuple):
+  """The samples of one step, over all processes, and the group that they are of."""
+
+  group: int
+  rows: Rows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,15 +132,15 @@ class Plan(Sequence):
   """The global batches of one epoch, in the order of their steps.
 
   Attributes:
-    kinds: [E], the bucket of each batch.
-    places: [E], which of its bucket's batches of this epoch each is.
-    rows: Samples of all batches of each bucket, and their passes.
-    sizes: Number of samples in a batch of each bucket.
+    kinds: [E], the group of each batch.
+    places: [E], which of its group's batches of this epoch each is.
+    rows: Samples of all batches of each group.
+    sizes: Number of samples in a batch of each group.
   """
 
   kinds: np.ndarray
   places: np.ndarray
-  rows: Sequence[tuple[np.ndarray, np.ndarray]]
+  rows: Sequence[Rows]
   sizes: Sequence[int]
 
   def __len__(self) -> int:
@@ -112,8 +149,7 @@ class Plan(Sequence):
   def __getitem__(self, index: int) -> GlobalBatch:
     kind = int(self.kinds[index])
     start, size = int(self.places[index]) * self.sizes[kind], self.sizes[kind]
-    ids, passes = (row[start : start + size] for row in self.rows[kind])
-    return (Part(kind, ids, passes),)
+    return GlobalBatch(kind, self.rows[kind].take(slice(start, start + size)))
 
 
 def tokens_of(vae: VAEConfig) -> Callable[[Bucket], int]:
@@ -121,12 +157,21 @@ def tokens_of(vae: VAEConfig) -> Callable[[Bucket], int]:
   return lambda b: math.prod(vae.latent_shape(b.frames, b.height, b.width))
 
 
-def sized_buckets(
-  stage: Stage, tokens: Callable[[Bucket], int]
-) -> tuple[SizedBucket, ...]:
-  """Divides a stage's token budget by the tokens of one clip of each bucket.
+def groups_of(
+  stage: Stage, tokens: Callable[[Bucket], int], token_dropping: float = 0.0
+) -> tuple[Group, ...]:
+  """Groups a stage's buckets, and divides its token budget by the tokens of a clip.
 
   The batch sizes depend on the config alone, never on the number of devices.
+
+  Args:
+    stage: Names the buckets and the budget.
+    tokens: Latent positions of one clip of a bucket.
+    token_dropping: Largest share of a clip's tokens that may be dropped for its bucket
+      to join a smaller one; 0 leaves every bucket alone.
+
+  Returns:
+    Groups in the order of the stage's buckets, by the first that they have.
 
   Raises:
     ValueError: where a stage has no bucket, or one with a weight that is not positive.
@@ -137,10 +182,30 @@ def sized_buckets(
       f"A stage needs buckets with positive weights, found {stage.buckets}; leave out "
       "the ones that are not to be used."
     )
-  return tuple(
-    SizedBucket(b, max(1, stage.tokens // tokens(b)), b.weight / total)
-    for b in stage.buckets
-  )
+  counts = [tokens(bucket) for bucket in stage.buckets]
+  groups = []
+  for members in _alike(counts, token_dropping):
+    buckets = tuple(stage.buckets[k] for k in members)
+    size = max(1, stage.tokens // counts[members[0]])
+    share = sum(bucket.weight for bucket in buckets) / total
+    groups.append(Group(buckets, members, size, share))
+  return tuple(sorted(groups, key=lambda group: min(group.members)))
+
+
+def _alike(counts: Sequence[int], dropping: float) -> list[tuple[int, ...]]:
+  """Positions of counts that can be trimmed to their smallest, that one first.
+
+  From the largest down, each group reaches as far as it may: no grouping has fewer.
+  """
+  if not dropping:
+    return [(k,) for k in range(len(counts))]
+  groups: list[list[int]] = []
+  for k in sorted(range(len(counts)), key=lambda k: (-counts[k], k)):
+    if groups and counts[k] >= (1 - dropping) * counts[groups[-1][0]]:
+      groups[-1].append(k)
+    else:
+      groups.append([k])
+  return [tuple(reversed(group)) for group in groups]
 
 
 def _draws(count: int, *key: int) -> np.ndarray:
@@ -163,27 +228,32 @@ def augmentation_seeds(
   return np.array([key.generate_state(1)[0] for key in keys], np.uint32)
 
 
-def epoch_length(manifest: Sequence[Streams], buckets: Sequence[SizedBucket]) -> int:
+def epoch_length(manifest: Sequence[Streams], groups: Sequence[Group]) -> int:
   """Returns E, the global batches of an epoch.
 
   Raises:
     ValueError: where no sample fits a bucket.
   """
   lengths = [1.0]
-  for sized, streams in zip(buckets, manifest, strict=True):
-    for ids, share in _mixed(sized, streams):
-      batches = max(1.0, len(ids) / (share * sized.batch_size))
-      lengths.append(batches / sized.share)
+  for group in groups:
+    for lane in _lanes(group, manifest):
+      batches = max(1.0, len(lane.ids) / (lane.weight * group.batch_size))
+      lengths.append(batches / group.share)
   return math.ceil(max(lengths))
 
 
-def _mixed(sized: SizedBucket, streams: Streams) -> list[Stream]:
-  """The streams that have samples, with weights that sum to 1."""
-  there = [stream for stream in streams if len(stream.ids)]
-  if not there:
-    raise ValueError(f"No sample fits {sized.bucket}; leave that bucket out.")
-  total = sum(stream.weight for stream in there)
-  return [Stream(stream.ids, stream.weight / total) for stream in there]
+def _lanes(group: Group, manifest: Sequence[Streams]) -> list[Lane]:
+  """The streams of a group that have samples."""
+  lanes, whole = [], sum(bucket.weight for bucket in group.buckets)
+  for bucket, member in zip(group.buckets, group.members, strict=True):
+    there = [stream for stream in manifest[member] if len(stream.ids)]
+    if not there:
+      raise ValueError(f"No sample fits {bucket}; leave that bucket out.")
+    total = sum(stream.weight for stream in there)
+    for source, stream in enumerate(there):
+      weight = stream.weight / total * (bucket.weight / whole)
+      lanes.append(Lane(member, source, stream.ids, weight))
+  return lanes
 
 
 def _rounded(quotas: Float[np.ndarray, "k"], total: int) -> Int[np.ndarray, "k"]:
@@ -213,14 +283,14 @@ def _passes(
   return rows, np.arange(start, stop) // len(ids)
 
 
-def _sources(
+def _turns(
   weights: Sequence[float], key: tuple[int, int], start: int, stop: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Which source gives each of a bucket's samples [start, stop), and how many before.
+  """Which lane gives each of a group's samples [start, stop), and how many before.
 
   Args:
-    weights: Weights of the sources; they sum to 1.
-    key: (seed, bucket).
+    weights: Weights of the lanes; they sum to 1.
+    key: (seed, the group's smallest bucket).
   """
   counts = _rounded(PERIOD * np.array(weights), PERIOD)
   even = np.repeat(np.arange(len(weights)), counts)
@@ -237,51 +307,53 @@ def _sources(
   return periods[lead : lead + stop - start], before
 
 
-def _stream(
-  streams: Streams, bucket: int, seed: int, start: int, stop: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """A bucket's samples [start, stop), and the pass that each belongs to."""
-  weights = [stream.weight for stream in streams]
-  sources, before = _sources(weights, (seed, bucket), start, stop)
-  ids = np.empty(stop - start, np.int64)
-  passes = np.empty(stop - start, np.int64)
-  for source, stream in enumerate(streams):
-    own = sources == source
-    begin = int(before[source])
+def _rows(
+  group: Group, manifest: Sequence[Streams], seed: int, start: int, stop: int
+) -> Rows:
+  """A group's samples [start, stop)."""
+  lanes = _lanes(group, manifest)
+  key = seed, group.members[0]
+  turns, before = _turns([lane.weight for lane in lanes], key, start, stop)
+  rows = Rows(*(np.empty(stop - start, np.int64) for _ in Rows._fields))
+  for number, lane in enumerate(lanes):
+    own = turns == number
+    begin = int(before[number])
     end = begin + int(own.sum())
-    key = (seed, bucket, source)
-    ids[own], passes[own] = _passes(stream.ids, key, begin, end)
-  return ids, passes
+    rows.buckets[own] = lane.bucket
+    rows.ids[own], rows.passes[own] = _passes(
+      lane.ids, (seed, lane.bucket, lane.source), begin, end
+    )
+  return rows
 
 
 def plan(
-  manifest: Sequence[Streams], buckets: Sequence[SizedBucket], seed: int, epoch: int
+  manifest: Sequence[Streams], groups: Sequence[Group], seed: int, epoch: int
 ) -> Plan:
   """Plans the global batches of one epoch.
 
   Args:
     manifest: Samples that each bucket takes; a sample may be in several.
-    buckets: Buckets as `sized_buckets` returns them.
+    groups: Groups as `groups_of` returns them.
     seed: Non-negative seed.
     epoch: Number of the epoch, from 0.
 
   Returns:
-    `epoch_length(manifest, buckets)` batches in the order of their steps.
+    `epoch_length(manifest, groups)` batches in the order of their steps.
 
   Raises:
     ValueError: where no sample fits a bucket.
   """
-  length = epoch_length(manifest, buckets)
-  shares = np.array([sized.share for sized in buckets])
+  length = epoch_length(manifest, groups)
+  shares = np.array([group.share for group in groups])
   start = _rounded(epoch * length * shares, epoch * length)
   stop = _rounded((epoch + 1) * length * shares, (epoch + 1) * length)
-  sizes = [sized.batch_size for sized in buckets]
+  sizes = [group.batch_size for group in groups]
   rows = [
-    _stream(_mixed(sized, streams), k, seed, int(start[k]) * n, int(stop[k]) * n)
-    for k, (sized, streams, n) in enumerate(zip(buckets, manifest, sizes, strict=True))
+    _rows(group, manifest, seed, int(start[k]) * n, int(stop[k]) * n)
+    for k, (group, n) in enumerate(zip(groups, sizes, strict=True))
   ]
-  # Shuffling which bucket comes when must not shuffle a bucket's own batches.
-  kinds = np.repeat(np.arange(len(buckets)), stop - start)
+  # Shuffling which group comes when must not shuffle a group's own batches.
+  kinds = np.repeat(np.arange(len(groups)), stop - start)
   own = np.concatenate([np.arange(n) for n in stop - start])
   order = _permutation(length, seed, _ORDER, epoch)
   places, shuffled = np.empty(length, np.int64), kinds[order]
@@ -291,7 +363,7 @@ def plan(
 
 def plan_fingerprint(
   source: str,
-  stages: Sequence[Sequence[SizedBucket]],
+  stages: Sequence[Sequence[Group]],
   starts: Sequence[int],
   seed: int,
 ) -> str:
@@ -302,14 +374,14 @@ def plan_fingerprint(
 
   Args:
     source: What identifies the samples (`Source.fingerprint`).
-    stages: The buckets of every stage.
+    stages: The groups of every stage.
     starts: The first step of every stage.
     seed: The run's.
   """
   content = {
     "version": VERSION,
     "seed": seed,
-    "stages": [[dataclasses.asdict(sized) for sized in stage] for stage in stages],
+    "stages": [[dataclasses.asdict(group) for group in stage] for stage in stages],
     "starts": list(starts),
     "source": source,
   }

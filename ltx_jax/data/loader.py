@@ -1,6 +1,6 @@
 """Batches as a pure function of the step, read by Grain.
 
-Step -> stage -> (epoch, position in it) -> (bucket, samples): see `buckets`. Nothing is
+Step -> stage -> (epoch, position in it) -> (group, samples): see `buckets`. Nothing is
 carried from one step to the next, so a run resumes at step n by asking for step n. Each
 process reads its own rows of the same global batch.
 """
@@ -16,8 +16,9 @@ import numpy as np
 
 from ltx_jax.config.runs import Bucket, Stage
 from ltx_jax.data import buckets as buckets_lib
-from ltx_jax.data.buckets import GlobalBatch, Plan, Streams
-from ltx_jax.data.source import Batch, Mixture, Source, mixed
+from ltx_jax.data.buckets import GlobalBatch, Plan, Rows, Streams
+from ltx_jax.data.source import Batch, Mixture, Source, interleaved, mixed
+from ltx_jax.data.token_dropping import drop
 
 
 class Loader:
@@ -26,7 +27,7 @@ class Loader:
   Attributes:
     fingerprint: Hash of what decides the batches (`buckets.plan_fingerprint`).
     steps: Batches in all stages together.
-    stages: Buckets of each stage, with batch sizes and shares.
+    stages: Groups of each stage's buckets, with batch sizes and shares.
     tokens: Counts the latent positions of one clip of a bucket.
   """
 
@@ -37,6 +38,7 @@ class Loader:
     seed: int,
     tokens: Callable[[Bucket], int],
     process: tuple[int, int] = (0, 1),
+    token_dropping: float = 0.0,
   ):
     """Plans the run; nothing is read yet.
 
@@ -46,25 +48,28 @@ class Loader:
       seed: Non-negative seed of orders and augmentations.
       tokens: Latent positions of one clip of a bucket.
       process: (index, count) of the processes that share every batch.
+      token_dropping: Largest share of a clip's tokens that may be dropped for buckets
+        of about as many to share batches; the source gives tokens then.
 
     Raises:
       ValueError: where a batch cannot be divided between the processes, or no sample
         fits a bucket.
     """
-    self.stages = [buckets_lib.sized_buckets(stage, tokens) for stage in stages]
-    for sized in itertools.chain(*self.stages):
-      if sized.batch_size % process[1]:
+    self.stages = [
+      buckets_lib.groups_of(stage, tokens, token_dropping) for stage in stages
+    ]
+    for group in itertools.chain(*self.stages):
+      if group.batch_size % process[1]:
         raise ValueError(
-          f"A batch of {sized.batch_size} clips of {sized.bucket} cannot be divided "
+          f"A batch of {group.batch_size} clips of {group.smallest} cannot be divided "
           f"between {process[1]} processes; choose another token budget."
         )
     self.tokens = tokens
     self._source = mixed(source)
-    self._streams = [
-      self._source.streams([sized.bucket for sized in stage]) for stage in self.stages
-    ]
-    for streams, sized in zip(self._streams, self.stages, strict=True):
-      buckets_lib.epoch_length(streams, sized)  # Refuses a bucket without samples.
+    self._buckets = [stage.buckets for stage in stages]
+    self._streams = [self._source.streams(buckets) for buckets in self._buckets]
+    for streams, groups in zip(self._streams, self.stages, strict=True):
+      buckets_lib.epoch_length(streams, groups)  # Refuses a bucket without samples.
     self._seed = seed
     self._process = process
     self._starts = list(itertools.accumulate((s.steps for s in stages), initial=0))
@@ -107,9 +112,9 @@ class Loader:
     return stage, self._plan(stage, epoch)[position]
 
   def bucket_at(self, step: int) -> Bucket:
-    """Returns the size of the clips of a step."""
-    stage, (part,) = self.plan_at(step)
-    return self.stages[stage][part.bucket].bucket
+    """Returns the bucket whose number of tokens the clips of a step have."""
+    stage, planned = self.plan_at(step)
+    return self.stages[stage][planned.group].smallest
 
   def batch(self, step: int) -> Batch:
     """Returns this process's rows of the batch of a step in [0, steps).
@@ -117,14 +122,22 @@ class Loader:
     Raises:
       ValueError: where the run has no such step.
     """
-    stage, (part,) = self.plan_at(step)
-    sized = self.stages[stage][part.bucket]
+    stage, planned = self.plan_at(step)
+    group = self.stages[stage][planned.group]
     index, count = self._process
-    rows = sized.batch_size // count
-    own = slice(index * rows, (index + 1) * rows)
-    ids, passes = part.ids[own], part.passes[own]
-    seeds = buckets_lib.augmentation_seeds(self._stage_seed(stage), passes, ids)
-    return self._source.read(sized.bucket, ids, seeds)
+    size = group.batch_size // count
+    rows = planned.rows.take(slice(index * size, (index + 1) * size))
+    own = [np.flatnonzero(rows.buckets == bucket) for bucket in np.unique(rows.buckets)]
+    parts = [self._part(stage, rows.take(where)) for where in own]
+    if len(group.buckets) > 1:
+      parts = [drop(part, self.tokens(group.smallest)) for part in parts]
+    return interleaved(parts, own)
+
+  def _part(self, stage: int, rows: Rows) -> Batch:
+    """Reads the samples of one bucket."""
+    bucket, seed = self._buckets[stage][rows.buckets[0]], self._stage_seed(stage)
+    seeds = buckets_lib.augmentation_seeds(seed, rows.passes, rows.ids)
+    return self._source.read(bucket, rows.ids, seeds)
 
   def iterate(
     self, start: int = 0, stop: int | None = None, *, threads: int = 2, ahead: int = 4

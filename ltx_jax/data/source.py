@@ -22,7 +22,8 @@ from ltx_jax.data.buckets import Ids, Stream
 Batch = dict[str, np.ndarray]
 """Arrays by name, each with a leading axis of samples. `seed` and `fps` [b] are in all
 of them; beside them is either `video`, uint8 [b F H W 3], or `latents` [b f h w c] with
-`tokens` [b m] or `text` [b m e], and their `mask` [b m]."""
+`tokens` [b m] or `text` [b m e], and their `mask` [b m]. The transformer reads latents
+as tokens (`token_dropping`)."""
 
 
 @runtime_checkable
@@ -127,13 +128,23 @@ class Mixture:
       )
       for own in rows
     ]
-    if len(parts) == 1:
-      return parts[0]
     _check_alike(parts)
-    order = np.argsort(np.concatenate(rows), kind="stable")
-    return {
-      name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]
-    }
+    return interleaved(parts, rows)
+
+
+def interleaved(parts: Sequence[Batch], rows: Sequence[Int[np.ndarray, "_"]]) -> Batch:
+  """Joins parts of a batch that hold the same arrays, each row in its place.
+
+  Args:
+    parts: Parts of the batch.
+    rows: For each part, the places of its rows in the batch.
+  """
+  if len(parts) == 1:
+    return parts[0]
+  order = np.argsort(np.concatenate(rows), kind="stable")
+  return {
+    name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]
+  }
 
 
 def resolved(

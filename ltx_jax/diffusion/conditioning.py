@@ -198,13 +198,14 @@ class Layout(NamedTuple):
   Attributes:
     tokens: Tokens of what is shown beside the clip, then the clip's own.
     coords: Their positions; [1 n 3] where all clips share them.
-    source: What a token belongs to: 0 is the clip, k the k-th thing that is given.
+    source: What a token belongs to: 0 is the clip, k the k-th thing that is given;
+      [b n] where clips differ.
     extra: How many tokens in front are not part of the clip.
   """
 
   tokens: Tokens
   coords: Float[AnyArray, "#b n 3"]
-  source: Int[np.ndarray, "n"]
+  source: Int[AnyArray, "n"] | Int[AnyArray, "b n"]
   extra: int = 0
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int
 
 from ltx_jax.typing import AnyArray, Latents, Scalar, Tokens
 
@@ -98,19 +98,28 @@ def coordinates(
   return np.stack([axis.reshape(-1) for axis in axes], axis=-1)
 
 
-def clip_coordinates(
-  grid: tuple[int, int, int],
+def token_coordinates(
+  places: Int[AnyArray, "b n 3"],
   fps: Float[AnyArray, "b"],
   *,
   temporal_factor: int,
   spatial_factor: int,
   causal: bool,
 ) -> Float32[jax.Array, "b n 3"]:
-  """Returns `coordinates` of clips that each have a frame rate of their own."""
-  factors = {"temporal_factor": temporal_factor, "spatial_factor": spatial_factor}
-  places = coordinates(grid, 1.0, **factors, causal=causal)  # In frames.
-  seconds = places[:, 0] * (1 / jnp.asarray(fps, jnp.float32))[:, None]  # b n
-  pixels = jnp.broadcast_to(places[:, 1:], (*seconds.shape, 2))
+  """Returns `coordinates` of any tokens of clips that have frame rates of their own.
+
+  Args:
+    places: Frame, row and column of each token in its clip's latents.
+    fps: Frames a second of each clip.
+    temporal_factor: Frames of one latent position after the first.
+    spatial_factor: Pixels a side of one latent position.
+    causal: Whether latent frame 0 stands for a single frame.
+  """
+  places = jnp.asarray(places)
+  first = 1 - temporal_factor if causal else 0
+  frames = jnp.maximum(places[..., 0] * temporal_factor + first, 0)  # b n
+  seconds = frames.astype(jnp.float32) * (1 / jnp.asarray(fps, jnp.float32))[:, None]
+  pixels = (places[..., 1:] * spatial_factor).astype(jnp.float32)  # b n 2
   return jnp.concatenate([seconds[..., None], pixels], axis=-1)
 
 

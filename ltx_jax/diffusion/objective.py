@@ -10,7 +10,7 @@ not count in the loss. An image, being nothing but a first frame, is never given
 Every token of a clip has one of its few noise levels (`NoiseLevels`), by what the token
 is (`conditioning.Layout`):
 
-    0, free       sigma ~ the law of `timesteps`, shifted by the clip's tokens
+    0, free       sigma ~ the law of `timesteps`, shifted by the whole clip's tokens
     1, the first  where it is given min(sigma, U[0, first_frame_max_sigma]), else sigma
 
 Source: the LTX-Video paper (arXiv:2501.00103), sections on training and on
@@ -24,12 +24,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from ltx_jax.config.runs import FlowConfig
 from ltx_jax.diffusion import flow, timesteps
-from ltx_jax.diffusion.conditioning import Layout, lay_out
-from ltx_jax.typing import AnyArray, Key, Latents, NoiseLevels, Tokens
+from ltx_jax.diffusion.conditioning import Layout
+from ltx_jax.typing import AnyArray, Key, NoiseLevels, Tokens
 
 Network = Callable[[Tokens, Float[AnyArray, "#b n 3"], NoiseLevels], Tokens]
 """(xt, coordinates, noise levels) -> velocity, under the clips' texts."""
@@ -42,37 +42,61 @@ class ClipLosses(NamedTuple):
   sigma: Float[Array, "b"]
 
 
-def first_frame(latents: Latents, coords: Float[AnyArray, "#b n 3"]) -> Layout:
-  """Returns clips of which the first latent frame may be given; of images it is not."""
-  spans = [slice(0, 1)] if latents.shape[1] > 1 else []
-  return lay_out(latents, coords, spans)
+Grids = Int[AnyArray, "b 3"]
+"""Frames, rows and columns of each clip's latents, before any token is dropped."""
+
+
+def first_frame(
+  tokens: Tokens,
+  coords: Float[AnyArray, "#b n 3"],
+  places: Int[AnyArray, "b n 3"],
+  grids: Grids,
+) -> Layout:
+  """Returns clips of which the first latent frame may be given; of images it is not.
+
+  Args:
+    tokens: Tokens of the clips, those that are kept.
+    coords: Their positions.
+    places: Frame, row and column of each in its clip's latents.
+    grids: Sizes of the clips' latents.
+  """
+  first = (places[..., 0] == 0) & (grids[:, :1] > 1)  # b n
+  return Layout(tokens, coords, first.astype(jnp.int32))
 
 
 def draw_levels(
-  key: Key, layout: Layout, config: FlowConfig
+  key: Key, layout: Layout, grids: Grids, config: FlowConfig
 ) -> tuple[NoiseLevels, Bool[Array, "b n"]]:
   """Draws each clip's noise level, and that of its first frame where it is given.
+
+  Args:
+    key: A random key.
+    layout: Tokens of the clips.
+    grids: Sizes of the clips' latents.
+    config: The law of the levels, and how much is given.
 
   Returns:
     The levels [b 2] with each token's choice [b n], and which tokens are given.
   """
   key_sigma, key_given, key_first = jax.random.split(key, 3)
-  clips, tokens = layout.tokens.shape[:2]
-  mu = timesteps.token_shift(tokens - layout.extra, config.shift_at_most)
+  clips = len(layout.tokens)
+  mu = timesteps.token_shift(jnp.prod(grids, axis=1), config.shift_at_most)  # b
   sigma = timesteps.draw(
     key_sigma, (clips,), mu, config.quantiles, config.uniform_share
   )
   given = jax.random.bernoulli(key_given, config.first_frame_probability, (clips,))
   low = config.first_frame_max_sigma * jax.random.uniform(key_first, (clips,))
-  given = given[:, None] & (jnp.asarray(layout.source) == 1)  # b n
+  given = given[:, None] & (layout.source == 1)  # b n
   levels = jnp.stack([sigma, jnp.minimum(low, sigma)], axis=1)  # b 2
   return NoiseLevels(levels, given.astype(jnp.int32)), given
 
 
-def loss(network: Network, layout: Layout, key: Key, config: FlowConfig) -> ClipLosses:
+def loss(
+  network: Network, layout: Layout, grids: Grids, key: Key, config: FlowConfig
+) -> ClipLosses:
   """Returns the loss of each clip at noise levels, and for noise, drawn from a key."""
   key_levels, key_noise = jax.random.split(key)
-  levels, given = draw_levels(key_levels, layout, config)
+  levels, given = draw_levels(key_levels, layout, grids, config)
   noise = jax.random.normal(key_noise, layout.tokens.shape)
   return _clip_losses(network, layout, levels, noise, ~given)
 

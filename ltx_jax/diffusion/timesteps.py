@@ -31,7 +31,7 @@ import statistics
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ltx_jax.typing import AnyArray, Key, Scalar
 
@@ -42,16 +42,18 @@ _NORMAL = statistics.NormalDist()
 _SLOPE = (2.05 - 0.95) / (4096 - 1024)
 
 
-def token_shift(tokens: int, at_most: float | None = None) -> float:
+def token_shift(
+  tokens: int | Int[AnyArray, "b"], at_most: float | None = None
+) -> float | Float[jax.Array, "b"]:
   """Returns mu of equation (1), a straight line.
 
   Args:
-    tokens: Number of tokens of a clip.
+    tokens: Number of tokens of a clip, or of each, none dropped.
     at_most: Bounds it where clips are long: at 27,588 tokens the line gives 10.5, where
       (2) is noise alone, and (3) little but its flat tail. None does not.
   """
   shift = _SLOPE * tokens + (0.95 - _SLOPE * 1024)
-  return shift if at_most is None else min(shift, at_most)
+  return shift if at_most is None else jnp.minimum(shift, at_most)
 
 
 def median(mu: float) -> float:

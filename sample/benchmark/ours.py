@@ -18,6 +18,7 @@ from ltx_jax.checkpoints.safetensors_io import aligned_empty
 from ltx_jax.checkpoints.trees import nest
 from ltx_jax.cli.console import Clock
 from ltx_jax.config import TransformerConfig, VAEConfig
+from ltx_jax.data.token_dropping import as_tokens
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.platforms import CPU
 from ltx_jax.programs.stacks import take_apart
@@ -107,7 +108,7 @@ def _training(spec: worker.Spec) -> worker.Run:
     "text": _normal(b, m, config.caption_channels),
     "mask": np.ones((b, m), bool),
   }
-  batch = _whole(batch)
+  batch = _whole(as_tokens(batch))
   coords = np.random.default_rng(2).random((1, n, 3), np.float32)
   update = make_update(config, CPU, coords)
   options = CPU.training_options

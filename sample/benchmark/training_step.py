@@ -43,8 +43,10 @@ def make_update(
         variables = {"params": params["transformer"]}
         return module.apply(variables, xt, coords, *text, levels)
 
-      layout = objective.first_frame(batch["latents"], coords)
-      mean = jnp.mean(objective.loss(network, layout, key, FlowConfig()).loss)
+      tokens, grids = batch["latents"], batch["grid"]
+      layout = objective.first_frame(tokens, coords, batch["places"], grids)
+      losses = objective.loss(network, layout, grids, key, FlowConfig())
+      mean = jnp.mean(losses.loss)
       return mean, {"loss": mean}
 
     grads, metrics = jax.grad(loss, has_aux=True)(state.params)

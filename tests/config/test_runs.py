@@ -71,6 +71,7 @@ WRONG = {
   TRANSFORMER: {
     "seed": (-1, 2**32),
     "held_out": (-1, 1.5),
+    "token_dropping": (-0.1, 1.0),
     "fps": (0.0, -24.0, 1e4),
   },
   VAE.vae: dict.fromkeys(

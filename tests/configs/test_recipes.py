@@ -37,10 +37,12 @@ def with_function(function):
 
 def sized(run, tokens):
   """Every bucket of a run once, with its batch size."""
-  every = [s for stage in run.stages for s in buckets.sized_buckets(stage, tokens)]
-  return {
-    (s.bucket.frames, s.bucket.height, s.bucket.width, s.batch_size) for s in every
-  }
+  every = [
+    (group.smallest, group.batch_size)
+    for stage in run.stages
+    for group in buckets.groups_of(stage, tokens, run.token_dropping)
+  ]
+  return {(b.frames, b.height, b.width, size) for b, size in every}
 
 
 def rows(count, dtype, *shape):
@@ -117,8 +119,11 @@ def test_transformer(name):
   }
   for *size, count in sized(run, buckets.tokens_of(codec)):
     grid = codec.latent_shape(*size)
+    tokens = math.prod(grid)
     batch = {
-      "latents": rows(count, jnp.bfloat16, *grid, codec.latent_channels),
+      "latents": rows(count, jnp.bfloat16, tokens, codec.latent_channels),
+      "places": rows(count, jnp.int32, tokens, 3),
+      "grid": rows(count, jnp.int32, 3),
       "fps": rows(count, jnp.float32),
       "seed": rows(count, jnp.uint32),
       known: rows(count, dtype, *words),

@@ -50,7 +50,7 @@ def test_a_batch_is_clips_of_its_captions_and_seeds():
     assert batch["video"].dtype == np.uint8
     assert batch["fps"].dtype == np.float32 and (batch["fps"] == 24).all()
     assert batch["seed"].dtype == np.uint32
-    ids = loader.plan_at(step)[1][0].ids
+    ids = loader.plan_at(step)[1].rows.ids
     for video, caption, seed in zip(batch["video"], ids, batch["seed"], strict=True):
       expected = world.clip(captions[caption], int(seed), *size)
       np.testing.assert_array_equal(video, expected)
@@ -85,7 +85,7 @@ def test_the_iterator_ends_with_the_run():
 def test_stages_change_at_their_steps_and_differ():
   loader = _loader((dataclasses.replace(STAGES[0], steps=2), STAGES[0]))
   assert [loader.plan_at(step)[0] for step in (0, 1, 2, 21)] == [0, 0, 1, 1]
-  first, second = (loader.plan_at(step)[1][0].ids for step in (0, 2))
+  first, second = (loader.plan_at(step)[1].rows.ids for step in (0, 2))
   assert (first != second).any()
 
 
@@ -100,7 +100,7 @@ def test_every_caption_comes_once_in_a_pass_of_a_bucket():
   captions = len(world.train_captions())
   plans = [loader.plan_at(step)[1] for step in range(20, 520)]
   for bucket in (0, 1):
-    ids = np.concatenate([p.ids for (p,) in plans if p.bucket == bucket])
+    ids = np.concatenate([p.rows.ids for p in plans if p.group == bucket])
     assert len(ids) > 2 * captions
     for start in (0, captions):
       assert sorted(ids[start : start + captions]) == list(range(captions))

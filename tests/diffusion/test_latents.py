@@ -41,9 +41,14 @@ def test_positions_are_seconds_and_pixels(causal, start, frames):
 def test_clips_have_frame_rates_of_their_own():
   fps = np.float32([25, 24, 12.5])
   factors = {"temporal_factor": 8, "spatial_factor": 32, "causal": True}
-  found = latents.clip_coordinates((4, 2, 3), fps, **factors)
+  grid = 4, 2, 3
+  places = np.stack([np.indices(grid, np.int32).reshape(3, -1).T] * 3)
+  found = latents.token_coordinates(places, fps, **factors)
   expected = [latents.coordinates((4, 2, 3), float(rate), **factors) for rate in fps]
   np.testing.assert_allclose(found, np.stack(expected), rtol=1e-6)
+  some = [5, 3, 17]
+  kept = latents.token_coordinates(places[:, some], fps, **factors)
+  np.testing.assert_array_equal(kept, found[:, some])
 
 
 def test_frame_rate_must_be_positive():

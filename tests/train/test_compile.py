@@ -114,8 +114,8 @@ def job(**mesh):
 
 
 def test_a_recipes_budget_gives_the_batch():
-  (clip, image) = compiling.buckets_of(tiny.transformer())
   made = job(data=4, fsdp=2)
+  (clip, image) = compiling.buckets_of(made)
   assert compiling.rows_of(made, clip, None) == 8  # Of 64 tokens.
   assert compiling.rows_of(made, image, None) == 16
   assert compiling.rows_of(made, image, 2) == 16

@@ -15,6 +15,7 @@ from ltx_jax.data import video
 from ltx_jax.data.buckets import tokens_of
 from ltx_jax.data.loader import Loader
 from ltx_jax.data.records import Records
+from ltx_jax.data.token_dropping import as_tokens
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.planning import flops
 from ltx_jax.text.prompts import load_tokenizer
@@ -80,14 +81,15 @@ def test_dropped_captions_become_those_of_no_text():
 
 def test_batches_pair_latents_with_their_captions():
   batch, records = clips(), Records(folder())
-  _, (part,) = loader().plan_at(
+  _, planned = loader().plan_at(
     next(s for s in range(loader().steps) if loader().bucket_at(s) == tiny.CLIP)
   )
   kept = Records(folder(), keep=lambda index: ~(index.scores["held_out"] > 0))
   tokenizer = load_tokenizer(ASSETS / "tokenizer")
-  for row, sample in enumerate(part.ids):
+  for row, sample in enumerate(planned.rows.ids):
     record = kept.record(int(sample))
-    np.testing.assert_array_equal(batch["latents"][row], record.latents)
+    tokens = record.latents.reshape(-1, record.latents.shape[-1])
+    np.testing.assert_array_equal(batch["latents"][row], tokens)
     words = batch["tokens"][row][batch["mask"][row]]
     assert tokenizer.decode(words, skip_special_tokens=True) == record.caption
   assert len(kept) < len(records)
@@ -152,13 +154,13 @@ def test_records_are_mixed_by_weight(tmp_path):
   assert mixed.weights == (1.0, 3.0)
   batch = Loader(mixed, RUN.stages, RUN.seed, tokens_of(tiny.VAE)).batch(0)
   assert batch["latents"].dtype == np.float32 and set(batch) == {
-    *("latents", "fps", "seed", "tokens", "mask")
+    *("latents", "places", "grid", "fps", "seed", "tokens", "mask")
   }
 
 
 def test_positions_are_seconds_and_pixels_of_the_vaes_grid():
   fps = np.float32([24, 12])
-  batch = {"latents": np.ones((2, 2, 2, 2, 8), jnp.bfloat16), "fps": fps}
+  batch = as_tokens({"latents": np.ones((2, 2, 2, 2, 8), jnp.bfloat16), "fps": fps})
   layout = transformer.layout_of(RUN, tiny.VAE, batch)
   assert layout.coords.shape == (2, 8, 3) and layout.tokens.dtype == jnp.float32
   # Causal: the second latent frame starts at frame 1. A position is 16 x 16 pixels.
@@ -315,7 +317,7 @@ def test_held_out_losses_are_told_apart_by_noise_level(start):
 
 
 def test_the_work_of_a_step_is_counted():
-  run, batch = RUN, {"latents": np.ones((8, 2, 2, 2, 8)), "mask": np.ones((8, 11))}
+  run, batch = RUN, {"latents": np.ones((8, 8, 8)), "mask": np.ones((8, 11))}
   work = transformer.work_of(run)(batch)
   assert (work.clips, work.tokens) == (8, 64)
   frozen = dataclasses.replace(run, text_encoder="frozen")

@@ -86,7 +86,9 @@ program = jax.jit(update, donate_argnums=0)
 step = lambda state: program(state, batch)
 """
 OF_TODAY = """
+from ltx_jax.data.token_dropping import as_tokens
 batch |= {"tokens": words[0], "fps": np.full(64, 24, np.float32)}
+batch = as_tokens(batch)
 frozen = {"empty": {"tokens": words[0][0], "mask": words[1][0]}}
 update = transformer.make_update(run, CPU, moving_shapes.VAE)
 options = CPU.training_options

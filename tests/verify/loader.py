@@ -34,6 +34,7 @@ from ltx_jax.data.probing import measure
 from ltx_jax.data.records import Record, Records, SetInfo
 from ltx_jax.data.videos import Videos
 from tests.verify import former_losses
+from train.harness.data import Worded
 from train.harness.reporting import read_metrics
 
 NAME = "Batches of records and videos: speed, memory, threads"
@@ -118,7 +119,7 @@ def _clips_a_second_of_a_step(source: Records, folder: Path) -> float:
   stage = dataclasses.replace(run.stages[0], steps=STEPS, buckets=(moving_shapes.LONG,))
   output = OutputConfig(str(folder), log_every=5)
   run = dataclasses.replace(run, stages=(stage,), output=output)
-  loader = Loader(source, run.stages, run.seed, _tokens)
+  loader = Loader(Worded(source, "tokens"), run.stages, run.seed, _tokens)
   former_losses.fit(run, loader, source.empty, moving_shapes.VAE)
   _, *speeds = (row["clips_per_second"] for row in read_metrics(folder))
   return statistics.median(speeds)  # Without the first, in which it was compiled.

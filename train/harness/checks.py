@@ -22,7 +22,7 @@ from ltx_jax.config.runs import (
   TransformerRun,
   VAERun,
 )
-from ltx_jax.data.buckets import sized_buckets
+from ltx_jax.data.buckets import groups_of
 from ltx_jax.data.clips import Clips
 from ltx_jax.data.layouts import CAPTIONS
 from ltx_jax.data.records import Records
@@ -56,12 +56,13 @@ def check_run(
     for bucket in stage.buckets:
       _check_size(bucket, vae)
   count = run.optimizer.accumulate
-  for sized in (sized for stage in named for sized in sized_buckets(stage, tokens)):
-    if sized.batch_size % count:
-      bucket = sized.bucket
+  dropping = run.token_dropping
+  for group in (g for stage in named for g in groups_of(stage, tokens, dropping)):
+    if group.batch_size % count:
+      bucket = group.smallest
       raise ValueError(
         f"optimizer.accumulate is {count}, and a batch of "
-        f"{bucket.frames}x{bucket.height}x{bucket.width} has {sized.batch_size} clips; "
+        f"{bucket.frames}x{bucket.height}x{bucket.width} has {group.batch_size} clips; "
         "choose a number that divides the batches of all buckets."
       )
 

@@ -21,7 +21,7 @@ from ltx_jax.analysis.training import (
 )
 from ltx_jax.config import VAE_C, VAEConfig
 from ltx_jax.config.runs import Bucket, Stage, TransformerRun, VAERun
-from ltx_jax.data.buckets import sized_buckets, tokens_of
+from ltx_jax.data.buckets import groups_of, tokens_of
 from ltx_jax.models.sharded import devices_of, padded_tokens, parts_of_stream
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.planning.training import StepPlan, choose_remat, most_rows
@@ -124,7 +124,7 @@ def rows_of(job: Job, bucket: Bucket, clips: float | None) -> int:
   if clips is None:
     stage = next(s for s in job.run.stages if _without_share(bucket) in _sizes(s))
     stage = dataclasses.replace(stage, buckets=(bucket,))
-    return sized_buckets(stage, tokens_of(job.latents))[0].batch_size
+    return groups_of(stage, tokens_of(job.latents))[0].batch_size
   rows, devices_ = clips * job.mesh.size, job.mesh.size
   if rows <= 0 or rows % job.sharers:
     raise ValueError(
@@ -134,9 +134,14 @@ def rows_of(job: Job, bucket: Bucket, clips: float | None) -> int:
   return int(rows)
 
 
-def buckets_of(run: TransformerRun | VAERun) -> list[Bucket]:
-  """Returns the sizes of a recipe's clips, each once."""
-  return list(dict.fromkeys(size for stage in run.stages for size in _sizes(stage)))
+def buckets_of(job: Job) -> list[Bucket]:
+  """Returns the sizes that a recipe's programs are of, each once.
+
+  Where tokens are dropped, buckets that share batches have one program, the smallest's.
+  """
+  tokens, dropping = tokens_of(job.latents), job.run.token_dropping
+  groups = (g for s in job.run.stages for g in groups_of(s, tokens, dropping))
+  return list(dict.fromkeys(_without_share(group.smallest) for group in groups))
 
 
 def _sizes(stage: Stage) -> list[Bucket]:

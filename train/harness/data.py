@@ -21,6 +21,7 @@ from ltx_jax.data.buckets import Ids, tokens_of
 from ltx_jax.data.manifest import read_manifest
 from ltx_jax.data.records import Records
 from ltx_jax.data.source import Batch, Mixture, Source, resolved
+from ltx_jax.data.token_dropping import as_tokens
 from ltx_jax.data.videos import Videos
 from ltx_jax.moving_shapes import world
 from ltx_jax.moving_shapes.source import NAME, Shapes
@@ -131,11 +132,11 @@ def weights(run: VAERun | TransformerRun) -> tuple[float, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Worded:
-  """Records with their tokens, or their texts, alone: what a run reads of the two.
+  """Records as a transformer reads them: latents as tokens, and one form of the text.
 
   Attributes:
     records: The source.
-    name: `tokens` or `text`.
+    name: `tokens` or `text`: what the run reads of the two.
   """
 
   records: Records
@@ -162,8 +163,8 @@ class Worded:
   def read(
     self, bucket: Bucket, ids: Int[np.ndarray, "b"], seeds: UInt32[np.ndarray, "b"]
   ) -> Batch:
-    """Makes a batch of the records, with one of tokens and text."""
-    return _worded(self.records.read(bucket, ids, seeds), self.name)
+    """Makes a batch of the records (`as_tokens`), with one of tokens and text."""
+    return as_tokens(_worded(self.records.read(bucket, ids, seeds), self.name))
 
   @property
   def empty(self) -> Batch:

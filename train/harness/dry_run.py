@@ -46,15 +46,21 @@ def show(
 
 def _buckets(title: str, loader: Loader, stage: int) -> Table:
   table = Table(title=title, title_justify="left")
-  for name in ("frames", "height", "width", "tokens", "clips", "batch", "share"):
+  names = "frames", "height", "width", "tokens", "dropped", "clips", "batch", "share"
+  for name in names:
     table.add_column(name, justify="right")
   clips = loader.clips(stage)
-  for sized, count in zip(loader.stages[stage], clips, strict=True):
-    bucket = sized.bucket
-    numbers = bucket.frames, bucket.height, bucket.width, loader.tokens(bucket)
-    table.add_row(
-      *map(str, (*numbers, count, sized.batch_size)), f"{100 * sized.share:.1f} %"
-    )
+  for group in loader.stages[stage]:
+    kept, weight = loader.tokens(group.smallest), sum(b.weight for b in group.buckets)
+    for bucket, member in zip(group.buckets, group.members, strict=True):
+      tokens, share = loader.tokens(bucket), group.share * bucket.weight / weight
+      table.add_row(
+        *map(str, (bucket.frames, bucket.height, bucket.width, tokens)),
+        f"{100 * (1 - kept / tokens):.1f} %",
+        *map(str, (clips[member], group.batch_size)),
+        f"{100 * share:.1f} %",
+        end_section=bucket is group.buckets[-1],
+      )
   return table
 
 

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from ltx_jax.config import VAEConfig
 from ltx_jax.config.runs import Bucket, TransformerRun, VAERun
-from ltx_jax.data.buckets import sized_buckets, tokens_of
+from ltx_jax.data.buckets import groups_of, tokens_of
 from ltx_jax.models.sharded import devices_of
 from ltx_jax.planning.memory import free_memory
 from ltx_jax.planning.training import StepPlan, choose_remat, most_rows
@@ -87,13 +87,12 @@ def settle(
 def batches(run: TransformerRun | VAERun, latents: VAEConfig) -> list[Batch]:
   """Returns the batches that a run's stages have, each once."""
   tokens = tokens_of(latents)
-  found = [sized for stage in run.stages for sized in sized_buckets(stage, tokens)]
-  return list(
-    dict.fromkeys(
-      Batch(dataclasses.replace(sized.bucket, weight=1.0), sized.batch_size)
-      for sized in found
-    )
-  )
+  found = [
+    Batch(dataclasses.replace(group.smallest, weight=1.0), group.batch_size)
+    for stage in run.stages
+    for group in groups_of(stage, tokens, run.token_dropping)
+  ]
+  return list(dict.fromkeys(found))
 
 
 def device_memory(mesh: Mesh) -> int | None:

@@ -70,7 +70,8 @@ def of_transformer(
   width = (config.caption_channels,) if run.text_encoder == "frozen" else ()
   told = {"text": (text, *width, "bfloat16")} if width else {"tokens": (text, "int32")}
   told |= {"mask": (text, "bool")}
-  clips = {"latents": (*grid, config.in_channels, "bfloat16"), "fps": ("float32",)}
+  clips = {"latents": (tokens, config.in_channels, "bfloat16"), "fps": ("float32",)}
+  clips |= {"places": (tokens, 3, "int32"), "grid": (3, "int32")}
   batch = _rows(mesh, rows, clips | {"seed": ("uint32",)} | told)
   inputs = {"empty": _whole(mesh, told)}, batch
   size = StepSize(rows, tokens, text, run.optimizer.accumulate)

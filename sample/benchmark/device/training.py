@@ -7,6 +7,7 @@ import functools
 import jax
 from jax.sharding import Mesh
 
+from ltx_jax.data.token_dropping import as_tokens
 from ltx_jax.models import transformer
 from ltx_jax.planning import flops
 from ltx_jax.planning.training import StepPlan, StepSize, choose_remat, plan_transformer
@@ -53,8 +54,8 @@ def _plan(
 
 
 def _batch(sizes: Sizes, policy: Policy) -> Batch:
-  """A clip and its text, as records hold them."""
+  """A clip and its text, as the transformer reads them."""
   channels = sizes.model.transformer.in_channels
   text, mask = networks.embeddings(sizes, policy)
   latents = weights.normal(1, *sizes.grid, channels)
-  return {"latents": latents, "text": text, "mask": mask}
+  return as_tokens({"latents": latents, "text": text, "mask": mask})

@@ -1,0 +1,61 @@
+"""Token dropping: clips of several sizes become as many tokens each.
+
+    a clip [f h w c]  ->  its tokens [n c], and the place (frame, row, column) of each
+    a batch of a group of buckets: of each clip as many as the smallest bucket has
+
+Which tokens of a clip are kept is drawn uniformly from the clip's seed. They keep their
+places, from which positions and given frames follow. Nothing is padded and nothing is
+packed; a bucket that is alone in its group drops nothing.
+
+Source: the LTX-Video paper, section on multi-resolution training: 0 to 20 % of the
+tokens are dropped, so that every step trains on the same number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Int
+
+from ltx_jax.data.source import Batch
+from ltx_jax.typing import AnyArray
+
+_DROPPING = 0x64726F70  # Keeps these draws apart from others of the same seed.
+
+
+def as_tokens(batch: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+  """Returns a batch with its latents as tokens.
+
+  Args:
+    batch: With `latents` [b f h w c].
+
+  Returns:
+    The batch with `latents` [b n c], their `places` [b n 3] in the clip, and the clip's
+    `grid` [b 3]: frames, rows and columns of latents.
+  """
+  clips, *grid, channels = batch["latents"].shape
+  places = np.indices(grid, np.int32).reshape(3, -1).T  # n 3
+  return {**batch} | {
+    "latents": batch["latents"].reshape(clips, -1, channels),
+    "places": np.broadcast_to(places, (clips, *places.shape)),
+    "grid": np.broadcast_to(np.int32(grid), (clips, 3)),
+  }
+
+
+def kept(tokens: int, count: int, seed: int) -> Int[np.ndarray, "{count}"]:
+  """Returns which `count` of a clip's tokens are kept, in their order."""
+  draws = np.random.PCG64(np.random.SeedSequence((_DROPPING, seed))).random_raw(tokens)
+  return np.sort(np.argpartition(draws, count - 1)[:count])
+
+
+def drop(batch: Batch, count: int) -> Batch:
+  """Returns a batch of tokens of which every clip keeps `count`."""
+  tokens = batch["latents"].shape[1]
+  if tokens == count:
+    return batch
+  chosen = np.stack([kept(tokens, count, int(seed)) for seed in batch["seed"]])
+  return batch | {
+    name: np.take_along_axis(batch[name], chosen[..., None], axis=1)
+    for name in ("latents", "places")
+  }
