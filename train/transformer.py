@@ -35,7 +35,8 @@ from ltx_jax.diffusion import objective
 from ltx_jax.diffusion.conditioning import Layout
 from ltx_jax.diffusion.latents import token_coordinates
 from ltx_jax.models import text_encoder, transformer
-from ltx_jax.parallel.mesh import make_mesh
+from ltx_jax.parallel import distributed
+from ltx_jax.parallel.mesh import make_mesh, own_rows
 from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES
 from ltx_jax.planning import flops
 from ltx_jax.platforms import Policy, policy_of
@@ -51,6 +52,7 @@ from train.harness import (
   fitting,
   loop,
   model,
+  processes,
   recipe,
   start,
 )
@@ -214,8 +216,9 @@ def work_of(run: TransformerRun) -> WorkOf:
 def main() -> None:
   """Trains, or goes on training, and writes the model."""
   run, dry = recipe.parse(TransformerRun, "transformer", __doc__)
-  policy = policy_of(jax.devices()[0]).in_dtype(run.dtype)
-  with errors_in_words():
+  with processes.ends_at_once(), errors_in_words():
+    processes.start(run)
+    policy = policy_of(jax.devices()[0]).in_dtype(run.dtype)
     config, params = lightricks.load_checkpoint(run.vae, "float32", parts=("vae",))
     vae = model.FrozenVAE(config.vae, params["vae"], policy)
     tokens = tokens_of(vae.config)
@@ -229,21 +232,22 @@ def main() -> None:
     records = data.open_records(run, fingerprint(vae.config, vae.params))
     run = data.with_buckets(run, records.trained, vae.config)
     checks.check_run(run, vae.config, tokens)
+    mesh = make_mesh(**vars(run.mesh))
     loader = Loader(
       records.trained,
       run.stages,
       run.seed,
       tokens,
+      own_rows=functools.partial(own_rows, mesh),
       token_dropping=run.token_dropping,
     )
     for line in dropped(run.data):
-      print(line)
+      processes.say(line)
     for warning in checks.flow_warnings(run, tokens):
-      print(f"Warning: {warning}")
-    mesh = make_mesh(**vars(run.mesh))
+      processes.say(f"Warning: {warning}")
     over = policy.for_training(mesh)
     memory = None if dry else fitting.device_memory(mesh)
-    run = fitting.settle(run, over, mesh, vae.config, memory=memory, say=print)
+    run = fitting.settle(run, over, mesh, vae.config, memory=memory, say=processes.say)
     if dry:
       shapes = jax.eval_shape(functools.partial(init_state, run), jax.random.key(0))
       return dry_run.show(run, loader, shapes.params)
@@ -260,7 +264,7 @@ def train(
   """Trains on records, and writes the model."""
   mesh = make_mesh(**vars(run.mesh))
   policy = vae.policy.for_training(mesh)
-  sampling = dataclasses.replace(vae.policy, mesh=policy.mesh)
+  sampling = processes.alone(dataclasses.replace(vae.policy, mesh=policy.mesh))
   text_fn = TEXT[run.text_encoder](run, sampling)
   held_out = evaluation.held_out_batches(records.held_out, run.stages)
   losses = make_held_out_losses(run, policy, vae.config)
@@ -281,7 +285,10 @@ def train(
     ),
     warm_start=warm_start,
   )
-  print(f"Wrote {model.export(run, model.model_of(run, state, vae, sampling))}")
+  state = processes.shown(state)
+  if distributed.is_first():
+    print(f"Wrote {model.export(run, model.model_of(run, state, vae, sampling))}")
+  processes.wait_for_all("model written")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ from ltx_jax.diffusion import statistics
 from ltx_jax.losses.reconstruction import kl_divergence, mse, psnr
 from ltx_jax.losses.wavelet import wavelet_l1
 from ltx_jax.models import vae as vae_lib
-from ltx_jax.parallel.mesh import make_mesh
+from ltx_jax.parallel import distributed
+from ltx_jax.parallel.mesh import make_mesh, own_rows
 from ltx_jax.parallel.sharding import VAE_RULES
 from ltx_jax.planning import flops
 from ltx_jax.platforms import Policy, policy_of
@@ -44,7 +45,16 @@ from ltx_jax.training import optim
 from ltx_jax.training.optim import Metrics
 from ltx_jax.training.state import Batch, TrainState, Update, advance, first_state
 from ltx_jax.typing import Key, Params, Video
-from train.harness import checks, data, dry_run, evaluation, fitting, loop, recipe
+from train.harness import (
+  checks,
+  data,
+  dry_run,
+  evaluation,
+  fitting,
+  loop,
+  processes,
+  recipe,
+)
 from train.harness.meter import Work, WorkOf
 from train.harness.skipped import Skipped
 from train.harness.start import vae_start
@@ -252,7 +262,8 @@ def main() -> None:
   """Trains, or goes on training, and writes the checkpoint."""
   run, dry = recipe.parse(VAERun, "vae", __doc__)
   tokens = tokens_of(run.vae)
-  with errors_in_words():
+  with processes.ends_at_once(), errors_in_words():
+    processes.start(run)
     checks.check_run(run, run.vae, tokens)
     if run.trained == "decoder" and not run.init_from:
       raise ValueError(
@@ -265,12 +276,13 @@ def main() -> None:
     checks.check_run(run, run.vae, tokens)
     skipped = Skipped(clips, run.stages)
     for line in skipped.news():
-      print(line)
-    loader = Loader(clips.trained, run.stages, run.seed, tokens)
+      processes.say(line)
     mesh = make_mesh(**vars(run.mesh))
+    own = functools.partial(own_rows, mesh)
+    loader = Loader(clips.trained, run.stages, run.seed, tokens, own)
     policy = policy_of(jax.devices()[0]).in_dtype(run.dtype).for_training(mesh)
     memory = None if dry else fitting.device_memory(mesh)
-    run = fitting.settle(run, policy, mesh, run.vae, memory=memory, say=print)
+    run = fitting.settle(run, policy, mesh, run.vae, memory=memory, say=processes.say)
     if dry:
       shapes = jax.eval_shape(functools.partial(init_state, run), jax.random.key(0))
       return dry_run.show(run, loader, {"vae": shapes.params})
@@ -282,7 +294,7 @@ def train(
   run: VAERun, policy: Policy, clips: data.ClipData, loader: Loader, news: News
 ) -> None:
   """Trains on clips, and writes the checkpoint."""
-  mesh = make_mesh(**vars(run.mesh))
+  mesh, alone = make_mesh(**vars(run.mesh)), processes.alone(policy)
   held_out = evaluation.held_out_batches(clips.held_out, run.stages)
   losses = functools.partial(held_out_losses, run=run, policy=policy)
   state = loop.fit(
@@ -293,7 +305,7 @@ def train(
     rules=VAE_RULES,
     options=policy.training_options,
     hooks=loop.Hooks(
-      pictures=make_pictures(run, policy, shown_clips(held_out, run)),
+      pictures=make_pictures(run, alone, shown_clips(held_out, run)),
       evaluate=evaluation.make_evaluate(
         losses, held_out, mesh, policy.training_options
       ),
@@ -304,8 +316,11 @@ def train(
     warm_start=vae_start(run),
   )
   last = range(max(0, run.steps - MEASURED_BATCHES), run.steps)
-  params = exported_params(run, policy, state, map(loader.batch, last))
-  print(f"Wrote {export(run, params)}")
+  state = processes.shown(state)
+  if distributed.is_first():
+    params = exported_params(run, alone, state, map(loader.batch, last))
+    print(f"Wrote {export(run, params)}")
+  processes.wait_for_all("VAE written")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from ltx_jax.config import (
   TransformerConfig,
   VAEConfig,
 )
+from ltx_jax.config.distributed import DistributedConfig
 from ltx_jax.config.metadata import COUNT, POSITIVE
 from ltx_jax.errors import check_fields, check_fps, check_number, check_seed
 
@@ -264,6 +265,7 @@ class VAERun:
   loss: VAELossConfig = VAELossConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
   mesh: MeshConfig = MeshConfig()
+  distributed: DistributedConfig = DistributedConfig()
   output: OutputConfig = OutputConfig()
   init_from: str = ""
   dtype: Literal["float32", "bfloat16"] = "float32"
@@ -353,6 +355,7 @@ class TransformerRun:
   flow: FlowConfig = FlowConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
   mesh: MeshConfig = MeshConfig()
+  distributed: DistributedConfig = DistributedConfig()
   remat: Remat | None = None
   output: OutputConfig = OutputConfig()
   data: tuple[str, ...] = ("runs/records",)

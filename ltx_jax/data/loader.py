@@ -2,7 +2,7 @@
 
 Step -> stage -> (epoch, position in it) -> (group, samples): see `buckets`. Nothing is
 carried from one step to the next, so a run resumes at step n by asking for step n. Each
-process reads its own rows of the same global batch.
+process reads its own rows of the same global batch, whose plan no process changes.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 
 import grain
 import numpy as np
+from jaxtyping import Int
 
 from ltx_jax.config.runs import Bucket, Stage
 from ltx_jax.data import buckets as buckets_lib
 from ltx_jax.data.buckets import GlobalBatch, Plan, Rows, Streams
 from ltx_jax.data.source import Batch, Mixture, Source, interleaved, mixed
 from ltx_jax.data.token_dropping import drop
+
+OwnRows = Callable[[int], Int[np.ndarray, "_"]]
+"""Rows of a batch -> those of them that this process reads, in order."""
 
 
 class Loader:
@@ -37,7 +41,7 @@ class Loader:
     stages: Sequence[Stage],
     seed: int,
     tokens: Callable[[Bucket], int],
-    process: tuple[int, int] = (0, 1),
+    own_rows: OwnRows = np.arange,
     token_dropping: float = 0.0,
   ):
     """Plans the run; nothing is read yet.
@@ -47,23 +51,17 @@ class Loader:
       stages: What the run goes through, in order.
       seed: Non-negative seed of orders and augmentations.
       tokens: Latent positions of one clip of a bucket.
-      process: (index, count) of the processes that share every batch.
+      own_rows: Which rows of a batch of so many this process reads; all of them unless
+        given.
       token_dropping: Largest share of a clip's tokens that may be dropped for buckets
         of about as many to share batches; the source gives tokens then.
 
     Raises:
-      ValueError: where a batch cannot be divided between the processes, or no sample
-        fits a bucket.
+      ValueError: where no sample fits a bucket.
     """
     self.stages = [
       buckets_lib.groups_of(stage, tokens, token_dropping) for stage in stages
     ]
-    for group in itertools.chain(*self.stages):
-      if group.batch_size % process[1]:
-        raise ValueError(
-          f"A batch of {group.batch_size} clips of {group.smallest} cannot be divided "
-          f"between {process[1]} processes; choose another token budget."
-        )
     self.tokens = tokens
     self._source = mixed(source)
     self._buckets = [stage.buckets for stage in stages]
@@ -71,7 +69,7 @@ class Loader:
     for streams, groups in zip(self._streams, self.stages, strict=True):
       buckets_lib.epoch_length(streams, groups)  # Refuses a bucket without samples.
     self._seed = seed
-    self._process = process
+    self._own_rows = own_rows
     self._starts = list(itertools.accumulate((s.steps for s in stages), initial=0))
     self.steps = self._starts[-1]
     self.fingerprint = buckets_lib.plan_fingerprint(
@@ -116,6 +114,11 @@ class Loader:
     stage, planned = self.plan_at(step)
     return self.stages[stage][planned.group].smallest
 
+  def rows(self, step: int) -> int:
+    """Returns how many rows the batch of a step has, over all processes."""
+    stage, planned = self.plan_at(step)
+    return self.stages[stage][planned.group].batch_size
+
   def batch(self, step: int) -> Batch:
     """Returns this process's rows of the batch of a step in [0, steps).
 
@@ -124,9 +127,7 @@ class Loader:
     """
     stage, planned = self.plan_at(step)
     group = self.stages[stage][planned.group]
-    index, count = self._process
-    size = group.batch_size // count
-    rows = planned.rows.take(slice(index * size, (index + 1) * size))
+    rows = planned.rows.take(self._own_rows(group.batch_size))
     own = [np.flatnonzero(rows.buckets == bucket) for bucket in np.unique(rows.buckets)]
     parts = [self._part(stage, rows.take(where)) for where in own]
     if len(group.buckets) > 1:

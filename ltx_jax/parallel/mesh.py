@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int
 
 from ltx_jax.models.sharded import row_axes
 from ltx_jax.parallel import torus
@@ -82,16 +83,55 @@ def _laid_out(sizes: Sequence[int], devices: Sequence[Any]) -> Mesh:
     raise ValueError(torus.refusal(asked, devices)) from None
 
 
-def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-  """Copies a batch of global rows to the devices of the mesh.
+def batch_sharding(mesh: Mesh, count: int) -> NamedSharding:
+  """Returns how a batch of `count` rows is split.
 
   Rows are split over `data` and `fsdp` where that comes out even. Batch sizes follow
   from a token budget, not from the number of devices: a batch that does not divide is
   split over one of the axes, or repeated on every device.
   """
+  return NamedSharding(mesh, PartitionSpec(row_axes(mesh, TRAINING_ROWS, count)))
+
+
+def own_rows(mesh: Mesh, count: int) -> Int[np.ndarray, "_"]:
+  """Returns which rows of a batch of `count` the devices of this process work on."""
+  where = batch_sharding(mesh, count).addressable_devices_indices_map((count,))
+  parts = [np.arange(count)[index] for (index,) in where.values()]
+  return np.unique(np.concatenate(parts))
+
+
+def put_batch(
+  mesh: Mesh, batch: Mapping[str, np.ndarray], count: int | None = None
+) -> dict[str, jax.Array]:
+  """Copies a batch to the devices of the mesh.
+
+  Args:
+    mesh: Mesh, also over devices of other processes.
+    batch: Rows of this process (`own_rows`), in their order.
+    count: Rows that all processes have together; None: these are all of them.
+  """
+  count = len(next(iter(batch.values()))) if count is None else count
+  sharding = batch_sharding(mesh, count)
+  if sharding.is_fully_addressable:
+    return {name: jax.device_put(rows, sharding) for name, rows in batch.items()}
+  own = own_rows(mesh, count)
 
   def put(rows: np.ndarray) -> jax.Array:
-    spec = PartitionSpec(row_axes(mesh, TRAINING_ROWS, len(rows)))
-    return jax.device_put(rows, NamedSharding(mesh, spec))
+    def part(index: tuple[slice, ...]) -> np.ndarray:
+      return rows[np.searchsorted(own, np.arange(count)[index[0]])]
+
+    return jax.make_array_from_callback((count, *rows.shape[1:]), sharding, part)
 
   return {name: put(rows) for name, rows in batch.items()}
+
+
+def put(tree: Any, shardings: Any) -> Any:
+  """Copies arrays that every process has whole to where they are split."""
+
+  def one(value: Any, sharding: NamedSharding) -> jax.Array:
+    if sharding.is_fully_addressable:
+      return jax.device_put(value, sharding)
+    value = np.asarray(value)
+    return jax.make_array_from_callback(value.shape, sharding, lambda i: value[i])
+
+  return jax.tree.map(one, tree, shardings)

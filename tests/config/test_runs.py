@@ -8,6 +8,7 @@ import pytest
 
 from configs import tiny
 from ltx_jax.config import Block, SchedulerConfig, TextEncoderConfig, TransformerConfig
+from ltx_jax.config.distributed import DistributedConfig
 from ltx_jax.config.runs import (
   AutoBuckets,
   Bucket,
@@ -41,6 +42,13 @@ WRONG = {
     "max_skipped": (0, -1, 1.5),
   },
   VAE.mesh: dict.fromkeys(("data", "fsdp", "context", "tensor"), (0, -2, 1.5)),
+  DistributedConfig("host:1", 2, 0): {
+    "processes": (0, 1.5),
+    "process": (-1, 0.5),
+    "devices": (0, 1.5),
+    "timeout": (0.0,),
+    "hang_after": (0.0, -1.0),
+  },
   Bucket(1, 32, 32): dict.fromkeys(("frames", "height", "width"), (0, -1, 32.0))
   | {"weight": (0.0, -1.0)},
   AutoBuckets(): dict.fromkeys(
@@ -91,7 +99,7 @@ CASES = [
   pytest.param(config, name, value, id=f"{type(config).__name__}.{name}={value}")
   for config, fields in WRONG.items()
   for name, values in fields.items()
-  for value in (*values, NAN, *(() if name == "clip_norm" else (INF,)))
+  for value in (*values, NAN, *(() if name in ("clip_norm", "hang_after") else (INF,)))
 ]
 
 
@@ -106,6 +114,7 @@ def test_every_number_of_a_run_has_its_range():
   kinds = (
     OptimizerConfig,
     MeshConfig,
+    DistributedConfig,
     Bucket,
     AutoBuckets,
     Stage,
@@ -138,6 +147,10 @@ def test_every_number_of_a_run_has_its_range():
       lambda: OutputConfig(save_every=4, keep_every=6),
       "a multiple of output.save_every",
     ),
+    (lambda: DistributedConfig(processes=2), "want a distributed.coordinator HOST"),
+    (lambda: DistributedConfig("host", 2, 0), "is host; it must be HOST:PORT"),
+    (lambda: DistributedConfig("host:1", 2, 2), "distributed.process is 2 of distr"),
+    (lambda: DistributedConfig("host:1", 2), "distributed.process is None of distr"),
     (lambda: Stage(1, (), 64), "A stage has no buckets"),
     (lambda: dataclasses.replace(VAE, stages=()), "A run has no stages"),
     (lambda: dataclasses.replace(VAE, data_weights=(0.0,)), "data_weights is 0.0; it"),

@@ -38,8 +38,8 @@ class _Numbered:
     return token_dropping.as_tokens(batch)
 
 
-def _loader(process=(0, 1)):
-  how = {"process": process, "token_dropping": 0.2}
+def _loader(own_rows=np.arange):
+  how = {"own_rows": own_rows, "token_dropping": 0.2}
   return Loader(_Numbered(), (STAGE,), 0, _tokens, **how)
 
 
@@ -110,7 +110,7 @@ def test_a_bucket_alone_drops_nothing():
 def test_processes_read_the_rows_of_one_mixed_batch(count):
   whole = [_loader().batch(step) for step in range(8)]
   for index in range(count):
-    own = _loader((index, count))
+    own = _loader(lambda n, k=index: np.array_split(np.arange(n), count)[k])
     for step, batch in enumerate(whole):
       found, size = own.batch(step), 6 // count
       for name, rows in batch.items():

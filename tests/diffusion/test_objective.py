@@ -157,6 +157,7 @@ def test_dropping_does_not_bias_the_loss_of_a_network_that_sees_tokens_alone():
   def found(kept, key):
     layout, grids = laid_out(x0, kept)
 
+    @jax.jit
     def losses(w):
       def alone(xt, coords, levels):
         """Wrong by an amount of its own at every place."""

@@ -312,6 +312,7 @@ def test_initial_values():
   jax.tree.map(np.testing.assert_array_equal, again, params)
 
 
+@pytest.mark.slow
 def test_every_parameter_learns():
   # From the initial values, three steps of gradient descent move everything.
   config = dataclasses.replace(CONFIG, num_layers=2)

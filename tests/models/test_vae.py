@@ -230,6 +230,7 @@ def test_normalised_latents_have_the_statistics_taken_out(params):
   np.testing.assert_allclose(unnormalize(params, normalised), latents, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_parameter_learns():
   # A few steps of gradient descent from the initial values move everything.
   start = params = jax.jit(lambda: init_vae(jax.random.key(0), SHORT_C))()

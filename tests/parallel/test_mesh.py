@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
-from ltx_jax.parallel.mesh import make_mesh, put_batch
+from ltx_jax.parallel.mesh import make_mesh, own_rows, put_batch
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,12 @@ def test_batches_are_split_as_far_as_rows_divide(rows, spec):
   np.testing.assert_array_equal(put, array)
   parts = {1: 1, 2: 2, 4: 4, 8: 8}[len({s.index[0].start for s in put.global_shards})]
   assert put.sharding.shard_shape(put.shape) == (rows // parts, 3)
+
+
+@pytest.mark.parametrize("rows", [16, 6, 5])
+def test_one_process_has_all_rows(rows):
+  """How several share them: tests/train/test_processes.py."""
+  assert own_rows(make_mesh(data=2, fsdp=4), rows).tolist() == list(range(rows))
 
 
 def test_the_nearest_devices_are_those_of_the_last_axis():

@@ -93,7 +93,10 @@ def test_sharded_gradients_are_those_of_one_device(axes, bucket):
 
 
 @pytest.mark.parametrize("axes", [pytest.param(ONE, marks=pytest.mark.slow), THREE])
-@pytest.mark.parametrize("remat", ["full", "dots", "attention"])
+@pytest.mark.parametrize(
+  "remat",
+  ["full", *(pytest.param(n, marks=pytest.mark.slow) for n in ("dots", "attention"))],
+)
 def test_what_is_computed_again_gives_the_same_gradients(axes, remat):
   found = gradients(tuple(axes.items()), remat, BUCKETS[0])
   assert_equal(found, gradients(tuple(ONE.items()), "none", BUCKETS[0]))

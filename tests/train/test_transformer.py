@@ -194,6 +194,7 @@ def test_velocities_come_to_lead_to_the_clips_and_the_average_follows(start):
   )
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one(start):
   """With AdamW; the VAE's tests do the same with Muon."""
   assert RUN.optimizer.name == "adamw"
@@ -229,6 +230,7 @@ def test_micro_batches_draw_noise_of_their_own(start):
   assert abs(apart - alone) > 1e-2 * alone
 
 
+@pytest.mark.slow
 def test_an_update_that_is_not_finite_can_be_skipped(start):
   skip = update(case.with_optimizer(RUN, not_finite="skip"))
   batch = clips()

@@ -131,6 +131,7 @@ def test_the_decoder_is_told_one_noise_level_a_clip(monkeypatch):
   assert metrics["loss"] == loss
 
 
+@pytest.mark.slow
 def test_loss_falls_on_one_batch(start):
   steps = case.updates(UPDATE, start, clips(), VAE_RULES)
   metrics = [next(steps)[1] for _ in range(15)]
@@ -139,6 +140,7 @@ def test_loss_falls_on_one_batch(start):
   assert metrics[0]["latent_std_min"] < metrics[0]["latent_std_max"]
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one(start):
   """With Muon; the transformer's tests do the same with AdamW."""
   assert RUN.optimizer.name == "muon"

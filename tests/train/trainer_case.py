@@ -44,6 +44,7 @@ class Interrupted:
     self.fingerprint = loader.fingerprint
     self._loader = loader
     self._step = step
+    self.rows = loader.rows
 
   def iterate(self, start, stop):
     batches = self._loader.iterate(start, stop)

@@ -116,6 +116,9 @@ class Replayed:
     ids = np.array([self._rows[name] for name in names])
     return self._source.read(Bucket(frames, height, width), ids, seeds)
 
+  def rows(self, step: int) -> int:
+    return int(self._golden["counts"][step])
+
   def iterate(self, start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
     yield from map(self.batch, range(start, stop))
 

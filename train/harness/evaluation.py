@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltx_jax.config.runs import Stage
 from ltx_jax.data.source import Batch as HostBatch
 from ltx_jax.data.source import Source
-from ltx_jax.parallel.mesh import put_batch
+from ltx_jax.parallel.mesh import own_rows, put_batch
 from ltx_jax.platforms import unless_flagged
 from ltx_jax.training.optim import Metrics
 from ltx_jax.training.state import Batch, TrainState
@@ -76,8 +76,10 @@ def make_evaluate(
   Returns:
     A function that gives `BUCKET/NAME` for each, and `loss`, the mean over buckets.
   """
-  program = jax.jit(losses, compiler_options=unless_flagged(options))
-  batches = {name: put_batch(mesh, batch) for name, batch in held_out.items()}
+  scalar = NamedSharding(mesh, PartitionSpec())
+  options = unless_flagged(options)
+  program = jax.jit(losses, out_shardings=scalar, compiler_options=options)
+  batches = {name: _own(mesh, batch) for name, batch in held_out.items()}
 
   def evaluate(state: TrainState, frozen: Params) -> Metrics:
     state = state._replace(params=state.ema or state.params, ema={}, opt_state=())
@@ -87,3 +89,10 @@ def make_evaluate(
     return {"loss": mean} | each
 
   return evaluate
+
+
+def _own(mesh: Mesh, batch: HostBatch) -> Batch:
+  """Puts a batch that every process has whole on the devices."""
+  count = len(batch["seed"])
+  own = own_rows(mesh, count)
+  return put_batch(mesh, {name: rows[own] for name, rows in batch.items()}, count)

@@ -8,14 +8,11 @@ bit for bit.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import json
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -24,16 +21,18 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltx_jax.checkpoints.training import TrainingCheckpoints
+from ltx_jax.config.distributed import DistributedConfig
 from ltx_jax.config.runs import MeshConfig
 from ltx_jax.errors import memory_in_words
-from ltx_jax.parallel import sharding
-from ltx_jax.parallel.mesh import make_mesh
+from ltx_jax.parallel import distributed, sharding
+from ltx_jax.parallel.mesh import make_mesh, put
 from ltx_jax.planning.peaks import peak_of
 from ltx_jax.platforms import COMPILE_FAST, unless_flagged
 from ltx_jax.training.state import TrainState, Update
 from ltx_jax.typing import Key, Params
 from train.harness import steps
-from train.harness.reporting import Report, write_text
+from train.harness.processes import Watchdog, peers_in_words, stopping
+from train.harness.reporting import Quiet, Report, write_text
 from train.harness.steps import Hooks, Loader, Loop
 
 NO_HOOKS = Hooks()
@@ -43,6 +42,7 @@ class Run(steps.Run, Protocol):
   """What is needed of a run's config; further fields are the networks'."""
 
   mesh: MeshConfig
+  distributed: DistributedConfig
   seed: int
 
 
@@ -61,7 +61,8 @@ def fit(
   """Trains to `run.steps`, from the newest complete checkpoint if there is one.
 
   Writes `config.json`, `metrics.jsonl`, `evaluation.jsonl`, `tensorboard/`, `samples/`
-  and `checkpoints/` into `run.output.folder`.
+  and `checkpoints/` into `run.output.folder`. Of several processes all write the
+  checkpoints, and the first alone the rest.
 
   Args:
     init: Makes the first state; traced for its shapes, then compiled so that every
@@ -69,7 +70,7 @@ def fit(
     update: One step; compiled once a batch shape. Its metrics are scalars; let the
       norm of the gradients be among them, so that a NaN is seen where it arises: it
       ends with `training.state.advance`.
-    loader: Its batches are global; they are split over the mesh here.
+    loader: Its batches are the rows of this process; they go to its devices here.
     rules: Sharding table for parameters, average and optimiser state, and what is
       frozen.
     frozen: What the update reads and does not train. It is split over the mesh, passed
@@ -110,8 +111,15 @@ def fit(
         f"The checkpoint in {checkpoints.folder} is at step {start}, beyond this run's "
         f"{run.steps} steps. Take more --steps, or another --output.folder."
       )
-    write_text(folder / "config.json", json.dumps(config_json(run), indent=2) + "\n")
-    with Report(folder, start=start, steps=run.steps) as report, _signals() as caught:
+    first = distributed.is_first()
+    if first:
+      write_text(folder / "config.json", json.dumps(config_json(run), indent=2) + "\n")
+    with (
+      Report(folder, start=start, steps=run.steps) if first else Quiet() as report,
+      stopping() as stops,
+      Watchdog(run.distributed.hang_after, folder) as watchdog,
+      peers_in_words("what all processes do together"),
+    ):
       report.say(_greeting(run, state.params, mesh, start))
       loop = Loop(
         run=run,
@@ -122,7 +130,8 @@ def fit(
         checkpoints=checkpoints,
         broken=functools.partial(_checkpoints, run, loader, "not_finite"),
         report=report,
-        caught=caught,
+        stops=stops,
+        watchdog=watchdog,
         hooks=hooks,
         peak=_peak(mesh),
       )
@@ -138,7 +147,7 @@ def _peak(mesh: Mesh) -> float | None:
 def place_frozen(frozen: Params, mesh: Mesh, rules: sharding.Rules) -> Params:
   """Puts what is not trained where a step reads it."""
   frozen = dict(frozen)
-  return jax.tree.map(jax.device_put, frozen, sharding.shardings(frozen, mesh, rules))
+  return put(frozen, sharding.shardings(frozen, mesh, rules))
 
 
 def _first_state(
@@ -156,7 +165,7 @@ def _first_state(
   if warm_start is None:
     return state
   # A warm start may bring host arrays; they go where the first ones were.
-  return jax.tree.map(jax.device_put, warm_start(state), shardings)
+  return put(warm_start(state), shardings)
 
 
 def compile_update(
@@ -211,25 +220,3 @@ def _greeting(run: Run, params: Params, mesh: Mesh, start: int) -> str:
     f"{first}: {_millions(params)} M parameters, {run.steps} steps, {where}, "
     f"{run.output.folder}"
   )
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[list[signal.Signals]]:
-  """Collects SIGINT and SIGTERM; a second one acts as without us."""
-  caught: list[signal.Signals] = []
-  if threading.current_thread() is not threading.main_thread():
-    yield caught  # Python lets only the main thread handle signals.
-    return
-  before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-  def handle(number: int, _: object) -> None:
-    caught.append(signal.Signals(number))
-    signal.signal(number, before[signal.Signals(number)])
-
-  for number in before:
-    signal.signal(number, handle)
-  try:
-    yield caught
-  finally:
-    for number, handler in before.items():
-      signal.signal(number, handler)

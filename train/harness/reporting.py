@@ -132,6 +132,33 @@ class Report:
       self._board.add_image(name, image, step, dataformats="HWC")
 
 
+class Quiet:
+  """A report that nobody reads: that of every process but the first."""
+
+  seconds = 0.0
+
+  def __enter__(self) -> Quiet:
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    """Has nothing to close."""
+
+  def say(self, text: str) -> None:
+    """Says nothing."""
+
+  def advance(self, step: int) -> None:
+    """Shows nothing."""
+
+  def log(self, step: int, metrics: Mapping[str, float]) -> None:
+    """Writes nothing."""
+
+  def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
+    """Writes nothing."""
+
+  def pictures(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+    """Writes nothing."""
+
+
 def _progress_bar(console: Console) -> progress.Progress:
   return progress.Progress(
     progress.MofNCompleteColumn(),

@@ -13,6 +13,8 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import jax
+
 from ltx_jax.config.runs import Stage
 from ltx_jax.data.assignment import too_short
 from ltx_jax.data.clips import Fault
@@ -67,22 +69,28 @@ class Skipped:
     if not new:
       return []
     if folder is not None:
-      _write(folder / FILE, found)
+      _write(file_in(folder), found)
     lines = [f"skipped {fault}" for fault in new[:_SHOWN]]
     lines += [f"and {len(new) - _SHOWN} more"] if len(new) > _SHOWN else []
-    where = "" if folder is None else f" ({folder / FILE})"
+    where = "" if folder is None else f" ({file_in(folder)})"
     return [*lines, f"skipped so far: {len(found)} of {self._count} clips{where}"]
 
   @contextlib.contextmanager
   def listed(self, folder: Path) -> Iterator[News]:
     """Yields the news of a run in a folder, and says the last however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / FILE, self.faults())
+    _write(file_in(folder), self.faults())
     try:
       yield functools.partial(self.news, folder)
     finally:
       for line in self.news(folder):
         print(line)
+
+
+def file_in(folder: Path) -> Path:
+  """Returns the list of what this process skipped; each of several reads other rows."""
+  number = jax.process_index()
+  return folder / (FILE if not number else FILE.replace(".", f"_{number}."))
 
 
 def dropped(folders: Sequence[str]) -> list[str]:

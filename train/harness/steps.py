@@ -26,13 +26,15 @@ from ltx_jax.checkpoints.training import TrainingCheckpoints
 from ltx_jax.cli.command_line import Ended
 from ltx_jax.config.runs import OptimizerConfig, OutputConfig
 from ltx_jax.errors import memory_in_words
+from ltx_jax.parallel import distributed
 from ltx_jax.parallel.mesh import put_batch
 from ltx_jax.training.optim import Metrics
 from ltx_jax.training.state import Batch, TrainState, Update
 from ltx_jax.typing import Params
 from train.harness.evaluation import Evaluate
 from train.harness.meter import NO_WORK, Meter, WorkOf
-from train.harness.reporting import Report
+from train.harness.processes import Stopping, Watchdog, peers_in_words, shown
+from train.harness.reporting import Quiet, Report
 
 # Steps given to the device ahead of time. Enough to keep it busy, few enough that
 # batches do not pile up in its memory.
@@ -58,8 +60,12 @@ class Loader(Protocol):
 
   fingerprint: str
 
+  def rows(self, step: int) -> int:
+    """Returns how many rows the batch of a step has, over all processes."""
+    ...
+
   def iterate(self, start: int, stop: int) -> Iterator[Mapping[str, np.ndarray]]:
-    """Yields the batches of steps `start` to `stop` - 1, each of global rows."""
+    """Yields the batches of steps `start` to `stop` - 1, this process's rows."""
     ...
 
 
@@ -124,7 +130,8 @@ class Loop:
     frozen: What it reads and does not train.
     broken: Opens where a state that is not finite is saved, for a look at it.
     peak: FLOP/s of all devices together, where it is known.
-    caught: Signals that came.
+    stops: Says at which step a signal ends the run.
+    watchdog: Is told of every step.
   """
 
   run: Run
@@ -134,8 +141,9 @@ class Loop:
   mesh: Mesh
   checkpoints: TrainingCheckpoints
   broken: Callable[[], contextlib.AbstractContextManager[TrainingCheckpoints]]
-  report: Report
-  caught: list[signal.Signals]
+  report: Report | Quiet
+  stops: Stopping
+  watchdog: Watchdog
   hooks: Hooks
   peak: float | None
 
@@ -166,12 +174,12 @@ class Loop:
         self.evaluate(state, step)
       if last or (new and step % output.sample_every == 0):
         self.sample(state, step)
-      if self.caught and step < stop:
-        self.stop(state, step)
       if step >= stop:
         break
+      if number := self.stops(step):
+        self.stop(state, step, number)
 
-      batch = self.next_batch(batches)
+      batch = self.next_batch(batches, step)
       state, self.pending[step + 1] = self.advance(state, batch, step + 1)
       self.wait(IN_FLIGHT)
       self.report.advance(step + 1)
@@ -180,11 +188,11 @@ class Loop:
     self.report_evaluations()
     return state
 
-  def next_batch(self, batches: Iterator) -> Batch:
+  def next_batch(self, batches: Iterator, step: int) -> Batch:
     with self.meter.waiting():
       rows = next(batches)
       with memory_in_words(f"a batch of {shapes_of(rows)}", _LESS_AT_ONCE):
-        return put_batch(self.mesh, rows)
+        return put_batch(self.mesh, rows, self.loader.rows(step))
 
   def advance(
     self, state: TrainState, batch: Batch, step: int
@@ -197,8 +205,8 @@ class Loop:
     if new:  # A minute without a word would look like a hang.
       self.report.say(f"Compiling for {shapes} ...")
     # Compiling copies constants; after that nothing may slip in from the host.
-    guard = contextlib.nullcontext() if new else jax.transfer_guard("disallow")
-    with memory_in_words(what, _LESS_AT_ONCE), guard:
+    guard = self.watchdog.apart() if new else jax.transfer_guard("disallow")
+    with memory_in_words(what, _LESS_AT_ONCE), peers_in_words(what), guard:
       state, metrics = self.update(state, self.frozen, batch)
     if new:
       self.shapes.add(shapes)
@@ -211,8 +219,9 @@ class Loop:
     """Waits until the device has at most `ahead` steps still to do."""
     while len(self.in_flight) > ahead:
       what, metrics = self.in_flight.popleft()
-      with memory_in_words(what, _LESS_AT_ONCE):
+      with memory_in_words(what, _LESS_AT_ONCE), peers_in_words(what):
         jax.block_until_ready(metrics)
+      self.watchdog.beat(what)
 
   def log(self, state: TrainState, step: int) -> None:
     """Reads the metrics since the last log and writes their means."""
@@ -289,8 +298,8 @@ class Loop:
   def evaluate(self, state: TrainState, step: int) -> None:
     """Has the device evaluate; the numbers are read when the next ones are."""
     if self.hooks.evaluate is not None:
-      what = f"the evaluation of step {step}"
-      with memory_in_words(what, "for none, raise --output.evaluate-every"):
+      what, remedy = f"the evaluation of step {step}", "raise --output.evaluate-every"
+      with self.watchdog.apart(), memory_in_words(what, f"for none, {remedy}"):
         self.evaluated[step] = self.hooks.evaluate(state, self.frozen)
 
   def report_evaluations(self) -> None:
@@ -303,9 +312,12 @@ class Loop:
       what = f"the pictures of step {step}"
       with (
         self.meter.apart(),
+        self.watchdog.apart(),
         memory_in_words(what, "for none, raise --output.sample-every"),
       ):
-        self.report.pictures(step, self.hooks.pictures(state, step))
+        state = shown(state)
+        if distributed.is_first():
+          self.report.pictures(step, self.hooks.pictures(state, step))
 
   def save(self, state: TrainState, step: int) -> None:
     # A checkpoint must be one to go on from, so look at all losses before it.
@@ -313,11 +325,10 @@ class Loop:
       self.log(state, step)
     self.checkpoints.save(step, state)
 
-  def stop(self, state: TrainState, step: int) -> None:
+  def stop(self, state: TrainState, step: int, number: signal.Signals) -> None:
     """Saves, and ends the run in words."""
     self.save(state, step)
     self.checkpoints.wait()
-    number = self.caught[0]
     raise Stopped(
       f"Stopped by {number.name} after step {step} of {self.run.steps}; the state is "
       f"in {self.checkpoints.folder}. The same command goes on from there.",

@@ -9,7 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ltx_jax.config.runs import MeshConfig, OptimizerConfig, OutputConfig
+from ltx_jax.config.distributed import DistributedConfig
+from ltx_jax.config.runs import (
+  MeshConfig,
+  OptimizerConfig,
+  OutputConfig,
+)
 from ltx_jax.training.state import advance, first_state
 from train.harness import loop, steps
 
@@ -31,6 +36,7 @@ class Toy:
   output: OutputConfig
   optimizer: OptimizerConfig = OPTIMIZER
   mesh: MeshConfig = MeshConfig(1, 1)
+  distributed: DistributedConfig = DistributedConfig()
   steps: int = 12
   seed: int = 0
   vae: Net | str = Net()
@@ -47,12 +53,14 @@ class Rows:
     self.at_step = at_step
     self.sizes = sizes
 
+  def rows(self, step):
+    return self.sizes[step % len(self.sizes)]
+
   def iterate(self, start, stop):
     for step in range(start, stop):
       self.at_step(step)
       rng = np.random.default_rng(step)
-      rows = self.sizes[step % len(self.sizes)]
-      x = rng.standard_normal((rows, 8), np.float32)
+      x = rng.standard_normal((self.rows(step), 8), np.float32)
       if step == self.bad_step:
         x[0, 0] = np.nan
       yield {"x": x, "number": np.full(len(x), step, np.int32)}

@@ -39,6 +39,7 @@ def test_every_size_of_every_stage_is_planned():
   ]
 
 
+@pytest.mark.slow
 def test_too_little_memory_is_refused_with_what_fits():
   run = dataclasses.replace(tiny.transformer(), remat="full")
   stage = dataclasses.replace(run.stages[0], tokens=64 * 64)

@@ -85,6 +85,7 @@ def test_clips_are_skipped_said_counted_and_listed_up_to_a_share(program, tmp_pa
   assert listed["09.mp4"] in found
 
 
+@pytest.mark.slow
 def test_a_run_stops_above_the_share_and_lists_what_it_found(program):
   code, out, err, listed = program(0.1, log_every=8)
   assert code == 2 and len(err.splitlines()) == 1

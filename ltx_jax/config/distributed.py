@@ -1,0 +1,61 @@
+"""The processes of a training run: how they find one another, how long they wait."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from ltx_jax.config.metadata import COUNT
+from ltx_jax.errors import check_fields, check_number
+
+
+@dataclasses.dataclass(frozen=True)
+class DistributedConfig:
+  """Several processes of one run (`parallel.distributed`), all with the same options.
+
+  Attributes:
+    coordinator: Address HOST:PORT of process 0; empty for a run of one process.
+    processes: Number of processes.
+    process: Number of this process, from 0.
+    cluster: Whether the cluster says all three: TPU pods, Slurm, GKE.
+    devices: Number of devices that the run expects in all processes; None for any.
+    timeout: Seconds after which a missing process ends the others; one that is gone
+      while they train does after at most 100.
+    hang_after: Seconds without a step after which the run ends, saying where each of
+      its threads stands, compiling left aside; inf for never.
+  """
+
+  coordinator: str = ""
+  processes: int | None = None
+  process: int | None = None
+  cluster: bool = False
+  devices: int | None = None
+  timeout: float = 300.0
+  hang_after: float = 1800.0
+
+  def __post_init__(self):
+    bounds = {
+      "processes": COUNT,
+      "process": {"at_least": 0, "whole": True},
+      "devices": COUNT,
+      "timeout": {"at_least": 1},
+    }
+    check_fields(self, bounds, "distributed.{}")
+    if self.hang_after != math.inf:
+      check_number("distributed.hang_after", self.hang_after, at_least=1)
+    if not self.coordinator:
+      if not self.cluster and (self.processes, self.process) != (None, None):
+        raise ValueError(
+          "distributed.processes and distributed.process want a "
+          "distributed.coordinator HOST:PORT, or distributed.cluster."
+        )
+      return
+    if not self.coordinator.rpartition(":")[2].isdecimal():
+      raise ValueError(
+        f"distributed.coordinator is {self.coordinator}; it must be HOST:PORT."
+      )
+    if None in (self.processes, self.process) or self.process >= self.processes:
+      raise ValueError(
+        f"distributed.process is {self.process} of distributed.processes = "
+        f"{self.processes}; with a coordinator give both, the first from 0."
+      )

@@ -1,0 +1,127 @@
+"""Several processes of one run, one a host or a GPU: how they find one another.
+
+Every process runs the same program on the same recipe. Together they have one mesh over
+all devices; each reads the rows of a batch that its own devices work on
+(`mesh.own_rows`), all write a checkpoint, and the first alone writes for people.
+
+Started before JAX looks for devices, in the program's own process and not in workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import sys
+import threading
+from typing import Any
+
+import jax
+import numpy as np
+
+from ltx_jax.config.distributed import DistributedConfig
+
+
+def start(config: DistributedConfig, recipe: Any) -> None:
+  """Joins the other processes of a run; does nothing where there are none.
+
+  Args:
+    config: Where the others are, or that the cluster knows.
+    recipe: What this process runs, as JSON values: the same in all of them.
+
+  Raises:
+    ValueError: where processes or devices are missing, or one runs another recipe.
+  """
+  if config.coordinator or config.cluster:
+    _join(config)
+    if config.processes not in (None, jax.process_count()):
+      raise ValueError(
+        f"There are {jax.process_count()} processes, and --distributed.processes is "
+        f"{config.processes}."
+      )
+  if jax.process_count() > 1:
+    _check_recipe(recipe)
+  if config.devices not in (None, jax.device_count()):
+    raise ValueError(
+      f"--distributed.devices is {config.devices}, and there are {jax.device_count()}: "
+      f"{jax.local_device_count()} of them in process {jax.process_index()} on "
+      f"{socket.gethostname()}."
+    )
+
+
+def _join(config: DistributedConfig) -> None:
+  seconds = int(config.timeout)
+  # JAX ends a process that waits in vain by a crash: ours comes first, with a sentence.
+  late = threading.Timer(config.timeout, _give_up, [config])
+  late.daemon = True
+  late.start()
+  try:
+    jax.distributed.initialize(
+      coordinator_address=config.coordinator or None,
+      num_processes=config.processes,
+      process_id=config.process,
+      initialization_timeout=seconds + 60,
+      heartbeat_timeout_seconds=min(seconds, 100),
+      shutdown_timeout_seconds=seconds,
+      cluster_detection_method=None if config.cluster else "deactivate",
+    )
+    jax.devices()  # They are exchanged, which waits for all processes as well.
+  except (RuntimeError, ValueError) as error:
+    reason = str(error).strip().splitlines()[0].rstrip(".")
+    raise ValueError(f"{_not_found(config)} ({reason}).") from None
+  finally:
+    late.cancel()
+
+
+def _not_found(config: DistributedConfig) -> str:
+  number = "" if config.process is None else f" {config.process}"
+  where = f" at {config.coordinator}" if config.coordinator else ""
+  return (
+    f"Process{number} on {socket.gethostname()} did not find the others{where} within "
+    f"{config.timeout:g} s; start all of them with the same options, but for "
+    "--distributed.process, or raise --distributed.timeout"
+  )
+
+
+def _give_up(config: DistributedConfig) -> None:
+  print(f"{_not_found(config)}.", file=sys.stderr, flush=True)
+  os._exit(2)
+
+
+def _check_recipe(recipe: Any) -> None:
+  """Compares what the processes run with what the first does."""
+  # Imported here: it takes time, and one process does not need it.
+  from jax.experimental import multihost_utils
+
+  digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).digest()
+  each = multihost_utils.process_allgather(np.frombuffer(digest, np.uint32))  # p 8
+  others = np.flatnonzero((each != each[0]).any(axis=1)).tolist()
+  if others:
+    raise ValueError(
+      f"Of {len(each)} processes, {', '.join(map(str, others))} run(s) another recipe "
+      "or other options than 0; start all with the same, but for --distributed.process."
+    )
+
+
+def is_first() -> bool:
+  """Whether this is the process that writes for people."""
+  return jax.process_index() == 0
+
+
+def describe() -> str:
+  """Says which process this is, and what it has."""
+  devices = f"{jax.local_device_count()} of {jax.device_count()} devices"
+  return (
+    f"Process {jax.process_index()} of {jax.process_count()} on "
+    f"{socket.gethostname()}: {devices} ({jax.default_backend()})"
+  )
+
+
+def whole(tree: Any) -> Any:
+  """Returns arrays that are split over processes as NumPy arrays, in every process."""
+  from jax.experimental import multihost_utils
+
+  if jax.process_count() == 1:
+    return jax.device_get(tree)
+  return multihost_utils.process_allgather(tree, tiled=True)

@@ -1,0 +1,85 @@
+"""Programs that run as several processes on this machine, with host devices each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PATIENCE = 300.0
+"""Seconds after which a program that should have ended is taken to hang."""
+
+
+def free_port() -> int:
+  """Returns a port that nothing listens on."""
+  with socket.socket() as server:
+    server.bind(("127.0.0.1", 0))
+    return server.getsockname()[1]
+
+
+def environment(devices: int) -> dict[str, str]:
+  """Returns the environment of a process with so many host devices."""
+  flags = [
+    flag
+    for flag in os.environ.get("XLA_FLAGS", "").split()
+    if "host_platform_device_count" not in flag
+  ]
+  flags.append(f"--xla_force_host_platform_device_count={devices}")
+  return os.environ | {"XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"}
+
+
+@contextlib.contextmanager
+def started(
+  command: Sequence[str],
+  processes: int,
+  devices: int,
+  timeout: int = 60,
+  others: Mapping[int, Sequence[str]] = MappingProxyType({}),
+) -> Iterator[list[subprocess.Popen]]:
+  """Starts the processes of a program, and kills what is left of them in the end.
+
+  Args:
+    command: The module and its options.
+    processes: How many; a single one is started without any option for several.
+    devices: Host devices of all of them together.
+    timeout: Seconds that they wait for one another.
+    others: Further options of some of them.
+  """
+  options = [
+    *("--distributed.coordinator", f"127.0.0.1:{free_port()}"),
+    *("--distributed.processes", str(processes), "--distributed.devices", str(devices)),
+    *("--distributed.timeout", str(timeout), "--distributed.process"),
+  ]
+
+  def arguments(number: int) -> list[str]:
+    several = [*options, str(number)] if processes > 1 else []
+    return [*command, *several, *others.get(number, ())]
+
+  running = [
+    subprocess.Popen(
+      [sys.executable, "-m", *arguments(k)],
+      cwd=ROOT,
+      env=environment(devices // processes),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+    )
+    for k in range(processes)
+  ]
+  try:
+    yield running
+  finally:
+    for process in running:
+      process.kill()
+      process.communicate()
+
+
+def outputs(running: Sequence[subprocess.Popen]) -> list[str]:
+  """Waits for processes to end, and returns what they printed."""
+  return [process.communicate(timeout=PATIENCE)[0] for process in running]
