@@ -22,7 +22,7 @@ demo: $(VENV)/installed
 # The longest files first, so that no worker is left with one of them at the end.
 test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile \
-	  --no-loadscope-reorder -m "not slow" tests/train tests
+	  --no-loadscope-reorder -m "not slow" tests/train tests/sample tests
 
 verify: $(VENV)/installed
 	$(VENV)/bin/python -m tests.verify

@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,7 @@ from ltx_jax.parallel.mesh import make_mesh, own_rows
 from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES
 from ltx_jax.planning import flops
 from ltx_jax.platforms import Policy, policy_of
-from ltx_jax.training import optim
+from ltx_jax.training import lora, optim
 from ltx_jax.training.optim import Metrics
 from ltx_jax.training.state import Batch, TrainState, Update, advance, first_state
 from ltx_jax.typing import EncodedText, Key, Params
@@ -69,12 +70,24 @@ SIGMA_BANDS = 5
 
 
 def init_state(run: TransformerRun, key: Key) -> TrainState:
-  """The state before the first step."""
+  """The state before the first step: the networks, or low-rank updates of one."""
+  if run.lora.rank:
+    params = {"lora": lora.init(key, run.transformer, run.lora)}
+    return first_state(run.optimizer, run.steps, params, {})
   key_transformer, key_text = jax.random.split(key)
   params = {"transformer": transformer.init(run.transformer, key_transformer)}
   if run.text_encoder == "trained":
     params["text_encoder"] = text_encoder.init(run.text, key_text)
   return first_state(run.optimizer, run.steps, params, {})
+
+
+def networks_of(run: TransformerRun, params: Params, frozen: Params) -> Params:
+  """The networks' parameters: what is trained, or a frozen base with its updates."""
+  if not run.lora.rank:
+    return params
+  base = frozen["base"]
+  transformer = lora.joined(base["transformer"], params["lora"], run.lora)
+  return base | {"transformer": transformer}
 
 
 def _trained_text(run: TransformerRun, policy: Policy) -> TextFn:
@@ -142,7 +155,7 @@ def make_network(
 def make_update(run: TransformerRun, policy: Policy, vae: VAEConfig) -> Update:
   """Returns `update(state, frozen, batch) -> (state, metrics)`, a pure function.
 
-  What is frozen is the caption "", as `empty`.
+  What is frozen is the caption "", as `empty`, and of low-rank updates the `base`.
   """
   network = make_network(run, policy)
 
@@ -153,7 +166,7 @@ def make_update(run: TransformerRun, policy: Policy, vae: VAEConfig) -> Update:
 
     def loss(params: Params, micro: Batch, key: Key) -> tuple[Array, Metrics]:
       layout = layout_of(run, vae, micro)
-      velocity = network(params, micro)
+      velocity = network(networks_of(run, params, frozen), micro)
       losses = objective.loss(velocity, layout, micro["grid"], key, run.flow)
       mean = jnp.mean(losses.loss)
       return mean, {"loss": mean}
@@ -183,7 +196,7 @@ def make_held_out_losses(
 
   def losses(state: TrainState, frozen: Params, batch: Batch) -> Metrics:
     layout, clips = layout_of(run, vae, batch), len(batch["seed"])
-    velocity = network(state.params, batch)
+    velocity = network(networks_of(run, state.params, frozen), batch)
     places = (jnp.arange(clips) + 0.5) / clips
 
     def of_band(band: Array) -> Array:
@@ -198,17 +211,29 @@ def make_held_out_losses(
   return losses
 
 
+def clip_flops(run: TransformerRun, tokens: int, words: int) -> int:
+  """Counts a clip's forward and backward pass."""
+  forward = flops.velocity(run.transformer, tokens, words)
+  if run.lora.rank:
+    # Backwards a frozen product has one, for what enters it, and attention two.
+    updates = sum(
+      2 * tokens * run.lora.rank * stack * (n_in + n_out)
+      for stack, n_in, n_out in lora.layers(run.transformer, run.lora).values()
+    )
+    return 2 * forward + flops.attention(run.transformer, tokens, words) + 3 * updates
+  if run.text_encoder == "trained":
+    forward += flops.text_encoder(run.text, words)
+  # Backwards every product has two: for what enters it, and for its weights.
+  return 3 * forward
+
+
 def work_of(run: TransformerRun) -> WorkOf:
   """Returns what counts a step's clips, tokens and operations."""
 
   def work(batch: Mapping[str, Array]) -> Work:
     clips, tokens = batch["latents"].shape[:2]
     words = batch["mask"].shape[1]
-    forward = flops.velocity(run.transformer, tokens, words)
-    if run.text_encoder == "trained":
-      forward += flops.text_encoder(run.text, words)
-    # Backwards every product has two: for what enters it, and for its weights.
-    return Work(clips, clips * tokens, 3 * clips * forward)
+    return Work(clips, clips * tokens, clips * clip_flops(run, tokens, words))
 
   return work
 
@@ -228,7 +253,7 @@ def main() -> None:
     checks.check_heads(run)
     checks.check_text(run)
     start.check_vae(run, config, vae.params)
-    warm_start = start.transformer_start(run)
+    warm_start, base = start.transformer_start(run), start.base(run)
     records = data.open_records(run, fingerprint(vae.config, vae.params))
     run = data.with_buckets(run, records.trained, vae.config)
     checks.check_run(run, vae.config, tokens)
@@ -251,7 +276,7 @@ def main() -> None:
     if dry:
       shapes = jax.eval_shape(functools.partial(init_state, run), jax.random.key(0))
       return dry_run.show(run, loader, shapes.params)
-    train(run, vae, records, loader, warm_start)
+    train(run, vae, records, loader, warm_start, base)
 
 
 def train(
@@ -260,12 +285,20 @@ def train(
   records: data.RecordData,
   loader: Loader,
   warm_start: start.Start | None,
+  base: Params,
 ) -> None:
-  """Trains on records, and writes the model."""
+  """Trains on records, and writes the model, or low-rank updates of the base."""
   mesh = make_mesh(**vars(run.mesh))
   policy = vae.policy.for_training(mesh)
   sampling = processes.alone(dataclasses.replace(vae.policy, mesh=policy.mesh))
   text_fn = TEXT[run.text_encoder](run, sampling)
+  networks = functools.partial(networks_of, run, frozen={"base": base})
+
+  def shown(state: TrainState) -> list[Params]:
+    """What pictures are of: of low-rank updates the base beside them."""
+    learned = networks(state.ema or state.params)
+    return [base, learned] if base else [learned]
+
   held_out = evaluation.held_out_batches(records.held_out, run.stages)
   losses = make_held_out_losses(run, policy, vae.config)
   state = loop.fit(
@@ -274,10 +307,10 @@ def train(
     update=make_update(run, policy, vae.config),
     loader=loader,
     rules=RULES,
-    frozen={"empty": records.empty},
+    frozen={"empty": records.empty} | ({"base": base} if base else {}),
     options=policy.training_options,
     hooks=loop.Hooks(
-      pictures=model.make_pictures(run, vae, records.shown, sampling, text_fn),
+      pictures=model.make_pictures(run, shown, vae, records.shown, sampling, text_fn),
       evaluate=evaluation.make_evaluate(
         losses, held_out, mesh, policy.training_options
       ),
@@ -287,8 +320,16 @@ def train(
   )
   state = processes.shown(state)
   if distributed.is_first():
-    print(f"Wrote {model.export(run, model.model_of(run, state, vae, sampling))}")
+    print(f"Wrote {export(run, state, vae)}")
   processes.wait_for_all("model written")
+
+
+def export(run: TransformerRun, state: TrainState, vae: model.FrozenVAE) -> Path:
+  """Writes what was learned: the model, or its low-rank updates."""
+  params = state.ema or state.params
+  if run.lora.rank:
+    return model.export_lora(run, params["lora"])
+  return model.export(run, model.model_of(run, params, vae, vae.policy))
 
 
 if __name__ == "__main__":

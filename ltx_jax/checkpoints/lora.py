@@ -35,8 +35,16 @@ from ltx_jax.checkpoints import recognize
 from ltx_jax.checkpoints.arrays import Place, Placed, listed
 from ltx_jax.checkpoints.diffusers import transformer_name
 from ltx_jax.checkpoints.keys import DENSE, Entry, transformer_entries
-from ltx_jax.checkpoints.safetensors_io import Reader, open_safetensors
+from ltx_jax.checkpoints.safetensors_io import (
+  Reader,
+  TensorToWrite,
+  open_safetensors,
+  write_safetensors,
+)
+from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import TransformerConfig
+from ltx_jax.config.lora import LoRAConfig
+from ltx_jax.typing import Params
 
 Loras = Sequence[tuple[str | os.PathLike[str], float]]
 """Files, each with the strength at which it is applied."""
@@ -243,3 +251,62 @@ def _alpha(module: str, settings: Mapping[str, Any], rank: int) -> float:
     if re.match(rf"(.*\.)?({pattern})$", module):
       return float(alpha)
   return float(settings.get("lora_alpha", rank))
+
+
+NAMINGS = ("diffusers", "comfyui")
+"""How files name the layers: the first is read by `peft` as well."""
+
+
+def write_lora(
+  path: str | os.PathLike[str],
+  updates: Params,
+  config: TransformerConfig,
+  lora: LoRAConfig,
+  naming: str,
+  metadata: Mapping[str, str],
+) -> None:
+  """Writes low-rank updates that were trained (`training.lora`), in float32.
+
+  Args:
+    path: The file.
+    updates: `lora_down` (l, in, r) and `lora_up` (l, r, out) of stacked layers.
+    config: The transformer's.
+    lora: Their rank and alpha, which files of both namings hold.
+    naming: One of `NAMINGS`.
+    metadata: What else the header says, such as what it was trained on.
+  """
+  name_of = {"diffusers": _diffusers_names, "comfyui": _comfyui_names}[naming]
+  alpha = float(lora.rank if lora.alpha is None else lora.alpha)
+  flat, tensors, modules = flatten(updates), [], []
+  for entry in transformer_entries(config):
+    layer = entry.path.removesuffix("/kernel")
+    if entry.layout != DENSE or f"{layer}/lora_down" not in flat:
+      continue
+    module, down_name, up_name, alpha_name = name_of(entry.key.removesuffix(".weight"))
+    modules.append(module)
+    down = np.asarray(flat[f"{layer}/lora_down"][entry.layer], np.float32).T
+    up = np.asarray(flat[f"{layer}/lora_up"][entry.layer], np.float32).T
+    tensors += [_to_write(down_name, down), _to_write(up_name, up)]
+    if alpha_name:
+      tensors.append(_to_write(alpha_name, np.float32(alpha)))
+  settings = {"r": lora.rank, "lora_alpha": alpha, "target_modules": sorted(modules)}
+  settings = {f"transformer.{key}": value for key, value in settings.items()}
+  if naming == "diffusers":
+    metadata = {**metadata, _METADATA: json.dumps(settings, sort_keys=True)}
+  write_safetensors(path, tensors, {"format": "pt", **metadata})
+
+
+def _diffusers_names(module: str) -> tuple[str, str, str, None]:
+  module = transformer_name(f"{module}.weight").removesuffix(".weight")
+  names = (f"transformer.{module}.lora_{side}.weight" for side in "AB")
+  return module, *names, None
+
+
+def _comfyui_names(module: str) -> tuple[str, str, str, str]:
+  name = f"diffusion_model.{module}"
+  return module, f"{name}.lora_down.weight", f"{name}.lora_up.weight", f"{name}.alpha"
+
+
+def _to_write(name: str, array: Shaped[np.ndarray, "..."]) -> TensorToWrite:
+  array = np.array(array, order="C")
+  return name, array.shape, array.dtype, lambda: array

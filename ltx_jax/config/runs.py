@@ -20,6 +20,7 @@ from ltx_jax.config import (
   VAEConfig,
 )
 from ltx_jax.config.distributed import DistributedConfig
+from ltx_jax.config.lora import LoRAConfig
 from ltx_jax.config.metadata import COUNT, POSITIVE
 from ltx_jax.errors import check_fields, check_fps, check_number, check_seed
 
@@ -342,6 +343,7 @@ class TransformerRun:
       buckets apart.
     init_from: A checkpoint to start from, or a model's folder (`model.safetensors`, and
       `text_encoder/` where that is trained); empty for random parameters.
+    lora: Low-rank updates of the model in `init_from` that are trained in its place.
   """
 
   transformer: TransformerConfig
@@ -363,6 +365,7 @@ class TransformerRun:
   held_out: int = 8
   token_dropping: float = 0.0
   init_from: str = ""
+  lora: LoRAConfig = LoRAConfig()
   fps: float = 24.0
   dtype: Literal["float32", "bfloat16"] = "float32"
   seed: int = 0
@@ -371,6 +374,10 @@ class TransformerRun:
     _check_run(self)
     check_fields(self, {"token_dropping": {"at_least": 0, "below": 1}})
     check_fps(self.fps)
+    if self.lora.rank and not self.init_from:
+      raise ValueError(
+        f"lora.rank is {self.lora.rank}; name the model to be updated by --init-from."
+      )
 
   @property
   def steps(self) -> int:

@@ -5,6 +5,10 @@
 Q is W in int8 or float8, and s has one float32 number for each output channel
 (`checkpoints.quantization` makes both). A layer of a model's params is 8-bit where it
 has the leaf `kernel_scale` beside `kernel`; stacked layers stack their scales as well.
+Where it has `lora_down` A and `lora_up` B, a low-rank update is added
+(`training.lora`):
+
+    y = ... + (x A) B
 
 Q is widened to the compute dtype on its way into the product, which holds all its
 values exactly. The product is summed in float32 and scaled before it is rounded: sums
@@ -29,6 +33,7 @@ from ltx_jax.platforms import Policy
 from ltx_jax.typing import AnyArray
 
 SCALE = "kernel_scale"
+DOWN, UP = "lora_down", "lora_up"
 
 
 def linear(
@@ -105,9 +110,10 @@ _FORMS = {"derived": linear, "measured": measured}
 
 
 class Dense(nn.Module):
-  """`linear` with its parameters: kernel (in, out), bias, and the scale if it is there.
+  """`linear` with its parameters: kernel (in, out), bias, and what else is there.
 
-  A scale is never initialised: it comes with the kernel that it was made with.
+  A scale is never initialised: it comes with the kernel that it was made with. Nor is a
+  low-rank update, which is trained for a kernel that is there.
   """
 
   features: int
@@ -125,4 +131,9 @@ class Dense(nn.Module):
     if self.use_bias:
       bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
     form = _FORMS[self.policy.dense]
-    return form(x, kernel, scale, bias, dtype, out_dtype=self.out_dtype)
+    y = form(x, kernel, scale, bias, dtype, out_dtype=self.out_dtype)
+    down, up = (self.get_variable("params", name) for name in (DOWN, UP))
+    if down is None:
+      return y
+    narrow = form(x, down, None, None, dtype)  # *b r
+    return y + form(narrow, up, None, None, dtype, out_dtype=self.out_dtype)

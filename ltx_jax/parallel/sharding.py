@@ -40,6 +40,10 @@ TRANSFORMER_RULES: Rules = (
   (r"/(to_q|to_k|to_v|ff/proj_in)/kernel$", P("fsdp", "tensor")),
   (r"(/linear_1|/linear_2|patchify_proj)/kernel$", P(None, "fsdp")),
   (r"(/linear|proj_out)/kernel$", P("fsdp", None)),
+  # Low-rank updates are split along the stream as their kernels are.
+  (r"/(to_out|ff/proj_out)/lora_up$", P(None, "fsdp")),
+  (r"/(to_q|to_k|to_v|ff/proj_in)/lora_down$", P("fsdp", None)),
+  (r"/lora_(down|up)$", P()),
 )
 
 VAE_RULES: Rules = (

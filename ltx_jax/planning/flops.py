@@ -46,6 +46,11 @@ def denoise(config: TransformerConfig, tokens: int, text_tokens: int) -> int:
   return 2 * tokens * per_token + embedder_flops(d) + 2 * d * 6 * d
 
 
+def attention(config: TransformerConfig, tokens: int, text_tokens: int) -> int:
+  """Counts what of a velocity has no weights: q k^T and weights v of all layers."""
+  return 4 * config.num_layers * tokens * (tokens + text_tokens) * config.width
+
+
 def velocity(config: TransformerConfig, tokens: int, text_tokens: int) -> int:
   """Counts one evaluation of the transformer for one clip at one noise level."""
   return text_state(config, text_tokens) + denoise(config, tokens, text_tokens)

@@ -170,7 +170,9 @@ def plan_transformer(
     remat: What blocks keep, one of `models.transformer.REMAT_POLICIES`.
   """
   parameters = device_bytes(state.params)
-  blocks = state.params["transformer"]["blocks"]
+  # Low-rank updates are trained beside a frozen base.
+  network = state.params if "transformer" in state.params else inputs[0]["base"]
+  blocks = network["transformer"]["blocks"]
   block = sum(math.prod(x.shape[1:]) for x in jax.tree.leaves(blocks))
   item = jnp.dtype(policy.dtype).itemsize
   tensor, fsdp = (devices_of(policy.mesh, (axis,)) for axis in ("tensor", "fsdp"))

@@ -7,9 +7,11 @@ import pytest
 
 import ltx_jax
 from ltx_jax.checkpoints import diffusers, lightricks
-from ltx_jax.checkpoints.lora import Update, merge, read_loras
+from ltx_jax.checkpoints.lora import Update, merge, read_loras, write_lora
 from ltx_jax.checkpoints.safetensors_io import write_safetensors
-from ltx_jax.checkpoints.trees import flatten
+from ltx_jax.checkpoints.trees import flatten, nest
+from ltx_jax.config.lora import LAYERS, LoRAConfig
+from ltx_jax.training import lora as training
 from tests.checkpoints import folders, small
 
 CONFIG = small.TRANSFORMER  # Width 24, 3 layers, 8 channels.
@@ -201,3 +203,21 @@ def test_a_checkpoint_without_a_transformer_takes_no_lora(tmp_path):
   lightricks.save_checkpoint(path, config, small.params())
   with pytest.raises(ValueError, match="has no transformer, which a LoRA is for"):
     ltx_jax.load(path, loras=[(tmp_path / "x.safetensors", 1.0)])
+
+
+@pytest.mark.parametrize("naming", ["diffusers", "comfyui"])
+def test_what_was_trained_is_written_and_read_back(tmp_path, naming):
+  config = LoRAConfig(rank=3, alpha=1.5, layers=LAYERS)
+  rng = np.random.default_rng(0)
+  flat = {}
+  for layer, (stack, n_in, n_out) in training.layers(CONFIG, config).items():
+    flat[f"{layer}/lora_down"] = rng.standard_normal((stack, n_in, 3), np.float32)
+    flat[f"{layer}/lora_up"] = rng.standard_normal((stack, 3, n_out), np.float32)
+  path = tmp_path / "lora.safetensors"
+  write_lora(path, nest(flat), CONFIG, config, naming, {"steps": "7"})
+  found = deltas([(path, 1.0)])
+  assert len(found) == 10 * CONFIG.num_layers  # Two attentions of four, and two.
+  for (kernel, layer), change in found.items():
+    name = kernel.removesuffix("/kernel")
+    down, up = flat[f"{name}/lora_down"][layer], flat[f"{name}/lora_up"][layer]
+    np.testing.assert_allclose(change, 0.5 * down @ up, rtol=1e-5, atol=1e-5)

@@ -3,6 +3,7 @@
 Nothing is computed: shapes alone say whether networks, buckets and data go together.
 """
 
+import dataclasses
 import functools
 import importlib
 import math
@@ -17,6 +18,7 @@ import configs
 from ltx_jax.checkpoints import keys
 from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import VAE_C
+from ltx_jax.config.lora import LoRAConfig
 from ltx_jax.config.runs import TransformerRun, VAERun
 from ltx_jax.data import buckets
 from ltx_jax.releases.presets import ASSETS, PRESETS
@@ -106,7 +108,9 @@ def test_transformer(name):
     assert run.vae == str(pathlib.Path(trained.output.folder) / "vae.safetensors")
   assert run.transformer.in_channels == codec.latent_channels
   state = jax.eval_shape(functools.partial(transformer.init_state, run), KEY)
-  found = {p: leaf.shape for p, leaf in flatten(state.params["transformer"]).items()}
+  whole = dataclasses.replace(run, lora=LoRAConfig())
+  base = jax.eval_shape(functools.partial(transformer.init_state, whole), KEY).params
+  found = {p: leaf.shape for p, leaf in flatten(base["transformer"]).items()}
   assert found == keys.tree_shapes(keys.transformer_entries(run.transformer))
 
   update = transformer.make_update(run, QUICK, codec)
@@ -129,7 +133,9 @@ def test_transformer(name):
       known: rows(count, dtype, *words),
       "mask": rows(count, bool, WORDS),
     }
-    check_step(update, state, {"empty": empty}, batch, run.optimizer.ema_decay)
+    check_step(
+      update, state, {"empty": empty, "base": base}, batch, run.optimizer.ema_decay
+    )
     # Positions beyond the maximum would leave the range that the tables are made for.
     factors = codec.temporal_factor, codec.spatial_factor
     last = (size[0] - 1) / run.fps, size[1] - factors[1], size[2] - factors[1]

@@ -70,9 +70,9 @@ def test_a_frozen_encoder_is_known_by_its_weights(frozen, tmp_path):
 def test_a_frozen_encoder_is_copied_as_it_is(frozen, tmp_path):
   run, _ = frozen
   start = jax.jit(INIT)(jax.random.key(0))
-  state = start._replace(ema={"transformer": start.params["transformer"]})
+  params = {"transformer": start.params["transformer"]}
   run = case.in_folder(run, tmp_path / "out")
-  folder = model.export(run, model.model_of(run, state, case.frozen_vae(), QUICK))
+  folder = model.export(run, model.model_of(run, params, case.frozen_vae(), QUICK))
   for name in ("model.safetensors", "config.json"):
     one, other = (f / "text_encoder" / name for f in (tmp_path, folder))
     assert one.read_bytes() == other.read_bytes()

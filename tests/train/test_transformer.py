@@ -266,7 +266,7 @@ def test_a_run_has_images_and_clips_and_shows_captions_never_seen(whole):
 
 def test_pictures_are_those_of_the_averaged_parameters(whole):
   vae = case.frozen_vae()
-  made = model.model_of(RUN, whole[1], vae, QUICK)
+  made = model.model_of(RUN, whole[1].ema, vae, QUICK)
   assert set(made.params) == {"transformer", "text_encoder", "vae"}
   case.assert_same_bits(made.params["transformer"], whole[1].ema["transformer"])
   assert made.config.vae is vae.config and made.config.name == "tiny"
@@ -275,7 +275,7 @@ def test_pictures_are_those_of_the_averaged_parameters(whole):
 @pytest.fixture(scope="module")
 def exported(whole, tmp_path_factory):
   run = case.in_folder(RUN, tmp_path_factory.mktemp("exported"))
-  made = model.model_of(RUN, whole[1], case.frozen_vae(), QUICK)
+  made = model.model_of(RUN, whole[1].ema, case.frozen_vae(), QUICK)
   return model.export(run, made)
 
 

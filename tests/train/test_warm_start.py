@@ -102,7 +102,7 @@ def model(tmp_path_factory):
   folder = tmp_path_factory.mktemp("model")
   state = case.moved(fresh(transformer, TRANSFORMER))
   run = case.in_folder(TRANSFORMER, folder)
-  of_run = model_files.model_of(run, state, case.frozen_vae(), QUICK)
+  of_run = model_files.model_of(run, state.ema, case.frozen_vae(), QUICK)
   return model_files.export(run, of_run), state
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import pathlib
 import signal
 
 import jax
@@ -35,6 +36,11 @@ def in_folder(run, folder):
 def with_optimizer(run, **changes):
   optimizer = dataclasses.replace(run.optimizer, **changes)
   return dataclasses.replace(run, optimizer=optimizer)
+
+
+def place_of(run, name):
+  """A file or folder of a run's own folder."""
+  return pathlib.Path(run.output.folder) / name
 
 
 class Interrupted:

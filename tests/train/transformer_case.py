@@ -67,7 +67,9 @@ def frozen_of(records):
 def pictures():
   shown = source().shown
   text_fn = transformer.TEXT["trained"](RUN, QUICK)
-  return model.make_pictures(RUN, case.frozen_vae(), shown, QUICK, text_fn)
+  return model.make_pictures(
+    RUN, lambda state: [state.ema], case.frozen_vae(), shown, QUICK, text_fn
+  )
 
 
 def fit(folder, batches=None, show=False):

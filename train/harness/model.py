@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from ltx_jax.checkpoints import lightricks, t5
+from ltx_jax.checkpoints import lightricks, lora, t5
 from ltx_jax.config import ModelConfig, VAEConfig
 from ltx_jax.config.runs import TransformerRun
 from ltx_jax.pipeline.model import LTXVideo
@@ -32,18 +32,19 @@ class FrozenVAE:
 
 
 def model_of(
-  run: TransformerRun, state: TrainState, vae: FrozenVAE, policy: Policy
+  run: TransformerRun, params: Params, vae: FrozenVAE, policy: Policy
 ) -> LTXVideo:
-  """The averaged parameters, if kept, as a model that generates from encoded text."""
+  """The networks as a model that generates from encoded text."""
   config = ModelConfig(
     transformer=run.transformer, vae=vae.config, scheduler=run.scheduler, name=run.name
   )
-  params = dict(state.ema or state.params) | {"vae": vae.params}
+  params = dict(params) | {"vae": vae.params}
   return LTXVideo(config, params, policy, recipe=recipe_for(config))
 
 
 def make_pictures(
   run: TransformerRun,
+  networks: Callable[[TrainState], Sequence[Params]],
   vae: FrozenVAE,
   captions: Batch,
   policy: Policy,
@@ -52,14 +53,15 @@ def make_pictures(
   """Returns a function that generates the captions, the last being "", a row each.
 
   Args:
+    networks: State -> the networks that are shown, side by side.
     captions: What a batch has of them.
     text_fn: (parameters, batch) -> what the transformer is told.
   """
   bucket = run.stages[-1].buckets[0]
   text_fn = jax.jit(text_fn)
 
-  def pictures(state: TrainState, step: int) -> dict[str, np.ndarray]:
-    model = model_of(run, state, vae, policy)
+  def rows_of(params: Params) -> np.ndarray:
+    model = model_of(run, params, vae, policy)
     text, mask = text_fn(model.params, captions)
     videos = model.generate(
       (text[:-1], mask[:-1]),
@@ -71,7 +73,10 @@ def make_pictures(
     )
     shown = np.linspace(0, videos.shape[1] - 1, min(5, videos.shape[1])).astype(int)
     rows = [np.concatenate(list(video[shown]), axis=1) for video in videos]
-    return {"samples": np.concatenate(rows, axis=0)}
+    return np.concatenate(rows, axis=0)
+
+  def pictures(state: TrainState, step: int) -> dict[str, np.ndarray]:
+    return {"samples": np.concatenate(list(map(rows_of, networks(state))), axis=1)}
 
   return pictures
 
@@ -83,7 +88,29 @@ def exported(run: TransformerRun) -> Path:
 
 def outputs(run: TransformerRun) -> list[Path]:
   """Returns what is written at the end of a run."""
+  if run.lora.rank:
+    return [lora_file(run, naming) for naming in lora.NAMINGS]
   return [exported(run) / name for name in ("model.safetensors", "tokenizer")]
+
+
+def lora_file(run: TransformerRun, naming: str) -> Path:
+  """Returns the file that low-rank updates are written to, for one kind of reader."""
+  return Path(run.output.folder) / f"lora-{naming}.safetensors"
+
+
+def export_lora(run: TransformerRun, updates: Params) -> Path:
+  """Writes low-rank updates for each kind of reader, and returns the folder."""
+  trained = {
+    "base_model": run.init_from,
+    "data": " ".join(run.data),
+    "steps": str(run.steps),
+    "trained_by": "ltx-jax",
+  }
+  updates = jax.device_get(updates)
+  for naming in lora.NAMINGS:
+    path = lora_file(run, naming)
+    lora.write_lora(path, updates, run.transformer, run.lora, naming, trained)
+  return Path(run.output.folder)
 
 
 def inputs(run: TransformerRun) -> list[tuple[str, Path | str]]:

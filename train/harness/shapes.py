@@ -15,6 +15,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltx_jax.config import VAEConfig
+from ltx_jax.config.lora import LoRAConfig
 from ltx_jax.config.runs import Bucket, TransformerRun, VAERun
 from ltx_jax.models.sharded import row_axes
 from ltx_jax.parallel import sharding
@@ -73,18 +74,31 @@ def of_transformer(
   clips = {"latents": (tokens, config.in_channels, "bfloat16"), "fps": ("float32",)}
   clips |= {"places": (tokens, 3, "int32"), "grid": (3, "int32")}
   batch = _rows(mesh, rows, clips | {"seed": ("uint32",)} | told)
-  inputs = {"empty": _whole(mesh, told)}, batch
+  inputs = {"empty": _whole(mesh, told)} | _base(run, mesh, rules), batch
   size = StepSize(rows, tokens, text, run.optimizer.accumulate)
-  minimum = flops.velocity(config, tokens, text)
-  if not width:
-    minimum += flops.text_encoder(run.text, text)
   return Abstract(
     transformer.make_update(run, policy, latents),
     (state, *inputs),
-    3 * rows * minimum,
+    rows * transformer.clip_flops(run, tokens, text),
     lambda remat: plan_transformer(config, policy, size, state, inputs, remat=remat),
     tokens,
   )
+
+
+def _base(run: TransformerRun, mesh: Mesh, rules: sharding.Rules) -> dict[str, Any]:
+  """The frozen networks beside low-rank updates, as precise as the run computes."""
+  if not run.lora.rank:
+    return {}
+  from train import transformer
+
+  whole = dataclasses.replace(run, lora=LoRAConfig())
+  state = jax.eval_shape(
+    functools.partial(transformer.init_state, whole), jax.random.key(0)
+  )
+  base = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, run.dtype), state.params
+  )
+  return sharding.abstract({"base": base}, mesh, rules)
 
 
 def of_vae(

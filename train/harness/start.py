@@ -62,7 +62,7 @@ def transformer_start(run: TransformerRun) -> Start | None:
   Raises:
     ValueError: where that model's networks are others.
   """
-  if not run.init_from:
+  if not run.init_from or run.lora.rank:
     return None
   path = checkpoint_of(run.init_from)
   encoder, with_text = path.parent / "text_encoder", run.text_encoder == "trained"
@@ -82,6 +82,30 @@ def transformer_start(run: TransformerRun) -> Start | None:
     return _with_params(state, weights)
 
   return start
+
+
+def base(run: TransformerRun) -> Params:
+  """Returns the networks that low-rank updates are of, on the host; {} without.
+
+  They are as precise as the run computes.
+
+  Raises:
+    ValueError: where the networks of `run.init_from` are others.
+  """
+  if not run.lora.rank:
+    return {}
+  path = checkpoint_of(run.init_from)
+  encoder, parts = path.parent / "text_encoder", ("transformer",)
+  with lightricks.open_checkpoint(path, parts=parts) as opened:
+    check_same_network(
+      "transformer", opened.config.transformer, run.transformer, str(path)
+    )
+  _, weights = lightricks.load_checkpoint(path, run.dtype, arrays.on_host, parts)
+  if run.text_encoder == "trained":  # With the model: here it stays as it is.
+    text = t5.load_config(encoder)
+    check_same_network("text encoder", text, run.text, str(path.parent))
+    _, weights["text_encoder"] = t5.load_t5(encoder, run.dtype, arrays.on_host)
+  return weights
 
 
 def check_vae(run: TransformerRun, found: ModelConfig, params: Params) -> None:

@@ -1,0 +1,40 @@
+"""Low-rank updates of a transformer that are trained in its place."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ltx_jax.errors import check_fields
+
+LAYERS = ("to_q", "to_k", "to_v", "to_out", "proj_in", "proj_out")
+"""Linear layers of a block: of both attentions, and of the feed-forward network."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LoRAConfig:
+  """Which layers have updates, and how large (`training.lora`).
+
+  Attributes:
+    rank: Rank of the updates; 0 trains the whole network.
+    alpha: Updates are scaled by alpha / rank; None for alpha = rank.
+    layers: Layers of each block that have one, among `to_q`, `to_k`, `to_v`, `to_out`,
+      `proj_in` and `proj_out`.
+  """
+
+  rank: int = 0
+  alpha: float | None = None
+  layers: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out")
+
+  def __post_init__(self):
+    bounds = {"rank": {"at_least": 0, "whole": True}, "alpha": {"above": 0}}
+    check_fields(self, bounds, "lora.{}")
+    unknown = [name for name in self.layers if name not in LAYERS]
+    if unknown or not self.layers:
+      raise ValueError(
+        f"lora.layers is {self.layers}; choose among {', '.join(LAYERS)}."
+      )
+
+  @property
+  def scale(self) -> float:
+    """What the product of the two matrices is multiplied by."""
+    return 1.0 if self.alpha is None or not self.rank else self.alpha / self.rank
