@@ -290,6 +290,7 @@ def write_lora(
     if alpha_name:
       tensors.append(_to_write(alpha_name, np.float32(alpha)))
   settings = {"r": lora.rank, "lora_alpha": alpha, "target_modules": sorted(modules)}
+  settings |= {"rank_pattern": {}, "alpha_pattern": {}}  # diffusers asks for both.
   settings = {f"transformer.{key}": value for key, value in settings.items()}
   if naming == "diffusers":
     metadata = {**metadata, _METADATA: json.dumps(settings, sort_keys=True)}

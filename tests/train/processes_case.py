@@ -11,9 +11,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from ltx_jax.checkpoints import lightricks
+from ltx_jax.config import ModelConfig, SchedulerConfig
+from tests.train import records_case, trainer_case
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 300.0
 """Seconds after which a program that should have ended is taken to hang."""
+
+
+def write_inputs(folder: Path) -> Path:
+  """Writes the VAE and the records of a tiny transformer, and returns the folder."""
+  vae = trainer_case.frozen_vae()
+  config = ModelConfig(transformer=None, vae=vae.config, scheduler=SchedulerConfig())
+  lightricks.save_checkpoint(
+    folder / "vae.safetensors", config, {"vae": vae.params}, dtype="float32"
+  )
+  records_case.write(folder / "records", vae)
+  return folder
+
+
+def training(inputs: Path, folder: Path, *options: str) -> list[str]:
+  """Training whose batches mix images and clips that are trimmed to as few tokens."""
+  return [
+    *("train.transformer", "tiny", "--vae", str(inputs / "vae.safetensors")),
+    *("--data", str(inputs / "records"), "--output.folder", str(folder)),
+    *("--token-dropping", "0.5", *options),
+  ]
 
 
 def free_port() -> int:

@@ -3,12 +3,7 @@
 import numpy as np
 import pytest
 
-from configs import tiny
-from ltx_jax.checkpoints import lightricks
-from ltx_jax.config import ModelConfig, SchedulerConfig
-from tests.train import records_case
-from tests.train import trainer_case as case
-from tests.train.processes_case import outputs, started
+from tests.train.processes_case import outputs, started, training, write_inputs
 from train.harness.reporting import read_metrics
 
 MESHES = {
@@ -20,23 +15,7 @@ MESHES = {
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
   """The VAE and the records of a tiny transformer."""
-  folder = tmp_path_factory.mktemp("inputs")
-  vae = case.frozen_vae()
-  config = ModelConfig(transformer=None, vae=tiny.VAE, scheduler=SchedulerConfig())
-  lightricks.save_checkpoint(
-    folder / "vae.safetensors", config, {"vae": vae.params}, dtype="float32"
-  )
-  records_case.write(folder / "records", vae)
-  return folder
-
-
-def command(inputs, folder, *options):
-  """Training whose batches mix images and clips that are trimmed to as few tokens."""
-  return [
-    *("train.transformer", "tiny", "--vae", str(inputs / "vae.safetensors")),
-    *("--data", str(inputs / "records"), "--output.folder", str(folder)),
-    *("--token-dropping", "0.5", *options),
-  ]
+  return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 def curve(folder):
@@ -48,7 +27,7 @@ def test_two_processes_equal_one(tmp_path, inputs):
   curves = {}
   for count, mesh in MESHES.items():
     folder = tmp_path / str(count)
-    with started(command(inputs, folder, *mesh), count, 8) as running:
+    with started(training(inputs, folder, *mesh), count, 8) as running:
       printed = outputs(running)
       assert not any(process.returncode for process in running), printed
     curves[count] = curve(folder)

@@ -215,10 +215,10 @@ def run_killed(
   return counts
 
 
-def state(folder: Path) -> dict[str, np.ndarray]:
-  """Every array of the last checkpoint, by path."""
+def state(folder: Path, step: int = STEPS) -> dict[str, np.ndarray]:
+  """Every array of a checkpoint, by path."""
   with ocp.PyTreeCheckpointer() as checkpointer:
-    path = folder / "checkpoints" / str(STEPS) / "state"
+    path = folder / "checkpoints" / str(step) / "state"
     names = checkpointer.metadata(path).item_metadata.tree
     arguments = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
     return checkpointer.restore(path, restore_args=arguments)
