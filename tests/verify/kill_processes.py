@@ -9,6 +9,7 @@ gone on with by one process and by four, whose losses may differ by rounding alo
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -21,7 +22,7 @@ import numpy as np
 from tests.train import processes_case
 from tests.train.processes_case import started, training, write_inputs
 from tests.verify import kill_resume
-from train.harness.reporting import read_metrics
+from train.harness.reporting import METRICS_FILE, read_metrics
 
 NAME = "One of two processes killed with -9: the run goes on bit for bit"
 COMMAND = "python -m tests.verify kill_processes"
@@ -57,11 +58,20 @@ def last_step(folder: Path) -> int:
   return rows[-1]["step"] if rows else 0
 
 
+def forget_after(folder: Path, step: int) -> None:
+  """Drops the curves that the next start drops, so that new steps can be told."""
+  path = folder / METRICS_FILE
+  if path.exists():
+    rows = [row for row in read_metrics(folder) if row["step"] <= step]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 def kill_once(inputs: Path, folder: Path, draw: random.Random) -> bool:
   """Starts two processes and kills one; says whether the other ended by itself."""
   command = training(inputs, folder, *OPTIONS)
+  begin = kill_resume.complete(folder)
+  forget_after(folder, begin)
   with started(command, 2, DEVICES, TIMEOUT) as running:
-    begin = kill_resume.complete(folder)
     target = begin + draw.randrange(1, SAVE_EVERY + 2)  # Some are while it saves.
     began = time.monotonic()
     while last_step(folder) < target:
@@ -73,7 +83,10 @@ def kill_once(inputs: Path, folder: Path, draw: random.Random) -> bool:
     running[victim].kill()
     other = running[1 - victim]
     text, _ = other.communicate(timeout=2 * TIMEOUT + 20)
-    print(f"  killed {victim} after step {last_step(folder)}: {other.returncode}")
+    print(
+      f"  {victim} killed after step {last_step(folder)}: {other.returncode}",
+      flush=True,
+    )
     words = "another process is gone" in text or "another task died" in text
     return bool(other.returncode) and words
 
