@@ -288,7 +288,7 @@ def write_lora(
     up = np.asarray(flat[f"{layer}/lora_up"][entry.layer], np.float32).T
     tensors += [_to_write(down_name, down), _to_write(up_name, up)]
     if alpha_name:
-      tensors.append(_to_write(alpha_name, np.float32(alpha)))
+      tensors.append(_to_write(alpha_name, np.array(alpha, np.float32)))
   settings = {"r": lora.rank, "lora_alpha": alpha, "target_modules": sorted(modules)}
   settings |= {"rank_pattern": {}, "alpha_pattern": {}}  # diffusers asks for both.
   settings = {f"transformer.{key}": value for key, value in settings.items()}

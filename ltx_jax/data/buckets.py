@@ -35,7 +35,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, UInt32
+from jaxtyping import Bool, Float, Int, UInt32
 
 from ltx_jax.config import VAEConfig
 from ltx_jax.config.runs import Bucket, Stage
@@ -102,6 +102,10 @@ class Lane(NamedTuple):
   weight: float
 
 
+Where = slice | Int[np.ndarray, "_"] | Bool[np.ndarray, "_"]
+"""Some of the rows of a batch: a range, their places, or whether each is one."""
+
+
 class Rows(NamedTuple):
   """Samples of a group, in their order.
 
@@ -115,7 +119,7 @@ class Rows(NamedTuple):
   ids: Int[np.ndarray, "b"]
   passes: Int[np.ndarray, "b"]
 
-  def take(self, where: slice | Int[np.ndarray, "_"]) -> Rows:
+  def take(self, where: Where) -> Rows:
     """Returns some of them."""
     return Rows(*(column[where] for column in self))
 

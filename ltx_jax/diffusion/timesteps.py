@@ -53,7 +53,11 @@ def token_shift(
       (2) is noise alone, and (3) little but its flat tail. None does not.
   """
   shift = _SLOPE * tokens + (0.95 - _SLOPE * 1024)
-  return shift if at_most is None else jnp.minimum(shift, at_most)
+  if at_most is None:
+    return shift
+  return (
+    min(shift, at_most) if isinstance(shift, float) else jnp.minimum(shift, at_most)
+  )
 
 
 def median(mu: float) -> float:

@@ -28,6 +28,9 @@ class _Numbered:
   def assign(self, buckets):
     return [np.arange(10 + len(buckets)) for _ in buckets]
 
+  def propose(self, auto, factors, tokens):
+    raise NotImplementedError
+
   def read(self, bucket, ids, seeds):
     places = np.indices(_grid(bucket)).transpose(1, 2, 3, 0)
     latents = np.stack(
