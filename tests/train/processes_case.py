@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -58,6 +60,41 @@ def environment(devices: int) -> dict[str, str]:
   return os.environ | {"XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"}
 
 
+class Process:
+  """One process, whose output goes to a file: a full pipe would hold up all of them."""
+
+  def __init__(self, command: Sequence[str], devices: int):
+    self._log = tempfile.TemporaryFile("w+")
+    self._process = subprocess.Popen(
+      [sys.executable, "-m", *command],
+      cwd=ROOT,
+      env=environment(devices),
+      stdout=self._log,
+      stderr=subprocess.STDOUT,
+    )
+
+  @property
+  def returncode(self) -> int | None:
+    """Its exit code, once it has been waited for."""
+    return self._process.returncode
+
+  def send_signal(self, number: signal.Signals) -> None:
+    """Sends it a signal."""
+    self._process.send_signal(number)
+
+  def output(self, patience: float = PATIENCE) -> str:
+    """Waits for its end, and returns what it printed."""
+    self._process.wait(patience)
+    self._log.seek(0)
+    return self._log.read()
+
+  def close(self) -> None:
+    """Kills it, if it still runs."""
+    self._process.kill()
+    self._process.wait()
+    self._log.close()
+
+
 @contextlib.contextmanager
 def started(
   command: Sequence[str],
@@ -65,7 +102,7 @@ def started(
   devices: int,
   timeout: int = 60,
   others: Mapping[int, Sequence[str]] = MappingProxyType({}),
-) -> Iterator[list[subprocess.Popen]]:
+) -> Iterator[list[Process]]:
   """Starts the processes of a program, and kills what is left of them in the end.
 
   Args:
@@ -85,25 +122,14 @@ def started(
     several = [*options, str(number)] if processes > 1 else []
     return [*command, *several, *others.get(number, ())]
 
-  running = [
-    subprocess.Popen(
-      [sys.executable, "-m", *arguments(k)],
-      cwd=ROOT,
-      env=environment(devices // processes),
-      stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT,
-      text=True,
-    )
-    for k in range(processes)
-  ]
+  running = [Process(arguments(k), devices // processes) for k in range(processes)]
   try:
     yield running
   finally:
     for process in running:
-      process.kill()
-      process.communicate()
+      process.close()
 
 
-def outputs(running: Sequence[subprocess.Popen]) -> list[str]:
+def outputs(running: Sequence[Process]) -> list[str]:
   """Waits for processes to end, and returns what they printed."""
-  return [process.communicate(timeout=PATIENCE)[0] for process in running]
+  return [process.output() for process in running]

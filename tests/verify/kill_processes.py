@@ -13,6 +13,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -80,9 +81,9 @@ def kill_once(inputs: Path, folder: Path, draw: random.Random) -> bool:
       time.sleep(0.01)
     time.sleep(draw.uniform(0, 0.3))
     victim = draw.randrange(2)
-    running[victim].kill()
+    running[victim].send_signal(signal.SIGKILL)
     other = running[1 - victim]
-    text, _ = other.communicate(timeout=2 * TIMEOUT + 20)
+    text = other.output(2 * TIMEOUT + 20)
     print(
       f"  {victim} killed after step {last_step(folder)}: {other.returncode}",
       flush=True,

@@ -52,10 +52,10 @@ def assert_ended_without_the_other(process, text):
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_other_in_words(tmp_path):
-  with started((*TOY, str(tmp_path), "--pause", "0.3"), 2, 4, timeout=8) as running:
+  with started((*TOY, str(tmp_path), "--pause", "0.3"), 2, 4, timeout=15) as running:
     wait_for_step(tmp_path, 2)
-    running[1].kill()
-    text = running[0].communicate(timeout=30)[0]
+    running[1].send_signal(signal.SIGKILL)
+    text = running[0].output(60)
   assert_ended_without_the_other(running[0], text)
 
 
@@ -63,7 +63,7 @@ def test_a_process_that_is_killed_ends_the_other_in_words(tmp_path):
 def test_a_process_that_fails_ends_the_other_in_words(tmp_path):
   others = {1: ("--fails-at", "6")}
   command = (*TOY, str(tmp_path))
-  with started(command, 2, 4, timeout=8, others=others) as running:
+  with started(command, 2, 4, timeout=15, others=others) as running:
     texts = outputs(running)
   assert running[1].returncode == 2
   assert texts[1].rstrip().endswith("A clip cannot be read.")
@@ -77,7 +77,7 @@ def test_a_process_that_hangs_ends_the_other_in_words(tmp_path):
   with started((*TOY, str(tmp_path), *options), 2, 4) as running:
     wait_for_step(tmp_path, 2)
     running[1].send_signal(signal.SIGSTOP)
-    text = running[0].communicate(timeout=60)[0]
+    text = running[0].output(60)
   assert running[0].returncode == 1
   assert "Process 0 has made no step for 5 s after step" in text
   assert "block_until_ready" in (tmp_path / "hung_0.txt").read_text()
@@ -86,8 +86,8 @@ def test_a_process_that_hangs_ends_the_other_in_words(tmp_path):
 @pytest.mark.slow
 def test_a_missing_process_ends_the_other_in_words(tmp_path):
   with started((*TOY, str(tmp_path)), 2, 4, timeout=8) as running:
-    running[1].kill()
-    text = running[0].communicate(timeout=60)[0]
+    running[1].send_signal(signal.SIGKILL)
+    text = running[0].output(60)
   assert running[0].returncode == 2
   assert "Process 0 on" in text and "did not find the others at 127.0.0.1" in text
   assert "within 8 s" in text
