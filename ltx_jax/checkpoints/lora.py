@@ -37,7 +37,6 @@ from ltx_jax.checkpoints.diffusers import transformer_name
 from ltx_jax.checkpoints.keys import DENSE, Entry, transformer_entries
 from ltx_jax.checkpoints.safetensors_io import (
   Reader,
-  TensorToWrite,
   open_safetensors,
   write_safetensors,
 )
@@ -253,61 +252,86 @@ def _alpha(module: str, settings: Mapping[str, Any], rank: int) -> float:
   return float(settings.get("lora_alpha", rank))
 
 
-NAMINGS = ("diffusers", "comfyui")
-"""How files name the layers: the first is read by `peft` as well."""
-
-
-def write_lora(
+def write_for_diffusers(
   path: str | os.PathLike[str],
   updates: Params,
   config: TransformerConfig,
   lora: LoRAConfig,
-  naming: str,
   metadata: Mapping[str, str],
 ) -> None:
-  """Writes low-rank updates that were trained (`training.lora`), in float32.
+  """Writes updates that were trained (`training.lora`), for diffusers and `peft`.
 
   Args:
-    path: The file.
+    path: The file; its numbers are float32.
     updates: `lora_down` (l, in, r) and `lora_up` (l, r, out) of stacked layers.
     config: The transformer's.
-    lora: Their rank and alpha, which files of both namings hold.
-    naming: One of `NAMINGS`.
-    metadata: What else the header says, such as what it was trained on.
+    lora: Their rank and alpha, which the header says as `peft` does.
+    metadata: What else the header says, such as what they were trained on.
   """
-  name_of = {"diffusers": _diffusers_names, "comfyui": _comfyui_names}[naming]
-  alpha = float(lora.rank if lora.alpha is None else lora.alpha)
-  flat, tensors, modules = flatten(updates), [], []
+  halves = {
+    transformer_name(f"{module}.weight").removesuffix(".weight"): pair
+    for module, pair in _halves(updates, config).items()
+  }
+  settings = {
+    "r": lora.rank,
+    "lora_alpha": _alpha_of(lora),
+    "target_modules": sorted(halves),
+    "rank_pattern": {},  # diffusers asks for both.
+    "alpha_pattern": {},
+  }
+  settings = {f"transformer.{key}": value for key, value in settings.items()}
+  tensors = {
+    f"transformer.{module}.lora_{side}.weight": half
+    for module, pair in halves.items()
+    for side, half in zip("AB", pair, strict=True)
+  }
+  _write(path, tensors, {**metadata, _METADATA: json.dumps(settings, sort_keys=True)})
+
+
+def write_for_comfyui(
+  path: str | os.PathLike[str],
+  updates: Params,
+  config: TransformerConfig,
+  lora: LoRAConfig,
+  metadata: Mapping[str, str],
+) -> None:
+  """Writes updates for ComfyUI, alpha as a tensor; else as `write_for_diffusers`."""
+  tensors = {}
+  for module, (down, up) in _halves(updates, config).items():
+    name = f"diffusion_model.{module}"
+    tensors[f"{name}.lora_down.weight"] = down
+    tensors[f"{name}.lora_up.weight"] = up
+    tensors[f"{name}.alpha"] = np.array(_alpha_of(lora), np.float32)
+  _write(path, tensors, metadata)
+
+
+WRITERS = {"diffusers": write_for_diffusers, "comfyui": write_for_comfyui}
+"""By the name of the program that reads the file."""
+
+
+def _alpha_of(lora: LoRAConfig) -> float:
+  return float(lora.rank if lora.alpha is None else lora.alpha)
+
+
+def _halves(
+  updates: Params, config: TransformerConfig
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+  """A (r, in) and B (out, r) of every layer, by its official name."""
+  flat, found = flatten(updates), {}
   for entry in transformer_entries(config):
     layer = entry.path.removesuffix("/kernel")
-    if entry.layout != DENSE or f"{layer}/lora_down" not in flat:
-      continue
-    module, down_name, up_name, alpha_name = name_of(entry.key.removesuffix(".weight"))
-    modules.append(module)
-    down = np.asarray(flat[f"{layer}/lora_down"][entry.layer], np.float32).T
-    up = np.asarray(flat[f"{layer}/lora_up"][entry.layer], np.float32).T
-    tensors += [_to_write(down_name, down), _to_write(up_name, up)]
-    if alpha_name:
-      tensors.append(_to_write(alpha_name, np.array(alpha, np.float32)))
-  settings = {"r": lora.rank, "lora_alpha": alpha, "target_modules": sorted(modules)}
-  settings |= {"rank_pattern": {}, "alpha_pattern": {}}  # diffusers asks for both.
-  settings = {f"transformer.{key}": value for key, value in settings.items()}
-  if naming == "diffusers":
-    metadata = {**metadata, _METADATA: json.dumps(settings, sort_keys=True)}
-  write_safetensors(path, tensors, {"format": "pt", **metadata})
+    names = f"{layer}/lora_down", f"{layer}/lora_up"
+    if entry.layout == DENSE and names[0] in flat:
+      pair = (np.asarray(flat[name][entry.layer], np.float32).T for name in names)
+      found[entry.key.removesuffix(".weight")] = tuple(pair)
+  return found
 
 
-def _diffusers_names(module: str) -> tuple[str, str, str, None]:
-  module = transformer_name(f"{module}.weight").removesuffix(".weight")
-  names = (f"transformer.{module}.lora_{side}.weight" for side in "AB")
-  return module, *names, None
-
-
-def _comfyui_names(module: str) -> tuple[str, str, str, str]:
-  name = f"diffusion_model.{module}"
-  return module, f"{name}.lora_down.weight", f"{name}.lora_up.weight", f"{name}.alpha"
-
-
-def _to_write(name: str, array: Shaped[np.ndarray, "..."]) -> TensorToWrite:
-  array = np.array(array, order="C")
-  return name, array.shape, array.dtype, lambda: array
+def _write(
+  path: str | os.PathLike[str],
+  tensors: Mapping[str, np.ndarray],
+  metadata: Mapping[str, str],
+) -> None:
+  arrays = {name: np.array(array, order="C") for name, array in tensors.items()}
+  listed = [(n, a.shape, a.dtype, lambda a=a: a) for n, a in arrays.items()]
+  write_safetensors(path, listed, {"format": "pt", **metadata})

@@ -7,7 +7,7 @@ import pytest
 
 import ltx_jax
 from ltx_jax.checkpoints import diffusers, lightricks
-from ltx_jax.checkpoints.lora import Update, merge, read_loras, write_lora
+from ltx_jax.checkpoints.lora import WRITERS, Update, merge, read_loras
 from ltx_jax.checkpoints.safetensors_io import write_safetensors
 from ltx_jax.checkpoints.trees import flatten, nest
 from ltx_jax.config.lora import LAYERS, LoRAConfig
@@ -205,8 +205,8 @@ def test_a_checkpoint_without_a_transformer_takes_no_lora(tmp_path):
     ltx_jax.load(path, loras=[(tmp_path / "x.safetensors", 1.0)])
 
 
-@pytest.mark.parametrize("naming", ["diffusers", "comfyui"])
-def test_what_was_trained_is_written_and_read_back(tmp_path, naming):
+@pytest.mark.parametrize("reader", WRITERS)
+def test_what_was_trained_is_written_and_read_back(tmp_path, reader):
   config = LoRAConfig(rank=3, alpha=1.5, layers=LAYERS)
   rng = np.random.default_rng(0)
   flat = {}
@@ -214,7 +214,7 @@ def test_what_was_trained_is_written_and_read_back(tmp_path, naming):
     flat[f"{layer}/lora_down"] = rng.standard_normal((stack, n_in, 3), np.float32)
     flat[f"{layer}/lora_up"] = rng.standard_normal((stack, 3, n_out), np.float32)
   path = tmp_path / "lora.safetensors"
-  write_lora(path, nest(flat), CONFIG, config, naming, {"steps": "7"})
+  WRITERS[reader](path, nest(flat), CONFIG, config, {"steps": "7"})
   found = deltas([(path, 1.0)])
   assert len(found) == 10 * CONFIG.num_layers  # Two attentions of four, and two.
   for (kernel, layer), change in found.items():

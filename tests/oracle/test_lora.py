@@ -11,7 +11,7 @@ peft = pytest.importorskip("peft")
 from diffusers import LTXPipeline, LTXVideoTransformer3DModel  # noqa: E402
 
 from ltx_jax.checkpoints import diffusers, recognize  # noqa: E402
-from ltx_jax.checkpoints.lora import write_lora  # noqa: E402
+from ltx_jax.checkpoints.lora import write_for_diffusers  # noqa: E402
 from ltx_jax.checkpoints.safetensors_io import open_safetensors  # noqa: E402
 from ltx_jax.config import ModelConfig  # noqa: E402
 from ltx_jax.config.lora import LAYERS, LoRAConfig  # noqa: E402
@@ -51,7 +51,7 @@ def test_diffusers_loads_what_was_trained(tmp_path):
   params = folders.params(config)
   diffusers.save_checkpoint(tmp_path, config, params)
   updates, file = updates_of(config.transformer), tmp_path / "lora.safetensors"
-  write_lora(file, updates, config.transformer, LORA, "diffusers", {"steps": "3"})
+  write_for_diffusers(file, updates, config.transformer, LORA, {"steps": "3"})
   model = LTXVideoTransformer3DModel.from_pretrained(tmp_path / "transformer").eval()
   state, read = LTXPipeline.lora_state_dict(str(file), return_lora_metadata=True)
   LTXPipeline.load_lora_into_transformer(
@@ -66,7 +66,7 @@ def test_peft_merges_what_was_trained_into_the_original(tmp_path):
   config, sigma = CONFIG, SIGMAS["per_clip"]
   params, updates = random_params(config), updates_of(config)
   file = tmp_path / "lora.safetensors"
-  write_lora(file, updates, config, LORA, "diffusers", {})
+  write_for_diffusers(file, updates, config, LORA, {})
   with open_safetensors(file) as reader:
     state = {
       f"base_model.model.{name.removeprefix('transformer.')}": torch.from_numpy(

@@ -77,11 +77,11 @@ def test_a_picture_shows_the_base_beside_what_was_learned(run, trained):
   assert (image[:, : 5 * 32] != image[:, 5 * 32 :]).any()
 
 
-@pytest.mark.parametrize("naming", ["diffusers", "comfyui"])
-def test_what_is_written_makes_of_the_base_what_was_learned(run, trained, naming):
+@pytest.mark.parametrize("reader", ["diffusers", "comfyui"])
+def test_what_is_written_makes_of_the_base_what_was_learned(run, trained, reader):
   state, base = trained
   transformer.export(run, state, case.frozen_vae())
-  path = model.lora_file(run, naming)
+  path = model.lora_file(run, reader)
   made = ltx_jax.load(run.init_from, dtype="float32", loras=[(path, 1.0)])
   plain = ltx_jax.load(run.init_from, dtype="float32")
   rng = np.random.default_rng(0)

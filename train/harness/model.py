@@ -89,17 +89,17 @@ def exported(run: TransformerRun) -> Path:
 def outputs(run: TransformerRun) -> list[Path]:
   """Returns what is written at the end of a run."""
   if run.lora.rank:
-    return [lora_file(run, naming) for naming in lora.NAMINGS]
+    return [lora_file(run, reader) for reader in lora.WRITERS]
   return [exported(run) / name for name in ("model.safetensors", "tokenizer")]
 
 
-def lora_file(run: TransformerRun, naming: str) -> Path:
-  """Returns the file that low-rank updates are written to, for one kind of reader."""
-  return Path(run.output.folder) / f"lora-{naming}.safetensors"
+def lora_file(run: TransformerRun, reader: str) -> Path:
+  """Returns the file of low-rank updates for one program that reads it."""
+  return Path(run.output.folder) / f"lora-{reader}.safetensors"
 
 
 def export_lora(run: TransformerRun, updates: Params) -> Path:
-  """Writes low-rank updates for each kind of reader, and returns the folder."""
+  """Writes low-rank updates for each program that reads them; returns the folder."""
   trained = {
     "base_model": run.init_from,
     "data": " ".join(run.data),
@@ -107,9 +107,8 @@ def export_lora(run: TransformerRun, updates: Params) -> Path:
     "trained_by": "ltx-jax",
   }
   updates = jax.device_get(updates)
-  for naming in lora.NAMINGS:
-    path = lora_file(run, naming)
-    lora.write_lora(path, updates, run.transformer, run.lora, naming, trained)
+  for reader, write in lora.WRITERS.items():
+    write(lora_file(run, reader), updates, run.transformer, run.lora, trained)
   return Path(run.output.folder)
 
 
