@@ -105,12 +105,7 @@ def fit(
         state = _first_state(init, key, target, warm_start)
       frozen = place_frozen(frozen, mesh, rules)
       jax.block_until_ready((state, frozen))
-    start = int(jax.device_get(state.step))
-    if start > run.steps:
-      raise ValueError(
-        f"The checkpoint in {checkpoints.folder} is at step {start}, beyond this run's "
-        f"{run.steps} steps. Take more --steps, or another --output.folder."
-      )
+    start = _start(run, state, checkpoints.folder)
     first = distributed.is_first()
     if first:
       write_text(folder / "config.json", json.dumps(config_json(run), indent=2) + "\n")
@@ -136,6 +131,21 @@ def fit(
         peak=_peak(mesh),
       )
       return loop.run_from(state, start)
+
+
+def _start(run: Run, state: TrainState, folder: Path) -> int:
+  """Updates that a state has behind it.
+
+  Raises:
+    ValueError: where they are more than the run has.
+  """
+  start = int(jax.device_get(state.step))
+  if start > run.steps:
+    raise ValueError(
+      f"The checkpoint in {folder} is at step {start}, beyond this run's {run.steps} "
+      "steps. Take more --steps, or another --output.folder."
+    )
+  return start
 
 
 def _peak(mesh: Mesh) -> float | None:
