@@ -17,10 +17,11 @@ class DistributedConfig:
     coordinator: Address HOST:PORT of process 0; empty for a run of one process.
     processes: Number of processes.
     process: Number of this process, from 0.
-    cluster: Whether the cluster says all three: TPU pods, Slurm, GKE.
+    cluster: Whether the cluster says how the processes find one another, as TPU pods,
+      Slurm and GKE do.
     devices: Number of devices that the run expects in all processes; None for any.
-    timeout: Seconds after which a missing process ends the others; one that is gone
-      while they train does after at most 100.
+    timeout: Seconds to wait for a process that is missing. One that dies later is
+      noticed after as many, 100 at most.
     hang_after: Seconds without a step after which the run ends, saying where each of
       its threads stands, compiling left aside; inf for never.
   """
