@@ -23,10 +23,10 @@ from __future__ import annotations
 
 from configs import ltxv_2b
 from ltx_jax.config import SchedulerConfig
+from ltx_jax.config.conditions import ConditionConfig
 from ltx_jax.config.lora import LoRAConfig
 from ltx_jax.config.runs import (
   Bucket,
-  FlowConfig,
   MeshConfig,
   OptimizerConfig,
   OutputConfig,
@@ -51,7 +51,7 @@ def transformer() -> TransformerRun:
     lora=LoRAConfig(rank=32),
     data=("runs/lora/records",),
     stages=(Stage(2000, (Bucket(49, 512, 768),), tokens=7 * 16 * 24),),
-    flow=FlowConfig(first_frame_probability=0.2),
+    conditions=ConditionConfig(first_frame=0.2),
     optimizer=OptimizerConfig(learning_rate=2e-4, warmup_steps=50, weight_decay=0.0),
     mesh=MeshConfig(data=1, fsdp=-1),
     output=OutputConfig("runs/lora", sample_every=250, save_every=250),

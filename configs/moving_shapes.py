@@ -23,9 +23,9 @@ from ltx_jax.config import (
   TransformerConfig,
   VAEConfig,
 )
+from ltx_jax.config.conditions import ConditionConfig
 from ltx_jax.config.runs import (
   Bucket,
-  FlowConfig,
   OptimizerConfig,
   OutputConfig,
   Stage,
@@ -136,7 +136,7 @@ def transformer() -> TransformerRun:
         tokens=4096,
       ),
     ),
-    flow=FlowConfig(first_frame_probability=0.15),
+    conditions=ConditionConfig(first_frame=0.15),
     optimizer=OptimizerConfig(
       learning_rate=1e-3, warmup_steps=100, ema_decay=0.995, weight_decay=0.01
     ),

@@ -20,9 +20,9 @@ import dataclasses
 
 from configs import moving_shapes
 from ltx_jax.config import SchedulerConfig
+from ltx_jax.config.conditions import ConditionConfig
 from ltx_jax.config.runs import (
   Bucket,
-  FlowConfig,
   OptimizerConfig,
   OutputConfig,
   Stage,
@@ -70,7 +70,7 @@ def transformer() -> TransformerRun:
     text_encoder="trained",
     data=("runs/own/records",),
     stages=(Stage(1500, (CLIP,), tokens=1024),),
-    flow=FlowConfig(first_frame_probability=0.1),
+    conditions=ConditionConfig(first_frame=0.1),
     optimizer=OptimizerConfig(
       learning_rate=1e-3, warmup_steps=50, ema_decay=0.99, weight_decay=0.01
     ),

@@ -20,9 +20,9 @@ from ltx_jax.config import (
   TransformerConfig,
   VAEConfig,
 )
+from ltx_jax.config.conditions import ConditionConfig
 from ltx_jax.config.runs import (
   Bucket,
-  FlowConfig,
   OptimizerConfig,
   OutputConfig,
   Stage,
@@ -97,7 +97,7 @@ def transformer() -> TransformerRun:
     text_folder="ltx_jax/assets/moving_shapes",
     text_encoder="trained",
     stages=(Stage(8, (CLIP, IMAGE), tokens=64),),
-    flow=FlowConfig(first_frame_probability=0.5),
+    conditions=ConditionConfig(first_frame=0.5),
     optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=2, ema_decay=0.9),
     data=("runs/tiny/records",),
     output=OutputConfig(

@@ -52,7 +52,7 @@ from ltx_jax.moving_shapes import source as shapes
 from ltx_jax.platforms import policy_of
 from ltx_jax.releases import sources
 from train.harness.captions import Captions
-from train.harness.checks import check_captions
+from train.harness.checks import check_captions, check_references
 from train.harness.encoding import ClipEncoder
 from train.harness.precompute_report import Faults, write_report
 from train.harness.record_writer import Read, ShardWriter
@@ -94,6 +94,10 @@ class Options:
   """Sizes of clips as FRAMESxHEIGHTxWIDTH, several of them, or `auto`."""
 
   auto: AutoBuckets = AutoBuckets()
+
+  last_frame: bool = False
+  """Whether each clip's last frame is encoded as an image, for training with
+  `--conditions.last-frame`. A clip's reference is encoded wherever it has one."""
 
   dtype: str | None = None
   """Compute dtype; by default bfloat16 on GPUs and TPUs, float32 on CPUs."""
@@ -220,7 +224,9 @@ def precompute(options: Options, console: Console) -> None:
   faults = Faults(folder / DROPPED, clips, total, options.max_faulty)
   for fault in unmeasured:
     faults.add(fault)
-  made = made_by(encoder, captions)
+  beside = ("last",) if options.last_frame else ()
+  beside += ("reference",) if check_references(clips, options.manifest) else ()
+  made = made_by(encoder, captions, beside)
   buckets = choose_buckets(options, clips, encoder)
   faults.leave_out(assignment.too_short(clips, buckets))
   todo = plan(options, clips, buckets, read, encoder, made)
@@ -245,7 +251,9 @@ def precompute(options: Options, console: Console) -> None:
   write_report(folder, clips, index, faults, **shown, console=console)
 
 
-def made_by(encoder: ClipEncoder, captions: Captions) -> SetInfo:
+def made_by(
+  encoder: ClipEncoder, captions: Captions, beside: tuple[str, ...] = ()
+) -> SetInfo:
   """Returns what all records of the run share."""
   config = encoder.config
   return SetInfo(
@@ -253,6 +261,7 @@ def made_by(encoder: ClipEncoder, captions: Captions) -> SetInfo:
     channels=config.latent_channels,
     factors=(config.temporal_factor, config.spatial_factor),
     text_encoder=captions.made_by,
+    beside=beside,
   )
 
 
@@ -267,7 +276,7 @@ def plan(
   """Returns the jobs of each shard by its file name."""
   shards = plan_shards(clips, buckets, options.shard)
   numbers = f"{encoder.policy.dtype} {encoder.clips}"
-  makers = Makers(f"{made.vae} {numbers}", made.text_encoder)
+  makers = Makers(f"{made.vae} {numbers}", made.text_encoder, made.beside)
   rendered = read is shapes.read_clip
   source = shapes.digest if rendered else SourceHashes(options.output)
   todo = {}

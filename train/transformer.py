@@ -3,8 +3,9 @@
     xt   = (1 - sigma) x0 + sigma noise         sigma: shifted log-normal, tails filled
     loss = |v(xt, text, sigma) - (noise - x0)|^2      mean over tokens, then over clips
 
-Text-to-video and image-to-video are one model: of some clips the first latent frame is
-given (`diffusion.objective`). Of some clips the caption is replaced by "", which is
+Text-to-video and image-to-video are one model: of some clips the first latent frames
+are given, and beside some their last frame or a reference is shown (`--conditions`,
+`diffusion.objective`). Of some clips the caption is replaced by "", which is
 what guidance leads away from. A small model trains its T5 encoder as well; the released
 ones keep theirs frozen.
 
@@ -33,8 +34,8 @@ from ltx_jax.config.runs import TransformerRun
 from ltx_jax.data.buckets import tokens_of
 from ltx_jax.data.loader import Loader
 from ltx_jax.diffusion import objective
-from ltx_jax.diffusion.conditioning import Layout
-from ltx_jax.diffusion.latents import token_coordinates
+from ltx_jax.diffusion.conditioning import Beside
+from ltx_jax.diffusion.latents import last_frame_coordinates, token_coordinates
 from ltx_jax.models import text_encoder, transformer
 from ltx_jax.parallel import distributed
 from ltx_jax.parallel.mesh import make_mesh, own_rows
@@ -121,18 +122,24 @@ def drop_captions(key: Key, batch: Batch, empty: Batch, probability: float) -> B
   return batch | {name: choose(batch[name], row) for name, row in empty.items()}
 
 
-def layout_of(run: TransformerRun, vae: VAEConfig, batch: Batch) -> Layout:
+def clips_of(run: TransformerRun, vae: VAEConfig, batch: Batch) -> objective.Clips:
   """The clips as tokens, at positions of their own frame rates."""
-  places = batch["places"]
-  coords = token_coordinates(
-    places,
-    batch["fps"],
-    temporal_factor=vae.temporal_factor,
-    spatial_factor=vae.spatial_factor,
-    causal=run.transformer.causal_temporal_positioning,
-  )
+  places, fps, grids = batch["places"], batch["fps"], batch["grid"]
+  factors = {
+    "temporal_factor": vae.temporal_factor,
+    "spatial_factor": vae.spatial_factor,
+  }
+  causal = run.transformer.causal_temporal_positioning
+  coords = token_coordinates(places, fps, **factors, causal=causal)
+  beside = []
+  if "reference" in batch:
+    # It belongs to the clip's own frames, of which the same tokens are kept.
+    beside.append(Beside(batch["reference"].astype(jnp.float32), coords))
+  if "last" in batch:
+    where = last_frame_coordinates(batch["last_places"], grids[:, 0], fps, **factors)
+    beside.append(Beside(batch["last"].astype(jnp.float32), where))
   tokens = batch["latents"].astype(jnp.float32)
-  return objective.first_frame(tokens, coords, places, batch["grid"])
+  return objective.Clips(tokens, coords, places, grids, tuple(beside))
 
 
 def make_network(
@@ -165,9 +172,9 @@ def make_update(run: TransformerRun, policy: Policy, vae: VAEConfig) -> Update:
     key = jax.random.fold_in(jax.random.key(run.seed), state.step)
 
     def loss(params: Params, micro: Batch, key: Key) -> tuple[Array, Metrics]:
-      layout = layout_of(run, vae, micro)
+      clips = clips_of(run, vae, micro)
       velocity = network(networks_of(run, params, frozen), micro)
-      losses = objective.loss(velocity, layout, micro["grid"], key, run.flow)
+      losses = objective.loss(velocity, clips, key, run.flow, run.conditions)
       mean = jnp.mean(losses.loss)
       return mean, {"loss": mean}
 
@@ -195,14 +202,14 @@ def make_held_out_losses(
   edges = np.linspace(0, 1, SIGMA_BANDS + 1)
 
   def losses(state: TrainState, frozen: Params, batch: Batch) -> Metrics:
-    layout, clips = layout_of(run, vae, batch), len(batch["seed"])
+    clips, count = clips_of(run, vae, batch), len(batch["seed"])
     velocity = network(networks_of(run, state.params, frozen), batch)
-    places = (jnp.arange(clips) + 0.5) / clips
+    places = (jnp.arange(count) + 0.5) / count
 
     def of_band(band: Array) -> Array:
       sigma = (band + places) / SIGMA_BANDS
       key = jax.random.fold_in(jax.random.key(batch["seed"][0]), band)
-      return jnp.mean(objective.loss_at(velocity, layout, sigma, key).loss)
+      return jnp.mean(objective.loss_at(velocity, clips, sigma, key).loss)
 
     bands = jax.lax.map(of_band, jnp.arange(SIGMA_BANDS))
     names = [f"loss_sigma_{a:.1f}_{b:.1f}" for a, b in itertools.pairwise(edges)]
@@ -232,8 +239,12 @@ def work_of(run: TransformerRun) -> WorkOf:
 
   def work(batch: Mapping[str, Array]) -> Work:
     clips, tokens = batch["latents"].shape[:2]
+    beside = sum(
+      batch[name].shape[1] for name in ("reference", "last") if name in batch
+    )
     words = batch["mask"].shape[1]
-    return Work(clips, clips * tokens, clips * clip_flops(run, tokens, words))
+    each = clip_flops(run, tokens + beside, words)
+    return Work(clips, clips * tokens, clips * each)
 
   return work
 
@@ -265,6 +276,7 @@ def main() -> None:
       tokens,
       own_rows=functools.partial(own_rows, mesh),
       token_dropping=run.token_dropping,
+      beside=run.conditions.beside,
     )
     for line in dropped(run.data):
       processes.say(line)
@@ -310,7 +322,9 @@ def train(
     frozen={"empty": records.empty} | ({"base": base} if base else {}),
     options=policy.training_options,
     hooks=loop.Hooks(
-      pictures=model.make_pictures(run, shown, vae, records.shown, sampling, text_fn),
+      pictures=model.make_pictures(
+        run, shown, vae, records.shown, sampling, text_fn, records.references
+      ),
       evaluate=evaluation.make_evaluate(
         losses, held_out, mesh, policy.training_options
       ),

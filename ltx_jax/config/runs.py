@@ -19,6 +19,7 @@ from ltx_jax.config import (
   TransformerConfig,
   VAEConfig,
 )
+from ltx_jax.config.conditions import ConditionConfig
 from ltx_jax.config.distributed import DistributedConfig
 from ltx_jax.config.lora import LoRAConfig
 from ltx_jax.config.metadata import COUNT, POSITIVE
@@ -289,8 +290,6 @@ class FlowConfig:
   """How the transformer is trained (`diffusion.timesteps`, `diffusion.flow`).
 
   Attributes:
-    first_frame_probability: Share of the clips whose first latent frame is given.
-    first_frame_max_sigma: Given frames get a noise level U[0, this].
     caption_dropout: Share of the captions replaced by "".
     uniform_share: Share of the clips whose timestep is uniform in [0, 1] instead; 1 is
       the control without the law.
@@ -300,19 +299,14 @@ class FlowConfig:
       take 2.05 to 3.
   """
 
-  first_frame_probability: float = 0.1
-  first_frame_max_sigma: float = 0.15
   caption_dropout: float = 0.1
   uniform_share: float = 0.0
   quantiles: tuple[float, float] = (0.005, 0.999)
   shift_at_most: float | None = None
 
   def __post_init__(self):
-    shares = (
-      *("first_frame_probability", "first_frame_max_sigma"),
-      *("caption_dropout", "uniform_share"),
-    )
-    bounds = dict.fromkeys(shares, _SHARE) | {"shift_at_most": {}}
+    shares = dict.fromkeys(("caption_dropout", "uniform_share"), _SHARE)
+    bounds = shares | {"shift_at_most": {}}
     check_fields(self, bounds, "flow.{}")
     low, high = self.quantiles
     if not 0 < low < high < 1:
@@ -355,6 +349,7 @@ class TransformerRun:
   stages: tuple[Stage, ...]
   text_encoder: Literal["frozen", "trained"] = "frozen"
   flow: FlowConfig = FlowConfig()
+  conditions: ConditionConfig = ConditionConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
   mesh: MeshConfig = MeshConfig()
   distributed: DistributedConfig = DistributedConfig()

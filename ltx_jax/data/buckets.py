@@ -31,7 +31,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -370,6 +370,7 @@ def plan_fingerprint(
   stages: Sequence[Sequence[Group]],
   starts: Sequence[int],
   seed: int,
+  beside: Mapping[str, float],
 ) -> str:
   """Hashes all that decides a run's batches; a checkpoint keeps it beside its step.
 
@@ -381,6 +382,7 @@ def plan_fingerprint(
     stages: The groups of every stage.
     starts: The first step of every stage.
     seed: The run's.
+    beside: Shares of the batches by what their clips are shown.
   """
   content = {
     "version": VERSION,
@@ -389,4 +391,5 @@ def plan_fingerprint(
     "starts": list(starts),
     "source": source,
   }
+  content |= {"beside": dict(beside)} if beside else {}
   return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -49,6 +49,8 @@ class Clip(NamedTuple):
     crop: The part of the picture that is used; None: all of it.
     scores: Measures such as {"aesthetic": 5.1}, for filters.
     extra: The fields of the row that mean nothing here.
+    reference: The media file of the clip that guides it, for an in-context LoRA; it is
+      read with the same times, crop and rate. "" where there is none.
   """
 
   id: str
@@ -63,6 +65,7 @@ class Clip(NamedTuple):
   crop: Crop | None = None
   scores: Mapping[str, float] = {}
   extra: Mapping[str, Any] = {}
+  reference: str = ""
 
 
 class Fault(NamedTuple):
@@ -145,7 +148,7 @@ class Clips(Sequence[Clip]):
       unknown = math.nan if code == "d" else 0
       self._numbers[column].append(unknown if value is None else value)
     self._crops.extend(clip.crop or (0, 0, 0, 0))
-    rest = (dict(clip.scores), dict(clip.extra))
+    rest = (dict(clip.scores), dict(clip.extra), clip.reference)
     self._rest.append(json.dumps(rest, ensure_ascii=False) if any(rest) else "")
 
   def __len__(self) -> int:
@@ -153,7 +156,7 @@ class Clips(Sequence[Clip]):
 
   def __getitem__(self, row: int) -> Clip:
     row = range(len(self))[row]
-    scores, extra = json.loads(self._rest[row] or "[{}, {}]")
+    scores, extra, reference = json.loads(self._rest[row] or '[{}, {}, ""]')
     crop = tuple(self._crops[4 * row : 4 * row + 4])
     path = os.path.join(self._folder_names()[self._folder[row]], self._names[row])
     numbers = {
@@ -165,6 +168,7 @@ class Clips(Sequence[Clip]):
       path,
       self.captions[row],
       crop=crop if crop[2] else None,
+      reference=reference,
       scores=scores,
       extra=extra,
       **numbers,
@@ -228,8 +232,9 @@ def check_clip(clip: Clip) -> Clip:
       f"{clip.caption[:40]!r}; at most {CAPTION_LIMIT} are taken, of which a text "
       "encoder reads about a thousand"
     )
-  if "://" in clip.path:
-    raise ValueError(f"its path {clip.path} is an address; download the file first")
+  for path in (clip.path, clip.reference):
+    if "://" in path:
+      raise ValueError(f"its path {path} is an address; download the file first")
   _check_times(clip)
   for name in ("width", "height", "frames"):
     value = getattr(clip, name)

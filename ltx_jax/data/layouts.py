@@ -18,6 +18,7 @@ from ltx_jax.files import read_text
 
 PATHS = ("path", "media_path", "file_name", "video")
 CAPTIONS = ("caption", "text", "prompt")
+REFERENCES = ("reference", "reference_path")
 
 _HISTOGRAMS = "manifest.png"  # `train.manifest` leaves it among the clips.
 _IN_FOLDERS = ("metadata.jsonl", "metadata.csv", "metadata.json")

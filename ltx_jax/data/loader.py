@@ -7,17 +7,20 @@ process reads its own rows of the same global batch, whose plan no process chang
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import grain
 import numpy as np
 from jaxtyping import Int
 
 from ltx_jax.config.runs import Bucket, Stage
+from ltx_jax.data import beside as beside_lib
 from ltx_jax.data import buckets as buckets_lib
-from ltx_jax.data.buckets import GlobalBatch, Plan, Rows, Streams
+from ltx_jax.data.buckets import GlobalBatch, Group, Plan, Rows, Streams
 from ltx_jax.data.source import Batch, Mixture, Source, interleaved, mixed
 from ltx_jax.data.token_dropping import drop
 
@@ -43,6 +46,7 @@ class Loader:
     tokens: Callable[[Bucket], int],
     own_rows: OwnRows = np.arange,
     token_dropping: float = 0.0,
+    beside: Mapping[str, float] = MappingProxyType({}),
   ):
     """Plans the run; nothing is read yet.
 
@@ -55,6 +59,8 @@ class Loader:
         given.
       token_dropping: Largest share of a clip's tokens that may be dropped for buckets
         of about as many to share batches; the source gives tokens then.
+      beside: Shares of the batches by what their clips are shown
+        (`beside.ARRAYS`), where the source gives it.
 
     Raises:
       ValueError: where no sample fits a bucket.
@@ -70,10 +76,11 @@ class Loader:
       buckets_lib.epoch_length(streams, groups)  # Refuses a bucket without samples.
     self._seed = seed
     self._own_rows = own_rows
+    self._beside = beside
     self._starts = list(itertools.accumulate((s.steps for s in stages), initial=0))
     self.steps = self._starts[-1]
     self.fingerprint = buckets_lib.plan_fingerprint(
-      self._source.fingerprint, self.stages, self._starts[:-1], seed
+      self._source.fingerprint, self.stages, self._starts[:-1], seed, beside
     )
     # The plans in use: prefetching threads may be an epoch apart.
     self._plan = functools.lru_cache(maxsize=2)(self._make_plan)
@@ -130,9 +137,24 @@ class Loader:
     rows = planned.rows.take(self._own_rows(group.batch_size))
     own = [np.flatnonzero(rows.buckets == bucket) for bucket in np.unique(rows.buckets)]
     parts = [self._part(stage, rows.take(where)) for where in own]
+    shown = self._shown(step, group)
+    parts = [beside_lib.only(part, shown) for part in parts]
     if len(group.buckets) > 1:
-      parts = [drop(part, self.tokens(group.smallest)) for part in parts]
+      parts = [self._trimmed(part, group) for part in parts]
     return interleaved(parts, own)
+
+  def _shown(self, step: int, group: Group) -> frozenset[str]:
+    """Returns what the clips of a step are shown beside them."""
+    shown = beside_lib.shown_at(step, self._beside, self._seed)
+    # The last frame of an image is all of it.
+    image = any(bucket.frames == 1 for bucket in group.buckets)
+    return shown - {"last"} if image else shown
+
+  def _trimmed(self, part: Batch, group: Group) -> Batch:
+    """Keeps as many tokens of each clip as the group's smallest bucket has."""
+    frames = (dataclasses.replace(bucket, frames=1) for bucket in group.buckets)
+    of_frame = min(map(self.tokens, frames)) if "last" in part else 0
+    return drop(part, self.tokens(group.smallest), of_frame)
 
   def _part(self, stage: int, rows: Rows) -> Batch:
     """Reads the samples of one bucket."""

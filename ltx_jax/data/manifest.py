@@ -2,7 +2,8 @@
 
 - JSON Lines (`.jsonl`), a JSON list (`.json`), CSV (`.csv`, `.tsv`): a row a clip. The
   file is called `path`, `media_path`, `file_name` or `video`, the caption `caption`,
-  `text` or `prompt`; `id` and all other fields of `Clip` may be there.
+  `text` or `prompt`, the clip that guides it `reference` or `reference_path`; `id` and
+  all other fields of `Clip` may be there.
 - Two texts with a line a clip, paths in one and captions in the other.
 - A folder: with `metadata.jsonl`, `metadata.csv` or the two texts `videos.txt` and
   `prompts.txt` (or `captions.txt`) in it, or with media and `NAME.txt` beside them;
@@ -25,7 +26,7 @@ from typing import Any
 from ltx_jax.data import clips as clips_lib
 from ltx_jax.data import layouts
 from ltx_jax.data.clips import Clip, Clips, Fault
-from ltx_jax.data.layouts import CAPTIONS, PATHS
+from ltx_jax.data.layouts import CAPTIONS, PATHS, REFERENCES
 from ltx_jax.data.video import PICTURES, VIDEOS, replacing
 
 CANONICAL = "manifest.jsonl"
@@ -114,13 +115,17 @@ def write_manifest(path: str | os.PathLike, clips: Iterable[Clip]) -> None:
 
 
 def _row_of(clip: Clip, folder: Path) -> dict[str, Any]:
-  media = os.path.abspath(clip.path)
-  below = media.startswith(os.path.join(folder, ""))
-  media = Path(os.path.relpath(media, folder) if below else media).as_posix()
-  row = {"id": clip.id, "path": media, "caption": clip.caption}
+  row = {"id": clip.id, "path": _written(clip.path, folder), "caption": clip.caption}
+  row |= {"reference": _written(clip.reference, folder)} if clip.reference else {}
   known = {name: getattr(clip, name) for name in _FIELDS}
   row |= {name: value for name, value in known.items() if value not in (None, {})}
   return row | dict(clip.extra)
+
+
+def _written(path: str, folder: Path) -> str:
+  media = os.path.abspath(path)
+  below = media.startswith(os.path.join(folder, ""))
+  return Path(os.path.relpath(media, folder) if below else media).as_posix()
 
 
 def _clip(row: dict[str, Any], folder: Path) -> Clip:
@@ -135,6 +140,8 @@ def _clip(row: dict[str, Any], folder: Path) -> Clip:
   name = _text(row.pop(media), media)
   words = next((name for name in CAPTIONS if name in row), None)
   caption = _text(row.pop(words), words) if words else ""
+  guide = next((name for name in REFERENCES if name in row), None)
+  reference = _resolved(_text(row.pop(guide), guide), folder) if guide else ""
   numbers = {name: _number(row.pop(name, None), name) for name in ("start", "end")}
   identity = row.pop("id", None)
   clip = Clip(
@@ -145,6 +152,7 @@ def _clip(row: dict[str, Any], folder: Path) -> Clip:
     **{n: _whole(row.pop(n, None), n) for n in ("width", "height", "frames")},
     fps=_number(row.pop("fps", None), "fps"),
     crop=_crop(row.pop("crop", None)),
+    reference=reference,
     scores=_scores(row.pop("scores", None)),
     extra=row,
   )

@@ -1,7 +1,8 @@
 """A record: a clip as latents with its text, and as bytes.
 
 The bytes are in the safetensors format: arrays `latents`, and where there are such
-`logvar`, `text` and `tokens`; all else as texts beside them, numbers as JSON.
+`logvar`, `text`, `tokens`, `last` and `reference`; all else as texts beside them,
+numbers as JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ltx_jax.data import blobs
 from ltx_jax.data.clips import Crop
 
 SCHEMA = 1
-_ARRAYS = ("latents", "logvar", "text", "tokens")
+_ARRAYS = ("latents", "logvar", "text", "tokens", "last", "reference")
 _TEXTS = ("id", "caption", "key", "source_sha256", "vae", "text_encoder")
 
 
@@ -40,6 +41,8 @@ class Record:
     vae: Fingerprint of the VAE.
     text_encoder: Fingerprint of what made `text`, or of the tokenizer where that is
       all; "" for neither.
+    last: Normalised mean of the clip's last frame, encoded as an image.
+    reference: Normalised mean of the clip that is its reference.
     start: Seconds into the media at which the clip begins.
     end: Seconds into the media at which it ends.
     crop: The part of the picture that was used.
@@ -60,6 +63,10 @@ class Record:
   logvar: Float[np.ndarray, "f h w _"] | None = None
   text: BFloat16[np.ndarray, "m e"] | None = None
   tokens: Int32[np.ndarray, "m"] | None = None
+  last: BFloat16[np.ndarray, "1 h w c"] | Float[np.ndarray, "1 h w c"] | None = None
+  reference: BFloat16[np.ndarray, "f h w c"] | Float[np.ndarray, "f h w c"] | None = (
+    None
+  )
   start: float | None = None
   end: float | None = None
   crop: Crop | None = None

@@ -44,12 +44,14 @@ class SetInfo:
     channels: Channels of its latents.
     factors: (frames, pixels a side) that become one latent position.
     text_encoder: Fingerprint of the text encoder, or of the tokenizer alone.
+    beside: What each has beside its latents, of `last` and `reference`.
   """
 
   vae: str
   channels: int
   factors: tuple[int, int]
   text_encoder: str = ""
+  beside: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -299,7 +301,8 @@ def read_index(
     )
   arrays, texts = _read(path)
   fields = texts["info"]
-  info = SetInfo(**fields | {"factors": tuple(fields["factors"])})
+  lists = {"factors": fields["factors"], "beside": fields.get("beside", ())}
+  info = SetInfo(**fields | {name: tuple(values) for name, values in lists.items()})
   shards = [Shard(*shard) for shard in texts["shards"]]
   for shard in shards:
     check_shard(Path(folder), shard)

@@ -160,7 +160,8 @@ class Records:
     """Makes a batch.
 
     A longer record serves a shorter bucket by its first latent frames: the VAE is
-    causal, so these are the latents of the clip's beginning.
+    causal, so these are the latents of the clip's beginning. Its last frame is then not
+    the clip's, and is left out.
 
     Args:
       bucket: One that takes the records (`assign`).
@@ -173,24 +174,23 @@ class Records:
     frames = (bucket.frames - 1) // self.info.factors[0] + 1
     side = self.info.factors[1]
     shape = (frames, bucket.height // side, bucket.width // side, self.info.channels)
-    latents = None
+    own = bool(np.all(self.index.sizes[ids, 0] == bucket.frames))
+    beside = [name for name in self.info.beside if own or name != "last"]
+    arrays: dict[str, list[np.ndarray]] = {name: [] for name in ("latents", *beside)}
     texts = []
-    for i, row in enumerate(ids.tolist()):
+    for row in ids.tolist():
       record = self.record(row)
-      found = record.latents[:frames]
-      if found.shape != shape:
+      if record.latents[:frames].shape != shape:
         raise ValueError(
           f"Record {record.id!r} has latents of shape {record.latents.shape}, which do "
           f"not serve a bucket of {bucket.frames}x{bucket.height}x{bucket.width}."
         )
-      if latents is None:
-        latents = np.empty((len(ids), *shape), found.dtype)
-      # NumPy is slow to copy bfloat16 as such.
-      bits = f"u{found.dtype.itemsize}"
-      latents.view(bits)[i] = found.view(bits)
+      for name, rows in arrays.items():
+        rows.append(getattr(record, name)[:frames])
       texts.append({"text": record.text, "tokens": record.tokens})
-    batch = {"latents": latents, "fps": self.index.fps[ids].astype(np.float32)}
-    return batch | {"seed": seeds} | self.padded(texts)
+    batch = {name: _stacked(rows) for name, rows in arrays.items()}
+    batch |= {"fps": self.index.fps[ids].astype(np.float32), "seed": seeds}
+    return batch | self.padded(texts)
 
   def padded(self, texts: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     """Stacks texts and tokens, padded with zeros, and makes their mask."""
@@ -226,3 +226,9 @@ class Records:
         f"{self.index.ids[row]!r} is {record.id!r}; run train.precompute again."
       )
     return record
+
+
+def _stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
+  """Stacks arrays of one shape, by their bits: NumPy is slow to copy bfloat16."""
+  bits = f"u{rows[0].dtype.itemsize}"
+  return np.stack([row.view(bits) for row in rows]).view(rows[0].dtype)

@@ -13,13 +13,17 @@ tokens are dropped, so that every step trains on the same number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Int
 
 from ltx_jax.data.source import Batch
 from ltx_jax.typing import AnyArray
+
+REFERENCE = ("reference",)
+LAST = ("last", "last_places")
+"""What a batch of tokens has of clips' references, and of their last frames."""
 
 _DROPPING = 0x64726F70  # Keeps these draws apart from others of the same seed.
 
@@ -28,19 +32,26 @@ def as_tokens(batch: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
   """Returns a batch with its latents as tokens.
 
   Args:
-    batch: With `latents` [b f h w c].
+    batch: With `latents` [b f h w c], and where clips have such with `reference`, of
+      the same size, and `last` [b 1 h w c].
 
   Returns:
     The batch with `latents` [b n c], their `places` [b n 3] in the clip, and the clip's
-    `grid` [b 3]: frames, rows and columns of latents.
+    `grid` [b 3]: frames, rows and columns of latents; with `reference` [b n c], whose
+    places are the same, and `last` [b m c] with rows and columns `last_places` [b m 2].
   """
   clips, *grid, channels = batch["latents"].shape
   places = np.indices(grid, np.int32).reshape(3, -1).T  # n 3
-  return {**batch} | {
-    "latents": batch["latents"].reshape(clips, -1, channels),
-    "places": np.broadcast_to(places, (clips, *places.shape)),
-    "grid": np.broadcast_to(np.int32(grid), (clips, 3)),
+  tokens = {
+    name: batch[name].reshape(clips, -1, channels)
+    for name in ("latents", "reference", "last")
+    if name in batch
   }
+  tokens["places"] = np.broadcast_to(places, (clips, *places.shape))
+  tokens["grid"] = np.broadcast_to(np.int32(grid), (clips, 3))
+  if "last" in batch:
+    tokens["last_places"] = tokens["places"][:, : grid[1] * grid[2], 1:]
+  return {**batch} | tokens
 
 
 def kept(tokens: int, count: int, seed: int) -> Int[np.ndarray, "{count}"]:
@@ -49,13 +60,27 @@ def kept(tokens: int, count: int, seed: int) -> Int[np.ndarray, "{count}"]:
   return np.sort(np.argpartition(draws, count - 1)[:count])
 
 
-def drop(batch: Batch, count: int) -> Batch:
-  """Returns a batch of tokens of which every clip keeps `count`."""
-  tokens = batch["latents"].shape[1]
-  if tokens == count:
-    return batch
+def drop(batch: Batch, count: int, of_frame: int) -> Batch:
+  """Returns a batch of tokens of which every clip keeps some.
+
+  Of a clip and of its reference the same are kept.
+
+  Args:
+    batch: As `as_tokens` makes it.
+    count: Tokens of a clip that are kept.
+    of_frame: Tokens of its last frame that are kept, where it is shown.
+  """
+  of_clip = _kept(batch, ("latents", "places", *REFERENCE), count)
+  return batch | of_clip | _kept(batch, LAST, of_frame)
+
+
+def _kept(batch: Batch, names: Sequence[str], count: int) -> Batch:
+  """The arrays of these names that a batch has, with `count` tokens a clip."""
+  there = [name for name in names if name in batch]
+  if not there or batch[there[0]].shape[1] == count:
+    return {}
+  tokens = batch[there[0]].shape[1]
   chosen = np.stack([kept(tokens, count, int(seed)) for seed in batch["seed"]])
-  return batch | {
-    name: np.take_along_axis(batch[name], chosen[..., None], axis=1)
-    for name in ("latents", "places")
+  return {
+    name: np.take_along_axis(batch[name], chosen[..., None], axis=1) for name in there
   }

@@ -192,6 +192,13 @@ class Conditioned(NamedTuple):
   extra: int = 0
 
 
+class Beside(NamedTuple):
+  """Tokens that are shown beside clips and are no part of them, with positions."""
+
+  tokens: Float[AnyArray, "b _ c"]
+  coords: Float[AnyArray, "#b _ 3"]
+
+
 class Layout(NamedTuple):
   """The tokens that the network sees, in sampling and in training.
 
@@ -210,35 +217,51 @@ class Layout(NamedTuple):
 
 
 def lay_out(
-  latents: Latents,
+  tokens: Tokens,
   coords: Float[AnyArray, "#b n 3"],
-  spans: Sequence[slice] = (),
-  beside: Sequence[tuple[Float[AnyArray, "b _ _ _ c"], Float[AnyArray, "#b _ 3"]]] = (),
+  source: Int[AnyArray, "n"] | Int[AnyArray, "b n"],
+  beside: Sequence[Beside] = (),
+  first: int = 1,
 ) -> Layout:
-  """Puts a clip and what is given with it in the network's order.
+  """Puts what is shown beside clips in front of them: the network's order.
 
   Args:
-    latents: The clip's [b f h w c].
-    coords: Positions of its tokens.
-    spans: Latent frames of the clip that are given, the first things there are; where
-      they overlap, a frame belongs to the last.
-    beside: Latents and positions of what is shown beside it, the further things.
+    tokens: Tokens of the clips.
+    coords: Their positions.
+    source: What each of them belongs to, as `Layout.source`.
+    beside: What is shown beside the clips.
+    first: Number of the first of these among the things that are given.
   """
-  index = np.zeros(latents.shape[1:-1], np.int32)
-  for number, span in enumerate(spans, 1):
-    index[span] = number
   if not beside:
-    return Layout(patchify(latents), coords, index.reshape(-1))
-  tokens = [patchify(shown) for shown, _ in beside]
-  places = [where for _, where in beside]
-  counts = [part.shape[1] for part in tokens]
-  numbers = np.arange(len(beside), dtype=np.int32) + (1 + len(spans))
+    return Layout(tokens, coords, source)
+  counts = [shown.tokens.shape[1] for shown in beside]
+  numbers = np.repeat(np.arange(first, first + len(beside), dtype=np.int32), counts)
+  numbers = np.broadcast_to(numbers, (*source.shape[:-1], len(numbers)))
+  # In sampling nothing of this is traced: what a token belongs to stays on the host.
+  join = np.concatenate if isinstance(source, np.ndarray) else jnp.concatenate
   return Layout(
-    jnp.concatenate([*tokens, patchify(latents)], axis=1),
-    jnp.concatenate([*places, coords], axis=1),
-    np.concatenate([np.repeat(numbers, counts), index.reshape(-1)]),
+    jnp.concatenate([*(shown.tokens for shown in beside), tokens], axis=1),
+    jnp.concatenate([*(shown.coords for shown in beside), coords], axis=1),
+    join([numbers, source], axis=-1),
     sum(counts),
   )
+
+
+def frames_given(
+  grid: tuple[int, int, int], spans: Sequence[slice]
+) -> Int[np.ndarray, "n"]:
+  """Returns which of some spans of latent frames each token is in, from 1; 0 is none.
+
+  Where spans overlap, a frame belongs to the last.
+
+  Args:
+    grid: Frames, rows and columns of the latents.
+    spans: Latent frames that are given.
+  """
+  index = np.zeros(grid, np.int32)
+  for number, span in enumerate(spans, 1):
+    index[span] = number
+  return index.reshape(-1)
 
 
 def lerp(
@@ -286,8 +309,10 @@ def condition(
     spans.append(span)
   for key in keyframes:
     z = jnp.broadcast_to(key.latents, key.noise.shape)
-    beside.append((lerp(key.noise, z, np.float32(key.strength)), key.coords[None]))
-  layout = lay_out(latents, coords, spans, beside)
+    mixed = lerp(key.noise, z, np.float32(key.strength))
+    beside.append(Beside(patchify(mixed), key.coords[None]))
+  source = frames_given(noise.shape[1:4], spans)
+  layout = lay_out(patchify(latents), coords, source, beside, first=1 + len(spans))
   values = [0.0, *(given.strength for given in (*items, *keyframes))]
   strengths = Strengths(np.array(values, np.float32), layout.source)
   return Conditioned(layout.tokens, layout.coords, strengths, layout.extra)

@@ -118,8 +118,42 @@ def token_coordinates(
   places = jnp.asarray(places)
   first = 1 - temporal_factor if causal else 0
   frames = jnp.maximum(places[..., 0] * temporal_factor + first, 0)  # b n
+  return _placed(frames, places[..., 1:], fps, spatial_factor)
+
+
+def last_frame_coordinates(
+  places: Int[AnyArray, "b n 2"],
+  latent_frames: Int[AnyArray, "b"],
+  fps: Float[AnyArray, "b"],
+  *,
+  temporal_factor: int,
+  spatial_factor: int,
+) -> Float32[jax.Array, "b n 3"]:
+  """Returns where tokens of clips' last frames stand, each encoded as an image.
+
+  They are `coordinates` of one latent frame whose `start_frame` is the clip's last.
+
+  Args:
+    places: Row and column of each token.
+    latent_frames: Latent frames of each clip.
+    fps: Frames a second of each clip.
+    temporal_factor: Frames of one latent position after the first.
+    spatial_factor: Pixels a side of one latent position.
+  """
+  last = (jnp.asarray(latent_frames) - 1) * temporal_factor  # b
+  frames = jnp.broadcast_to(last[:, None], places.shape[:2])
+  return _placed(frames, jnp.asarray(places), fps, spatial_factor)
+
+
+def _placed(
+  frames: Int[jax.Array, "b n"],
+  places: Int[jax.Array, "b n 2"],
+  fps: Float[AnyArray, "b"],
+  spatial_factor: int,
+) -> Float32[jax.Array, "b n 3"]:
+  """Seconds of frames, and pixels of rows and columns."""
   seconds = frames.astype(jnp.float32) * (1 / jnp.asarray(fps, jnp.float32))[:, None]
-  pixels = (places[..., 1:] * spatial_factor).astype(jnp.float32)  # b n 2
+  pixels = (places * spatial_factor).astype(jnp.float32)  # b n 2
   return jnp.concatenate([seconds[..., None], pixels], axis=-1)
 
 

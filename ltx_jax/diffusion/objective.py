@@ -3,15 +3,17 @@
     xt   = (1 - sigma) x0 + sigma noise         sigma: shifted log-normal, tails filled
     loss = |v(xt, text, sigma) - (noise - x0)|^2      mean over tokens, then over clips
 
-Text-to-video and image-to-video are one model. Of some clips the first latent frame is
-given: its tokens have a low noise level of their own, which the network is told, and do
-not count in the loss. An image, being nothing but a first frame, is never given.
+One model makes videos from texts, from images and from clips; what differs is what is
+given: the first latent frame of a clip or several of them, its last frame, another
+clip. What is given has a low noise level of its own, which the network is told, and
+does not count in the loss. Every token has one of its clip's few noise levels
+(`NoiseLevels`), by what it belongs to (`conditioning.Layout`):
 
-Every token of a clip has one of its few noise levels (`NoiseLevels`), by what the token
-is (`conditioning.Layout`):
+    0  what is learned   sigma ~ the law of `timesteps`, shifted by the clip's tokens
+    1  first frames      min(sigma, U[0, max_sigma])
+    2  beside the clip   the same, and so on for each thing that is beside it
 
-    0, free       sigma ~ the law of `timesteps`, shifted by the whole clip's tokens
-    1, the first  where it is given min(sigma, U[0, first_frame_max_sigma]), else sigma
+Of an image, being nothing but a first frame, that frame is never given.
 
 Source: the LTX-Video paper (arXiv:2501.00103), sections on training and on
 image-to-video.
@@ -24,11 +26,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
+from ltx_jax.config.conditions import ConditionConfig
 from ltx_jax.config.runs import FlowConfig
-from ltx_jax.diffusion import flow, timesteps
-from ltx_jax.diffusion.conditioning import Layout
+from ltx_jax.diffusion import flow as flow_lib
+from ltx_jax.diffusion import timesteps
+from ltx_jax.diffusion.conditioning import Beside, Layout, lay_out
 from ltx_jax.typing import AnyArray, Key, NoiseLevels, Tokens
 
 Network = Callable[[Tokens, Float[AnyArray, "#b n 3"], NoiseLevels], Tokens]
@@ -46,81 +50,98 @@ Grids = Int[AnyArray, "b 3"]
 """Frames, rows and columns of each clip's latents, before any token is dropped."""
 
 
-def first_frame(
-  tokens: Tokens,
-  coords: Float[AnyArray, "#b n 3"],
-  places: Int[AnyArray, "b n 3"],
-  grids: Grids,
-) -> Layout:
-  """Returns clips of which the first latent frame may be given; of images it is not.
+class Clips(NamedTuple):
+  """Clips that are learned from.
 
-  Args:
+  Attributes:
     tokens: Tokens of the clips, those that are kept.
     coords: Their positions.
     places: Frame, row and column of each in its clip's latents.
     grids: Sizes of the clips' latents.
+    beside: What is shown beside the clips, each with tokens and positions.
   """
-  first = (places[..., 0] == 0) & (grids[:, :1] > 1)  # b n
-  return Layout(tokens, coords, first.astype(jnp.int32))
+
+  tokens: Tokens
+  coords: Float[AnyArray, "#b n 3"]
+  places: Int[AnyArray, "b n 3"]
+  grids: Grids
+  beside: tuple[Beside, ...] = ()
+
+
+def draw_given(key: Key, clips: Clips, config: ConditionConfig) -> Layout:
+  """Draws how many first latent frames of each clip are given, of an image none."""
+  count = len(clips.tokens)
+  kind = jax.random.uniform(key, (count,))
+  most = config.first_frames_at_most + 1
+  several = jax.random.randint(jax.random.fold_in(key, 1), (count,), 2, most)
+  several = jnp.where(kind < config.first_frame + config.first_frames, several, 0)
+  frames = jnp.where(kind < config.first_frame, 1, several)
+  frames = jnp.minimum(frames, clips.grids[:, 0] - 1)  # b
+  source = (clips.places[..., 0] < frames[:, None]).astype(jnp.int32)  # b n
+  return lay_out(clips.tokens, clips.coords, source, clips.beside, first=2)
 
 
 def draw_levels(
-  key: Key, layout: Layout, grids: Grids, config: FlowConfig
-) -> tuple[NoiseLevels, Bool[Array, "b n"]]:
-  """Draws each clip's noise level, and that of its first frame where it is given.
+  key: Key, clips: Clips, flow: FlowConfig, conditions: ConditionConfig
+) -> tuple[Layout, NoiseLevels]:
+  """Draws what is given of each clip, and at which noise levels.
 
   Args:
     key: A random key.
-    layout: Tokens of the clips.
-    grids: Sizes of the clips' latents.
-    config: The law of the levels, and how much is given.
+    clips: Clips that are learned from.
+    flow: Law of the noise levels.
+    conditions: How much is given.
 
   Returns:
-    The levels [b 2] with each token's choice [b n], and which tokens are given.
+    The tokens in the network's order, and the levels [b s] with each token's choice.
   """
-  key_sigma, key_given, key_first = jax.random.split(key, 3)
-  clips = len(layout.tokens)
-  mu = timesteps.token_shift(jnp.prod(grids, axis=1), config.shift_at_most)  # b
-  sigma = timesteps.draw(
-    key_sigma, (clips,), mu, config.quantiles, config.uniform_share
-  )
-  given = jax.random.bernoulli(key_given, config.first_frame_probability, (clips,))
-  low = config.first_frame_max_sigma * jax.random.uniform(key_first, (clips,))
-  given = given[:, None] & (layout.source == 1)  # b n
-  levels = jnp.stack([sigma, jnp.minimum(low, sigma)], axis=1)  # b 2
-  return NoiseLevels(levels, given.astype(jnp.int32)), given
+  key_sigma, key_given, key_low = jax.random.split(key, 3)
+  layout = draw_given(key_given, clips, conditions)
+  count = len(clips.tokens)
+  mu = timesteps.token_shift(jnp.prod(clips.grids, axis=1), flow.shift_at_most)  # b
+  sigma = timesteps.draw(key_sigma, (count,), mu, flow.quantiles, flow.uniform_share)
+  keys = [key_low, *(jax.random.fold_in(key_low, k) for k in range(len(clips.beside)))]
+  low = [conditions.max_sigma * jax.random.uniform(key, (count,)) for key in keys]
+  levels = jnp.stack([sigma, *(jnp.minimum(x, sigma) for x in low)], axis=1)  # b s
+  return layout, NoiseLevels(levels, layout.source)
 
 
 def loss(
-  network: Network, layout: Layout, grids: Grids, key: Key, config: FlowConfig
+  network: Network,
+  clips: Clips,
+  key: Key,
+  flow: FlowConfig,
+  conditions: ConditionConfig,
 ) -> ClipLosses:
   """Returns the loss of each clip at noise levels, and for noise, drawn from a key."""
   key_levels, key_noise = jax.random.split(key)
-  levels, given = draw_levels(key_levels, layout, grids, config)
+  layout, levels = draw_levels(key_levels, clips, flow, conditions)
   noise = jax.random.normal(key_noise, layout.tokens.shape)
-  return _clip_losses(network, layout, levels, noise, ~given)
+  return _clip_losses(network, layout, levels, noise)
 
 
 def loss_at(
-  network: Network, layout: Layout, sigma: Float[Array, "b"], key: Key
+  network: Network, clips: Clips, sigma: Float[Array, "b"], key: Key
 ) -> ClipLosses:
-  """Returns the loss of each clip at a noise level of its own, none of it given."""
+  """Returns the loss of each clip at a noise level of its own, none of it given.
+
+  What is beside it is shown without noise.
+  """
+  nothing = jnp.zeros(clips.places.shape[:2], jnp.int32)
+  layout = lay_out(clips.tokens, clips.coords, nothing, clips.beside)
+  shown = jnp.zeros((len(sigma), len(clips.beside)))
+  levels = NoiseLevels(jnp.column_stack([sigma, shown]), layout.source)
   noise = jax.random.normal(key, layout.tokens.shape)
-  clips, tokens = noise.shape[:2]
-  levels = NoiseLevels(sigma[:, None], jnp.zeros((clips, tokens), jnp.int32))
-  return _clip_losses(network, layout, levels, noise, None)
+  return _clip_losses(network, layout, levels, noise)
 
 
 def _clip_losses(
-  network: Network,
-  layout: Layout,
-  levels: NoiseLevels,
-  noise: Tokens,
-  counts: Bool[Array, "b n"] | None,
+  network: Network, layout: Layout, levels: NoiseLevels, noise: Tokens
 ) -> ClipLosses:
   x0 = layout.tokens  # b n c
   sigma = jnp.take_along_axis(levels.sigma, levels.index, axis=1)  # b n
-  xt = flow.interpolate(x0, noise, sigma)
+  xt = flow_lib.interpolate(x0, noise, sigma)
   v = network(xt, layout.coords, levels)
-  losses = flow.clip_losses(v, flow.velocity(x0, noise), counts)
+  learned = layout.source == 0  # b n
+  losses = flow_lib.clip_losses(v, flow_lib.velocity(x0, noise), learned)
   return ClipLosses(losses, levels.sigma[:, 0])

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ltx_jax.config import TransformerConfig
+from ltx_jax.config.conditions import ConditionConfig
 from ltx_jax.config.runs import FlowConfig, OptimizerConfig
 from ltx_jax.diffusion import objective
 from ltx_jax.models import transformer
@@ -43,9 +44,8 @@ def make_update(
         variables = {"params": params["transformer"]}
         return module.apply(variables, xt, coords, *text, levels)
 
-      tokens, grids = batch["latents"], batch["grid"]
-      layout = objective.first_frame(tokens, coords, batch["places"], grids)
-      losses = objective.loss(network, layout, grids, key, FlowConfig())
+      clips = objective.Clips(batch["latents"], coords, batch["places"], batch["grid"])
+      losses = objective.loss(network, clips, key, FlowConfig(), ConditionConfig())
       mean = jnp.mean(losses.loss)
       return mean, {"loss": mean}
 

@@ -8,6 +8,7 @@ import pytest
 
 from configs import tiny
 from ltx_jax.config import Block, SchedulerConfig, TextEncoderConfig, TransformerConfig
+from ltx_jax.config.conditions import ConditionConfig
 from ltx_jax.config.distributed import DistributedConfig
 from ltx_jax.config.runs import (
   AutoBuckets,
@@ -66,14 +67,12 @@ WRONG = {
     "max_sigma": (-0.1, 1.1),
     "statistics_decay": (-0.1, 1.0),
   },
-  TRANSFORMER.flow: dict.fromkeys(
-    (
-      *("first_frame_probability", "first_frame_max_sigma"),
-      *("caption_dropout", "uniform_share"),
-    ),
-    (-0.1, 1.1),
-  )
+  TRANSFORMER.flow: dict.fromkeys(("caption_dropout", "uniform_share"), (-0.1, 1.1))
   | {"shift_at_most": ()},
+  TRANSFORMER.conditions: dict.fromkeys(
+    ("first_frame", "first_frames", "last_frame", "reference", "max_sigma"), (-0.1, 1.1)
+  )
+  | {"first_frames_at_most": (1, 2.5)},
   VAE.video: {"max_faulty": (-0.1, 1.1)},
   VAE: {"seed": (-1, 2**32, 0.5), "held_out": (-1, 1.5)},
   TRANSFORMER: {
@@ -176,6 +175,7 @@ def test_the_ends_of_the_ranges_are_taken():
   OptimizerConfig(b1=0.0, weight_decay=0.0, final_fraction=1.0, clip_norm=INF)
   OptimizerConfig(warmup_steps=0, final_fraction=0.0, accumulate=1, ema_decay=0.0)
   VAELossConfig(mse=0.0, wavelet=0.0, kl=0.0, max_sigma=1.0, wavelet_ramp=(0, 0))
-  FlowConfig(first_frame_probability=1.0, caption_dropout=0.0)
+  FlowConfig(caption_dropout=0.0)
+  ConditionConfig(first_frame=0.5, first_frames=0.5, last_frame=1.0, reference=1.0)
   for data, fsdp in itertools.product((-1, 1, 8), repeat=2):
     MeshConfig(data, fsdp)

@@ -144,6 +144,8 @@ def test_fingerprint_changes_with_whatever_changes_the_batches():
     (names, [GROUPS, GROUPS], [0, 11], 0),
     (names, [GROUPS], [0], 1),
   ]
+  arguments = [(*a, {}) for a in arguments]
+  arguments += [(*arguments[0][:-1], {"last": share}) for share in (0.1, 0.2)]
   assert len({buckets.plan_fingerprint(*a) for a in arguments}) == len(arguments)
   assert buckets.plan_fingerprint(*arguments[0]) == buckets.plan_fingerprint(
     *arguments[0]

@@ -110,6 +110,25 @@ def test_what_is_written_is_read_back_and_foreign_fields_are_kept(tmp_path):
   assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+def test_references_are_files_beside_the_clips(tmp_path):
+  rows = [
+    {"path": "a.mp4", "caption": "a bird", "reference": "guides/a.mp4"},
+    {"path": "b.mp4", "caption": "a cat", "reference_path": "/elsewhere/b.mp4"},
+    {"path": "c.mp4", "caption": "a dog"},
+  ]
+  (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+  clips = manifest.read_manifest(tmp_path / "list.jsonl")
+  expected = [str(tmp_path / "guides" / "a.mp4"), "/elsewhere/b.mp4", ""]
+  assert [clip.reference for clip in clips] == expected
+  assert [clip.extra for clip in clips] == [{}, {}, {}]
+  manifest.write_manifest(tmp_path / "again.jsonl", clips)
+  written = (tmp_path / "again.jsonl").read_text().splitlines()
+  assert json.loads(written[0])["reference"] == "guides/a.mp4"
+  assert "reference" not in json.loads(written[2])
+  again = manifest.read_manifest(tmp_path / "again.jsonl")
+  assert [clip.reference for clip in again] == expected
+
+
 def test_paths_below_the_manifest_move_with_it(tmp_path):
   path = tmp_path / "old" / "manifest.jsonl"
   manifest.write_manifest(path, [Clip("a", str(tmp_path / "old" / "clips" / "a.mp4"))])

@@ -138,19 +138,20 @@ def test_a_downscale_that_is_none_is_refused(downscale, unchecked):
     c.Reference("clip.mp4", downscale=downscale)
 
 
-def test_sampling_and_training_lay_tokens_out_alike(clip):
+def test_what_is_beside_a_clip_comes_before_it(clip):
   noise, coords, image = clip
-  shown = np.repeat(image, 2, axis=0)
+  own = noise.reshape(2, 12, 4)
+  shown = np.repeat(image, 2, axis=0).reshape(2, 4, 4)
   where = np.arange(12, dtype=np.float32).reshape(1, 4, 3)
-  spans = [slice(0, 2), slice(1, 3)]
-  layout = c.lay_out(noise, coords, spans, [(shown, where), (shown + 1, where + 1)])
+  source = c.frames_given((3, 2, 2), [slice(0, 2), slice(1, 3)])
+  beside = [c.Beside(shown, where), c.Beside(shown + 1, where + 1)]
+  layout = c.lay_out(own, coords, source, beside, first=3)
   assert layout.extra == 8
   # The third and the fourth thing in front; of the clip a frame is the last one's.
   np.testing.assert_array_equal(layout.source, np.repeat([3, 4, 1, 2, 2], 4))
-  own = noise.reshape(2, 12, 4)
-  expected = [shown.reshape(2, 4, 4), shown.reshape(2, 4, 4) + 1, own]
+  expected = [shown, shown + 1, own]
   np.testing.assert_array_equal(layout.tokens, np.concatenate(expected, axis=1))
   places = np.concatenate([where, where + 1, coords], axis=1)
   np.testing.assert_array_equal(layout.coords, places)
-  alone = c.lay_out(noise, coords)
+  alone = c.lay_out(own, coords, c.frames_given((3, 2, 2), []))
   assert alone.extra == 0 and not alone.source.any() and alone.coords is coords

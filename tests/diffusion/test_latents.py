@@ -84,3 +84,16 @@ def test_compression_is_the_originals():
   out = latents.compress(values, 0.6)
   np.testing.assert_allclose(out.ravel(), [0.4479709, 0.82, 1.3821328, -1.9487246])
   np.testing.assert_array_equal(latents.compress(values, 0.0), values)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_last_frame_stands_where_a_keyframe_at_that_frame_does(causal):
+  where = {"temporal_factor": 8, "spatial_factor": 32}
+  places = np.indices((2, 3), np.int32).reshape(2, -1).T[None]
+  found = latents.last_frame_coordinates(
+    places, np.array([4]), np.float32([12.5]), **where
+  )
+  expected = latents.coordinates(
+    (1, 2, 3), 12.5, **where, causal=causal, start_frame=24
+  )
+  np.testing.assert_array_equal(found[0], expected)

@@ -18,12 +18,21 @@ LONGEST = 11
 """Tokens of a caption."""
 
 
-def write(folder, vae, *, buckets=(tiny.IMAGE, tiny.CLIP), tokenizer=TOKENIZER, seed=0):
+def write(
+  folder,
+  vae,
+  *,
+  buckets=(tiny.IMAGE, tiny.CLIP),
+  tokenizer=TOKENIZER,
+  seed=0,
+  beside=(),
+):
   """Writes a record of each caption and bucket, and returns the folder.
 
   Args:
     vae: VAE whose fingerprint they carry.
     seed: Seed of the latents.
+    beside: What clips are shown, of `last` and `reference`.
   """
   captions = Captions.of_tokenizer(tokenizer)
   made = fingerprint(vae.config, vae.params)
@@ -35,6 +44,10 @@ def write(folder, vae, *, buckets=(tiny.IMAGE, tiny.CLIP), tokenizer=TOKENIZER, 
     with Writer(folder / f"{name}.arrayrecord") as writer:
       for number, caption in enumerate([*CAPTIONS, *HELD_OUT]):
         latents = rng.standard_normal(shape, np.float32)
+        shown = {
+          name: rng.standard_normal((1, *shape[1:]) if name == "last" else shape, "f4")
+          for name in beside
+        }
         aside = {"held_out": 1.0} if number >= len(CAPTIONS) else {}
         writer.write(
           Record(
@@ -48,6 +61,7 @@ def write(folder, vae, *, buckets=(tiny.IMAGE, tiny.CLIP), tokenizer=TOKENIZER, 
             tokens=captions.tokens(caption),
             scores=aside,
             key=f"{seed} {number} {name}",
+            **shown,
           )
         )
   info = SetInfo(
@@ -55,6 +69,7 @@ def write(folder, vae, *, buckets=(tiny.IMAGE, tiny.CLIP), tokenizer=TOKENIZER, 
     vae.config.latent_channels,
     (vae.config.temporal_factor, vae.config.spatial_factor),
     captions.made_by,
+    tuple(beside),
   )
   write_index(folder, info, captions.empty())
   return folder

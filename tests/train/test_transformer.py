@@ -161,26 +161,26 @@ def test_records_are_mixed_by_weight(tmp_path):
 def test_positions_are_seconds_and_pixels_of_the_vaes_grid():
   fps = np.float32([24, 12])
   batch = as_tokens({"latents": np.ones((2, 2, 2, 2, 8), jnp.bfloat16), "fps": fps})
-  layout = transformer.layout_of(RUN, tiny.VAE, batch)
-  assert layout.coords.shape == (2, 8, 3) and layout.tokens.dtype == jnp.float32
+  found = transformer.clips_of(RUN, tiny.VAE, batch)
+  assert found.coords.shape == (2, 8, 3) and found.tokens.dtype == jnp.float32
   # Causal: the second latent frame starts at frame 1. A position is 16 x 16 pixels.
-  np.testing.assert_allclose(layout.coords[:, 0], 0)
-  np.testing.assert_allclose(layout.coords[0, 7], [1 / 24, 16, 16], rtol=1e-6)
-  np.testing.assert_allclose(layout.coords[1, 7], [1 / 12, 16, 16], rtol=1e-6)
+  np.testing.assert_allclose(found.coords[:, 0], 0)
+  np.testing.assert_allclose(found.coords[0, 7], [1 / 24, 16, 16], rtol=1e-6)
+  np.testing.assert_allclose(found.coords[1, 7], [1 / 12, 16, 16], rtol=1e-6)
 
 
 def test_velocities_come_to_lead_to_the_clips_and_the_average_follows(start):
   steps = case.updates(update(), start, clips(), RULES, frozen=frozen_of(source()))
   (first, _), *others = [next(steps) for _ in range(30)]
   network = transformer.make_network(RUN, QUICK)
-  layout, sigma = transformer.layout_of(RUN, tiny.VAE, clips()), 0.8
-  x0 = np.asarray(layout.tokens)
+  found, sigma = transformer.clips_of(RUN, tiny.VAE, clips()), 0.8
+  x0 = np.asarray(found.tokens)
   xt = (1 - sigma) * x0 + sigma * np.random.default_rng(0).standard_normal(x0.shape)
   levels = NoiseLevels(np.full((len(x0), 1), sigma), np.zeros(x0.shape[:2], int))
 
   @jax.jit
   def error(params):  # Of the clips that the velocities lead to, the loss left aside.
-    v = network(params, clips())(jnp.float32(xt), layout.coords, levels)
+    v = network(params, clips())(jnp.float32(xt), found.coords, levels)
     return jnp.mean((xt - sigma * v - x0) ** 2)
 
   before, after = (error(state.params) for state in (start, others[-1][0]))

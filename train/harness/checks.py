@@ -15,6 +15,7 @@ import numpy as np
 from ltx_jax.checkpoints import t5
 from ltx_jax.checkpoints.arrays import listed
 from ltx_jax.config import VAEConfig
+from ltx_jax.config.conditions import ConditionConfig
 from ltx_jax.config.runs import (
   AutoBuckets,
   Bucket,
@@ -153,6 +154,22 @@ def check_captions(clips: Clips, manifest: str) -> None:
     )
 
 
+def check_references(clips: Clips, manifest: str) -> bool:
+  """Returns whether the clips have references; all of them do, or none.
+
+  Raises:
+    ValueError: naming those that have none.
+  """
+  bare = [clip.id for clip in clips if not clip.reference]
+  if bare and len(bare) < len(clips):
+    raise ValueError(
+      f"{len(bare)} of the {len(clips)} clips of {manifest} have no reference: "
+      f"{listed(bare)}. Give them one in the field `reference`, or move them to a "
+      "manifest of their own."
+    )
+  return not bare
+
+
 def check_records(records: Records) -> None:
   """Refuses records whose captions have no tokens but that of the text's end.
 
@@ -168,6 +185,28 @@ def check_records(records: Records) -> None:
       f"{listed(bare)}. Write their captions, or remove these clips, and run "
       "train.precompute again."
     )
+
+
+def check_beside(records: Records, conditions: ConditionConfig) -> None:
+  """Refuses records without what a run shows beside their clips.
+
+  Raises:
+    ValueError: naming the option, and how such records are made.
+  """
+  remedies = {
+    "last": ("last_frame", "last frames", "run train.precompute with --last-frame"),
+    "reference": (
+      *("reference", "references"),
+      "name each clip's in the manifest's field `reference`, and run train.precompute",
+    ),
+  }
+  for name, share in conditions.beside.items():
+    if name not in records.info.beside:
+      option, what, remedy = remedies[name]
+      raise ValueError(
+        f"conditions.{option} is {share:g}, and the records in {records.folder} have "
+        f"no {what}; {remedy}."
+      )
 
 
 def flow_warnings(run: TransformerRun, tokens: Callable[[Bucket], int]) -> list[str]:

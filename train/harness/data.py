@@ -17,16 +17,17 @@ from jaxtyping import Bool, Int, UInt32
 
 from ltx_jax.config import VAEConfig
 from ltx_jax.config.runs import AutoBuckets, Bucket, TransformerRun, VAERun
+from ltx_jax.data import beside as beside_lib
 from ltx_jax.data.buckets import Ids, tokens_of
 from ltx_jax.data.manifest import read_manifest
-from ltx_jax.data.records import Records
+from ltx_jax.data.records import Record, Records
 from ltx_jax.data.source import Batch, Mixture, Source, resolved
 from ltx_jax.data.token_dropping import as_tokens
 from ltx_jax.data.videos import Videos
 from ltx_jax.moving_shapes import world
 from ltx_jax.moving_shapes.source import NAME, Shapes
 from ltx_jax.text.cache import encoder_fingerprint
-from train.harness.checks import check_records
+from train.harness.checks import check_beside, check_records
 
 HELD_OUT = "held_out"
 """Score of clips that are never trained on."""
@@ -51,6 +52,7 @@ class RecordData(NamedTuple):
     empty: What a batch has of the caption "", without the axis of rows.
     shown: What a batch has of some held-out captions, the last row being that of "".
     captions: Captions of the rows of `shown`.
+    references: Latents of their references, where all clips are shown theirs.
   """
 
   trained: Mixture
@@ -58,6 +60,7 @@ class RecordData(NamedTuple):
   empty: Batch
   shown: Batch
   captions: list[str]
+  references: list[np.ndarray]
 
 
 def held_out(
@@ -137,19 +140,31 @@ class Worded:
   Attributes:
     records: The source.
     name: `tokens` or `text`: what the run reads of the two.
+    beside: What clips may be shown (`beside.ARRAYS`).
   """
 
   records: Records
   name: str
+  beside: frozenset[str] = frozenset()
 
   @property
   def fingerprint(self) -> str:
     """Hash of all that decides the batches."""
-    return f"{self.records.fingerprint} {self.name}"
+    return " ".join([self.records.fingerprint, self.name, *sorted(self.beside)])
 
   def assign(self, buckets: Sequence[Bucket]) -> list[Ids]:
-    """Returns for each bucket the records that it takes (`Records.assign`)."""
-    return self.records.assign(buckets)
+    """Returns for each bucket the records that it takes (`Records.assign`).
+
+    Those are of its own length alone where clips are shown their last frame.
+    """
+    assigned = self.records.assign(buckets)
+    if "last" not in self.beside:
+      return assigned
+    frames = self.records.index.sizes[:, 0]
+    return [
+      ids[frames[ids] == bucket.frames]
+      for ids, bucket in zip(assigned, buckets, strict=True)
+    ]
 
   def propose(
     self,
@@ -164,7 +179,8 @@ class Worded:
     self, bucket: Bucket, ids: Int[np.ndarray, "b"], seeds: UInt32[np.ndarray, "b"]
   ) -> Batch:
     """Makes a batch of the records (`as_tokens`), with one of tokens and text."""
-    return as_tokens(_worded(self.records.read(bucket, ids, seeds), self.name))
+    batch = _worded(self.records.read(bucket, ids, seeds), self.name)
+    return beside_lib.only(as_tokens(batch), self.beside)
 
   @property
   def empty(self) -> Batch:
@@ -198,6 +214,7 @@ def open_records(run: TransformerRun, vae: str) -> RecordData:
         "makes; run train.precompute with --text-encoder FOLDER, or train one."
       )
     check_records(records)
+    check_beside(records, run.conditions)
   longest = max(records.text_tokens for records in whole)
   trained, aside = [], None
   for number, records in enumerate(whole):
@@ -206,14 +223,17 @@ def open_records(run: TransformerRun, vae: str) -> RecordData:
     chosen = held_out(index.ids, scores, 0 if number else run.held_out)
     how = {"text_tokens": longest}
     kept = Records(records.folder, keep=lambda _, c=chosen: ~c, **how)
-    trained.append(Worded(kept, name))
+    trained.append(Worded(kept, name, frozenset(run.conditions.beside)))
     if not number:
       rest = chosen if chosen.any() else ~chosen
       aside = Records(records.folder, keep=lambda _, r=rest: r, **how)
-  source = Worded(aside, name)
-  shown, captions = _shown(aside, name)
+  # What every clip is shown in training, held-out clips are too.
+  always = run.conditions.reference == 1
+  source = Worded(aside, name, frozenset({"reference"} if always else ()))
+  shown, captions, references = _shown(aside, name)
   mixture = Mixture(tuple(trained), weights(run))
-  return RecordData(mixture, source, source.empty, shown, captions)
+  references = references if always else []
+  return RecordData(mixture, source, source.empty, shown, captions, references)
 
 
 def _made_by(run: TransformerRun) -> str | None:
@@ -226,18 +246,18 @@ def _made_by(run: TransformerRun) -> str | None:
   return encoder_fingerprint(folder / "text_encoder", folder / "tokenizer")[:16]
 
 
-def _shown(records: Records, name: str) -> tuple[Batch, list[str]]:
-  """Some captions, each once, and ""."""
-  rows: dict[str, int] = {}
-  for row in range(len(records)):
-    rows.setdefault(records.record(row).caption, row)
+def _shown(
+  records: Records, name: str
+) -> tuple[Batch, list[str], list[np.ndarray | None]]:
+  """Some captions, each once, and "", with the references of the longest such clips."""
+  rows: dict[str, Record] = {}
+  for row in np.argsort(-records.index.sizes[:, 0], kind="stable").tolist():
+    record = records.record(row)
+    rows.setdefault(record.caption, record)
     if len(rows) == SHOWN:
       break
-  texts = [
-    {n: getattr(records.record(row), n) for n in ("text", "tokens")}
-    for row in rows.values()
-  ]
+  texts = [{n: getattr(r, n) for n in ("text", "tokens")} for r in rows.values()]
   batch = _worded(records.padded(texts), name)
   empty = _worded(records.empty, name)
   both = {n: np.concatenate([batch[n], empty[n][None]]) for n in batch}
-  return both, [*rows, ""]
+  return both, [*rows, ""], [record.reference for record in rows.values()]

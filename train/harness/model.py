@@ -9,10 +9,13 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jaxtyping import UInt8
 
+from ltx_jax import programs
 from ltx_jax.checkpoints import lightricks, lora, t5
 from ltx_jax.config import ModelConfig, VAEConfig
 from ltx_jax.config.runs import TransformerRun
+from ltx_jax.diffusion.conditioning import Reference
 from ltx_jax.pipeline.model import LTXVideo
 from ltx_jax.platforms import Policy
 from ltx_jax.releases.presets import recipe_for
@@ -49,6 +52,7 @@ def make_pictures(
   captions: Batch,
   policy: Policy,
   text_fn: Callable[[Params, Batch], EncodedText],
+  references: Sequence[np.ndarray] = (),
 ) -> Pictures:
   """Returns a function that generates the captions, the last being "", a row each.
 
@@ -56,29 +60,52 @@ def make_pictures(
     networks: State -> the networks that are shown, side by side.
     captions: What a batch has of them.
     text_fn: (parameters, batch) -> what the transformer is told.
+    references: Latents of the clip that guides each caption's, which is shown to the
+      left of the networks'.
   """
   bucket = run.stages[-1].buckets[0]
+  size = {"width": bucket.width, "height": bucket.height, "frames": bucket.frames}
   text_fn = jax.jit(text_fn)
+  guides = decoded(vae, references)
 
   def rows_of(params: Params) -> np.ndarray:
     model = model_of(run, params, vae, policy)
     text, mask = text_fn(model.params, captions)
-    videos = model.generate(
-      (text[:-1], mask[:-1]),
-      negative_prompt=(text[-1:], mask[-1:]),
-      width=bucket.width,
-      height=bucket.height,
-      frames=bucket.frames,
-      fps=run.fps,
-    )
-    shown = np.linspace(0, videos.shape[1] - 1, min(5, videos.shape[1])).astype(int)
-    rows = [np.concatenate(list(video[shown]), axis=1) for video in videos]
-    return np.concatenate(rows, axis=0)
+    how = size | {"negative_prompt": (text[-1:], mask[-1:]), "fps": run.fps}
+    if not guides:
+      return _rows(model.generate((text[:-1], mask[:-1]), **how))
+    videos = [
+      model.generate(
+        (text[k : k + 1], mask[k : k + 1]), conditions=[Reference(guide)], **how
+      )
+      for k, guide in enumerate(guides)
+    ]
+    return _rows(np.concatenate(videos))
 
   def pictures(state: TrainState, step: int) -> dict[str, np.ndarray]:
-    return {"samples": np.concatenate(list(map(rows_of, networks(state))), axis=1)}
+    columns = [_rows(guides)] if guides else []
+    columns += map(rows_of, networks(state))
+    return {"samples": np.concatenate(columns, axis=1)}
 
   return pictures
+
+
+def _rows(videos: Sequence[np.ndarray]) -> np.ndarray:
+  """Some frames of each video [F H W 3] in a row, the rows one below the other."""
+  rows = []
+  for video in videos:
+    shown = np.linspace(0, len(video) - 1, min(5, len(video))).astype(int)
+    rows.append(np.concatenate(list(video[shown]), axis=1))
+  return np.concatenate(rows, axis=0)
+
+
+def decoded(
+  vae: FrozenVAE, latents: Sequence[np.ndarray]
+) -> list[UInt8[np.ndarray, "F H W 3"]]:
+  """Returns the clips that latents [f h w c] stand for."""
+  program = programs.decode(vae.config, vae.policy, programs.to_uint8)
+  clips = (np.asarray(clip, np.float32)[None] for clip in latents)
+  return [np.asarray(program(vae.params, z, 0.0, None, 0.0, None))[0] for z in clips]
 
 
 def exported(run: TransformerRun) -> Path:

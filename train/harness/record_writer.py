@@ -24,11 +24,21 @@ Read = Callable[[Clip, Bucket], tuple[np.ndarray, float]]
 
 
 class Latents(NamedTuple):
-  """Latents [f h w c], their log-variance [f h w 1], and the clip's frames a second."""
+  """What is encoded of a clip.
+
+  Attributes:
+    latents: Latents [f h w c].
+    logvar: Their log-variance [f h w 1].
+    fps: Frames a second of the clip.
+    last: Latents [1 h w c] of its last frame, where they are asked for.
+    reference: Latents [f h w c] of its reference, where it has one.
+  """
 
   latents: np.ndarray
   logvar: np.ndarray
   fps: float
+  last: np.ndarray | None = None
+  reference: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,7 +89,35 @@ class ShardWriter:
         on_record()
 
   def _encoded(self, jobs: Sequence[Job], faults: Faults) -> dict[str, Latents]:
-    """Decodes clips by threads while the device encodes those before."""
+    """Encodes clips, and what records have beside them, by the clips' ids."""
+    guides: dict[str, Latents] = {}
+    if "reference" in self.made.beside:
+      guides = self._latents([_of_reference(job) for job in jobs], faults)
+      jobs = [job for job in jobs if job.clip.id in guides]
+    stills: dict[str, np.ndarray] = {}
+    found = self._latents(jobs, faults, stills)
+    if "last" in self.made.beside:
+      lasts = self.encoder.encode(stills.values())
+      for clip, last in zip(stills, lasts, strict=True):
+        found[clip] = found[clip]._replace(last=last.latents)
+    return {
+      clip: latents._replace(reference=guides[clip].latents if guides else None)
+      for clip, latents in found.items()
+    }
+
+  def _latents(
+    self,
+    jobs: Sequence[Job],
+    faults: Faults,
+    stills: dict[str, np.ndarray] | None = None,
+  ) -> dict[str, Latents]:
+    """Decodes clips by threads while the device encodes those before.
+
+    Args:
+      jobs: Clips in their buckets.
+      faults: Takes those that cannot be read.
+      stills: Takes the last frames [1 H W 3] of the others.
+    """
 
     def opened(job: Job) -> tuple[np.ndarray, float] | Fault:
       try:
@@ -99,6 +137,8 @@ class ShardWriter:
           continue
         video, fps = found
         done.append((job.clip.id, fps))
+        if stills is not None:
+          stills[job.clip.id] = video[-1:].copy()
         yield video
 
     results = list(self.encoder.encode(videos()))
@@ -124,6 +164,8 @@ class ShardWriter:
       logvar=found.logvar,
       text=text,
       tokens=self.captions.tokens(clip.caption),
+      last=found.last,
+      reference=found.reference,
       start=clip.start,
       end=clip.end,
       crop=clip.crop,
@@ -131,3 +173,8 @@ class ShardWriter:
       key=job.key,
       scores=clip.scores,
     )
+
+
+def _of_reference(job: Job) -> Job:
+  """The job of a clip's reference, which is read like the clip itself."""
+  return job._replace(clip=job.clip._replace(path=job.clip.reference))

@@ -53,7 +53,7 @@ def of_transformer(
   rows: int,
   latents: VAEConfig,
 ) -> Abstract:
-  """The transformer's step, with as many text tokens as a clip may have.
+  """The transformer's step, with as much text and beside the clips as there may be.
 
   Args:
     policy: How the platform runs the steps.
@@ -73,7 +73,9 @@ def of_transformer(
   told |= {"mask": (text, "bool")}
   clips = {"latents": (tokens, config.in_channels, "bfloat16"), "fps": ("float32",)}
   clips |= {"places": (tokens, 3, "int32"), "grid": (3, "int32")}
-  batch = _rows(mesh, rows, clips | {"seed": ("uint32",)} | told)
+  beside = _beside(run, grid)
+  batch = _rows(mesh, rows, clips | {"seed": ("uint32",)} | told | beside)
+  tokens += sum(beside[name][0] for name in run.conditions.beside if name in beside)
   inputs = {"empty": _whole(mesh, told)} | _base(run, mesh, rules), batch
   size = StepSize(rows, tokens, text, run.optimizer.accumulate)
   return Abstract(
@@ -83,6 +85,19 @@ def of_transformer(
     lambda remat: plan_transformer(config, policy, size, state, inputs, remat=remat),
     tokens,
   )
+
+
+def _beside(run: TransformerRun, grid: tuple[int, int, int]) -> dict[str, tuple]:
+  """What clips of a grid are shown beside them, in batches that have all of it."""
+  frames, of_frame = grid[0], grid[1] * grid[2]
+  channels, names = run.transformer.in_channels, run.conditions.beside
+  entries: dict[str, tuple] = {}
+  if "reference" in names:
+    entries["reference"] = frames * of_frame, channels, "bfloat16"
+  if "last" in names and frames > 1:
+    entries["last"] = of_frame, channels, "bfloat16"
+    entries["last_places"] = of_frame, 2, "int32"
+  return entries
 
 
 def _base(run: TransformerRun, mesh: Mesh, rules: sharding.Rules) -> dict[str, Any]:

@@ -60,10 +60,12 @@ class Makers:
   Attributes:
     vae: Fingerprint of the VAE, of its dtype and of the clips a device and call.
     text: Fingerprint of the text encoder and its dtype, or of the tokenizer alone.
+    beside: What is encoded beside the clips (`record_index.SetInfo`).
   """
 
   vae: str
   text: str
+  beside: tuple[str, ...] = ()
 
 
 class PlannedShard(NamedTuple):
@@ -118,7 +120,10 @@ def jobs_of(
     digest = source(clip)
     window = clip.start, clip.end, clip.fps, clip.crop, (b.frames, b.height, b.width)
     seed = clip.extra.get("seed")
-    video = _hash(digest, window, seed, makers.vae)
+    more = ["last"] if "last" in makers.beside else []
+    if "reference" in makers.beside:
+      more.append(source(clip._replace(path=clip.reference)))
+    video = _hash(digest, window, seed, makers.vae, *more)
     text = _hash(clip.caption, makers.text)
     jobs.append(Job(clip, b, digest, video, text))
   return jobs

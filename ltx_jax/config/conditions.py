@@ -1,0 +1,54 @@
+"""What of a clip is given in training, while the rest of it is learned."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ltx_jax.errors import check_fields
+
+_SHARE = {"at_least": 0, "at_most": 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class ConditionConfig:
+  """How often which part of a clip is given (`diffusion.objective`).
+
+  What is given beside a clip makes its sequence longer, so a whole batch has it or has
+  not: a run compiles one program with it and one without.
+
+  Attributes:
+    first_frame: Share of the clips whose first latent frame is given.
+    first_frames: Share of the clips whose first two or more latent frames are given,
+      which teaches the model to continue a clip.
+    first_frames_at_most: Largest number of latent frames that `first_frames` gives.
+    last_frame: Share of the batches whose clips are shown their last frame, an image of
+      its own; the records need `train.precompute --last-frame`.
+    reference: Share of the batches whose clips are shown their reference, another clip
+      that guides them; the manifest names it in the field `reference`.
+    max_sigma: Largest noise level of what is given; each level is uniform in [0, this].
+  """
+
+  first_frame: float = 0.1
+  first_frames: float = 0.0
+  first_frames_at_most: int = 4
+  last_frame: float = 0.0
+  reference: float = 0.0
+  max_sigma: float = 0.15
+
+  def __post_init__(self):
+    shares = "first_frame", "first_frames", "last_frame", "reference", "max_sigma"
+    bounds = dict.fromkeys(shares, _SHARE)
+    at_most = {"first_frames_at_most": {"at_least": 2, "whole": True}}
+    check_fields(self, bounds | at_most, "conditions.{}")
+    if self.first_frame + self.first_frames > 1:
+      raise ValueError(
+        f"conditions.first_frame is {self.first_frame} and conditions.first_frames is "
+        f"{self.first_frames}; a clip is in one of the two shares, so that their sum "
+        "is at most 1."
+      )
+
+  @property
+  def beside(self) -> dict[str, float]:
+    """Shares of the batches by what their clips are shown, where there are any."""
+    shares = {"last": self.last_frame, "reference": self.reference}
+    return {name: share for name, share in shares.items() if share}
