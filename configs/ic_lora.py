@@ -8,11 +8,11 @@
 
 Each row of the manifest names two clips of the same frames: `path` is what the model
 learns to make, `reference` is what guides it, such as its outlines, its depth, or the
-same scene in another style. Some 50 to 1000 pairs of one kind teach one kind of control.
+same scene in another style. All pairs show one kind of control.
 
 The reference's tokens stand before the video's at the same positions, with a low noise
 level of their own, so a step works on twice the tokens. Every batch shows references;
-`--conditions.reference 0.9` leaves some out, so that the LoRA is of use without one too.
+`--conditions.reference 0.9` leaves some out, so that the LoRA serves without one too.
 The picture of samples has the reference in the left column, then the model without the
 LoRA, then with it. The file of the LoRA is used with a reference of its kind:
 

@@ -323,7 +323,8 @@ def train(
     options=policy.training_options,
     hooks=loop.Hooks(
       pictures=model.make_pictures(
-        run, shown, vae, records.shown, sampling, text_fn, records.references
+        *(run, shown, vae, records.shown, sampling, text_fn),
+        references=records.references,
       ),
       evaluate=evaluation.make_evaluate(
         losses, held_out, mesh, policy.training_options

@@ -45,6 +45,7 @@ class Loader:
     seed: int,
     tokens: Callable[[Bucket], int],
     own_rows: OwnRows = np.arange,
+    *,
     token_dropping: float = 0.0,
     beside: Mapping[str, float] = MappingProxyType({}),
   ):

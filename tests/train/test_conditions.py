@@ -127,7 +127,7 @@ def test_a_run_trains_with_and_without_the_last_frame_and_shows_references(
         found.shown,
         QUICK,
         text,
-        found.references,
+        references=found.references,
       ),
       work=counted,
     ),

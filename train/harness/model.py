@@ -52,6 +52,7 @@ def make_pictures(
   captions: Batch,
   policy: Policy,
   text_fn: Callable[[Params, Batch], EncodedText],
+  *,
   references: Sequence[np.ndarray] = (),
 ) -> Pictures:
   """Returns a function that generates the captions, the last being "", a row each.
