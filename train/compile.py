@@ -166,6 +166,12 @@ def _collectives(report: StepReport) -> str:
   return "\n".join(lines) or "nothing"
 
 
+def _crossed(report: StepReport) -> str:
+  if not report.crossings:
+    return "nothing"
+  return f"{report.crossings} x: {report.crossed_bytes / _GB:.2f}"
+
+
 def _share(flops: Callable[[StepReport], int]) -> Callable[[StepReport], str]:
   return lambda report: f"{flops(report) / report.minimum_flops:.3f}"
 
@@ -181,6 +187,7 @@ _FIGURES: dict[str, Callable[[StepReport], str]] = {
   "moved, GB": lambda report: f"{report.moved_bytes / _GB:.0f}",
   "sent, GB": lambda report: f"{report.sent_bytes / _GB:.2f}",
   "of that, GB": _collectives,
+  "between slices, GB": _crossed,
   "N x N arrays": lambda report: str(len(report.squares)),
   "instructions": lambda report: str(report.instructions),
   "estimate, s": lambda report: f"{report.estimate_seconds:.3f}",

@@ -9,7 +9,8 @@ count chips and v5p counts cores, of which a chip has two: v5p-8 is four chips. 
 chip sends goes over two of its links, as a ring through all chips has it: 45 GB/s each
 way a link of v5e, 90 GB/s of v5p and v6e ("How to Scale Your Model", Austin et al.
 2025). A chip has more links than two; a small slice does not connect them all. 8xh100
-is one machine of eight cards, each of which sends 450 GB/s over NVLink.
+is one machine of eight cards, each of which sends 450 GB/s over NVLink. 2xv5p-128 is
+two slices; to the other a chip sends 6.25 GB/s over the network of the data centre.
 """
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ class Target:
     topology: Arrangement of the chips. Of TPUs: the smallest that their compiler knows
       and that has so many. Of several GPUs: slices, hosts of a slice, cards of a host.
     description: Description of a GPU's card, for XLA; empty for other devices.
-    chips: How many there are.
+    chips: How many there are, in all slices.
+    slices: How many slices of TPUs, each with the topology.
+    network: Bytes a second that a chip sends to other slices.
   """
 
   name: str
@@ -104,6 +107,8 @@ class Target:
   topology: str = ""
   description: str = ""
   chips: int = 1
+  slices: int = 1
+  network: float = 6.25e9
 
   @property
   def install(self) -> str:
@@ -132,8 +137,9 @@ TARGETS = {
 }
 
 
-def _several(name: str, of: str, chips: int, topology: str) -> Target:
-  return dataclasses.replace(TARGETS[of], name=name, chips=chips, topology=topology)
+def _several(name: str, of: str, chips: int, topology: str, slices: int = 1) -> Target:
+  more = {"chips": chips, "topology": topology, "slices": slices}
+  return dataclasses.replace(TARGETS[of], name=name, **more)
 
 
 TARGETS |= {
@@ -145,6 +151,7 @@ TARGETS |= {
     _several("v5p-16", "v5p", 8, "v5p:2x2x2"),
     _several("v5p-128", "v5p", 64, "v5p:4x4x4"),
     _several("v5p-1024", "v5p", 512, "v5p:8x8x8"),
+    _several("2xv5p-128", "v5p", 128, "v5p:4x4x4", slices=2),
     _several("v5e-16", "v5e", 16, "v5e:4x4"),
     _several("v6e-4", "v6e", 4, "v6e:2x2"),
     _several("v6e-8", "v6e", 8, "v6e:2x4"),
@@ -192,6 +199,6 @@ def devices_of(target: Target) -> list[jax.Device]:
     )
   else:
     described = topologies.get_topology_desc(
-      platform="tpu", topology_name=target.topology
+      platform="tpu", topology_name=target.topology, num_slices=target.slices
     )
   return described.devices[: target.chips]

@@ -26,6 +26,7 @@ _FREE = (
   *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"),
   *("partition-id", "replica-id", "opt-barrier", "iota", "domain", "add-dependency"),
 )
+_MEGASCALE = "xla_megascale_runtime"
 _BLOCK = 128
 _SLICES = ("dynamic-slice", "slice", "gather")
 _SAME = ("bitcast", "reshape", "convert")
@@ -67,6 +68,19 @@ def collectives(program: Program) -> list[Collective]:
     sent += times * _wire_bytes(home, it, kind)
     found[kind, times] = Collective(kind, count + 1, times, sent)
   return sorted(found.values(), key=lambda each: -each.wire_bytes)
+
+
+def between_slices(program: Program) -> list[tuple[int, int]]:
+  """Lists what a device sends to other slices of TPUs: (how often, bytes each time).
+
+  The compiler hands it to the host, which has the network.
+  """
+  return [
+    (kernel.times, kernel.instruction.shape.bytes)
+    for kernel in program.kernels()
+    if kernel.instruction.opcode == "send"
+    and _MEGASCALE in kernel.instruction.attributes
+  ]
 
 
 def largest_sent(program: Program) -> int:

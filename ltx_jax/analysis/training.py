@@ -80,6 +80,9 @@ class StepReport:
     collectives: Number of collectives that run and what they send, by kind: {"count",
       "bytes"}.
     largest_sent: Bytes of the largest array that a collective reads or makes.
+    crossed_bytes: Bytes sent to other slices.
+    crossings: Number of times that something is sent to other slices.
+    largest_crossed: Bytes of the largest array that is.
     squares: Arrays in memory with n x n numbers.
     instructions: Number of instructions of the optimised program.
     unknown_trips: Loops that are counted once for want of a better number.
@@ -100,6 +103,9 @@ class StepReport:
   sent_bytes: int
   collectives: dict[str, dict[str, int]]
   largest_sent: int
+  crossed_bytes: int
+  crossings: int
+  largest_crossed: int
   squares: tuple[str, ...]
   instructions: int
   unknown_trips: int
@@ -157,8 +163,13 @@ def read(step: Step, compiled: Any, target: Target, seconds: float) -> StepRepor
   flops, again = hlo_flops.flops(program), hlo_flops.inside_kernels(program)
   moved, sent = hlo_traffic.bytes_moved(program), hlo_traffic.collectives(program)
   wire = sum(each.wire_bytes for each in sent)
+  crossed = hlo_traffic.between_slices(program)
+  crossed_bytes = sum(times * size for times, size in crossed)
   estimate = max(
-    (flops + again) / target.flops, moved / target.bandwidth, wire / target.wire
+    (flops + again) / target.flops,
+    moved / target.bandwidth,
+    wire / target.wire,
+    crossed_bytes / target.network,
   )
   return StepReport(
     state_bytes=device_bytes(step.arguments[0]),
@@ -173,6 +184,9 @@ def read(step: Step, compiled: Any, target: Target, seconds: float) -> StepRepor
     sent_bytes=round(wire),
     collectives=by_kind(sent),
     largest_sent=hlo_traffic.largest_sent(program),
+    crossed_bytes=crossed_bytes,
+    crossings=sum(times for times, _ in crossed),
+    largest_crossed=max((size for _, size in crossed), default=0),
     squares=_squares(step.attention, program),
     instructions=program.instructions,
     unknown_trips=program.unknown_trips,

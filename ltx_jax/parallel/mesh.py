@@ -9,7 +9,8 @@ In training there are many rows, and every device works on rows of its own; in s
 there are few rows and many tokens (`models.sharded`). Parameters, averaged parameters
 and optimiser state are split over `fsdp` and `tensor` (`parallel.sharding`) and
 repeated over `data` and `context`: over `fsdp` each device gathers them a block at a
-time, and over `tensor` it never needs the others'.
+time, and over `tensor` it never needs the others'. Where TPU chips are several slices,
+with a slow network between them, `data` goes over that, and the other axes lie inside.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
@@ -76,11 +78,34 @@ def _laid_out(sizes: Sequence[int], devices: Sequence[Any]) -> Mesh:
   # jax.make_mesh would give Explicit axes (jax 0.10), under which every array carries
   # its sharding in its type; here the compiler propagates shardings: Auto.
   types = (AxisType.Auto,) * len(AXES)
+  slices = torus.slices_of(devices)
+  if len(slices) > 1:
+    return Mesh(_over_slices(sizes, slices), AXES, axis_types=types)
   try:
     return jax.make_mesh(tuple(sizes), AXES, axis_types=types, devices=devices)
   except NotImplementedError:
     asked = dict(zip(AXES, sizes, strict=True))
     raise ValueError(torus.refusal(asked, devices)) from None
+
+
+def _over_slices(sizes: Sequence[int], slices: Sequence[Sequence[Any]]) -> np.ndarray:
+  """Lays devices out so that `data` alone goes over the network between slices.
+
+  What crosses it is then the sum of gradients, once a step.
+  """
+  data, *rest = sizes
+  if data % len(slices):
+    raise ValueError(
+      f"The devices are {len(slices)} slices, between which only rows are split: "
+      f"mesh.data is {data}; give a multiple of {len(slices)}."
+    )
+  inside = (data // len(slices), *rest)
+  try:
+    parts = [mesh_utils.create_device_mesh(inside, part) for part in slices]
+  except NotImplementedError:
+    asked = dict(zip(AXES, inside, strict=True))
+    raise ValueError(torus.refusal(asked, slices[0])) from None
+  return np.concatenate(parts)
 
 
 def batch_sharding(mesh: Mesh, count: int) -> NamedSharding:

@@ -16,6 +16,15 @@ from jax.experimental import mesh_utils
 _LISTED = 12
 
 
+def slices_of(devices: Sequence[Any]) -> list[list[Any]]:
+  """Returns the devices of each slice of TPU chips, in order; others are one slice."""
+  slices: dict[int, list[Any]] = {}
+  for device in devices:
+    number = device.slice_index if device.platform == "tpu" else 0
+    slices.setdefault(number, []).append(device)
+  return [slices[number] for number in sorted(slices)]
+
+
 def refusal(sizes: Mapping[str, int], devices: Sequence[Any]) -> str:
   """Says why a mesh does not fit the devices' torus, and what sizes do.
 

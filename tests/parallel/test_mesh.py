@@ -1,5 +1,7 @@
 """The mesh: sizes, axis types, and how batches are split."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -73,3 +75,43 @@ def test_the_nearest_devices_are_those_of_the_last_axis():
 def test_devices_can_be_given():
   assert make_mesh(data=-1, devices=jax.devices()[:2]).size == 2
   assert make_mesh(devices=jax.devices()[5:6]).devices.flat[0].id == 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+  """A TPU chip that is not there, of one of several slices."""
+
+  id: int
+  slice_index: int
+  coords: tuple[int, int, int]
+  platform: str = "tpu"
+  device_kind: str = "TPU v5p"
+  process_index: int = 0
+  core_on_chip: int = 0
+
+
+def chips(slices, sides=(2, 2, 1)):
+  """The chips of several slices, their numbers mixed up."""
+  places = list(np.ndindex(*sides))
+  return [
+    Chip(100 * part + number, part, place)
+    for number, place in enumerate(places)
+    for part in reversed(range(slices))
+  ]
+
+
+def test_rows_alone_go_over_the_network_between_slices():
+  mesh = make_mesh(data=4, fsdp=2, devices=chips(2))
+  assert dict(mesh.shape) == {"data": 4, "fsdp": 2, "context": 1, "tensor": 1}
+  where = np.vectorize(lambda chip: chip.slice_index, otypes=[int])(mesh.devices)
+  np.testing.assert_array_equal(where[:2], 0)
+  np.testing.assert_array_equal(where[2:], 1)
+  assert len({chip.id for chip in mesh.devices.flat}) == 8
+  mesh = make_mesh(data=2, fsdp=-1, devices=chips(2))
+  assert mesh.shape["fsdp"] == 4
+
+
+def test_a_mesh_that_would_split_parameters_between_slices_is_refused():
+  with pytest.raises(ValueError, match="2 slices, .* mesh.data is 1; give a multiple"):
+    make_mesh(data=1, fsdp=8, devices=chips(2))
+  assert make_mesh(data=2, context=4, devices=chips(2)).shape["context"] == 4
