@@ -11,14 +11,17 @@ after an edit only what changed is encoded. The result does not depend on the nu
 devices. At the end stand the index, a list of the clips that were dropped, and a
 picture of clips beside what the VAE makes of them: the best that can be learned.
 
+Several processes share the work on one folder, each with `--processes N --process I`
+added, I from 0. None waits for another; the one that finds all shards there writes the
+index. What a lost one left is made at the next start, by any number of processes.
+
 `moving-shapes` in place of a manifest renders the captions of the small world.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -41,30 +44,32 @@ from ltx_jax.checkpoints import lightricks
 from ltx_jax.checkpoints.fingerprint import fingerprint
 from ltx_jax.cli.command_line import cli, errors_in_words
 from ltx_jax.config.runs import AutoBuckets, Bucket
-from ltx_jax.data import assignment, records
+from ltx_jax.data import assignment
 from ltx_jax.data.buckets import tokens_of
 from ltx_jax.data.clip_reader import read_clip
 from ltx_jax.data.clips import Clips, Fault
 from ltx_jax.data.manifest import read_manifest
 from ltx_jax.data.probing import measure_all
-from ltx_jax.data.record_index import SetInfo, table_path
+from ltx_jax.data.record_index import SetInfo
 from ltx_jax.moving_shapes import source as shapes
 from ltx_jax.platforms import policy_of
 from ltx_jax.releases import sources
 from train.harness.captions import Captions
 from train.harness.checks import check_captions, check_references
+from train.harness.completion import (
+  Plan,
+  Source,
+  complete,
+  missing_in_words,
+  part_in_words,
+  remove_partials,
+  standing,
+)
 from train.harness.encoding import ClipEncoder
 from train.harness.precompute_report import Faults, write_report
 from train.harness.record_writer import Read, ShardWriter
-from train.harness.shard_plan import (
-  Existing,
-  Job,
-  Makers,
-  SourceHashes,
-  jobs_of,
-  plan_shards,
-  shard_name,
-)
+from train.harness.shard_plan import Existing, Makers, SourceHashes, plan_shards
+from train.harness.sharing import Share
 from train.harness.skipped import DROPPED
 
 
@@ -119,6 +124,8 @@ class Options:
 
   variants: int = 4
   """Clips of each caption of the moving shapes."""
+
+  share: tyro.conf.OmitArgPrefixes[Share] = Share()
 
 
 def parse_buckets(texts: Sequence[str]) -> tuple[Bucket, ...]:
@@ -212,6 +219,8 @@ def choose_buckets(
 def precompute(options: Options, console: Console) -> None:
   """Encodes what is not encoded yet, and writes index, report and picture.
 
+  One of several processes encodes its own part, and writes these where all is there.
+
   Raises:
     ValueError: in one sentence, where clips, model or folder do not serve.
   """
@@ -219,9 +228,8 @@ def precompute(options: Options, console: Console) -> None:
   clips, unmeasured, read = open_clips(options, console)
   captions, encoder = open_captions(options), open_encoder(options)
   folder.mkdir(parents=True, exist_ok=True)
-  records.remove_partials(folder)
   total = len(clips) + len(unmeasured)
-  faults = Faults(folder / DROPPED, clips, total, options.max_faulty)
+  faults = Faults(folder / DROPPED, clips, total, options.max_faulty, options.share)
   for fault in unmeasured:
     faults.add(fault)
   beside = ("last",) if options.last_frame else ()
@@ -229,26 +237,47 @@ def precompute(options: Options, console: Console) -> None:
   made = made_by(encoder, captions, beside)
   buckets = choose_buckets(options, clips, encoder)
   faults.leave_out(assignment.too_short(clips, buckets))
-  todo = plan(options, clips, buckets, read, encoder, made)
-  console.print(_summary(clips, buckets, todo), highlight=False)
+  plan = plan_of(options, clips, buckets, encoder, made)
+  console.print(_summary(plan, buckets), highlight=False)
+  own = plan.own(_hashed(options, read))
+  todo = {plan.name(position, jobs): jobs for position, jobs in own.items()}
+  remove_partials(folder, todo, plan.share)
 
   existing = Existing(folder)
   missing = {name: jobs for name, jobs in todo.items() if name not in existing.names}
+  if not plan.share.alone:
+    console.print(part_in_words(plan, len(todo), len(missing)), highlight=False)
   new = [job.clip.caption for jobs in missing.values() for job in jobs]
   captions.encode(["", *new])  # The text encoder is freed before the VAE works.
+  empty = captions.empty()  # Now: whichever process completes all removes the texts.
   writer = ShardWriter(encoder, captions, existing, read, made, options.readers)
   with _bar(console) as bar:
     task = bar.add_task("Encoding clips", total=len(new))
     for name, jobs in missing.items():
       writer.write(folder / name, jobs, faults, lambda: bar.advance(task))
 
-  for name in set(existing.names) - set(todo):  # Of clips that changed or are gone.
-    (folder / name).unlink()
-    table_path(folder / name).unlink()
-  index = records.write_index(folder, made, captions.empty())
-  shutil.rmtree(folder / "texts", ignore_errors=True)
+  now = standing(plan, own, _listed(options, read), folder, faults.noted())
+  if now.missing:
+    console.print(missing_in_words(plan, now.missing), highlight=False)
+    return
+  faults.judge_without(now.kept)
+  index = complete(folder, now, made, empty)
   shown = {"encoder": encoder, "read": read, "samples": options.samples}
   write_report(folder, clips, index, faults, **shown, console=console)
+
+
+def _hashed(options: Options, read: Read) -> Source:
+  """Returns what hashes a clip's media."""
+  if read is shapes.read_clip:
+    return shapes.digest
+  return SourceHashes(options.output, options.share)
+
+
+def _listed(options: Options, read: Read) -> Source:
+  """Returns what knows the hashes that all processes have listed by now."""
+  if read is shapes.read_clip:
+    return shapes.digest
+  return SourceHashes(options.output, options.share).known
 
 
 def made_by(
@@ -265,41 +294,32 @@ def made_by(
   )
 
 
-def plan(
+def plan_of(
   options: Options,
   clips: Clips,
   buckets: Sequence[Bucket],
-  read: Read,
   encoder: ClipEncoder,
   made: SetInfo,
-) -> dict[str, list[Job]]:
-  """Returns the jobs of each shard by its file name."""
-  shards = plan_shards(clips, buckets, options.shard)
+) -> Plan:
+  """Returns all shards, the same in every process, and this one's part of them."""
   numbers = f"{encoder.policy.dtype} {encoder.clips}"
   makers = Makers(f"{made.vae} {numbers}", made.text_encoder, made.beside)
-  rendered = read is shapes.read_clip
-  source = shapes.digest if rendered else SourceHashes(options.output)
-  todo = {}
-  for shard in shards:
-    jobs = jobs_of(shard, clips, makers, source)
-    todo[shard_name(shard, jobs)] = jobs
-  return todo
+  shards = plan_shards(clips, buckets, options.shard)
+  return Plan(shards, clips, makers, options.share)
 
 
-def _summary(
-  clips: Clips, buckets: Sequence[Bucket], todo: Mapping[str, Sequence[Job]]
-) -> str:
+def _summary(plan: Plan, buckets: Sequence[Bucket]) -> str:
   counts = dict.fromkeys(buckets, 0)
-  for jobs in todo.values():
-    counts[jobs[0].bucket] += len(jobs)
+  for shard in plan.shards:
+    counts[shard.bucket] += len(shard.rows)
   lines = [
     f"  {b.frames}x{b.height}x{b.width}: {count} clips"
     for b, count in counts.items()
     if count
   ]
-  left = len(clips) - sum(counts.values())
+  left = len(plan.clips) - sum(counts.values())
   lines += [f"  {left} clips are shorter than every bucket"] if left else []
-  return "\n".join([f"{len(clips)} clips, {len(todo)} shards", *lines])
+  return "\n".join([f"{len(plan.clips)} clips, {len(plan.shards)} shards", *lines])
 
 
 class _Speed(ProgressColumn):

@@ -17,6 +17,7 @@ import json
 import math
 import os
 import pathlib
+import secrets
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -384,7 +385,8 @@ def _header(listed: list[TensorToWrite], metadata: dict[str, str] | None) -> byt
 @contextlib.contextmanager
 def atomic_file(path: pathlib.Path) -> Any:
   """Opens a file for writing that takes the name `path` only if all went well."""
-  temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+  # By chance: processes on several hosts, or in containers, have the same numbers.
+  temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
   try:
     with open(temporary, "wb") as file:
       yield file

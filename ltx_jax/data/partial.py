@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,17 @@ def _sync(folder: Path) -> None:
     os.close(descriptor)
 
 
-def remove_partials(folder: Path) -> list[str]:
-  """Removes what killed writers left in a folder, and returns the names."""
-  left = sorted(folder.glob(f".*{_SUFFIX}"))
+def remove_partials(
+  folder: Path, of: Callable[[str], bool] = lambda name: True
+) -> list[str]:
+  """Removes what killed writers left in a folder, and returns the names.
+
+  Args:
+    folder: Folder that they wrote to.
+    of: Says of a file's name whether nobody writes that file now; by default none is.
+  """
+  found = sorted(folder.glob(f".*{_SUFFIX}"))
+  left = [path for path in found if of(path.name[1:].rpartition("-")[0])]
   for path in left:
     path.unlink(missing_ok=True)
   return [path.name for path in left]
@@ -63,7 +72,13 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
   A line that a kill cut off is left out; a file that is not there has none.
   """
   rows = []
-  for line in read_lines(path) if path.is_file() else ():
+  try:
+    lines = read_lines(path)
+  except ValueError:
+    if path.is_file():
+      raise
+    return rows
+  for line in lines:
     try:
       rows.append(json.loads(line))
     except json.JSONDecodeError:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import json
 
 import jax
@@ -22,6 +23,7 @@ from tests.policies import QUICK
 from train import precompute
 from train.harness.encoding import ClipEncoder
 from train.harness.shard_plan import Existing
+from train.harness.sharing import Share
 
 CAPTIONS = world.captions()[::70][:5]
 
@@ -73,6 +75,15 @@ def quick_policy(monkeypatch):
 def run(options):
   precompute.precompute(options, Console(quiet=True))
   return Records(options.output)
+
+
+def run_process(options, process, processes):
+  """Runs one of several processes, and returns what it says, in one line."""
+  said = io.StringIO()
+  share = Share(processes, process)
+  options = dataclasses.replace(options, share=share)
+  precompute.precompute(options, Console(file=said, width=1000))
+  return " ".join(said.getvalue().split())
 
 
 def blobs(folder):
@@ -255,3 +266,104 @@ def test_a_damaged_shard_is_made_again(options, encoded):
   assert path.name not in Existing(options.output).names
   run(options)
   assert path.read_bytes() == whole
+
+
+def results(folder):
+  """All that a run leaves but lists of hashes, which each process has of its own."""
+  paths = [path for path in folder.iterdir() if path.name[:7] != "sources"]
+  return {path.name: path.read_bytes() for path in paths}
+
+
+def alone(options):
+  """What one process makes, in another folder."""
+  whole = dataclasses.replace(options, output=options.output.parent / "whole")
+  run(whole)
+  return results(whole.output)
+
+
+@pytest.mark.parametrize("order", [(1, 0), (2, 0, 1)])
+def test_several_processes_make_what_one_makes_bit_for_bit(options, encoded, order):
+  whole = alone(options)
+  del encoded[:]
+  count = len(order)
+  first, *others = [run_process(options, process, count) for process in order]
+  assert results(options.output) == whole
+  assert len(encoded) == 5  # No clip by two of them.
+  assert f"Process {order[0]} of {count}: 1 of 3 shards, 1 of them to be made" in first
+  assert f"Process {order[0]} of {count} is done. Of all 3 shards 2 are miss" in first
+  assert "5 records" in others[-1] and "missing" not in others[-1]
+
+
+def test_what_a_lost_process_left_is_made_by_another_number(
+  options, encoded, monkeypatch
+):
+  whole = alone(options)
+  write, calls = precompute.ShardWriter.write, []
+
+  def interrupted(self, *arguments):
+    calls.append(arguments)
+    if len(calls) == 2:
+      raise KeyboardInterrupt
+    write(self, *arguments)
+
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(precompute.ShardWriter, "write", interrupted)
+    run_process(options, 0, 2)  # The first and the last of three shards are its own.
+  half = {}
+  for name in sorted(name for name in whole if name.endswith(".arrayrecord")):
+    half[name] = options.output / f".{name}-01234567.partial"
+    half[name].write_bytes(b"half")
+  del encoded[:]
+
+  def left():
+    return [path.is_file() for path in half.values()]
+
+  # By name: 5x48x32-00000, 5x48x32-00001, 9x32x48-00000; the last is planned first.
+  run_process(options, 2, 3)
+  assert left() == [True, False, True]  # Others may be writing theirs.
+  run_process(options, 0, 3)
+  assert left() == [True, False, False]
+  assert not (options.output / "index.safetensors").exists()
+  run_process(options, 1, 3)
+  assert results(options.output) == whole
+  assert len(encoded) == 3  # The two of the first shard were there.
+
+
+def test_outdated_shards_go_with_the_index_which_two_may_write(
+  options, clips, monkeypatch
+):
+  run(options)
+  before = blobs(options.output)
+  (clips / "clip0.txt").write_text("a small red circle\n")
+  complete = precompute.complete
+
+  def twice(*arguments):  # As two do that finish at the same time.
+    complete(*arguments)
+    return complete(*arguments)
+
+  monkeypatch.setattr(precompute, "complete", twice)
+  run_process(options, 0, 2)
+  assert blobs(options.output) == before
+  run_process(options, 1, 2)
+  assert len(blobs(options.output)) == 3 and blobs(options.output) != before
+  assert results(options.output) == alone(options)
+
+
+def test_unreadable_clips_of_all_processes_count_together(options, monkeypatch):
+  read = precompute.read_clip
+
+  def broken(clip, bucket):
+    if clip.id in ("clip2.mp4", "clip4.mp4"):
+      raise ValueError("it is cut off")
+    return read(clip, bucket)
+
+  monkeypatch.setattr(precompute, "read_clip", broken)
+  few = dataclasses.replace(options, max_faulty=0.3)
+  assert "2 of process 0" in run_process(few, 1, 2)  # It leaves out clip2 alone.
+  for process in (0, 1):
+    with pytest.raises(ValueError, match=r"2 of 5 clips cannot be read.*it is cut off"):
+      run_process(few, process, 2)
+  assert not (options.output / "index.safetensors").exists()
+  many = dataclasses.replace(options, max_faulty=0.4)
+  assert "3 records" in run_process(many, 1, 2)
+  assert results(options.output) == alone(many)

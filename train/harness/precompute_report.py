@@ -8,7 +8,7 @@ that learned everything would still generate no better than that.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,36 +17,43 @@ from rich.console import Console
 from ltx_jax.config.runs import Bucket
 from ltx_jax.data.clips import Clip, Clips, Fault
 from ltx_jax.data.contact_sheet import contact_sheet
-from ltx_jax.data.partial import read_json_lines, write_bytes
+from ltx_jax.data.partial import write_bytes
 from ltx_jax.data.records import Index, Records
 from ltx_jax.metrics.psnr import psnr
 from train.harness.encoding import ClipEncoder
+from train.harness.sharing import Share, parts, read_rows
 
 
 class Faults:
-  """The clips that are not encoded, with reasons, also those of interrupted runs.
+  """The clips that are not encoded, with reasons, also those of interrupted runs and
+  of other processes.
 
   Attributes:
     reasons: Why each is not encoded, by the clip's id.
   """
 
-  def __init__(self, path: Path, clips: Clips, total: int, most: float):
-    """Reads what an interrupted run has noted.
+  def __init__(self, path: Path, clips: Clips, total: int, most: float, share: Share):
+    """Reads what interrupted runs and other processes have noted.
 
     Args:
       path: JSON Lines, to which each new one is added.
       clips: Clips of the manifest that could be measured.
       total: Number of clips in the manifest.
       most: Largest share of them that may be faulty.
+      share: This process's part, which has a list of its own.
     """
-    self._path, self._total, self._most = path, total, most
-    there = set(clips.ids)
-    self.reasons: dict[str, str] = {
-      row["id"]: row["reason"]
-      for row in read_json_lines(path)
-      if row["id"] in there and not row.get("short")
-    }
+    self._path, self._own = path, share.file(path)
+    self._total, self._most = total, most
+    self._there = frozenset(clips.ids)
+    self._new = False
     self._short: Sequence[Fault] = ()
+    self.reasons: dict[str, str] = {}
+    self._read()
+
+  def _read(self) -> None:
+    for row in read_rows(self._path):
+      if row["id"] in self._there and not row.get("short"):
+        self.reasons[row["id"]] = row["reason"]
 
   def add(self, fault: Fault) -> None:
     """Notes a clip.
@@ -55,13 +62,50 @@ class Faults:
       ValueError: where there are too many of them.
     """
     self.reasons[fault.where] = fault.reason
-    with self._path.open("a", encoding="utf-8") as file:
+    with self._own.open("a", encoding="utf-8") as file:
       file.write(json.dumps({"id": fault.where, "reason": fault.reason}) + "\n")
-    if len(self.reasons) > self._most * self._total:
+    self._new = True
+    self._judge(self.reasons)
+
+  def judge_all(self) -> None:
+    """Counts what other processes have noted as well, after notes of this one.
+
+    Called before a shard gets its name, so that of processes which together have too
+    many, the last to note one leaves its shard out, and no index is written.
+
+    Raises:
+      ValueError: where there are too many of them.
+    """
+    if self._new:
+      self._judge(self.noted())
+      self._new = False
+
+  def judge_without(self, kept: Collection[str]) -> None:
+    """Counts what all processes have noted, before the index is written.
+
+    A shard of unreadable clips alone is not written, so that none of the shards may be
+    missing although too many clips are.
+
+    Args:
+      kept: Ids of the clips that have a record: those that can be read by now.
+
+    Raises:
+      ValueError: where there are too many of them.
+    """
+    self._judge({clip: r for clip, r in self.noted().items() if clip not in kept})
+
+  def _judge(self, reasons: Mapping[str, str]) -> None:
+    if len(reasons) > self._most * self._total:
+      clip, reason = list(reasons.items())[-1]
       raise ValueError(
-        f"{len(self.reasons)} of {self._total} clips cannot be read, more than "
-        f"--max-faulty {self._most:g} allows; the last is {fault}"
+        f"{len(reasons)} of {self._total} clips cannot be read, more than "
+        f"--max-faulty {self._most:g} allows; the last is {Fault(clip, reason)}"
       )
+
+  def noted(self) -> Mapping[str, str]:
+    """Returns the reasons by the clip's id, with what others have noted by now."""
+    self._read()
+    return self.reasons
 
   def leave_out(self, short: Sequence[Fault]) -> None:
     """Notes clips that no bucket is short enough for; of these there may be any."""
@@ -69,12 +113,16 @@ class Faults:
 
   def write(self, kept: Sequence[str]) -> int:
     """Writes the list, without clips that have a record, and returns its length."""
+    taken = parts(self._path)
+    self._read()
     there = set(kept)
-    reasons = self.reasons.items()
+    reasons = sorted(self.reasons.items())  # Whoever found them, and when.
     rows = [{"id": clip, "reason": why} for clip, why in reasons if clip not in there]
     rows += [{"id": f.where, "reason": f.reason, "short": True} for f in self._short]
     lines = (json.dumps(row) + "\n" for row in rows)
     write_bytes(self._path, "".join(lines).encode())
+    for part in taken:
+      part.unlink(missing_ok=True)
     return len(rows)
 
 

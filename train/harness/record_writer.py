@@ -81,6 +81,7 @@ class ShardWriter:
     """
     kept = {job.clip.id: self.existing.with_latents(job) for job in jobs}
     new = self._encoded([job for job in jobs if kept[job.clip.id] is None], faults)
+    faults.judge_all()
     with Writer(path) as writer:
       for job in jobs:
         found = kept[job.clip.id] or new.get(job.clip.id)

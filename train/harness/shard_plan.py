@@ -21,11 +21,11 @@ import numpy as np
 
 from ltx_jax.config.runs import Bucket
 from ltx_jax.data import assignment
-from ltx_jax.data.clips import Clip, Clips
-from ltx_jax.data.partial import read_json_lines
+from ltx_jax.data.clips import Clip, Clips, Texts
 from ltx_jax.data.record import Record, decode
 from ltx_jax.data.record_index import SHARDS, Shard, read_table
 from ltx_jax.data.shards import SUFFIX, Shards
+from train.harness.sharing import Share, read_rows
 
 _DIGITS = 24
 
@@ -146,17 +146,19 @@ class Existing:
   def __init__(self, folder: Path):
     """Reads the tables of all complete shards; damaged ones are left out."""
     self.names: list[str] = []
+    self.ids: dict[str, Texts] = {}  # Of the records, by the shard's name.
     shards: list[Shard] = []
     self._videos: dict[str, tuple[int, int]] = {}
     self._texts: dict[str, tuple[int, int]] = {}
     for path in sorted(folder.glob(SHARDS)):
       try:
         shard, table = read_table(path)
-      except ValueError:
+      except (ValueError, FileNotFoundError):  # Another process may remove it now.
         continue  # It is made again under the same name.
       place = len(shards)
       shards.append(shard)
       self.names.append(path.name)
+      self.ids[path.name] = table.ids
       for row, key in enumerate(table.keys):
         video, _, text = key.partition("-")
         self._videos.setdefault(video, (place, row))
@@ -178,30 +180,54 @@ class Existing:
 class SourceHashes:
   """sha256 of media files, kept in a file while their sizes and times are the same."""
 
-  def __init__(self, folder: Path):
-    """Reads what is known.
+  def __init__(self, folder: Path, share: Share):
+    """Reads what is known, by all processes.
 
     Args:
       folder: Holds the list, `sources.jsonl`, to which what is new is added.
+      share: This process's part, which has a list of its own.
     """
-    self._path = path = folder / "sources.jsonl"
-    self._known: dict[str, tuple[int, int, str]] = {}
-    for line in read_json_lines(path):
-      self._known[line["path"]] = line["size"], line["time"], line["sha256"]
+    path = folder / "sources.jsonl"
+    self._own = share.file(path)
+    self._known: dict[tuple[str, int, int], str] = {}
+    for line in read_rows(path):
+      # Of several lists it is unknown which is newer, so what changed counts as another
+      # file, and a file that could be read once counts as read.
+      key = line["path"], line["size"], line["time"]
+      self._known[key] = line["sha256"] or self._known.get(key, "")
 
   def __call__(self, clip: Clip) -> str:
     """Returns the sha256 of a clip's media, "" where the file cannot be read."""
-    try:
-      status = os.stat(clip.path)
-      known = self._known.get(clip.path)
-      if known and known[:2] == (status.st_size, status.st_mtime_ns):
-        return known[2]
-      with open(clip.path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-      return ""
-    self._known[clip.path] = status.st_size, status.st_mtime_ns, digest
-    row = {"path": clip.path, "size": status.st_size, "time": status.st_mtime_ns}
-    with self._path.open("a", encoding="utf-8") as file:
-      file.write(json.dumps(row | {"sha256": digest}) + "\n")
+    key = _state(clip.path)
+    known = self._known.get(key)
+    if known:
+      return known
+    digest = _digest(clip.path)
+    if digest != known:
+      self._known[key] = digest
+      row = dict(zip(("path", "size", "time"), key, strict=True))
+      with self._own.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row | {"sha256": digest}) + "\n")
     return digest
+
+  def known(self, clip: Clip) -> str:
+    """Returns what the lists say, without reading the file; what is not in them has a
+    hash that no file has."""
+    return self._known.get(_state(clip.path), "unknown")
+
+
+def _state(path: str) -> tuple[str, int, int]:
+  """What tells a file from what was there before; of none, its name alone."""
+  try:
+    status = os.stat(path)
+  except OSError:
+    return path, -1, -1
+  return path, status.st_size, status.st_mtime_ns
+
+
+def _digest(path: str) -> str:
+  try:
+    with open(path, "rb") as file:
+      return hashlib.file_digest(file, "sha256").hexdigest()
+  except OSError:
+    return ""
