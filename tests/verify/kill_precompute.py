@@ -2,9 +2,10 @@
 
 The clips are the moving shapes, encoded by the shipped VAE. One run is left alone, on
 one device. The other is killed five times, each time started again on another number
-of host devices, and must end with the same files of records, bit for bit. Then one
-caption is edited in a manifest of files: of the records only that one may change, and
-nothing may be encoded by the VAE again.
+of host devices, and must end with the same files of records, bit for bit. So must two
+processes that share the work, one of them killed and the other left to its end, when
+three go on where they were. Then one caption is edited in a manifest of files: of the
+records only that one may change, and nothing may be encoded by the VAE again.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ COMMAND = "python -m tests.verify kill_precompute"
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEVICES = (2, 1, 4, 3, 8, 2)
 """Host devices of each start."""
+
+OPTIONS = "--buckets", "9x64x64", "--variants", "1", "--shard", "64"
 
 
 def command(manifest: str, output: Path, *options: str) -> list[str]:
@@ -61,6 +64,13 @@ def finish(arguments: list[str], devices: int) -> float:
   return time.monotonic() - began
 
 
+def start(arguments: list[str], devices: int) -> subprocess.Popen:
+  """Starts a run that says nothing."""
+  quiet = subprocess.DEVNULL
+  where = {"cwd": ROOT, "env": environment(devices)}
+  return subprocess.Popen(arguments, stdout=quiet, stderr=quiet, **where)
+
+
 def digests(folder: Path) -> dict[str, str]:
   """sha256 of every shard and of the index."""
   paths = [*folder.glob("*.arrayrecord"), folder / "index.safetensors"]
@@ -73,24 +83,16 @@ def row(figure: str, value: Any, target: str, ok: bool, unit: str = "") -> dict:
 
 def killed(work: Path) -> list[dict]:
   """Rows of the kills."""
-  options = "--buckets", "9x64x64", "--variants", "1", "--shard", "64"
-  seconds = finish(command("moving-shapes", work / "alone", *options), 1)
+  seconds = finish(command("moving-shapes", work / "alone", *OPTIONS), 1)
   draw, folder, between = random.Random(0), work / "killed", 0
   for devices in DEVICES[:-1]:
-    arguments = command("moving-shapes", folder, *options)
-    process = subprocess.Popen(
-      arguments,
-      cwd=ROOT,
-      env=environment(devices),
-      stdout=subprocess.DEVNULL,
-      stderr=subprocess.DEVNULL,
-    )
+    process = start(command("moving-shapes", folder, *OPTIONS), devices)
     time.sleep(draw.uniform(0.2, 0.8) * seconds)
     process.kill()
     process.wait()
     between += bool(list(folder.glob(".*.partial")))
   left = len(list(folder.glob("*.arrayrecord")))
-  finish(command("moving-shapes", folder, *options), DEVICES[-1])
+  finish(command("moving-shapes", folder, *OPTIONS), DEVICES[-1])
   same = digests(work / "alone") == digests(folder)
   return [
     row(
@@ -101,6 +103,36 @@ def killed(work: Path) -> list[dict]:
     ),
     row("kills that left a half shard behind", between, "", True),
     row("complete shards before the last start", left, "", True),
+  ]
+
+
+def shared(work: Path) -> list[dict]:
+  """Rows of two processes, of which one is killed, and of three that go on."""
+  folder = work / "shared"
+
+  def several(count: int) -> list[subprocess.Popen]:
+    arguments = command("moving-shapes", folder, *OPTIONS, "--processes", str(count))
+    return [start([*arguments, "--process", str(i)], 1) for i in range(count)]
+
+  kept, lost = several(2)
+  while not list(folder.glob("*-00001-*.arrayrecord")) and lost.poll() is None:
+    time.sleep(0.1)  # Its first shard is the second.
+  lost.kill()
+  lost.wait()
+  codes = [kept.wait()]
+  left = len(list(folder.glob("*.arrayrecord")))
+  early = (folder / "index.safetensors").is_file()
+  codes += [process.wait() for process in several(3)]
+  same = digests(work / "alone") == digests(folder) and not any(codes)
+  return [
+    row(
+      "two processes, one of them killed, then three: the same files",
+      int(same),
+      "1",
+      same,
+    ),
+    row("complete shards before the three", left, "", True),
+    row("indices before the three", int(early), "0", not early),
   ]
 
 
@@ -132,10 +164,10 @@ def edited(work: Path) -> list[dict]:
 
 
 def run() -> list[dict[str, Any]]:
-  """Rows of both."""
+  """Rows of all three."""
   with tempfile.TemporaryDirectory() as folder:
     work = Path(folder)
-    return [*killed(work), *edited(work)]
+    return [*killed(work), *shared(work), *edited(work)]
 
 
 if __name__ == "__main__":
