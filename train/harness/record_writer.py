@@ -95,9 +95,11 @@ class ShardWriter:
     if "reference" in self.made.beside:
       guides = self._latents([_of_reference(job) for job in jobs], faults)
       jobs = [job for job in jobs if job.clip.id in guides]
-    stills: dict[str, np.ndarray] = {}
-    found = self._latents(jobs, faults, stills)
-    if "last" in self.made.beside:
+    if "last" not in self.made.beside:
+      found = self._latents(jobs, faults)
+    else:
+      stills: dict[str, np.ndarray] = {}
+      found = self._latents(jobs, faults, stills)
       lasts = self.encoder.encode(stills.values())
       for clip, last in zip(stills, lasts, strict=True):
         found[clip] = found[clip]._replace(last=last.latents)
