@@ -77,6 +77,34 @@ _T4 = _GPU.format(
   major=7,
   minor=5,
 )
+_A100_40 = _GPU.format(
+  name="NVIDIA A100-SXM4-40GB",
+  shared_memory_per_core=167936,
+  shared_memory_optin=166912,
+  threads_per_core=2048,
+  cores=108,
+  fpus_per_core=64,
+  bandwidth=1555200000000,
+  l2_cache=41943040,
+  clock=1.41,
+  memory=42331013120,
+  major=8,
+  minor=0,
+)
+_RTX4090 = _GPU.format(
+  name="NVIDIA GeForce RTX 4090",
+  shared_memory_per_core=102400,
+  shared_memory_optin=101376,
+  threads_per_core=1536,
+  cores=128,
+  fpus_per_core=128,
+  bandwidth=1008000000000,
+  l2_cache=75497472,
+  clock=2.52,
+  memory=25756172288,
+  major=8,
+  minor=9,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +155,9 @@ TARGETS = {
   target.name: target
   for target in (
     Target("h100", GPU, 989e12, 3.35e12, 450e9, 80 * _GB, description=_H100),
+    Target("a100-40", GPU, 312e12, 1.555e12, 300e9, 40 * _GB, description=_A100_40),
+    # Half of the rate that its halves have where they are summed in halves.
+    Target("rtx4090", GPU, 165e12, 1.008e12, 32e9, 24 * _GB, description=_RTX4090),
     Target("t4", T4, 65e12, 320e9, 16e9, 16 * _GB, description=_T4),
     Target("v5e", TPU, 197e12, 819e9, 90e9, 16 * _GB, "v5e:2x2"),
     Target("v5p", TPU, 459e12, 2765e9, 180e9, 95 * _GB, "v5p:2x2x1"),
