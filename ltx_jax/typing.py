@@ -28,6 +28,9 @@ Params = dict[str, Any]
 Key = jax.Array
 """A typed JAX random key (`jax.random.key`)."""
 
+Weights = Literal["int8", "fp8"]
+"""What kernels are kept as in 8 bits (`checkpoints.quantization`)."""
+
 Scalar = float | int | np.number | Float[AnyArray, ""]
 """One number: of Python, of NumPy, or traced."""
 

@@ -1,4 +1,4 @@
-"""Weights in 8 bits: half the memory of bfloat16, for sampling.
+"""Weights in 8 bits: half the memory of bfloat16, where they are not trained.
 
 The kernels of the transformer's and of the text encoder's blocks, nearly all of their
 weights, become 8-bit numbers with one float32 scale for each output channel o:
@@ -18,7 +18,7 @@ and what comes before and after the blocks stay as they are, as in those files.
 from __future__ import annotations
 
 import re
-from typing import Literal, get_args
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -30,9 +30,7 @@ from ltx_jax.checkpoints.arrays import Place, Placed
 from ltx_jax.checkpoints.safetensors_io import aligned_empty
 from ltx_jax.checkpoints.trees import flatten, nest
 from ltx_jax.models.linear import SCALE
-from ltx_jax.typing import AnyArray, Params
-
-Weights = Literal["int8", "fp8"]
+from ltx_jax.typing import AnyArray, Params, Weights
 
 _DTYPES = {"int8": np.dtype(np.int8), "fp8": np.dtype(ml_dtypes.float8_e4m3fn)}
 _LARGEST = {"int8": 127.0, "fp8": 448.0}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ltx_jax.errors import check_fields
+from ltx_jax.typing import Weights
 
 LAYERS = ("to_q", "to_k", "to_v", "to_out", "proj_in", "proj_out")
 """Linear layers of a block: of both attentions, and of the feed-forward network."""
@@ -19,11 +20,15 @@ class LoRAConfig:
     alpha: Updates are scaled by alpha / rank; None for alpha = rank.
     layers: Layers of each block that have one, among `to_q`, `to_k`, `to_v`, `to_out`,
       `proj_in` and `proj_out`.
+    base_weights: What the matrices of the frozen transformer's blocks are kept as,
+      `int8` or `fp8`, in half of bfloat16's memory; None for the precision the run
+      computes in.
   """
 
   rank: int = 0
   alpha: float | None = None
   layers: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out")
+  base_weights: Weights | None = None
 
   def __post_init__(self):
     bounds = {"rank": {"at_least": 0, "whole": True}, "alpha": {"above": 0}}

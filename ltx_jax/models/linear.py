@@ -12,7 +12,14 @@ Where it has `lora_down` A and `lora_up` B, a low-rank update is added
 
 Q is widened to the compute dtype on its way into the product, which holds all its
 values exactly. The product is summed in float32 and scaled before it is rounded: sums
-over int8 are up to 127 times larger than y, and would leave the range of float16.
+over int8 are up to 127 times larger than y, and would leave the range of float16. Q and
+s are never trained; what goes backwards through them, to low-rank updates, is
+
+    dx = (s * dy) Q^T
+
+in the compute dtype. Q itself is kept for it, and is widened a second time. A block
+that is computed again keeps y alone of these products where `keeps_products` has it
+keep what products give.
 
 Backwards, with all clips' tokens as the rows of x and of dy = dL/dy,
 
@@ -24,9 +31,12 @@ is made from a transposed copy of dy, and XLA adds up db by a slow tree of sums.
 
 from __future__ import annotations
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Shaped
 
 from ltx_jax.platforms import Policy
@@ -34,6 +44,13 @@ from ltx_jax.typing import AnyArray
 
 SCALE = "kernel_scale"
 DOWN, UP = "lora_down", "lora_up"
+
+_PRODUCT = "product"
+keeps_products = jax.checkpoint_policies.save_from_both_policies(
+  jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  jax.checkpoint_policies.save_only_these_names(_PRODUCT),
+)
+"""A policy of `jax.checkpoint`: keeps what dense layers give."""
 
 
 def linear(
@@ -55,15 +72,40 @@ def linear(
     dtype: Dtype in which x and kernel are multiplied.
     out_dtype: Dtype of the result, and of the sums where it is wider; None: `dtype`.
   """
-  x, kernel = jnp.asarray(x, dtype), jnp.asarray(kernel, dtype)
-  axes = ((x.ndim - 1,), (0,)), ((), ())
-  sums = out_dtype if scale is None else "float32"
-  y = jax.lax.dot_general(x, kernel, axes, preferred_element_type=sums)
+  x = jnp.asarray(x, dtype)
   if scale is None:
+    y = _product(x, jnp.asarray(kernel, dtype), out_dtype)
     return y if bias is None else y + jnp.asarray(bias, y.dtype)
-  y = y * scale
+  y = _scaled(dtype, x, jnp.asarray(kernel), jnp.asarray(scale))
   y = y if bias is None else y + bias
   return y.astype(out_dtype or dtype)
+
+
+def _product(x: Array, kernel: Array, dtype: str | None) -> Array:
+  axes = ((x.ndim - 1,), (0,)), ((), ())
+  return jax.lax.dot_general(x, kernel, axes, preferred_element_type=dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _scaled(
+  dtype: str,
+  x: Float[Array, "*b i"],
+  kernel: Shaped[Array, "i o"],
+  scale: Float[Array, "o"],
+) -> Float[Array, "*b o"]:
+  return _product(x, kernel.astype(dtype), "float32") * scale
+
+
+def _scaled_forward(dtype: str, x: Array, kernel: Array, scale: Array) -> tuple:
+  return _scaled(dtype, x, kernel, scale), (kernel, scale)
+
+
+def _scaled_backward(dtype: str, saved: tuple, dy: Array) -> tuple:
+  kernel, scale = saved
+  return (dy * scale).astype(dtype) @ kernel.astype(dtype).T, None, None
+
+
+_scaled.defvjp(_scaled_forward, _scaled_backward)
 
 
 @jax.custom_vjp
@@ -133,7 +175,10 @@ class Dense(nn.Module):
     form = _FORMS[self.policy.dense]
     y = form(x, kernel, scale, bias, dtype, out_dtype=self.out_dtype)
     down, up = (self.get_variable("params", name) for name in (DOWN, UP))
-    if down is None:
+    if down is not None:
+      narrow = form(x, down, None, None, dtype)  # *b r
+      y = y + form(narrow, up, None, None, dtype, out_dtype=self.out_dtype)
+    if down is None and scale is None:
       return y
-    narrow = form(x, down, None, None, dtype)  # *b r
-    return y + form(narrow, up, None, None, dtype, out_dtype=self.out_dtype)
+    # A policy sees no sum, nor into a product with a gradient of its own.
+    return checkpoint_name(y, _PRODUCT)

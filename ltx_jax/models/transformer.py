@@ -31,7 +31,7 @@ from jaxtyping import Array, Float, Int
 
 from ltx_jax.config import TransformerConfig
 from ltx_jax.models.attention import keeps_attention
-from ltx_jax.models.linear import Dense
+from ltx_jax.models.linear import Dense, keeps_products
 from ltx_jax.models.rope import Positions, RopeTables, rope_tables
 from ltx_jax.models.sharded import (
   drop_padding,
@@ -72,14 +72,13 @@ have."""
 MASK_BIAS = -10000.0
 """Added to the logits of padding. Finite: text that is all padding is averaged over."""
 
-_SAVEABLE = jax.checkpoint_policies
 REMAT_POLICIES = {
   "none": None,
-  "full": _SAVEABLE.nothing_saveable,
-  "dots": _SAVEABLE.dots_with_no_batch_dims_saveable,
+  "full": jax.checkpoint_policies.nothing_saveable,
+  "dots": keeps_products,
   "attention": keeps_attention,
-  "dots+attention": _SAVEABLE.save_from_both_policies(
-    _SAVEABLE.dots_with_no_batch_dims_saveable, keeps_attention
+  "dots+attention": jax.checkpoint_policies.save_from_both_policies(
+    keeps_products, keeps_attention
   ),
 }
 """What a block keeps for the backward pass: everything (no recomputation), nothing, its

@@ -89,6 +89,25 @@ def test_a_scale_multiplies_its_channel_before_the_bias(dtype, bias):
   assert _far(out, expected) < tolerance.of_sums(len(KERNEL), dtype=dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gradients_go_backwards_through_8_bits_and_keep_no_wide_copy(dtype):
+  eight = RNG.integers(-127, 128, (12, 7), np.int8)
+  scale = np.exp(RNG.standard_normal(7)).astype(np.float32) / 100
+  dy = RNG.standard_normal((2, 5, 7)).astype(np.float32)
+
+  def backward(dy):
+    _, back = jax.vjp(lambda x: linear(x, eight, scale, BIAS, dtype), X)
+    (dx,) = back(jnp.asarray(dy, dtype))
+    return dx, back
+
+  dx, back = jax.jit(backward)(dy)
+  expected = np.float64(jnp.asarray(dy, dtype)) @ (eight * np.float64(scale)).T
+  assert dx.dtype == X.dtype
+  assert _far(dx, expected) < tolerance.of_sums(7, dtype=dtype)
+  kept = [leaf for leaf in jax.tree.leaves(back) if leaf.shape == eight.shape]
+  assert [leaf.dtype for leaf in kept] == [np.int8]
+
+
 @tolerance.FLOAT16
 def test_sums_over_8_bits_stay_within_float16():
   x, eight = np.ones((1, 4096), np.float32), np.full((4096, 1), 127, np.int8)

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 
 import ltx_jax
+from ltx_jax.checkpoints.quantization import is_quantized
+from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config.lora import LoRAConfig
 from ltx_jax.data import video
+from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.training import lora
 from tests.policies import QUICK
 from tests.train import trainer_case as case
 from tests.train import transformer_case as records
 from train import transformer
-from train.harness import loop, model, start
+from train.harness import loop, model, shapes, start
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +98,22 @@ def test_what_is_written_makes_of_the_base_what_was_learned(run, trained, reader
   scale = np.abs(expected).max()
   assert np.abs(made.velocity(*inputs) - expected).max() < 1e-4 * scale
   assert np.abs(plain.velocity(*inputs) - expected).max() > 1e-3 * scale
+
+
+def test_the_base_may_be_in_8_bits_and_is_planned_so(run):
+  run = dataclasses.replace(
+    run, lora=dataclasses.replace(run.lora, base_weights="int8")
+  )
+  base, (bucket, *_) = start.base(run), run.stages[0].buckets
+  assert is_quantized(base)
+  mesh = make_mesh(data=1, devices=jax.devices()[:1])
+  codec = case.frozen_vae().config
+  planned = shapes.of_transformer(run, QUICK, mesh, bucket, 1, codec).arguments[1]
+  sizes = [
+    {path: (leaf.shape, leaf.dtype) for path, leaf in flatten(tree).items()}
+    for tree in (planned["base"], base)
+  ]
+  assert sizes[0] == sizes[1]
 
 
 def test_updates_of_nothing_are_refused():

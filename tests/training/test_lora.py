@@ -54,6 +54,15 @@ def merged(base, updates):
   return nest(flat)
 
 
+def widened(eight):
+  """Q s in place of the kernels."""
+  flat = flatten(eight)
+  for path in [path for path in flat if path.endswith("/kernel_scale")]:
+    kernel = path.removesuffix("_scale")
+    flat[kernel] = flat[kernel].astype(np.float32) * flat.pop(path)[..., None, :]
+  return nest(flat)
+
+
 def error(found, expected):
   return float(jnp.abs(found - expected).max() / jnp.abs(expected).max())
 
@@ -82,12 +91,28 @@ def test_updates_are_those_of_merged_kernels(base, updates):
 
 def test_updates_go_on_kernels_of_8_bits(base, updates):
   eight = quantize_params({"transformer": base}, "int8")["transformer"]
-  flat = flatten(eight)
-  for path in [path for path in flat if path.endswith("/kernel_scale")]:
-    kernel = path.removesuffix("_scale")
-    flat[kernel] = flat[kernel].astype(np.float32) * flat.pop(path)[..., None, :]
-  expected = velocity(merged(nest(flat), updates))
+  expected = velocity(merged(widened(eight), updates))
   assert error(velocity(lora.joined(eight, updates, LORA)), expected) < 1e-4
+
+
+@pytest.mark.parametrize("weights", ["int8", "fp8"])
+def test_gradients_over_8_bits_are_those_over_the_same_numbers(base, updates, weights):
+  eight = quantize_params({"transformer": base}, weights)["transformer"]
+  wide = widened(eight)
+
+  @jax.jit
+  def gradients(base):
+    return jax.grad(lambda u: jnp.sum(jnp.sin(velocity(lora.joined(base, u, LORA)))))(
+      updates
+    )
+
+  found, expected = flatten(gradients(eight)), flatten(gradients(wide))
+  assert found.keys() == expected.keys()
+  for path, gradient in expected.items():
+    assert error(found[path], gradient) < 1e-5
+  # Those of the full-precision model are others, as its numbers are.
+  whole = flatten(gradients(base))
+  assert max(error(found[path], whole[path]) for path in whole) > 1e-3
 
 
 def test_gradients_are_those_of_merged_kernels(base, updates):

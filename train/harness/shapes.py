@@ -14,6 +14,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ltx_jax.checkpoints.quantization import quantize_params
 from ltx_jax.config import VAEConfig
 from ltx_jax.config.lora import LoRAConfig
 from ltx_jax.config.runs import Bucket, TransformerRun, VAERun
@@ -24,6 +25,7 @@ from ltx_jax.planning import flops
 from ltx_jax.planning.training import StepPlan, StepSize, plan_transformer, plan_vae
 from ltx_jax.platforms import TRAINING_ROWS, Policy
 from ltx_jax.training.state import TrainState
+from ltx_jax.typing import Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,19 +103,23 @@ def _beside(run: TransformerRun, grid: tuple[int, int, int]) -> dict[str, tuple]
 
 
 def _base(run: TransformerRun, mesh: Mesh, rules: sharding.Rules) -> dict[str, Any]:
-  """The frozen networks beside low-rank updates, as precise as the run computes."""
+  """The frozen networks beside low-rank updates, as `start.base` reads them."""
   if not run.lora.rank:
     return {}
   from train import transformer
 
   whole = dataclasses.replace(run, lora=LoRAConfig())
-  state = jax.eval_shape(
-    functools.partial(transformer.init_state, whole), jax.random.key(0)
-  )
-  base = jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, run.dtype), state.params
-  )
-  return sharding.abstract({"base": base}, mesh, rules)
+  weights = run.lora.base_weights
+
+  def base(key: jax.Array) -> Params:
+    params = transformer.init_state(whole, key).params
+    params = jax.tree.map(lambda leaf: leaf.astype(run.dtype), params)
+    if weights is None:
+      return params
+    return params | quantize_params({"transformer": params["transformer"]}, weights)
+
+  shapes = {"base": jax.eval_shape(base, jax.random.key(0))}
+  return sharding.abstract(shapes, mesh, rules)
 
 
 def of_vae(

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from ltx_jax.checkpoints import arrays, lightricks, t5
+from ltx_jax.checkpoints.quantization import quantizing
 from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import ModelConfig, VAEConfig
 from ltx_jax.config.runs import TransformerRun, VAERun
@@ -87,10 +88,12 @@ def transformer_start(run: TransformerRun) -> Start | None:
 def base(run: TransformerRun) -> Params:
   """Returns the networks that low-rank updates are of, on the host; {} without.
 
-  They are as precise as the run computes.
+  They are as precise as the run computes; the transformer may be in 8 bits
+  (`lora.base_weights`).
 
   Raises:
-    ValueError: where the networks of `run.init_from` are others.
+    ValueError: where the networks of `run.init_from` are others, or have numbers that
+      are not finite.
   """
   if not run.lora.rank:
     return {}
@@ -100,7 +103,8 @@ def base(run: TransformerRun) -> Params:
     check_same_network(
       "transformer", opened.config.transformer, run.transformer, str(path)
     )
-  _, weights = lightricks.load_checkpoint(path, run.dtype, arrays.on_host, parts)
+  place = quantizing(run.lora.base_weights, arrays.on_host)
+  _, weights = lightricks.load_checkpoint(path, run.dtype, place, parts)
   if run.text_encoder == "trained":  # With the model: here it stays as it is.
     text = t5.load_config(encoder)
     check_same_network("text encoder", text, run.text, str(path.parent))
