@@ -16,10 +16,12 @@ With U a device's tokens times the width, in the compute dtype, a block keeps
     dots+attention +13 U
     none            78 U       all that its derivatives ask for
 
-where heads narrower than a TPU's registers take twice their size. The numbers of U, and
-what is made of the gradients, were fitted to the compiler's own figures: the peak lies
-within 15 % of its for the 2B and 13B transformers, and is hardly ever below
-(`tests/verify/compile_training.py`).
+where heads narrower than a TPU's registers take twice their size. Under low-rank
+updates (`training.lora`) `none` keeps 66 U, and what keeps products keeps what the
+updates' first matrices give as well. The numbers of U, and what is made of the
+gradients, were fitted to the compiler's own figures: the peak lies within 15 % of its
+for the 2B and 13B transformers, and is hardly ever below
+(`tests/verify/compile_training.py`, `compile_finetune.py` beside it).
 """
 
 from __future__ import annotations
@@ -32,8 +34,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import TransformerConfig, VAEConfig
 from ltx_jax.models.attention import LOGITS_BYTES
+from ltx_jax.models.linear import DOWN
 from ltx_jax.models.sharded import (
   devices_of,
   padded_tokens,
@@ -43,19 +47,19 @@ from ltx_jax.models.sharded import (
 from ltx_jax.planning.vae_walk import Size, walk_decoder, walk_encoder
 from ltx_jax.platforms import Policy
 from ltx_jax.training.state import TrainState
+from ltx_jax.typing import Params
 
 FILLED = 0.95
 """Share of a device's memory that a step may plan with: the rest is the runtime's."""
 
 _GB = 1e9
 _LANES = 128
-_BLOCKS = 3  # Whose weights a device has whole: two in turn, and one's gradients.
 _TEXT = 5  # Keys and values of the text, before and after their norm, and gradients.
 _KEPT_OF_LAYER = 4  # Inputs, of a layer of the VAE, that its block keeps.
 _WORK_OF_LAYER = 4  # Outputs, in float32, of its largest layer at work.
 
 
-class _Compiler(NamedTuple):
+class _Fitted(NamedTuple):
   """What was fitted, of the compiler that a kernel of attention stands for.
 
   Attributes:
@@ -63,18 +67,26 @@ class _Compiler(NamedTuple):
     casts: Whether it casts all weights before the first block.
     workspace: U that a block works with.
     everything: U that a block keeps where nothing is computed again.
+    blocks: Blocks whose weights a device has whole: two in turn, and the gradients of
+      one where it is trained.
   """
 
   gradients: int
   casts: bool
   workspace: int
   everything: int
+  blocks: int
 
 
-_COMPILERS = {
-  "splash": _Compiler(2, True, 72, 78),
-  "cudnn": _Compiler(1, False, 40, 78),
-  "xla": _Compiler(1, False, 40, 78),
+_WHOLE = {
+  "splash": _Fitted(2, True, 72, 78, 3),
+  "cudnn": _Fitted(1, False, 40, 78, 3),
+  "xla": _Fitted(1, False, 40, 78, 3),
+}
+_UPDATES = {
+  "splash": _Fitted(2, True, 48, 66, 2),
+  "cudnn": _Fitted(1, False, 40, 66, 2),
+  "xla": _Fitted(1, False, 40, 66, 2),
 }
 _ORDER = ("dots+attention", "dots", "attention", "full")
 
@@ -171,23 +183,27 @@ def plan_transformer(
   """
   parameters = device_bytes(state.params)
   # Low-rank updates are trained beside a frozen base.
-  network = state.params if "transformer" in state.params else inputs[0]["base"]
+  updates = state.params.get("lora", {})
+  fitted = (_UPDATES if updates else _WHOLE)[policy.attention]
+  network = inputs[0]["base"] if updates else state.params
   blocks = network["transformer"]["blocks"]
   block = sum(math.prod(x.shape[1:]) for x in jax.tree.leaves(blocks))
   item = jnp.dtype(policy.dtype).itemsize
   tensor, fsdp = (devices_of(policy.mesh, (axis,)) for axis in ("tensor", "fsdp"))
-  compiler = _COMPILERS[policy.attention]
-  gathered = parameters * item // 4 if compiler.casts and item < 4 else 0
+  gathered = parameters * item // 4 if fitted.casts and item < 4 else 0
   if fsdp > 1 or item < 4:
-    gathered += _BLOCKS * block * item // tensor
+    gathered += fitted.blocks * block * item // tensor
   share = _share(config, policy, size)
+  kept = _kept(config, policy, share, remat, fitted.everything)
+  if remat in ("dots", "dots+attention"):
+    kept += _kept_of_updates(updates, share, item)
   return StepPlan(
     state=device_bytes(state),
     batch=device_bytes(inputs),
-    kept=config.num_layers * _kept(config, policy, share, remat),
-    gradients=(compiler.gradients + (size.accumulate > 1)) * parameters,
+    kept=config.num_layers * kept,
+    gradients=(fitted.gradients + (size.accumulate > 1)) * parameters,
     gathered=gathered,
-    workspace=_workspace(config, policy, share),
+    workspace=_workspace(config, policy, share, fitted.workspace),
   )
 
 
@@ -231,29 +247,44 @@ def _share(config: TransformerConfig, policy: Policy, size: StepSize) -> _Share:
   )
 
 
-def _kept(config: TransformerConfig, policy: Policy, share: _Share, remat: str) -> int:
-  """What one block keeps for the backward pass."""
+def _kept(
+  config: TransformerConfig,
+  policy: Policy,
+  share: _Share,
+  remat: str,
+  everything: int,
+) -> int:
+  """What one block keeps for the backward pass; `everything` as of `_Fitted`."""
   u, t = share.stream, share.tensor
   attention = 2 * share.wide // t
   # q, k, v, q of the text and the hidden layer lie over `tensor`; the rest is whole.
   dots = 8 * u // t + 3 * u
   text = _TEXT * u * share.text // share.own // t
   logits = _logits(config, policy, share)
-  everything = _COMPILERS[policy.attention].everything * u // t + (
-    logits if logits <= LOGITS_BYTES else 0
-  )
   more = {
     "full": 0,
     "attention": attention,
     "dots": dots,
     "dots+attention": dots + attention,
-    "none": everything - u,
+    "none": everything * u // t - u + (logits if logits <= LOGITS_BYTES else 0),
   }
   return u + text + more[remat]
 
 
-def _workspace(config: TransformerConfig, policy: Policy, share: _Share) -> int:
-  bytes_ = _COMPILERS[policy.attention].workspace * share.stream // share.tensor
+def _kept_of_updates(updates: Params, share: _Share, item: int) -> int:
+  """What x A of all layers of a block with low-rank updates takes."""
+  bytes_ = 0
+  for path, leaf in flatten(updates).items():
+    if path.endswith(DOWN):
+      of_text = "attn2/to_k" in path or "attn2/to_v" in path
+      bytes_ += share.rows * (share.text if of_text else share.own) * leaf.shape[-1]
+  return bytes_ * item
+
+
+def _workspace(
+  config: TransformerConfig, policy: Policy, share: _Share, workspace: int
+) -> int:
+  bytes_ = workspace * share.stream // share.tensor
   if share.own < share.tokens:  # Keys, values and their gradients, of all tokens.
     bytes_ += 4 * share.stream * share.tokens // share.own // share.tensor
   return bytes_ + 3 * min(LOGITS_BYTES, _logits(config, policy, share))

@@ -1,0 +1,49 @@
+"""A LoRA of the released 13B model: your own clips, on one GPU of 80 GB.
+
+    python -m train.manifest clips/
+    python -m train.precompute clips/manifest.jsonl --output runs/lora_13b/records \
+      --model ltxv-13b-0.9.8-dev.safetensors --text-encoder t5-v1_1-xxl \
+      --buckets 49x512x768
+    python -m train.transformer lora_13b
+
+As `lora`, of rank 128. A step of one clip is compiled with 48 GB where the trainer
+chooses what blocks keep, and with 36 GB of `--remat full`:
+
+    python -m train.compile lora_13b --device h100
+
+In 24 GB it goes with the model in 8 bits, of rank 32, which is compiled with 18 GB:
+
+    python -m train.transformer lora_13b --lora.base-weights int8 --lora.rank 32 \
+      --remat full
+    python -m train.compile lora_13b --device rtx4090 --lora.base-weights int8 \
+      --lora.rank 32 --remat full
+
+Expect the pictures of the LoRA to leave those of the model beside them within some
+hundred steps. Nobody has run it on the released weights yet.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from configs import lora
+from ltx_jax.config import TRANSFORMER_13B
+from ltx_jax.config.lora import LoRAConfig
+from ltx_jax.config.runs import TransformerRun
+
+RELEASED = "ltxv-13b-0.9.8-dev.safetensors"
+
+
+def transformer() -> TransformerRun:
+  """One clip a step, of rank 128."""
+  run = lora.transformer()
+  return dataclasses.replace(
+    run,
+    transformer=TRANSFORMER_13B,
+    name="ltxv-13b-lora",
+    vae=RELEASED,
+    init_from=RELEASED,
+    lora=LoRAConfig(rank=128),
+    data=("runs/lora_13b/records",),
+    output=dataclasses.replace(run.output, folder="runs/lora_13b"),
+  )
