@@ -20,6 +20,7 @@ from ltx_jax.config import (
   VAEConfig,
 )
 from ltx_jax.config.conditions import ConditionConfig
+from ltx_jax.config.data import ScoreConfig, VideoConfig
 from ltx_jax.config.distributed import DistributedConfig
 from ltx_jax.config.lora import LoRAConfig
 from ltx_jax.config.metadata import COUNT, POSITIVE
@@ -227,22 +228,6 @@ class VAELossConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class VideoConfig:
-  """How clips are read from videos.
-
-  Attributes:
-    flip: Whether half of the clips are mirrored, left to right.
-    max_faulty: Largest share of the clips that may be unreadable.
-  """
-
-  flip: bool = False
-  max_faulty: float = 0.05
-
-  def __post_init__(self):
-    check_fields(self, {"max_faulty": _SHARE}, "video.{}")
-
-
-@dataclasses.dataclass(frozen=True)
 class VAERun:
   """Everything `train/vae.py` needs.
 
@@ -332,6 +317,7 @@ class TransformerRun:
       all alike.
     held_out: Number of records of the first of them that are never trained on, where
       the manifest did not say which.
+    score: Which records are trained on, by a score that they carry.
     token_dropping: Largest share of a clip's tokens that is dropped, at random, so that
       buckets of about as many tokens share batches; the paper's is 0.2, and 0 keeps
       buckets apart.
@@ -358,6 +344,7 @@ class TransformerRun:
   data: tuple[str, ...] = ("runs/records",)
   data_weights: tuple[float, ...] = (1.0,)
   held_out: int = 8
+  score: ScoreConfig = ScoreConfig()
   token_dropping: float = 0.0
   init_from: str = ""
   lora: LoRAConfig = LoRAConfig()

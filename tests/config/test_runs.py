@@ -9,6 +9,7 @@ import pytest
 from configs import tiny
 from ltx_jax.config import Block, SchedulerConfig, TextEncoderConfig, TransformerConfig
 from ltx_jax.config.conditions import ConditionConfig
+from ltx_jax.config.data import ScoreConfig, VideoConfig
 from ltx_jax.config.distributed import DistributedConfig
 from ltx_jax.config.runs import (
   AutoBuckets,
@@ -21,7 +22,6 @@ from ltx_jax.config.runs import (
   TransformerRun,
   VAELossConfig,
   VAERun,
-  VideoConfig,
 )
 
 VAE, TRANSFORMER = tiny.vae(), tiny.transformer()
@@ -74,6 +74,7 @@ WRONG = {
   )
   | {"first_frames_at_most": (1, 2.5)},
   VAE.video: {"max_faulty": (-0.1, 1.1)},
+  ScoreConfig(at_least=1.0): {"at_least": ()},
   VAE: {"seed": (-1, 2**32, 0.5), "held_out": (-1, 1.5)},
   TRANSFORMER: {
     "seed": (-1, 2**32),
@@ -121,6 +122,7 @@ def test_every_number_of_a_run_has_its_range():
     VAELossConfig,
     VAERun,
     VideoConfig,
+    ScoreConfig,
     FlowConfig,
     TransformerRun,
   )

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt32
 
 from ltx_jax.config import VAEConfig
+from ltx_jax.config.data import ScoreConfig
 from ltx_jax.config.runs import AutoBuckets, Bucket, TransformerRun, VAERun
 from ltx_jax.data import beside as beside_lib
 from ltx_jax.data.buckets import Ids, tokens_of
@@ -224,6 +225,9 @@ def open_records(run: TransformerRun, vae: str) -> RecordData:
     how = {"text_tokens": longest}
     kept = Records(records.folder, keep=lambda _, c=chosen: ~c, **how)
     trained.append(Worded(kept, name, frozenset(run.conditions.beside)))
+    good = good_enough(run.score, records) & ~chosen
+    kept = Records(records.folder, keep=lambda _, g=good: g, **how)
+    trained.append(Worded(kept, name))
     if not number:
       rest = chosen if chosen.any() else ~chosen
       aside = Records(records.folder, keep=lambda _, r=rest: r, **how)
@@ -234,6 +238,34 @@ def open_records(run: TransformerRun, vae: str) -> RecordData:
   mixture = Mixture(tuple(trained), weights(run))
   references = references if always else []
   return RecordData(mixture, source, source.empty, shown, captions, references)
+
+
+def good_enough(score: ScoreConfig, records: Records) -> Bool[np.ndarray, "n"]:
+  """Returns which records have the score that is asked for.
+
+  What is held out does not depend on it: a run on the best of the records leaves out
+  of training what the run on all of them did, and is measured by the same clips.
+
+  Raises:
+    ValueError: where none has it, with what there is.
+  """
+  if score.at_least is None:
+    return np.ones(len(records), bool)
+  scores = records.index.scores
+  if score.name not in scores:
+    raise ValueError(
+      f"No record in {records.folder} has the score {score.name!r}; there are: "
+      f"{', '.join(scores) or 'none'}. Write it into the manifest's rows, and run "
+      "train.precompute again."
+    )
+  found = scores[score.name]
+  if not np.any(found >= score.at_least):
+    raise ValueError(
+      f"No record in {records.folder} has the score {score.name!r} of at least "
+      f"{score.at_least:g}; the highest is {np.nanmax(found):g}: lower "
+      "--score.at-least."
+    )
+  return found >= score.at_least
 
 
 def _made_by(run: TransformerRun) -> str | None:

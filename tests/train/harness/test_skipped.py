@@ -6,7 +6,8 @@ import json
 import pytest
 
 from configs import tiny
-from ltx_jax.config.runs import OutputConfig, Stage, VideoConfig
+from ltx_jax.config.data import VideoConfig
+from ltx_jax.config.runs import OutputConfig, Stage
 from ltx_jax.data import video
 from ltx_jax.moving_shapes import world
 from tests.policies import QUICK

@@ -1,0 +1,40 @@
+"""How the data of a run are read, and which of them count."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ltx_jax.errors import check_fields
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoConfig:
+  """How clips are read from videos.
+
+  Attributes:
+    flip: Whether half of the clips are mirrored, left to right.
+    max_faulty: Largest share of the clips that may be unreadable.
+  """
+
+  flip: bool = False
+  max_faulty: float = 0.05
+
+  def __post_init__(self):
+    check_fields(self, {"max_faulty": {"at_least": 0, "at_most": 1}}, "video.{}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreConfig:
+  """A filter on records by one of their scores, which the manifest gives them.
+
+  Attributes:
+    name: Name of the score.
+    at_least: Least score of a record that is trained on; a record without one is left
+      out. None trains on all, whatever their scores.
+  """
+
+  name: str = "aesthetic"
+  at_least: float | None = None
+
+  def __post_init__(self):
+    check_fields(self, {"at_least": {}}, "score.{}")
