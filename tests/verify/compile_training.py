@@ -14,6 +14,7 @@ import math
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,15 +123,18 @@ BARS = (
 )
 
 
-def compiled(bar: Bar) -> dict[str, Any]:
-  """Runs the program in a process of its own, and returns what it found.
+def compiled(arguments: Sequence[str]) -> dict[str, Any]:
+  """Runs `train.compile` in a process of its own, and returns what it found.
+
+  Args:
+    arguments: Arguments that ask for one step.
 
   Raises:
     RuntimeError: where it fails.
   """
   with tempfile.TemporaryDirectory() as folder:
     path = Path(folder, "found.json")
-    command = [sys.executable, "-m", "train.compile", *bar.arguments]
+    command = [sys.executable, "-m", "train.compile", *arguments]
     done = subprocess.run([*command, "--json", str(path)], cwd=ROOT, check=False)
     if done.returncode:
       raise RuntimeError(f"{' '.join(command[1:])} ended with code {done.returncode}")
@@ -138,14 +142,21 @@ def compiled(bar: Bar) -> dict[str, Any]:
   return found
 
 
-def all_compiled() -> dict[str, dict[str, Any]]:
-  """Compiles what is not kept from a run that was cut short."""
-  kept = json.loads(PARTIAL.read_text()) if PARTIAL.exists() else {}
-  for bar in BARS:
-    name = " ".join(bar.arguments)
+def all_compiled(
+  asked: Iterable[Sequence[str]], partial: Path
+) -> dict[str, dict[str, Any]]:
+  """Compiles what is not kept from a run that was cut short.
+
+  Args:
+    asked: Arguments of each step.
+    partial: File that steps are kept in as they come.
+  """
+  kept = json.loads(partial.read_text()) if partial.exists() else {}
+  for arguments in asked:
+    name = " ".join(arguments)
     if name not in kept:
-      kept[name] = compiled(bar)
-      write(PARTIAL, json.dumps(kept, indent=1) + "\n")
+      kept[name] = compiled(arguments)
+      write(partial, json.dumps(kept, indent=1) + "\n")
   return kept
 
 
@@ -171,7 +182,6 @@ def _memory_rows(what: str, bar: Bar, found: dict[str, Any]) -> list[dict[str, A
   target = "" if bar.temporaries is None else f"at most {bar.temporaries:g}"
   most = 0.95 * found["memory_bytes"] / GB
   bound = most if bar.peak is None else bar.peak
-  planned = found["planned_bytes"] / found["peak_bytes"]
   return [
     row(
       f"{what}: temporaries",
@@ -187,14 +197,15 @@ def _memory_rows(what: str, bar: Bar, found: dict[str, Any]) -> list[dict[str, A
       f"at most {bound:g}",
       peak <= min(bound, most),
     ),
-    row(
-      f"{what}: memory plan over peak",
-      planned,
-      "",
-      "0.95 to 1.15",
-      0.95 <= planned <= 1.15,
-    ),
+    plan_row(what, found),
   ]
+
+
+def plan_row(what: str, found: dict[str, Any]) -> dict[str, Any]:
+  """Whether the memory plan is near the compiler's figure."""
+  planned = found["planned_bytes"] / found["peak_bytes"]
+  ok = 0.95 <= planned <= 1.15
+  return row(f"{what}: memory plan over peak", planned, "", "0.95 to 1.15", ok)
 
 
 def _work_rows(what: str, bar: Bar, found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -266,7 +277,7 @@ def depth_row(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def run() -> list[dict[str, Any]]:
   """Rows of all bars."""
-  found = all_compiled()
+  found = all_compiled((bar.arguments for bar in BARS), PARTIAL)
   rows = [each for bar in BARS for each in rows_of(bar, found[" ".join(bar.arguments)])]
   rows.append(depth_row(found))
   PARTIAL.unlink(missing_ok=True)

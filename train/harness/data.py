@@ -223,11 +223,9 @@ def open_records(run: TransformerRun, vae: str) -> RecordData:
     scores = index.scores.get(HELD_OUT)
     chosen = held_out(index.ids, scores, 0 if number else run.held_out)
     how = {"text_tokens": longest}
-    kept = Records(records.folder, keep=lambda _, c=chosen: ~c, **how)
-    trained.append(Worded(kept, name, frozenset(run.conditions.beside)))
     good = good_enough(run.score, records) & ~chosen
     kept = Records(records.folder, keep=lambda _, g=good: g, **how)
-    trained.append(Worded(kept, name))
+    trained.append(Worded(kept, name, frozenset(run.conditions.beside)))
     if not number:
       rest = chosen if chosen.any() else ~chosen
       aside = Records(records.folder, keep=lambda _, r=rest: r, **how)
