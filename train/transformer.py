@@ -326,6 +326,7 @@ def train(
         *(run, shown, vae, records.shown, sampling, text_fn),
         references=records.references,
       ),
+      captions=records.captions[:-1],  # Without "", which has no row.
       evaluate=evaluation.make_evaluate(
         losses, held_out, mesh, policy.training_options
       ),

@@ -296,6 +296,7 @@ def train(
   """Trains on clips, and writes the checkpoint."""
   mesh, alone = make_mesh(**vars(run.mesh)), processes.alone(policy)
   held_out = evaluation.held_out_batches(clips.held_out, run.stages)
+  video = shown_clips(held_out, run)
   losses = functools.partial(held_out_losses, run=run, policy=policy)
   state = loop.fit(
     run,
@@ -305,7 +306,8 @@ def train(
     rules=VAE_RULES,
     options=policy.training_options,
     hooks=loop.Hooks(
-      pictures=make_pictures(run, alone, shown_clips(held_out, run)),
+      pictures=make_pictures(run, alone, video),
+      captions=["a held-out clip", "what the VAE makes of it"] * len(video),
       evaluate=evaluation.make_evaluate(
         losses, held_out, mesh, policy.training_options
       ),

@@ -24,6 +24,7 @@ from ltx_jax.config.data import ScoreConfig, VideoConfig
 from ltx_jax.config.distributed import DistributedConfig
 from ltx_jax.config.lora import LoRAConfig
 from ltx_jax.config.metadata import COUNT, POSITIVE
+from ltx_jax.config.output import OutputConfig
 from ltx_jax.errors import check_fields, check_fps, check_number, check_seed
 
 _NOT_NEGATIVE = {"at_least": 0}
@@ -161,35 +162,6 @@ class Stage:
     check_fields(self, {"steps": COUNT, "tokens": COUNT}, "{} of a stage")
     if not self.buckets:
       raise ValueError("A stage has no buckets; give the sizes of clips it trains on.")
-
-
-@dataclasses.dataclass(frozen=True)
-class OutputConfig:
-  """Where a run writes, and how often (in steps); what is saved is logged as well.
-
-  Attributes:
-    keep: Number of the newest checkpoints that stay.
-    keep_every: Steps whose multiples stay for good, a multiple of `save_every`; None
-      for none.
-  """
-
-  folder: str = "runs/run"
-  log_every: int = 20
-  sample_every: int = 500
-  evaluate_every: int = 500
-  save_every: int = 250
-  keep: int = 2
-  keep_every: int | None = None
-
-  def __post_init__(self):
-    # For never, take a number of steps beyond the run's.
-    every = "log_every", "sample_every", "evaluate_every", "save_every", "keep_every"
-    check_fields(self, dict.fromkeys((*every, "keep"), COUNT), "output.{}")
-    if self.keep_every is not None and self.keep_every % self.save_every:
-      raise ValueError(
-        f"output.keep_every is {self.keep_every}; it must be a multiple of "
-        f"output.save_every = {self.save_every}, or those steps are never saved."
-      )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,6 +31,7 @@ from ltx_jax.diffusion.timesteps import median, token_shift
 from ltx_jax.files import refuse_overwriting
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.text.prompts import load_tokenizer
+from train.harness.boards import check_wandb
 
 LARGEST_MEDIAN = 0.99
 """Largest median of a bucket's noise levels without a warning."""
@@ -49,8 +50,10 @@ def check_run(
 
   Raises:
     ValueError: where the mesh does not fit the devices, the VAE has no latents of a
-      bucket's size, or a batch cannot be divided into micro-batches.
+      bucket's size, a batch cannot be divided into micro-batches, or the package of
+      Weights & Biases is asked for and missing.
   """
+  check_wandb(run.output.wandb)
   make_mesh(**vars(run.mesh))
   named = [s for s in run.stages if not isinstance(s.buckets, AutoBuckets)]
   for stage in named:

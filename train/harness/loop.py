@@ -31,8 +31,9 @@ from ltx_jax.platforms import COMPILE_FAST, unless_flagged
 from ltx_jax.training.state import TrainState, Update
 from ltx_jax.typing import Key, Params
 from train.harness import steps
+from train.harness.boards import WeightsAndBiases
 from train.harness.processes import Watchdog, peers_in_words, stopping
-from train.harness.reporting import Quiet, Report, write_text
+from train.harness.reporting import CONFIG_FILE, Quiet, Report, write_text
 from train.harness.steps import Hooks, Loader, Loop
 
 NO_HOOKS = Hooks()
@@ -108,9 +109,9 @@ def fit(
     start = _start(run, state, checkpoints.folder)
     first = distributed.is_first()
     if first:
-      write_text(folder / "config.json", json.dumps(config_json(run), indent=2) + "\n")
+      write_text(folder / CONFIG_FILE, json.dumps(config_json(run), indent=2) + "\n")
     with (
-      Report(folder, start=start, steps=run.steps) if first else Quiet() as report,
+      _report(run, start) if first else Quiet() as report,
       stopping() as stops,
       Watchdog(run.distributed.hang_after, folder) as watchdog,
       peers_in_words("what all processes do together"),
@@ -146,6 +147,14 @@ def _start(run: Run, state: TrainState, folder: Path) -> int:
       "steps. Take more --steps, or another --output.folder."
     )
   return start
+
+
+def _report(run: Run, start: int) -> Report:
+  """What the first process writes."""
+  folder, project, boards = Path(run.output.folder), run.output.wandb, []
+  if project:
+    boards.append(WeightsAndBiases(project, folder, config_json(run)))
+  return Report(folder, start=start, steps=run.steps, boards=boards)
 
 
 def _peak(mesh: Mesh) -> float | None:

@@ -1,15 +1,15 @@
 """What a training run writes for people: curves, sample pictures, a line on the screen.
 
 `metrics.jsonl` has one JSON object a logged step, `evaluation.jsonl` one an evaluated
-step; TensorBoard shows the same numbers and the sample pictures; the screen has a
-progress bar, or one plain line a logged step where the output is not a terminal.
+step; boards (`boards.py`) show the same numbers and the sample pictures; the screen has
+a progress bar, or one plain line a logged step where the output is not a terminal.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,16 @@ import numpy as np
 from PIL import Image
 from rich import progress
 from rich.console import Console
-from tensorboardX import SummaryWriter
 
+from ltx_jax.cli.command_line import one_line
 from ltx_jax.files import read_lines
+from train.harness.boards import Board, TensorBoard
 
 METRICS_FILE = "metrics.jsonl"
 EVALUATION_FILE = "evaluation.jsonl"
+CONFIG_FILE = "config.json"
+SAMPLES_FOLDER = "samples"
+CAPTIONS_FILE = "captions.txt"
 
 _NOT_SHOWN = ("seconds", "data_wait", "clips_per_second", "tokens_per_second")
 
@@ -59,8 +63,22 @@ def _drop_later(folder: Path, name: str, start: int) -> list[dict[str, Any]]:
 class Report:
   """Writes and shows one run; use it in a `with` statement."""
 
-  def __init__(self, folder: str | os.PathLike, *, start: int, steps: int):
-    """Opens the files, dropping what an earlier run logged beyond step `start`."""
+  def __init__(
+    self,
+    folder: str | os.PathLike,
+    *,
+    start: int,
+    steps: int,
+    boards: Sequence[Board] = (),
+  ):
+    """Opens the files, dropping what an earlier run logged beyond step `start`.
+
+    Args:
+      folder: The run's folder.
+      start: Step it begins after.
+      steps: Steps of the whole run.
+      boards: Boards beside TensorBoard; closed with the report.
+    """
     self.folder = Path(folder)
     kept = [
       _drop_later(self.folder, name, start) for name in (METRICS_FILE, EVALUATION_FILE)
@@ -68,8 +86,7 @@ class Report:
     self.seconds = float(kept[0][-1]["seconds"]) if kept[0] else 0.0
     self._steps = steps
     self._jsonl = (self.folder / METRICS_FILE).open("a")
-    # A run killed before its first checkpoint has left points as well.
-    self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=start + 1)
+    self._boards = [TensorBoard(self.folder, start), *boards]
     console = Console()
     self._bar = _progress_bar(console) if console.is_terminal else None
     self._task = self._bar and self._bar.add_task("", total=steps, completed=start)
@@ -79,11 +96,12 @@ class Report:
       self._bar.start()
     return self
 
-  def __exit__(self, *_: object) -> None:
+  def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
     if self._bar:
       self._bar.stop()
     self._jsonl.close()
-    self._board.close()
+    for board in self._boards:
+      board.close(failed=kind is not None)
 
   def say(self, text: str) -> None:
     """Prints one line, above the progress bar where there is one."""
@@ -101,8 +119,8 @@ class Report:
     """Writes the numbers of a step: `seconds`, `steps_per_second` and any others."""
     self._jsonl.write(json.dumps({"step": step, **metrics}) + "\n")
     self._jsonl.flush()
-    for name, value in metrics.items():
-      self._board.add_scalar(name, value, step)
+    for board in self._boards:
+      board.numbers(step, metrics)
     shown = {k: v for k, v in metrics.items() if k not in _NOT_SHOWN}
     text = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
     if self._bar:
@@ -116,20 +134,33 @@ class Report:
     """Writes the numbers of held-out clips, their `loss` among them."""
     with (self.folder / EVALUATION_FILE).open("a") as file:
       file.write(json.dumps({"step": step, **metrics}) + "\n")
-    for name, value in metrics.items():
-      self._board.add_scalar(f"held_out/{name}", value, step)
+    for board in self._boards:
+      board.numbers(step, {f"held_out/{name}": x for name, x in metrics.items()})
     self.say(f"step {step}  loss of held-out clips {metrics['loss']:.4g}")
 
-  def pictures(self, step: int, images: Mapping[str, np.ndarray]) -> None:
-    """Writes uint8 images [H W 3] as `samples/<name>_<step>.png` and to TensorBoard."""
-    folder = self.folder / "samples"
+  def pictures(
+    self, step: int, images: Mapping[str, np.ndarray], captions: Sequence[str] = ()
+  ) -> None:
+    """Writes uint8 images [H W 3] as `samples/<name>_<step>.png` and to the boards.
+
+    Args:
+      step: Step they are of.
+      images: The images by name.
+      captions: Captions of their rows, written to `samples/captions.txt`, a line each.
+    """
+    folder = self.folder / SAMPLES_FOLDER
     folder.mkdir(exist_ok=True)
+    captions = [one_line(caption) for caption in captions]
+    if captions:
+      lines = "".join(f"{caption}\n" for caption in captions)
+      write_text(folder / CAPTIONS_FILE, lines)
     for name, image in images.items():
       path = folder / f"{name}_{step:06d}.png"
       temporary = path.with_suffix(".tmp")
       Image.fromarray(image).save(temporary, format="png")
       os.replace(temporary, path)
-      self._board.add_image(name, image, step, dataformats="HWC")
+      for board in self._boards:
+        board.picture(step, name, image, captions)
 
 
 class Quiet:
@@ -155,7 +186,9 @@ class Quiet:
   def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
     """Writes nothing."""
 
-  def pictures(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+  def pictures(
+    self, step: int, images: Mapping[str, np.ndarray], captions: Sequence[str] = ()
+  ) -> None:
     """Writes nothing."""
 
 

@@ -24,7 +24,8 @@ from jax.sharding import Mesh
 
 from ltx_jax.checkpoints.training import TrainingCheckpoints
 from ltx_jax.cli.command_line import Ended
-from ltx_jax.config.runs import OptimizerConfig, OutputConfig
+from ltx_jax.config.output import OutputConfig
+from ltx_jax.config.runs import OptimizerConfig
 from ltx_jax.errors import memory_in_words
 from ltx_jax.parallel import distributed
 from ltx_jax.parallel.mesh import put_batch
@@ -107,6 +108,7 @@ class Hooks:
 
   Attributes:
     pictures: Maker of pictures, every `sample_every` steps and at the end.
+    captions: Captions of their rows, from top to bottom.
     evaluate: Evaluation, every `evaluate_every` steps, and at the end of a run that has
       so many.
     remark: What it says is told when it comes up, and not again until it has been None.
@@ -115,6 +117,7 @@ class Hooks:
   """
 
   pictures: Pictures | None = None
+  captions: Sequence[str] = ()
   evaluate: Evaluate | None = None
   remark: Remark = _do_nothing
   work: WorkOf | None = None
@@ -317,7 +320,8 @@ class Loop:
       ):
         state = shown(state)
         if distributed.is_first():
-          self.report.pictures(step, self.hooks.pictures(state, step))
+          images = self.hooks.pictures(state, step)
+          self.report.pictures(step, images, self.hooks.captions)
 
   def save(self, state: TrainState, step: int) -> None:
     # A checkpoint must be one to go on from, so look at all losses before it.

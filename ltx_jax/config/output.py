@@ -1,0 +1,40 @@
+"""Where a training run writes: files in a folder, and a project of Weights & Biases."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ltx_jax.config.metadata import COUNT
+from ltx_jax.errors import check_fields
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputConfig:
+  """Where a run writes, and how often (in steps); what is saved is logged as well.
+
+  Attributes:
+    keep: Number of the newest checkpoints that stay.
+    keep_every: Steps whose multiples stay for good, a multiple of `save_every`; None
+      for none.
+    wandb: Project of Weights & Biases that numbers and pictures go to as well; empty
+      for none.
+  """
+
+  folder: str = "runs/run"
+  log_every: int = 20
+  sample_every: int = 500
+  evaluate_every: int = 500
+  save_every: int = 250
+  keep: int = 2
+  keep_every: int | None = None
+  wandb: str = ""
+
+  def __post_init__(self):
+    # For never, take a number of steps beyond the run's.
+    every = "log_every", "sample_every", "evaluate_every", "save_every", "keep_every"
+    check_fields(self, dict.fromkeys((*every, "keep"), COUNT), "output.{}")
+    if self.keep_every is not None and self.keep_every % self.save_every:
+      raise ValueError(
+        f"output.keep_every is {self.keep_every}; it must be a multiple of "
+        f"output.save_every = {self.save_every}, or those steps are never saved."
+      )
