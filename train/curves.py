@@ -1,8 +1,12 @@
-"""Draws the curves of training runs as one picture.
+"""Shows training runs on a page, or draws their curves as one picture.
 
+    python -m train.curves runs/transformer
+    python -m train.curves runs/a runs/b --output compared.html
     python -m train.curves runs/vae runs/transformer --output docs/images/curves.png
 
-Every run is a row, every metric a panel: faint the logged values, strong their running
+The page is one HTML file that needs no network: config, losses also by bucket and band
+of noise, speed, and the sample pictures, several runs over one another. In a picture
+every run is a row, every metric a panel. Faint are logged values, strong their running
 mean.
 """
 
@@ -16,49 +20,61 @@ from typing import Annotated
 import matplotlib
 import numpy as np
 import tyro
-from jaxtyping import Float
 
 from ltx_jax.checkpoints.safetensors_io import atomic_file
 from ltx_jax.cli.command_line import cli, errors_in_words
 from ltx_jax.files import refuse_overwriting
-from train.harness.reporting import METRICS_FILE, read_metrics
+from train.harness.reporting import (
+  CONFIG_FILE,
+  EVALUATION_FILE,
+  METRICS_FILE,
+  read_metrics,
+)
+from train.page import document
+from train.page.chart import running_mean
 
 _SHOWN = ("loss", "psnr", "wavelet", "kl", "latent_std_max", "grad_norm")
-_SMOOTHED_OVER = 9
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What is drawn.
+  """What is shown.
 
   Attributes:
     runs: Folders of runs, each with a metrics.jsonl.
-    output: A .png file.
+    output: An .html file for the page, or a .png file for the curves alone.
   """
 
   runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-  output: Path = Path("curves.png")
+  output: Path = Path("curves.html")
 
 
-def running_mean(values: Float[np.ndarray, "s"]) -> Float[np.ndarray, "s"]:
-  """Averages each value with its neighbours, with fewer of them near the ends."""
-  kernel = np.ones(min(_SMOOTHED_OVER, len(values)))
-  total = np.convolve(values, kernel, mode="same")
-  return total / np.convolve(np.ones(len(values)), kernel, mode="same")
+def show(runs: Sequence[Path], output: Path) -> None:
+  """Writes what the output's suffix says.
+
+  Raises:
+    ValueError: where there is no run, one has nothing to show, or the output's name is
+      none for a page or a picture, or that of a file of a run.
+  """
+  if not runs:
+    raise ValueError("There is no run to draw; name the folders of some.")
+  writers = {".html": document.write, ".png": draw}
+  if output.suffix.lower() not in writers:
+    raise ValueError(
+      f"{output} has the suffix {output.suffix!r}; give an .html file for the page, or "
+      "a .png file for the curves alone."
+    )
+  read = (METRICS_FILE, EVALUATION_FILE, CONFIG_FILE)
+  refuse_overwriting([output], [("RUN", run / name) for run in runs for name in read])
+  writers[output.suffix.lower()](runs, output)
 
 
 def draw(runs: Sequence[Path], output: Path) -> None:
   """Writes the picture.
 
   Raises:
-    ValueError: where there is no run, one has nothing to show, or the picture's name
-      is none, or that of a run's numbers.
+    ValueError: where a run has nothing to show.
   """
-  if not runs:
-    raise ValueError("There is no run to draw; name the folders of some.")
-  if output.suffix.lower() != ".png":
-    raise ValueError(f"{output} has the suffix {output.suffix!r}; give a .png file.")
-  refuse_overwriting([output], [("RUN", run / METRICS_FILE) for run in runs])
   rows = [read_metrics(run) for run in runs]
   shown = [[n for n in _SHOWN if any(n in row for row in logged)] for logged in rows]
   for run, names in zip(runs, shown, strict=True):
@@ -95,10 +111,10 @@ def draw(runs: Sequence[Path], output: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-  """Draws what the command line asks for."""
+  """Shows what the command line asks for."""
   options = cli(Options, argv, program="python -m train.curves", about=__doc__)
   with errors_in_words():
-    draw(options.runs, options.output)
+    show(options.runs, options.output)
     print(f"Wrote {options.output}")
 
 

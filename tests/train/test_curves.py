@@ -1,17 +1,8 @@
-import json
-
-import numpy as np
 import pytest
 
 from ltx_jax.data import video
+from tests.train.page.page_case import lines, panels, parsed, run
 from train import curves
-
-
-def run(folder, rows, cut=""):
-  folder.mkdir()
-  text = "".join(json.dumps(row) + "\n" for row in rows) + cut
-  (folder / "metrics.jsonl").write_text(text)
-  return folder
 
 
 def refused(capsys, *argv):
@@ -39,21 +30,32 @@ def test_each_run_is_a_row_and_each_metric_a_panel(tmp_path, capsys):
   assert [path.name for path in output.parent.iterdir()] == ["curves.png"]
 
 
-def test_running_mean_keeps_a_constant_and_averages_neighbours():
-  np.testing.assert_allclose(curves.running_mean(np.full(20, 3.0)), 3.0)
-  np.testing.assert_allclose(curves.running_mean(np.arange(20.0))[4:-4], range(4, 16))
-  assert curves.running_mean(np.arange(20.0))[0] == 2.0  # Of itself and four others.
-  np.testing.assert_allclose(curves.running_mean(np.float64([7])), 7)
+def test_the_page_is_what_is_written_where_nothing_else_is_said(
+  tmp_path, capsys, monkeypatch
+):
+  monkeypatch.chdir(tmp_path)
+  rows = [{"step": n, "loss": 1 / n} for n in range(1, 30)]
+  folders = [run(tmp_path / name, rows) for name in ("one", "two")]
+  curves.main([str(folder) for folder in folders])
+  assert capsys.readouterr().out == "Wrote curves.html\n"
+  assert set(lines(panels(parsed(tmp_path / "curves.html"))["Loss"])) == {"one", "two"}
 
 
 def test_what_cannot_be_drawn_is_said_in_words(tmp_path, capsys):
-  output = "--output", tmp_path / "curves.png"
-  for folder in (tmp_path, run(tmp_path / "empty", []), run(tmp_path / "a", [{}])):
-    line = refused(capsys, folder, *output)
-    assert line.startswith(
-      f"{folder} has no curves: a run's folder has a metrics.jsonl"
-    )
+  folders = tmp_path, run(tmp_path / "empty", []), run(tmp_path / "a", [{}])
+  for suffix in (".png", ".html"):
+    for folder in folders:
+      line = refused(capsys, folder, "--output", tmp_path / f"curves{suffix}")
+      assert line.startswith(
+        f"{folder} has no curves: a run's folder has a metrics.jsonl"
+      )
   assert "There is no run to draw" in refused(capsys)
   line = refused(capsys, "--outptu", "x")
   assert line.startswith("Unknown option --outptu; did you mean --output?")
-  assert not (tmp_path / "curves.png").exists()
+  line = refused(capsys, tmp_path / "a", "--output", "curves.svg")
+  assert line.startswith("curves.svg has the suffix '.svg'; give an .html file for")
+  link = tmp_path / "link.html"
+  link.symlink_to(tmp_path / "a" / "metrics.jsonl")
+  line = refused(capsys, tmp_path / "a", "--output", link)
+  assert line.startswith(f"The output {link} would replace what RUN reads")
+  assert not list(tmp_path.glob("curves.*"))

@@ -1,0 +1,180 @@
+"""A run's page, or several runs' compared: one HTML file that needs nothing else.
+
+It reads on a phone, in the dark, printed and aloud; it has no script, and a policy in
+its head that keeps a browser from fetching anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ltx_jax.checkpoints.safetensors_io import atomic_file
+from train.page import facts
+from train.page.chart import chart, colour_of, short
+from train.page.markup import NO_ATTRIBUTES, Element, element, row, table, written
+from train.page.panels import Group, Panel, best, groups
+from train.page.record import Record, differences, read
+from train.page.samples import Shelf, captions_of, shelves
+from train.page.style import STYLE
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_MOST_DIFFERENCES = 12
+_HOW_TO_READ = (
+  "Every drawing is over training steps. Where values scatter, the faint line shows "
+  "what was logged and the strong one its running mean."
+)
+
+
+def write(runs: Sequence[Path], output: Path) -> None:
+  """Writes the page of some runs.
+
+  Raises:
+    ValueError: where one has logged nothing, or its config is no JSON.
+    OSError: where a sample picture is none.
+  """
+  page = written(_document(read(runs)))
+  output.parent.mkdir(parents=True, exist_ok=True)
+  with atomic_file(output) as file:
+    file.write(page)
+
+
+def _document(records: Sequence[Record]) -> Element:
+  labels = [record.label for record in records]
+  title = f"Training: {', '.join(labels)}"
+  found = groups(records)
+  head = element(
+    "head",
+    NO_ATTRIBUTES,
+    element("meta", {"charset": "utf-8"}),
+    element("meta", {"http-equiv": "Content-Security-Policy", "content": _POLICY}),
+    element("meta", {"name": "viewport", "content": "width=device-width"}),
+    element("meta", {"name": "color-scheme", "content": "light dark"}),
+    element("title", NO_ATTRIBUTES, title),
+    element("style", NO_ATTRIBUTES, STYLE),
+  )
+  main = element(
+    "main",
+    NO_ATTRIBUTES,
+    element("h1", NO_ATTRIBUTES, title),
+    element("p", NO_ATTRIBUTES, _HOW_TO_READ),
+    _legend(labels),
+    _section("The runs", *_facts(records)),
+    _section("Figures at the end", _figures(found, labels)),
+    *[_group(group, labels) for group in found],
+    *[_shelf(shelf, records) for shelf in shelves(records)],
+  )
+  body = element("body", NO_ATTRIBUTES, main)
+  return element("html", {"lang": "en"}, head, body)
+
+
+def _section(title: str, *content: Element) -> Element:
+  return element(
+    "section", NO_ATTRIBUTES, element("h2", NO_ATTRIBUTES, title), *content
+  )
+
+
+def _legend(labels: Sequence[str]) -> Element:
+  """Which colour a run has; it stays in sight."""
+  entries = []
+  for run, label in enumerate(labels):
+    line = element("line", {"x1": "0", "x2": "24", "y1": "6", "y2": "6"})
+    key = element("svg", {"viewBox": "0 0 24 12", "aria-hidden": "true"}, line)
+    name = element("span", NO_ATTRIBUTES, label)
+    entries.append(element("li", {"class": colour_of(run)}, key, name))
+  return element(
+    "ul", {"class": "legend", "aria-label": "Colours of the runs"}, *entries
+  )
+
+
+def _facts(records: Sequence[Record]) -> list[Element]:
+  head = _head(record.label for record in records)
+  each = [facts.of(record) for record in records]
+  told = {name: [known[name] for known in each] for name in each[0]}
+  rows = [row(name, values) for name, values in told.items() if any(values)]
+  content = [table([head], rows, "What was run")]
+  if different := differences(records):
+    rows = [row(name, values) for name, values in different.items()]
+    compared = table([head], rows, "What differs between the configs")
+    if len(different) > _MOST_DIFFERENCES:
+      compared = _folded(f"What differs: {len(different)} fields", compared)
+    content.append(compared)
+  elif len(records) > 1:
+    content.append(element("p", NO_ATTRIBUTES, "The configs do not differ."))
+  return content
+
+
+def _head(labels: Iterable[str]) -> Element:
+  cells = [element("th", {"scope": "col"}, label) for label in labels]
+  return element("tr", NO_ATTRIBUTES, element("td"), *cells)
+
+
+def _folded(summary: str, *content: Element) -> Element:
+  title = element("summary", NO_ATTRIBUTES, summary)
+  return element("details", NO_ATTRIBUTES, title, *content)
+
+
+def _figures(found: Sequence[Group], labels: Sequence[str]) -> Element:
+  """The last value of each number, and the best one where that is known."""
+  rows = []
+  for group in found:
+    heading = {"scope": "rowgroup", "colspan": f"{1 + 2 * len(labels)}"}
+    rows.append(element("tr", NO_ATTRIBUTES, element("th", heading, group.title)))
+    rows += [row(p.kind.title, _last_and_best(p)) for p in group.panels]
+  runs = [element("th", {"scope": "colgroup", "colspan": "2"}, name) for name in labels]
+  which = [element("th", {"scope": "col"}, name) for name in ("last", "best")]
+  head = [
+    element("tr", NO_ATTRIBUTES, element("td"), *runs),
+    element("tr", NO_ATTRIBUTES, element("td"), *which * len(labels)),
+  ]
+  return table(head, rows, "The last value, and the best one with its step")
+
+
+def _last_and_best(panel: Panel) -> list[str]:
+  cells = []
+  for series in panel.lines:
+    if series is None:
+      cells += ["", ""]
+      continue
+    found = best(panel.kind, series)
+    cells.append(short(float(series.values[-1]), panel.kind.percent))
+    cells.append(
+      f"{short(found[1], panel.kind.percent)} at step {found[0]}" if found else ""
+    )
+  return cells
+
+
+def _group(group: Group, labels: Sequence[str]) -> Element:
+  def drawn(panels: Sequence[Panel]) -> Element:
+    return element("div", {"class": "panels"}, *[chart(p, labels) for p in panels])
+
+  content = [drawn(group.panels)]
+  if group.more:
+    content.append(_folded("Each bucket by itself", drawn(group.more)))
+  return _section(group.title, *content)
+
+
+def _shelf(shelf: Shelf, records: Sequence[Record]) -> Element:
+  """The pictures of each step in a row, the newest first."""
+  content = []
+  if len(shelf.steps) < shelf.of:
+    said = f"{len(shelf.steps)} of {shelf.of} steps, evenly spread."
+    content.append(element("p", NO_ATTRIBUTES, said))
+  captions = [captions_of(record.folder) for record in records]
+  for run, lines in enumerate(captions):
+    # Runs that show the same are told once.
+    if lines and lines not in captions[:run]:
+      items = [element("li", NO_ATTRIBUTES, line) for line in lines]
+      title = f"Rows from top to bottom, {records[run].label}"
+      content.append(_folded(title, element("ol", NO_ATTRIBUTES, *items)))
+  for step, row_of in shelf.steps.items():
+    content.append(element("h3", NO_ATTRIBUTES, f"Step {step}"))
+    pictures = []
+    for run, uri in row_of.items():
+      label = records[run].label
+      alt = f"{shelf.name} of {label} at step {step}"
+      image = element("img", {"src": uri, "alt": alt, "loading": "lazy"})
+      name = element("figcaption", {"class": colour_of(run)}, label)
+      pictures.append(element("figure", NO_ATTRIBUTES, name, image))
+    content.append(element("div", {"class": "pictures"}, *pictures))
+  return _section(f"Pictures: {shelf.name}", *content)

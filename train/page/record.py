@@ -1,0 +1,158 @@
+"""What a run's folder says of it: its numbers over steps, its config, its last sign."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ltx_jax.files import read_text
+from train.harness.reporting import (
+  CONFIG_FILE,
+  EVALUATION_FILE,
+  METRICS_FILE,
+  read_metrics,
+)
+
+HELD_OUT = "held_out/"
+"""What the names of held-out numbers begin with."""
+
+# Every run has its own.
+_NOT_COMPARED = ("output.folder",)
+
+
+class Series(NamedTuple):
+  """A number over steps, which grow; it may be nan or infinite."""
+
+  steps: Int[np.ndarray, "s"]
+  values: Float[np.ndarray, "s"]
+
+  def finite(self) -> Series:
+    """Leaves out what is not."""
+    kept = np.isfinite(self.values)
+    return Series(self.steps[kept], self.values[kept])
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """One run.
+
+  Attributes:
+    label: What it is called on the page, other than the others.
+    config: Its config; {} where the folder has none.
+    series: Its numbers by name, those of held-out clips behind `held_out/`.
+    logged: When it logged last.
+  """
+
+  label: str
+  folder: Path
+  config: dict[str, Any]
+  series: dict[str, Series]
+  logged: datetime.datetime
+
+
+def read(folders: Sequence[Path]) -> list[Record]:
+  """Reads runs, each once.
+
+  Raises:
+    ValueError: where one has logged nothing, or its config is no JSON.
+  """
+  folders = list({folder.resolve(): folder for folder in folders}.values())
+  return [_read(*pair) for pair in zip(folders, _labels(folders), strict=True)]
+
+
+def _labels(folders: Sequence[Path]) -> list[str]:
+  """The ends of the paths, as short as tells them apart."""
+  parts = [folder.resolve().parts for folder in folders]
+  for count in range(1, max(map(len, parts)) + 1):
+    labels = ["/".join(each[-count:]) for each in parts]
+    if len(set(labels)) == len(labels):
+      break
+  return labels
+
+
+def _read(folder: Path, label: str) -> Record:
+  series = series_of(read_metrics(folder))
+  if not series:
+    raise ValueError(
+      f"{folder} has no curves: a run's folder has a {METRICS_FILE} in which some step "
+      "has a number."
+    )
+  held_out = series_of(read_metrics(folder, EVALUATION_FILE))
+  series |= {HELD_OUT + name: found for name, found in held_out.items()}
+  seconds = (folder / METRICS_FILE).stat().st_mtime
+  logged = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+  return Record(label, folder, _config(folder), series, logged)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+  path = folder / CONFIG_FILE
+  if not path.exists():
+    return {}
+  try:
+    config = json.loads(read_text(path))
+  except json.JSONDecodeError as error:
+    raise ValueError(
+      f"{path} is no JSON ({error}); remove it, or bring back what the run wrote."
+    ) from None
+  return config if isinstance(config, dict) else {}
+
+
+def series_of(rows: Iterable[Any]) -> dict[str, Series]:
+  """Returns each number of logged rows over their steps, by name.
+
+  Where the steps go back, a run was resumed: what it had logged from there on is left
+  out, as the trainer itself drops it.
+  """
+  kept: list[dict[str, Any]] = []
+  for row in rows:
+    if not isinstance(row, dict) or not _is_number(row.get("step")):
+      continue
+    while kept and kept[-1]["step"] >= row["step"]:
+      kept.pop()
+    kept.append(row)
+  points: dict[str, list[tuple[float, float]]] = {}
+  for row in kept:
+    for name, value in row.items():
+      if name != "step" and _is_number(value):
+        points.setdefault(name, []).append((row["step"], value))
+  return {name: _series(found) for name, found in points.items()}
+
+
+def _series(points: list[tuple[float, float]]) -> Series:
+  steps, values = zip(*points, strict=True)
+  return Series(np.array(steps, np.int64), np.array(values, np.float64))
+
+
+def _is_number(value: Any) -> bool:
+  return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def flattened(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
+  """Returns the leaves of a config as text, by their dotted names."""
+  leaves = {}
+  for name, value in config.items():
+    if isinstance(value, dict):
+      leaves |= flattened(value, f"{prefix}{name}.")
+    else:
+      text = value if isinstance(value, str) else json.dumps(value)
+      leaves[prefix + name] = text
+  return leaves
+
+
+def differences(records: Sequence[Record]) -> dict[str, list[str]]:
+  """Returns what the configs of runs do not share: its value in each, "" for none."""
+  leaves = [flattened(record.config) for record in records]
+  names = dict.fromkeys(name for each in leaves for name in each)
+  rows = {name: [each.get(name, "") for each in leaves] for name in names}
+  return {
+    name: values
+    for name, values in rows.items()
+    if len(set(values)) > 1 and name not in _NOT_COMPARED
+  }

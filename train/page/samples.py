@@ -1,0 +1,100 @@
+"""The pictures that runs wrote while they learned, small enough to travel in a page."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ltx_jax.files import read_lines
+from train.harness.reporting import CAPTIONS_FILE, SAMPLES_FOLDER
+from train.page.record import Record
+
+MOST_BYTES = 7_000_000
+"""What all pictures of a page take at most, as long as more than one step is shown."""
+
+_MOST_STEPS = 24
+_LARGEST = (640, 960)
+_QUALITY = 80
+
+
+class Shelf(NamedTuple):
+  """Pictures of one name.
+
+  Attributes:
+    name: What the trainer calls them.
+    steps: For each step that is shown, the newest first, the runs' pictures as data
+      URIs, by the number of the run.
+    of: Number of steps that there are.
+  """
+
+  name: str
+  steps: dict[int, dict[int, str]]
+  of: int
+
+
+def captions_of(folder: Path) -> list[str]:
+  """Returns the captions of the rows of a run's pictures, where they are known."""
+  path = folder / SAMPLES_FOLDER / CAPTIONS_FILE
+  return read_lines(path) if path.exists() else []
+
+
+def shelves(records: Sequence[Record]) -> list[Shelf]:
+  """Returns the runs' pictures; of many, some steps evenly spread.
+
+  Raises:
+    OSError: where a picture is none.
+  """
+  found = _files(records)
+  data_uri = functools.cache(_data_uri)  # Those of fewer steps are known already.
+  count = _MOST_STEPS
+  while True:
+    chosen = [
+      Shelf(
+        name,
+        {
+          step: {run: data_uri(path) for run, path in by_step[step].items()}
+          for step in _spread(sorted(by_step), count)
+        },
+        len(by_step),
+      )
+      for name, by_step in found.items()
+    ]
+    uris = [u for shelf in chosen for row in shelf.steps.values() for u in row.values()]
+    total = sum(map(len, uris))
+    if total <= MOST_BYTES or count == 1:
+      return chosen
+    count = max(1, count * MOST_BYTES // total)
+
+
+def _files(records: Sequence[Record]) -> dict[str, dict[int, dict[int, Path]]]:
+  """Pictures by name, step and number of the run."""
+  found: dict[str, dict[int, dict[int, Path]]] = {}
+  for run, record in enumerate(records):
+    for path in sorted((record.folder / SAMPLES_FOLDER).glob("*.png")):
+      if match := re.fullmatch(r"(.+)_(\d+)", path.stem):
+        by_step = found.setdefault(match[1], {})
+        by_step.setdefault(int(match[2]), {})[run] = path
+  return found
+
+
+def _spread(steps: Sequence[int], count: int) -> list[int]:
+  """So many of the steps, the newest first and always there."""
+  places = np.linspace(len(steps) - 1, 0, min(count, len(steps))).round()
+  return [steps[int(place)] for place in places]
+
+
+def _data_uri(path: Path) -> str:
+  with Image.open(path) as image:
+    small = image.convert("RGB")
+  small.thumbnail(_LARGEST)
+  file = io.BytesIO()
+  small.save(file, "webp", quality=_QUALITY)
+  return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
