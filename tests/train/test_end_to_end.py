@@ -41,7 +41,10 @@ def test_from_nothing_to_a_model_that_generates(tmp_path, quick, monkeypatch):
   assert "Starting" in said and "8 cpu device(s)" in said
   checkpoint = tmp_path / "vae" / "vae.safetensors"
   assert said.endswith(f"Wrote {checkpoint}\n")
-  assert (tmp_path / "vae" / "samples" / "reconstruction_000001.png").is_file()
+  samples = tmp_path / "vae" / "samples"
+  assert (samples / "reconstruction_000001.png").is_file()
+  lines = (samples / "captions.txt").read_text().splitlines()
+  assert lines == ["a held-out clip", "what the VAE makes of it"] * 4
 
   folder = tmp_path / "transformer"
   records = precomputed(tmp_path / "records", checkpoint, monkeypatch)
@@ -49,6 +52,8 @@ def test_from_nothing_to_a_model_that_generates(tmp_path, quick, monkeypatch):
   said = train("transformer", folder, *options)
   assert said.endswith(f"Wrote {folder / 'model'}\n")
   assert (folder / "samples" / "samples_000001.png").is_file()
+  lines = (folder / "samples" / "captions.txt").read_text().splitlines()
+  assert 0 < len(lines) <= 6 and all(world.parse(line) for line in lines)
   assert [record["step"] for record in reporting.read_metrics(folder)] == [1]
   model = ltx_jax.load(folder / "model")
   video = model.generate(
