@@ -160,10 +160,11 @@ def _shelf(shelf: Shelf, records: Sequence[Record]) -> Element:
   if len(shelf.steps) < shelf.of:
     said = f"{len(shelf.steps)} of {shelf.of} steps, evenly spread."
     content.append(element("p", NO_ATTRIBUTES, said))
-  captions = [captions_of(record.folder) for record in records]
-  for run, lines in enumerate(captions):
-    # Runs that show the same are told once.
-    if lines and lines not in captions[:run]:
+  told = []
+  for run in sorted({run for row_of in shelf.steps.values() for run in row_of}):
+    lines = captions_of(records[run].folder)
+    if lines and lines not in told:  # Runs that show the same are told once.
+      told.append(lines)
       items = [element("li", NO_ATTRIBUTES, line) for line in lines]
       title = f"Rows from top to bottom, {records[run].label}"
       content.append(_folded(title, element("ol", NO_ATTRIBUTES, *items)))

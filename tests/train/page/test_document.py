@@ -211,6 +211,19 @@ def test_pictures_of_a_step_stand_side_by_side_the_newest_first(tmp_path):
   assert [words(item) for item in captions] == ["a cat", "a dog"]
 
 
+def test_captions_are_told_with_the_pictures_they_are_of(tmp_path):
+  folders = [run(tmp_path / name, logged(2)) for name in ("one", "two")]
+  for folder, name in zip(folders, ("samples", "reconstruction"), strict=True):
+    picture(folder, f"{name}_000001")
+    (folder / "samples" / "captions.txt").write_text(f"a row of {name}\n")
+  told = {
+    words(section.find("h2")): [words(item) for item in section.iter("li")]
+    for section in page_of(tmp_path, *folders).iter("section")
+  }
+  assert told["Pictures: samples"] == ["a row of samples"]
+  assert told["Pictures: reconstruction"] == ["a row of reconstruction"]
+
+
 def test_a_config_that_is_none_is_refused(tmp_path):
   folder = run(tmp_path / "one", logged(2))
   (folder / "config.json").write_text(json.dumps(CONFIG)[:-5])
