@@ -3,11 +3,8 @@
     python -m train.transformer ltxv_2b
 
 It wants the released file at --vae, records that its VAE made at --data, and the folder
-of T5-XXL and its tokenizer at --text-folder. With --init-from a released checkpoint it
-is fine-tuned in full, which wants a lower rate and fewer steps:
-
-    python -m train.transformer ltxv_2b --init-from CHECKPOINT.safetensors \
-      --optimizer.learning-rate 1e-5 --optimizer.warmup-steps 200 --steps 5000
+of T5-XXL and its tokenizer at --text-folder. A released checkpoint is trained on by
+`finetune_2b`.
 
 Landscape and portrait clips share batches; buckets that are added do too, where they
 have within 20 % as many tokens (`--token-dropping`).

@@ -108,6 +108,7 @@ UPDATES = [
   (lora_13b, ONE, 49, "dots+attention", {}, 48.09),
   (lora_13b, ONE, 121, "full", {}, 37.64),
   (lora, (TPU, 8), 49, "full", {}, 2.04),
+  (lora, (TPU, 8), 49, "dots+attention", {}, 6.26),
   (lora, (TPU, 8), 1, "none", {}, 4.11),
   (lora_13b, (TPU, 8), 49, "full", {}, 11.51),
   (lora_13b, (TPU, 8), 49, "attention", {}, 13.79),
