@@ -13,6 +13,7 @@ import safetensors.numpy
 from ltx_jax.checkpoints.safetensors_io import (
   DTYPES,
   aligned_empty,
+  atomic_file,
   open_safetensors,
   write_safetensors,
 )
@@ -261,3 +262,12 @@ def test_arrays_are_produced_one_at_a_time(tmp_path):
 def test_dtypes_are_those_of_the_library():
   assert list(DTYPES)[:3] == ["BOOL", "U8", "I8"]
   assert DTYPES["BF16"].itemsize == 2 and DTYPES["F8_E4M3"].itemsize == 1
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+  path = tmp_path / "text.safetensors"
+  with atomic_file(path) as one, atomic_file(path) as other:
+    one.write(b"the same")
+    other.write(b"the same")
+    other.flush()
+  assert path.read_bytes() == b"the same" and list(tmp_path.iterdir()) == [path]

@@ -90,10 +90,20 @@ class Captions:
     return tokens[0, : int(mask.sum())]
 
   def text(self, caption: str) -> np.ndarray | None:
-    """Returns the text [m e] of a caption that `encode` was given, or None."""
+    """Returns the text [m e] of a caption that `encode` was given, or None.
+
+    Raises:
+      ValueError: where it is no longer on disk.
+    """
     if self.encoder is None:
       return None
-    text, mask = self.encoder.cache.read(caption)
+    cache = self.encoder.cache
+    found = cache.read(caption)
+    if found is None:
+      raise ValueError(
+        f"The text of {caption!r} is gone from {cache.folder}; start again."
+      )
+    text, mask = found
     return np.asarray(text[0, : int(np.sum(mask))])
 
   def empty(self) -> dict[str, np.ndarray]:

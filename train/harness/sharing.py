@@ -11,21 +11,25 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from ltx_jax.config.metadata import COUNT
 from ltx_jax.data.partial import read_json_lines
 from ltx_jax.errors import check_fields
+
+_ALONE = tyro.conf.arg(metavar="INT", help_behavior_hint="(default: it works alone)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
   """The part of one process among several that share the work; by default all of it."""
 
-  processes: int | None = None
+  processes: Annotated[int | None, _ALONE] = None
   """Number of processes that share the work, all with the same options and folder."""
 
-  process: int | None = None
+  process: Annotated[int | None, _ALONE] = None
   """Number of this process among them, from 0."""
 
   def __post_init__(self):
