@@ -20,7 +20,9 @@ def slices_of(devices: Sequence[Any]) -> list[list[Any]]:
   """Returns the devices of each slice of TPU chips, in order; others are one slice."""
   slices: dict[int, list[Any]] = {}
   for device in devices:
-    number = device.slice_index if device.platform == "tpu" else 0
+    # GPUs have the attribute as well, and chips of a single slice may lack it.
+    several = device.platform == "tpu"
+    number = getattr(device, "slice_index", 0) if several else 0
     slices.setdefault(number, []).append(device)
   return [slices[number] for number in sorted(slices)]
 

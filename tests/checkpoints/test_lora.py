@@ -137,7 +137,9 @@ def test_merging_rounds_once_and_works_in_place():
   assert (error <= 2.0**-8 * np.abs(expected) + 1e-6).all()
 
 
-@pytest.mark.parametrize("layout", ["lightricks", "diffusers"])
+@pytest.mark.parametrize(
+  "layout", ["lightricks", pytest.param("diffusers", marks=pytest.mark.slow)]
+)
 def test_load_merges_several(tmp_path, layout):
   path, config = tmp_path / "model.safetensors", folders.config(newer=True)
   writer = diffusers if layout == "diffusers" else lightricks

@@ -114,6 +114,7 @@ def test_loading_holds_the_model_and_one_stack(files, task):
   assert peak < model + stack
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("task", ["save", "convert"])
 def test_saving_and_converting_hold_one_tensor(files, task):

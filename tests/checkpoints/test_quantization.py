@@ -163,7 +163,10 @@ def assert_same(found, expected):
     np.testing.assert_array_equal(found[path], leaf)
 
 
-@pytest.mark.parametrize(("weights", "error"), [("int8", 0.03), ("fp8", 0.15)])
+@pytest.mark.parametrize(
+  ("weights", "error"),
+  [("int8", 0.03), pytest.param("fp8", 0.15, marks=pytest.mark.slow)],
+)
 def test_a_model_loaded_in_8_bits_predicts_nearly_the_same(
   folder, full, weights, error
 ):

@@ -33,8 +33,19 @@ SHIPPED_BYTES = 48e6
 """What the small model may weigh, in bfloat16 and with all its files."""
 
 
+ALIKE = (
+  *("moving_shapes_clips", "moving_shapes_decoder", "moving_shapes_images"),
+  *("moving_shapes_long", "finetune_2b", "finetune_13b", "lora_13b"),
+)
+"""Recipes that differ from others in numbers alone."""
+
+
 def with_function(function):
-  return [name for name in NAMES if hasattr(MODULES[name], function)]
+  return [
+    pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ())
+    for name in NAMES
+    if hasattr(MODULES[name], function)
+  ]
 
 
 def sized(run, tokens):
@@ -133,6 +144,8 @@ def test_transformer(name):
       known: rows(count, dtype, *words),
       "mask": rows(count, bool, WORDS),
     }
+    if run.conditions.reference:
+      batch["reference"] = batch["latents"]
     check_step(
       update, state, {"empty": empty, "base": base}, batch, run.optimizer.ema_decay
     )

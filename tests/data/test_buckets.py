@@ -170,6 +170,7 @@ def _mixture(weights, size=8, count=4000):
   return samples // 1000, samples % 1000, passes
 
 
+@pytest.mark.slow
 def test_sources_are_mixed_by_weight_in_every_thousand_samples():
   sources, _, _ = _mixture((3.0, 1.0, 0.001))
   for start in range(0, 4000, 1000):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
+from ltx_jax.parallel import torus
 from ltx_jax.parallel.mesh import make_mesh, own_rows, put_batch
 
 
@@ -115,3 +116,14 @@ def test_a_mesh_that_would_split_parameters_between_slices_is_refused():
   with pytest.raises(ValueError, match="2 slices, .* mesh.data is 1; give a multiple"):
     make_mesh(data=1, fsdp=8, devices=chips(2))
   assert make_mesh(data=2, context=4, devices=chips(2)).shape["context"] == 4
+
+
+def test_chips_of_one_slice_need_not_say_so():
+  class Alone:
+    platform = "tpu"
+
+  class Card:
+    platform, slice_index = "gpu", 3
+
+  devices = [Alone(), Alone(), Card()]
+  assert torus.slices_of(devices) == [devices]

@@ -51,6 +51,7 @@ def compile_for(monkeypatch, capsys, tmp_path):
   return run
 
 
+@pytest.mark.slow
 def test_json_says_what_the_table_says(compile_for):
   asked = ("--bucket", "32x32x5", "--clips", "1", "--remat", "full")
   asked += ("--mesh.fsdp", "4", "--mesh.data", "2", "--text-encoder", "frozen")

@@ -62,6 +62,7 @@ def trained(run):
   return jax.device_get(state), base
 
 
+@pytest.mark.slow
 def test_updates_alone_are_trained_and_saved(run, trained):
   state, _ = trained
   assert set(state.params) == {"lora"}
@@ -73,6 +74,7 @@ def test_updates_alone_are_trained_and_saved(run, trained):
   assert set(state.ema) == {"lora"}
 
 
+@pytest.mark.slow
 def test_a_picture_shows_the_base_beside_what_was_learned(run, trained):
   (shown,) = case.place_of(run, "samples").iterdir()
   image = video.read(shown)[0][0]
@@ -80,6 +82,7 @@ def test_a_picture_shows_the_base_beside_what_was_learned(run, trained):
   assert (image[:, : 5 * 32] != image[:, 5 * 32 :]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["diffusers", "comfyui"])
 def test_what_is_written_makes_of_the_base_what_was_learned(run, trained, reader):
   state, base = trained

@@ -169,6 +169,7 @@ def test_positions_are_seconds_and_pixels_of_the_vaes_grid():
   np.testing.assert_allclose(found.coords[1, 7], [1 / 12, 16, 16], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_velocities_come_to_lead_to_the_clips_and_the_average_follows(start):
   steps = case.updates(update(), start, clips(), RULES, frozen=frozen_of(source()))
   (first, _), *others = [next(steps) for _ in range(30)]

@@ -194,6 +194,7 @@ def test_micro_batches_have_the_moments_of_the_whole(start):
   assert case.distance(one.params, two.params) > 0
 
 
+@pytest.mark.slow
 def test_resumed_run_equals_uninterrupted(tmp_path, whole):
   with pytest.raises(steps.Stopped, match="after step 6 of 8"):
     fit(tmp_path, case.Interrupted(LOADER, 5))
@@ -209,6 +210,7 @@ def test_resumed_run_equals_uninterrupted(tmp_path, whole):
     }
 
 
+@pytest.mark.slow
 def test_a_run_has_images_and_clips_and_shows_them(whole):
   sizes = [LOADER.bucket_at(step) for step in range(RUN.steps)]
   assert set(sizes[:4]) == {tiny.IMAGE} and set(sizes[4:]) == {tiny.IMAGE, tiny.CLIP}
@@ -222,6 +224,7 @@ def test_a_run_has_images_and_clips_and_shows_them(whole):
   assert np.abs(rows[:, 0].astype(int) - rows[:, 1]).max() > 10
 
 
+@pytest.mark.slow
 def test_not_a_number_stops_the_run_in_words(tmp_path, whole):
   state = jax.device_get(whole[1])
   broken = {**state.extra, "mean": np.full(CHANNELS, np.nan, np.float32)}
@@ -253,6 +256,7 @@ def test_an_update_that_is_not_finite_can_be_skipped(start):
   case.assert_same_bits(state, bad._replace(step=bad.step + 1))
 
 
+@pytest.mark.slow
 def test_export_is_read_back_and_decodes_the_same(tmp_path, whole, quick):
   state = whole[1]
   exported = vae.exported_params(RUN, QUICK, state, ())
@@ -276,6 +280,7 @@ def test_export_is_read_back_and_decodes_the_same(tmp_path, whole, quick):
   np.testing.assert_allclose(decoded, np.clip(out, -1, 1), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_statistics_of_an_averaged_encoder_are_its_own(start):
   run = case.with_optimizer(RUN, ema_decay=0.9)
   ema = jax.tree.map(lambda leaf: 2 * leaf, start.params)

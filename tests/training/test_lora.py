@@ -95,7 +95,9 @@ def test_updates_go_on_kernels_of_8_bits(base, updates):
   assert error(velocity(lora.joined(eight, updates, LORA)), expected) < 1e-4
 
 
-@pytest.mark.parametrize("weights", ["int8", "fp8"])
+@pytest.mark.parametrize(
+  "weights", ["int8", pytest.param("fp8", marks=pytest.mark.slow)]
+)
 def test_gradients_over_8_bits_are_those_over_the_same_numbers(base, updates, weights):
   eight = quantize_params({"transformer": base}, weights)["transformer"]
   wide = widened(eight)

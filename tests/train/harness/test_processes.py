@@ -25,6 +25,7 @@ def losses(folder):
   return [row["loss"] for row in read_metrics(folder)]
 
 
+@pytest.mark.slow
 def test_two_processes_stop_together_and_one_goes_on(tmp_path):
   """A signal to the second; then all devices are in one process."""
   command = (*TOY, str(tmp_path / "run"))
