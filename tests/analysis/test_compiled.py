@@ -83,6 +83,7 @@ def test_branches_are_rows_of_the_step(branches, texts):
   assert tokens.shape == (2, stage.tokens, case.TRANSFORMER.in_channels)
 
 
+@pytest.mark.slow
 def test_stages_follow_one_another_and_tiles_come_in_two_programs():
   made = list(stages.stages(run(), stages.STAGES, 10**5))
   tiled = ["tiled decode, before", "tiled decode, tiles"]

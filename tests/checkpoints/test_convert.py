@@ -19,6 +19,7 @@ def file(tmp_path):
   return path
 
 
+@pytest.mark.slow
 def test_there_and_back_gives_the_same_bytes(tmp_path, file):
   told = []
   written = convert(file, tmp_path / "folder", on_bytes=lambda *n: told.append(n))

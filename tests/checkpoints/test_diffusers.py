@@ -180,6 +180,7 @@ def test_weights_are_cast_and_placed_and_parts_chosen(folder):
     load_checkpoint(folder, parts=["text"])
 
 
+@pytest.mark.slow
 def test_a_folder_written_over_another_leaves_none_of_its_weights(folder):
   config = folders.config(newer=True)
   others = folder / "vae" / "diffusion_pytorch_model.fp16.safetensors"

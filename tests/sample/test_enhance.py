@@ -118,6 +118,7 @@ def test_with_windows_each_part_of_a_prompt_is_asked_for(endpoint):
   assert generate.longer((whole,), options) == expected
 
 
+@pytest.mark.slow
 def test_the_program_shows_what_the_endpoint_says(endpoint, program, monkeypatch):
   encoded, encode = [], ltx_jax.LTXVideo.encode_text
   endpoint.answer = lambda prompt: completion(OTHER)

@@ -25,6 +25,7 @@ def loaded(monkeypatch):
   return models
 
 
+@pytest.mark.slow
 def test_weights_in_8_bits_make_nearly_the_same_video(program, loaded):
   flags = {
     "full": (),

@@ -63,6 +63,7 @@ def test_what_is_shown_stands_at_its_own_places(batches):
   np.testing.assert_array_equal(last.coords[0, :, 1:], rows)
 
 
+@pytest.mark.slow
 def test_the_step_learns_the_clips_from_what_is_shown(batches):
   """The loss depends on the reference, and no gradient asks for what it shows."""
   batch = of_kind(batches, last=True)

@@ -302,6 +302,7 @@ def test_statistics_of_an_averaged_encoder_are_its_own(start):
   case.assert_same_bits(kept, statistics.statistics(start.extra))
 
 
+@pytest.mark.slow
 def test_held_out_clips_are_evaluated_with_noise_that_stays(start):
   held_out = evaluation.held_out_batches(HELD_OUT, RUN.stages)
   assert set(held_out) == {"1x32x32", "5x32x32"}
