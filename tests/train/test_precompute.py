@@ -1,7 +1,6 @@
 """From a manifest to records: what is encoded, what is kept, what is dropped."""
 
 import dataclasses
-import functools
 import io
 import json
 
@@ -11,15 +10,20 @@ import pytest
 from rich.console import Console
 
 from configs import tiny
-from ltx_jax.checkpoints import lightricks
-from ltx_jax.config import ModelConfig, SchedulerConfig
 from ltx_jax.data import video
 from ltx_jax.data.records import Records
 from ltx_jax.models import vae as vae_lib
 from ltx_jax.moving_shapes import source as shapes
 from ltx_jax.moving_shapes import world
-from ltx_jax.releases.presets import ASSETS
 from tests.policies import QUICK
+from tests.train.precompute_case import (
+  be_quick,
+  count_encoded,
+  options_of,
+  params,
+  run,
+  write_model,
+)
 from train import precompute
 from train.harness.encoding import ClipEncoder
 from train.harness.shard_plan import Existing
@@ -28,17 +32,9 @@ from train.harness.sharing import Share
 CAPTIONS = world.captions()[::70][:5]
 
 
-@functools.cache
-def params():
-  return vae_lib.init_vae(jax.random.key(0), tiny.VAE)
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-  path = tmp_path_factory.mktemp("model") / "vae.safetensors"
-  config = ModelConfig(transformer=None, vae=tiny.VAE, scheduler=SchedulerConfig())
-  lightricks.save_checkpoint(path, config, {"vae": params()}, dtype="float32")
-  return path
+  return write_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -54,27 +50,13 @@ def clips(tmp_path):
 
 @pytest.fixture
 def options(clips, model, tmp_path):
-  return precompute.Options(
-    str(clips),
-    output=tmp_path / "records",
-    model=str(model),
-    text_encoder="none",
-    tokenizer=ASSETS / "moving_shapes" / "tokenizer",
-    buckets=("9x32x48", "5x32x48", "5x48x32"),
-    clips_per_call=2,
-    shard=2,
-    samples=2,
-  )
+  buckets = "9x32x48", "5x32x48", "5x48x32"
+  return options_of(clips, tmp_path / "records", model, buckets)
 
 
 @pytest.fixture(autouse=True)
 def quick_policy(monkeypatch):
-  monkeypatch.setattr(precompute, "policy_of", lambda device: QUICK)
-
-
-def run(options):
-  precompute.precompute(options, Console(quiet=True))
-  return Records(options.output)
+  be_quick(monkeypatch)
 
 
 def run_process(options, process, processes):
@@ -92,19 +74,7 @@ def blobs(folder):
 
 @pytest.fixture
 def encoded(monkeypatch):
-  """The number of clips that the VAE was given."""
-  counts, encode = [], ClipEncoder.encode
-
-  def counted(self, videos):
-    def each():
-      for clip in videos:
-        counts.append(clip.shape)
-        yield clip
-
-    return encode(self, each())
-
-  monkeypatch.setattr(ClipEncoder, "encode", counted)
-  return counts
+  return count_encoded(monkeypatch)
 
 
 def test_a_record_is_the_clip_as_the_vae_and_the_tokenizer_have_it(options, clips):

@@ -5,12 +5,16 @@ import json
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from ltx_jax.data import video
-from ltx_jax.data.records import Records
 from ltx_jax.moving_shapes import world
-from tests.train.test_precompute import encoded, model, params, quick_policy  # noqa: F401
+from tests.train.precompute_case import (
+  be_quick,
+  count_encoded,
+  options_of,
+  run,
+  write_model,
+)
 from train import precompute
 
 CAPTIONS = world.captions()[::70][:3]
@@ -31,26 +35,25 @@ def manifest(tmp_path):
   return path
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+  return write_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(autouse=True)
+def quick_policy(monkeypatch):
+  be_quick(monkeypatch)
+
+
 @pytest.fixture
-def options(manifest, model, tmp_path):  # noqa: F811
-  from ltx_jax.releases.presets import ASSETS
-
-  return precompute.Options(
-    str(manifest),
-    output=tmp_path / "records",
-    model=str(model),
-    text_encoder="none",
-    tokenizer=ASSETS / "moving_shapes" / "tokenizer",
-    buckets=("9x32x48",),
-    last_frame=True,
-    clips_per_call=2,
-    samples=0,
-  )
+def encoded(monkeypatch):
+  return count_encoded(monkeypatch)
 
 
-def run(options):
-  precompute.precompute(options, Console(quiet=True))
-  return Records(options.output)
+@pytest.fixture
+def options(manifest, model, tmp_path):
+  made = options_of(manifest, tmp_path / "records", model, ("9x32x48",))
+  return dataclasses.replace(made, last_frame=True, shard=256, samples=0)
 
 
 def latents_of(options, pixels):
@@ -73,7 +76,7 @@ def test_records_hold_the_last_frame_and_the_reference(options, manifest):
     assert np.any(record.reference != record.latents)
 
 
-def test_a_new_reference_encodes_one_clip_again(options, manifest, encoded):  # noqa: F811
+def test_a_new_reference_encodes_one_clip_again(options, manifest, encoded):
   run(options)
   assert len(encoded) == 9  # Three clips, their references and their last frames.
   encoded.clear()
@@ -88,7 +91,7 @@ def test_a_new_reference_encodes_one_clip_again(options, manifest, encoded):  # 
   np.testing.assert_array_equal(record.reference, latents_of(options, guide))
 
 
-def test_without_the_last_frame_records_are_others(options, encoded):  # noqa: F811
+def test_without_the_last_frame_records_are_others(options, encoded):
   run(options)
   encoded.clear()
   found = run(dataclasses.replace(options, last_frame=False))
