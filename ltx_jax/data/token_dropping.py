@@ -63,7 +63,7 @@ def kept(tokens: int, count: int, seed: int) -> Int[np.ndarray, "{count}"]:
 def drop(batch: Batch, count: int, of_frame: int) -> Batch:
   """Returns a batch of tokens of which every clip keeps some.
 
-  Of a clip and of its reference the same are kept.
+  A clip and its reference keep the tokens at the same places.
 
   Args:
     batch: As `as_tokens` makes it.
