@@ -16,7 +16,7 @@ level of their own, so a step works on twice the tokens. Every batch shows refer
 The picture of samples has the reference in the left column, then the model without the
 LoRA, then with it. The file of the LoRA is used with a reference of its kind:
 
-    python -m sample.generate --model ltxv-2b-0.9.6-dev --prompt "..." \
+    python -m sample.generate "..." --model ltxv-2b-0.9.6-dev \
       --lora runs/ic_lora/lora-diffusers.safetensors --reference outlines.mp4
 
 It wants a GPU of 24 GB. A step of one pair is compiled with 15 GB:
