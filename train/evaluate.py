@@ -28,12 +28,14 @@ from rich.progress import track
 
 import ltx_jax
 from ltx_jax.cli.command_line import cli, errors_in_words
+from ltx_jax.cli.console import path_and_strength
 from ltx_jax.data.contact_sheet import contact_sheet
 from ltx_jax.data.pixels import to_floats
 from ltx_jax.errors import check_number
 from ltx_jax.metrics.linear_code import LinearCode, fit_linear_code
 from ltx_jax.metrics.psnr import psnr, psnr_inside
 from ltx_jax.moving_shapes import world
+from ltx_jax.moving_shapes.damage import blurred, noisy
 from ltx_jax.moving_shapes.judge import judge
 from ltx_jax.sizes import check_size
 from train.harness.figures import decibels, shares, spread, table, told_wrong
@@ -95,6 +97,7 @@ class Generation(Options):
     steps: Denoising steps; None is the model's recipe.
     guidance: Scale of classifier-free guidance; None is the model's recipe.
     batch: Clips that are generated together.
+    lora: LoRA files that are merged into the model, each as FILE or FILE:STRENGTH.
   """
 
   model: str = "moving-shapes"
@@ -105,6 +108,7 @@ class Generation(Options):
   steps: int | None = None
   guidance: float | None = None
   batch: int = 8
+  lora: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -315,20 +319,6 @@ def evaluate_generation(model: Any, options: Generation) -> dict[str, Any]:
 # --- The judge ------------------------------------------------------------------------
 
 
-def blurred(video: np.ndarray, sigma: float) -> np.ndarray:
-  """Convolves each frame of [F H W 3] with a Gaussian; edges are repeated."""
-  reach = int(3 * sigma + 1)
-  kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-  kernel = (kernel / kernel.sum()).astype(np.float32)
-  for axis in (1, 2):
-    padding = [(reach if a == axis else 0,) * 2 for a in range(4)]
-    padded = np.moveaxis(np.pad(video, padding, "edge"), axis, 0)
-    size = video.shape[axis]
-    rows = sum(w * padded[i : i + size] for i, w in enumerate(kernel))
-    video = np.moveaxis(rows, 0, axis)
-  return video
-
-
 def evaluate_judge(options: Judge) -> dict[str, Any]:
   """Returns the share of rendered clips that the judge reads right."""
   captions = spread(world.captions(), options.clips)
@@ -337,8 +327,7 @@ def evaluate_judge(options: Judge) -> dict[str, Any]:
     clip = video = world.clip(caption, seed, *options.size)
     soft = blurred(clip.astype(np.float32), options.blur) if options.blur else clip
     if options.blur or options.noise:
-      draws = np.random.default_rng(seed).standard_normal(clip.shape, np.float32)
-      video = np.clip(soft + options.noise * draws, 0, 255).round().astype(np.uint8)
+      video = noisy(soft, options.noise, seed)
       figures.append(psnr(video, clip, 255.0))
     judgement = judge(video)
     agreements.append(judgement.agreement(caption))
@@ -358,7 +347,10 @@ _PROGRAMS = {
   Reconstruction: lambda options: evaluate_reconstruction(
     ltx_jax.load(options.model, text_encoder=False), options
   ),
-  Generation: lambda options: evaluate_generation(ltx_jax.load(options.model), options),
+  Generation: lambda options: evaluate_generation(
+    ltx_jax.load(options.model, loras=[path_and_strength(x) for x in options.lora]),
+    options,
+  ),
   Judge: evaluate_judge,
 }
 _LEAST = {"clips": 1, "fitted": 0, "batch": 1, "conditioned": 0}

@@ -175,4 +175,4 @@ def judge(video: UInt8[np.ndarray, "F H W 3"]) -> Judgement:
   r = math.sqrt(float(np.median(areas[shown])) / _AREA[shape]) / side
   size = min(world.SIZES, key=lambda s: abs(math.log(r / world.SIZES[s])))
   direction = _direction(shown, centroids, height, width)
-  return Judgement(size, _nearest(color, world.COLORS), shape, direction, word)
+  return Judgement(size, _nearest(color, world.PALETTE), shape, direction, word)

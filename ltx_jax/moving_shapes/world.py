@@ -12,7 +12,8 @@ motion, U(-0.12, 0.12) of the side in the other direction. A pixel whose centre 
 signed distance of s pixels inside the shape is covered to clip(s + 0.5, 0, 1).
 
 One caption in ten (a checksum decides which) is held out, so that it can be measured
-how a model composes words that it has only seen in other company.
+how a model composes words that it has only seen in other company. A ninth colour is in
+none of the 768: clips of it measure what a trained model learns later.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import itertools
 import math
 import re
 import zlib
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -37,6 +39,9 @@ COLORS = {
   "orange": (240, 140, 30),
   "cyan": (40, 210, 220),
 }
+LATER_COLORS = {"pink": (250, 120, 180)}
+"""Colours that are drawn and judged, and that no caption of `captions` has."""
+PALETTE = COLORS | LATER_COLORS
 SHAPES = ("circle", "square", "triangle")
 DIRECTIONS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}  # y, x
 BACKGROUNDS = {
@@ -78,17 +83,24 @@ class Caption:
     )
 
 
-_CAPTIONS = tuple(
-  str(Caption(*words))
-  for words in itertools.product(SIZES, COLORS, SHAPES, DIRECTIONS, BACKGROUNDS)
-)
-_CAPTION_SET = frozenset(_CAPTIONS)
+def _captions(colors: Iterable[str]) -> tuple[str, ...]:
+  words = itertools.product(SIZES, colors, SHAPES, DIRECTIONS, BACKGROUNDS)
+  return tuple(str(Caption(*each)) for each in words)
+
+
+_CAPTIONS, _LATER_CAPTIONS = _captions(COLORS), _captions(LATER_COLORS)
+_CAPTION_SET = frozenset((*_CAPTIONS, *_LATER_CAPTIONS))
 _VOCABULARY = frozenset(word for caption in _CAPTIONS for word in caption.split())
 
 
 def captions() -> list[str]:
   """Returns all 768 captions, always in the same order."""
   return list(_CAPTIONS)
+
+
+def later_captions() -> list[str]:
+  """Returns the 96 captions of colours that no other caption has."""
+  return list(_LATER_CAPTIONS)
 
 
 def is_held_out(caption: str) -> bool:
@@ -223,7 +235,7 @@ def clip(
   """Renders a caption.
 
   Args:
-    caption: One of `captions()`.
+    caption: One of `captions()` or `later_captions()`.
     seed: A non-negative integer; it decides the offset across the motion.
     frames: Number of frames, at least 1; the motion takes all of them.
     height: Pixels.
@@ -249,7 +261,7 @@ def clip(
   x = left[:, None] + np.arange(columns) + 0.5 - yx[:, 1:]
   covered = coverage(words.shape, y[:, :, None], x[:, None], r)[..., None]
   background = np.asarray(BACKGROUNDS[words.background], np.float32)
-  color = np.asarray(COLORS[words.color], np.float32)
+  color = np.asarray(PALETTE[words.color], np.float32)
   boxes = (background + covered * (color - background) + 0.5).astype(np.uint8)
 
   video = np.empty((frames, height, width, 3), np.uint8)

@@ -53,6 +53,19 @@ def test_ground_truth_is_judged_without_a_mistake(size, step):
   assert set(right.values()) == {1.0} and len(right) == 6
 
 
+@pytest.mark.parametrize("damage", [(0, 0), (1.5, 8), (2, 20)])
+def test_later_captions_are_judged(damage):
+  sigma, noise = damage
+
+  def spoilt(video, rng):
+    soft = _blurred(video.astype(np.float32), sigma) if sigma else video
+    soft = soft + noise * rng.standard_normal(soft.shape, np.float32)
+    return np.clip(soft, 0, 255).astype(np.uint8)
+
+  right = _right(world.later_captions()[::5], (9, 128, 128), spoilt)
+  assert set(right.values()) == {1.0} and len(right) == 6
+
+
 @pytest.mark.parametrize(
   ("size", "sigma", "noise", "share"),
   [

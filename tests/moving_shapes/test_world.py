@@ -24,6 +24,15 @@ def test_one_caption_in_ten_is_held_out():
   assert all(zlib.crc32(caption.encode()) % 10 != 0 for caption in train)
 
 
+def test_later_captions_are_drawn_in_a_colour_of_their_own_and_in_no_training():
+  later = world.later_captions()
+  assert len(set(later)) == 96 and not set(later) & set(world.captions())
+  assert all(str(world.parse(caption)) == caption for caption in later)
+  assert {world.parse(caption).color for caption in later} == {"pink"}
+  middle = world.clip(later[0], 0, 1, 64, 64)[0]
+  assert (middle == world.LATER_COLORS["pink"]).all(axis=-1).any()
+
+
 @pytest.mark.parametrize("caption", world.EXAMPLES)
 def test_examples_are_trained_on(caption):
   assert caption in world.train_captions()

@@ -154,16 +154,6 @@ def test_the_judge_is_put_to_the_proof(tmp_path):
   assert share < 1 and len(out["wrong"]) == round((1 - share) * 12)
 
 
-def test_blur_keeps_the_mean_and_spreads_a_point():
-  point = np.zeros((1, 33, 33, 3), np.float32)
-  point[0, 16, 16] = 1
-  soft = evaluate.blurred(point, 2.0)
-  np.testing.assert_allclose(soft.sum((1, 2)), 1, rtol=1e-5)
-  y = np.arange(33) - 16
-  np.testing.assert_allclose((soft[0, ..., 0].sum(1) * y**2).sum(), 4, rtol=0.02)
-  np.testing.assert_allclose((soft[0, ..., 0].sum(0) * y**2).sum(), 4, rtol=0.02)
-
-
 def test_the_program_prints_a_table_and_writes_its_files(tmp_path, monkeypatch, capsys):
   sources = []
   monkeypatch.setattr(
