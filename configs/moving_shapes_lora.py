@@ -25,7 +25,7 @@ SHIPPED = "ltx_jax/assets/moving_shapes/model.safetensors"
 
 
 def transformer() -> TransformerRun:
-  """16 new clips a step and 16 others, of rank 16 in every layer of the blocks."""
+  """8 new clips a step and 8 others, of rank 16 in every layer of the blocks."""
   return dataclasses.replace(
     moving_shapes.transformer(),
     name="moving-shapes-lora",
@@ -35,10 +35,10 @@ def transformer() -> TransformerRun:
     lora=LoRAConfig(rank=16, layers=LAYERS),
     data=("runs/pink/records", "runs/pink/known"),
     held_out=0,
-    stages=(Stage(500, (moving_shapes.LONG,), tokens=2048),),
+    stages=(Stage(250, (moving_shapes.LONG,), tokens=1024),),
     conditions=ConditionConfig(first_frame=0.1),
     optimizer=OptimizerConfig(
-      learning_rate=2e-3, warmup_steps=20, weight_decay=0.0, ema_decay=0.98
+      learning_rate=2e-3, warmup_steps=20, weight_decay=0.0, ema_decay=0.97
     ),
     output=OutputConfig("runs/pink", log_every=10, sample_every=250),
   )
