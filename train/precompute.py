@@ -323,10 +323,11 @@ def _summary(plan: Plan, buckets: Sequence[Bucket]) -> str:
 
 
 class _Speed(ProgressColumn):
-  """Clips a second."""
+  """Clips a second since the beginning: they come by shards, in bursts."""
 
   def render(self, task: Task) -> Text:
-    return Text("" if task.speed is None else f"{task.speed:.2f}/s")
+    seconds = task.elapsed
+    return Text(f"{task.completed / seconds:.2f}/s" if seconds else "")
 
 
 def _bar(console: Console) -> Progress:
@@ -337,6 +338,7 @@ def _bar(console: Console) -> Progress:
     _Speed(),
     TimeRemainingColumn(),
     console=console,
+    speed_estimate_period=600,
   )
 
 

@@ -250,8 +250,15 @@ def work_of(run: TransformerRun) -> WorkOf:
 
 
 def main() -> None:
-  """Trains, or goes on training, and writes the model."""
-  run, dry = recipe.parse(TransformerRun, "transformer", __doc__)
+  """Trains what the command line says."""
+  start_run(*recipe.parse(TransformerRun, "transformer", __doc__))
+
+
+def start_run(run: TransformerRun, dry: bool = False) -> None:
+  """Trains, or goes on training, and writes the model; a dry run says what it would.
+
+  Exits in words where it cannot.
+  """
   with processes.ends_at_once(), errors_in_words():
     processes.start(run)
     policy = policy_of(jax.devices()[0]).in_dtype(run.dtype)

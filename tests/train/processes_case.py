@@ -78,6 +78,15 @@ class Process:
     """Its exit code, once it has been waited for."""
     return self._process.returncode
 
+  @property
+  def pid(self) -> int:
+    """Its number."""
+    return self._process.pid
+
+  def running(self) -> bool:
+    """Whether it has not ended yet."""
+    return self._process.poll() is None
+
   def send_signal(self, number: signal.Signals) -> None:
     """Sends it a signal."""
     self._process.send_signal(number)
