@@ -100,7 +100,7 @@ def wait_for(folder: Path, step: int, running: list[Process]) -> None:
 def train_part(
   inputs: Path, folder: Path, part: tuple[int, int, int], draw: random.Random
 ) -> int:
-  """Trains to the last step of a part through its kills; returns how many there were."""
+  """Trains to the last step of a part, and returns how often it was killed."""
   processes, last, kills = part
   change = [last] if last < STEPS else []
   begin = kill_resume.complete(folder)
