@@ -285,7 +285,7 @@ def start_run(run: TransformerRun, dry: bool = False) -> None:
       token_dropping=run.token_dropping,
       beside=run.conditions.beside,
     )
-    for line in dropped(run.data):
+    for line in (*dropped(run.data), *records.notes):
       processes.say(line)
     for warning in checks.flow_warnings(run, tokens):
       processes.say(f"Warning: {warning}")

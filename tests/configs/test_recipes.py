@@ -36,6 +36,7 @@ SHIPPED_BYTES = 48e6
 ALIKE = (
   *("moving_shapes_clips", "moving_shapes_decoder", "moving_shapes_images"),
   *("moving_shapes_long", "finetune_2b", "finetune_13b", "lora_13b"),
+  *("moving_shapes_buckets", "moving_shapes_lora", "moving_shapes_ic_lora"),
 )
 """Recipes that differ from others in numbers alone."""
 

@@ -3,13 +3,14 @@
 Eight host devices are one process's, or divided among two or four on this machine. The
 batches mix images with clips that are trimmed to as many tokens. Each run is compared
 with that of a single device: the losses and the norms of the gradients of the first
-step, then of all steps.
+step, then of all steps. The VAE's trainer is compared as one process and as two.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,23 +33,27 @@ MESHES = (
   {"data": 2, "fsdp": 2, "tensor": 2},
 )
 ONE = {"data": 1}
+VAE_MESH = {"data": 2, "fsdp": 2, "context": 2}
 OPTIONS = (
   *("--steps", str(STEPS), "--output.save-every", "1000"),
   *("--output.sample-every", "1000", "--output.evaluate-every", "1000"),
 )
 
 
+def on_mesh(mesh: dict[str, int]) -> list[str]:
+  """The options that name the devices of each axis."""
+  sizes = {"data": 1, "fsdp": 1, "context": 1, "tensor": 1} | mesh
+  return [part for axis, n in sizes.items() for part in (f"--mesh.{axis}", str(n))]
+
+
 def curve(
-  inputs: Path, folder: Path, mesh: dict[str, int], processes: int, devices: int
+  command: Sequence[str], folder: Path, processes: int, devices: int
 ) -> np.ndarray:
   """Trains, and returns the loss and the norm of the gradients of every step.
 
   Raises:
     RuntimeError: where a process fails.
   """
-  sizes = {"data": 1, "fsdp": 1, "context": 1, "tensor": 1} | mesh
-  options = [part for axis, n in sizes.items() for part in (f"--mesh.{axis}", str(n))]
-  command = training(inputs, folder, *OPTIONS, *options)
   with started(command, processes, devices) as running:
     printed = processes_case.outputs(running)
     if any(process.returncode for process in running):
@@ -70,14 +75,31 @@ def run() -> list[dict]:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     root = Path(work)
     inputs = write_inputs(root)
-    alone = curve(inputs, root / "alone", ONE, 1, 1)
+
+    def command(folder: Path, mesh: dict[str, int]) -> list[str]:
+      return training(inputs, folder, *OPTIONS, *on_mesh(mesh))
+
+    alone = curve(command(root / "alone", ONE), root / "alone", 1, 1)
     for mesh in MESHES:
       words = " ".join(f"{axis}={n}" for axis, n in mesh.items())
       for count in PROCESSES:
-        found = curve(inputs, root / f"{words} {count}", mesh, count, DEVICES)
+        folder = root / f"{words} {count}"
+        found = curve(command(folder, mesh), folder, count, DEVICES)
         apart = np.abs(found / alone - 1).max(axis=1)
         print(f"  {words}, {count}: {apart[0]:.1e}, {apart.max():.1e}", flush=True)
         what = f"{words}, {count} process(es)"
         rows.append(row(f"{what}: first step", float(apart[0]), 1e-5))
         rows.append(row(f"{what}: {STEPS} steps", float(apart.max()), 1e-4))
+    rows += vae_rows(root)
   return rows
+
+
+def vae_rows(root: Path) -> list[dict]:
+  """Rows: the VAE's trainer as two processes, compared with one."""
+  curves = []
+  for count in (1, 2):
+    folder = root / f"vae {count}"
+    options = "--output.folder", str(folder), *on_mesh(VAE_MESH)
+    curves.append(curve(["train.vae", "tiny", *options], folder, count, DEVICES))
+  apart = float(np.abs(curves[1] / curves[0] - 1).max())
+  return [row(f"VAE, 2 processes: {len(curves[0])} steps", apart, 1e-4)]

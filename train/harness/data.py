@@ -54,6 +54,7 @@ class RecordData(NamedTuple):
     shown: What a batch has of some held-out captions, the last row being that of "".
     captions: Captions of the rows of `shown`.
     references: Latents of their references, where all clips are shown theirs.
+    notes: What is to be said of the records that are left out.
   """
 
   trained: Mixture
@@ -62,6 +63,7 @@ class RecordData(NamedTuple):
   shown: Batch
   captions: list[str]
   references: list[np.ndarray]
+  notes: list[str]
 
 
 def held_out(
@@ -235,7 +237,10 @@ def open_records(run: TransformerRun, vae: str) -> RecordData:
   shown, captions, references = _shown(aside, name)
   mixture = Mixture(tuple(trained), weights(run))
   references = references if always else []
-  return RecordData(mixture, source, source.empty, shown, captions, references)
+  notes = [
+    scored_in_words(run.score, r) for r in whole if run.score.at_least is not None
+  ]
+  return RecordData(mixture, source, source.empty, shown, captions, references, notes)
 
 
 def good_enough(score: ScoreConfig, records: Records) -> Bool[np.ndarray, "n"]:
@@ -264,6 +269,17 @@ def good_enough(score: ScoreConfig, records: Records) -> Bool[np.ndarray, "n"]:
       "--score.at-least."
     )
   return found >= score.at_least
+
+
+def scored_in_words(score: ScoreConfig, records: Records) -> str:
+  """Says how many records have the score, how many have less, and how many none."""
+  found = records.index.scores[score.name]
+  enough, none = int(np.sum(found >= score.at_least)), int(np.sum(np.isnan(found)))
+  return (
+    f"{records.folder}: {enough} of {len(records)} records have the score "
+    f"{score.name!r} of at least {score.at_least:g}; {len(records) - enough - none} "
+    f"have less and {none} have none."
+  )
 
 
 def _made_by(run: TransformerRun) -> str | None:

@@ -66,6 +66,13 @@ def test_records_with_the_score_are_trained_on_and_the_same_are_held_out(folder)
   assert few.fingerprint != whole.fingerprint
 
 
+def test_what_a_score_leaves_out_is_counted(folder):
+  (note,) = opened(folder, at_least=5).notes
+  said = "6 of 12 records have the score 'aesthetic' of at least 5; 4 have less and 2"
+  assert said in note and note.startswith(str(folder))
+  assert opened(folder).notes == []
+
+
 @pytest.mark.parametrize(
   ("score", "words"),
   [
