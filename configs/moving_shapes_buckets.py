@@ -45,7 +45,7 @@ def transformer() -> TransformerRun:
     name="moving-shapes-buckets",
     vae="ltx_jax/assets/moving_shapes/model.safetensors",
     text_encoder="frozen",
-    stages=(Stage(4500, BUCKETS, tokens=2048),),
+    stages=(Stage(3000, BUCKETS, tokens=2048),),
     token_dropping=0.2,
     conditions=ConditionConfig(first_frame=0.15),
     optimizer=OptimizerConfig(
