@@ -4,8 +4,8 @@
     python -m train.transformer moving_shapes_ic_lora
 
 Two CPU cores. The captions of the pairs leave the colour out; the reference of each
-shows it on another shape. `python -m tests.verify lora` draws 600 such pairs, trains,
-and counts how often the colour is that of the reference.
+shows it, on something else that moves the same way. `python -m tests.verify lora` draws
+600 such pairs, trains, and counts how often the colour is that of the reference.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def transformer() -> TransformerRun:
     lora=LoRAConfig(rank=32, layers=LAYERS),
     data=("runs/guided/records",),
     held_out=8,
-    stages=(Stage(900, (moving_shapes.LONG,), tokens=1024),),
+    stages=(Stage(600, (moving_shapes.LONG,), tokens=1024),),
     conditions=ConditionConfig(first_frame=0.0, reference=1.0),
     output=OutputConfig("runs/guided", log_every=10, sample_every=300),
   )

@@ -7,14 +7,15 @@ model has. For two seeds, the other half of the captions is asked for with the L
 and without it; and the captions that the model knows but was never trained on are asked
 for again, to see that it forgot nothing.
 
-Reference: the captions leave their colour out, and a clip of another shape, size,
-direction and background shows it.
+Reference: the captions leave their colour out, and a clip shows it: something of any
+shape and size in that colour, which moves the same way on any background.
 
 LORA names a folder to keep what was made in.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -173,14 +174,13 @@ def without_color(caption: str) -> str:
 
 
 def guide_of(caption: str, seed: int) -> np.ndarray:
-  """A clip of the same colour that shows something else in it."""
-  color, rng = world.parse(caption).color, np.random.default_rng((7, seed))
-  words = [
-    str(rng.choice(list(of)))
-    for of in (world.SIZES, world.SHAPES, world.DIRECTIONS, world.BACKGROUNDS)
-  ]
-  other = world.Caption(words[0], color, *words[1:])
-  return world.clip(str(other), 10_000 + seed, *SIZE)
+  """A clip of another shape, size and background, with the same colour and motion."""
+  words, rng = world.parse(caption), np.random.default_rng((7, seed))
+  size, shape, background = (
+    str(rng.choice(list(of))) for of in (world.SIZES, world.SHAPES, world.BACKGROUNDS)
+  )
+  changed = {"size": size, "shape": shape, "background": background}
+  return world.clip(str(dataclasses.replace(words, **changed)), seed, *SIZE)
 
 
 def write_pairs(folder: Path) -> Path:
