@@ -35,10 +35,10 @@ def transformer() -> TransformerRun:
     lora=LoRAConfig(rank=16, layers=LAYERS),
     data=("runs/teal/records", "runs/teal/known"),
     held_out=0,
-    stages=(Stage(250, (moving_shapes.LONG,), tokens=1024),),
+    stages=(Stage(900, (moving_shapes.LONG,), tokens=1024),),
     conditions=ConditionConfig(first_frame=0.1),
     optimizer=OptimizerConfig(
-      learning_rate=2e-3, warmup_steps=20, weight_decay=0.0, ema_decay=0.97
+      learning_rate=2e-3, warmup_steps=20, weight_decay=0.0, ema_decay=0.98
     ),
     output=OutputConfig("runs/teal", log_every=10, sample_every=250),
   )
