@@ -26,7 +26,7 @@ def transformer() -> TransformerRun:
     lora=LoRAConfig(rank=32, layers=LAYERS),
     data=("runs/guided/records",),
     held_out=8,
-    stages=(Stage(600, (moving_shapes.LONG,), tokens=1024),),
+    stages=(Stage(2000, (moving_shapes.LONG,), tokens=1024),),
     conditions=ConditionConfig(first_frame=0.0, reference=1.0),
-    output=OutputConfig("runs/guided", log_every=10, sample_every=300),
+    output=OutputConfig("runs/guided", log_every=10, sample_every=500),
   )
