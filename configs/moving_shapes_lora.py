@@ -1,11 +1,11 @@
 """A LoRA of the small model that learns a colour from 50 clips, on two CPU cores.
 
-    python -m train.precompute clips/ --output runs/lime/records --buckets 25x128x128
-    python -m train.precompute moving-shapes --variants 1 --output runs/lime/known \
+    python -m train.precompute clips/ --output runs/magenta/records --buckets 25x128x128
+    python -m train.precompute moving-shapes --variants 1 --output runs/magenta/known \
       --buckets 25x128x128
     python -m train.transformer moving_shapes_lora
 
-The clips show shapes in lime, which the model was never told of, and their captions say
+The clips show shapes in magenta, which the model was never told of, and their captions say
 so; `python -m tests.verify lora` draws them, trains, and counts what came of it. Half
 of each batch are clips of the captions that the model knows, so that it forgets none.
 The same two sources and weights serve a LoRA of a released model: your own clips, and
@@ -33,12 +33,12 @@ def transformer() -> TransformerRun:
     init_from=SHIPPED,
     text_encoder="frozen",
     lora=LoRAConfig(rank=16, layers=LAYERS),
-    data=("runs/lime/records", "runs/lime/known"),
+    data=("runs/magenta/records", "runs/magenta/known"),
     held_out=0,
     stages=(Stage(400, (moving_shapes.LONG,), tokens=1024),),
     conditions=ConditionConfig(first_frame=0.1),
     optimizer=OptimizerConfig(
       learning_rate=2e-3, warmup_steps=20, weight_decay=0.0, ema_decay=0.98
     ),
-    output=OutputConfig("runs/lime", log_every=10, sample_every=250),
+    output=OutputConfig("runs/magenta", log_every=10, sample_every=250),
   )

@@ -39,7 +39,7 @@ COLORS = {
   "orange": (240, 140, 30),
   "cyan": (40, 210, 220),
 }
-LATER_COLORS = {"lime": (140, 240, 60)}
+LATER_COLORS = {"magenta": (245, 90, 180)}
 """Colours that are drawn and judged, and that no caption of `captions` has."""
 PALETTE = COLORS | LATER_COLORS
 SHAPES = ("circle", "square", "triangle")

@@ -28,9 +28,9 @@ def test_later_captions_are_drawn_in_a_colour_of_their_own_and_in_no_training():
   later = world.later_captions()
   assert len(set(later)) == 96 and not set(later) & set(world.captions())
   assert all(str(world.parse(caption)) == caption for caption in later)
-  assert {world.parse(caption).color for caption in later} == {"lime"}
+  assert {world.parse(caption).color for caption in later} == {"magenta"}
   middle = world.clip(later[0], 0, 1, 64, 64)[0]
-  assert (middle == world.LATER_COLORS["lime"]).all(axis=-1).any()
+  assert (middle == world.LATER_COLORS["magenta"]).all(axis=-1).any()
 
 
 @pytest.mark.parametrize("caption", world.EXAMPLES)

@@ -1,6 +1,6 @@
 """A trained LoRA file of the small model, in diffusers and in the PyTorch original.
 
-    python -m tests.oracle.trained_lora runs/lime/lora-diffusers.safetensors
+    python -m tests.oracle.trained_lora runs/magenta/lora-diffusers.safetensors
 
 Prints the relative difference of a velocity between our network, into which our loader
 merged the file, and diffusers', which loads it, and the original, into which `peft`

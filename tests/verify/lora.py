@@ -2,7 +2,7 @@
 
 Both start from the shipped small model and are trained by the commands that users have.
 
-New colour: 50 clips of half of the captions in lime, a colour that no caption of the
+New colour: 50 clips of half of the captions in magenta, a colour that no caption of the
 model has. For two seeds, the other half of the captions is asked for with the LoRA,
 and without it; and the captions that the model knows but was never trained on are asked
 for again, to see that it forgot nothing.
@@ -80,7 +80,7 @@ def at_least(figure: str, right: int, count: int, target: float) -> list[dict]:
 
 
 def halves() -> tuple[list[str], list[str]]:
-  """The captions in lime that are trained on, and those that are asked for."""
+  """The captions in magenta that are trained on, and those that are asked for."""
   order = np.random.default_rng(0).permutation(world.later_captions())
   return list(order[:ASKED]), list(order[ASKED:])
 
@@ -135,7 +135,7 @@ def color_rows(work: Path) -> list[dict]:
     all(judgement.agreement(caption).values())
     for judgement, caption in zip(read, world.later_captions(), strict=True)
   )
-  rows = at_least("judge, 96 rendered clips in lime: all five words", drawn, 96, 100)
+  rows = at_least("judge, 96 rendered clips in magenta: all five words", drawn, 96, 100)
   manifest = write_clips(work / "clips")
   encode = "--buckets", "25x128x128", "--output"
   program("precompute", manifest, *encode, work / "records")
@@ -144,7 +144,7 @@ def color_rows(work: Path) -> list[dict]:
   before = evaluated(work / "known before", known)
   plain = evaluated(work / "asked before", asked)
   share = 100 * plain["color"] / ASKED
-  title = "lime in 48 clips without a LoRA"
+  title = "magenta in 48 clips without a LoRA"
   rows.append(row(title, share, "%", "at most 20 %", share <= 20))
   for seed in SEEDS:
     minutes = train_color(work, seed)
@@ -160,7 +160,7 @@ def color_rows(work: Path) -> list[dict]:
       ok = change >= -3
       rows.append(row(title, change, "points", "at least -3 points", ok))
   for word in WORDS:
-    title = f"{word} right of {len(SEEDS) * ASKED} clips in lime"
+    title = f"{word} right of {len(SEEDS) * ASKED} clips in magenta"
     rows += at_least(title, right[word], len(SEEDS) * ASKED, 90)
   return rows
 
