@@ -5,11 +5,11 @@
       --buckets 25x128x128
     python -m train.transformer moving_shapes_lora
 
-The clips show shapes in magenta, which the model was never told of, and their captions say
-so; `python -m tests.verify lora` draws them, trains, and counts what came of it. Half
-of each batch are clips of the captions that the model knows, so that it forgets none.
-The same two sources and weights serve a LoRA of a released model: your own clips, and
-clips like those that it was trained on.
+The clips show shapes in magenta, which the model was never told of, and their captions
+say so; `python -m tests.verify lora` draws them, trains, and counts what came of it.
+Half of each batch are clips of the captions that the model knows, so that it forgets
+none. The same two sources and weights serve a LoRA of a released model: your own clips,
+and clips like those that it was trained on.
 """
 
 from __future__ import annotations
