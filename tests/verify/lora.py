@@ -71,9 +71,8 @@ def at_least(figure: str, right: int, count: int, target: float) -> list[dict]:
   ends = "from", middle - reach, "to", middle + reach
   words = " ".join(x if isinstance(x, str) else f"{100 * x:.1f} %" for x in ends)
   ok = 100 * share >= target
-  return [
-    row(f"{figure} (95 %: {words})", 100 * share, "%", f"at least {target} %", ok)
-  ]
+  bar = f"at least {target} %" if target else "reported"
+  return [row(f"{figure} (95 %: {words})", 100 * share, "%", bar, ok)]
 
 
 # --- A new colour ---------------------------------------------------------------------
