@@ -66,7 +66,7 @@ def drop(batch: Batch, count: int, of_frame: int) -> Batch:
   A clip and its reference keep the tokens at the same places.
 
   Args:
-    batch: As `as_tokens` makes it.
+    batch: Batch that `as_tokens` made.
     count: Tokens of a clip that are kept.
     of_frame: Tokens of its last frame that are kept, where it is shown.
   """

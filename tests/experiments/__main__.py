@@ -15,21 +15,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from tests.experiments import page
 from tests.experiments.variants import BASELINE, SEEDS, VARIANTS, baseline
+from tests.programs import ROOT, program
+from tests.verify.buckets import sizes
 from tests.verify.runner import commit, write
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = ROOT / "docs" / "experiments"
-BUCKETS = (
-  *("25x128x128", "17x128x160", "17x160x128", "41x96x96", "25x96x128", "25x128x96"),
-  *("9x64x64", "1x128x128", "1x128x160", "1x160x128"),
-)
 UNSEEN = ("33x96x160",)
 
 
@@ -37,14 +32,13 @@ def encode(folder: Path) -> dict[str, Path]:
   """Encodes the clips that all runs share, and those of the unseen size.
 
   Raises:
-    subprocess.CalledProcessError: where the program fails.
+    RuntimeError: where the program fails.
   """
   records = {"trained size": folder / "records", "unseen size": folder / "unseen"}
-  for path, buckets in zip(records.values(), (BUCKETS, UNSEEN), strict=True):
+  for path, buckets in zip(records.values(), (sizes(), UNSEEN), strict=True):
     if not (path / "index.safetensors").is_file():
-      options = "--variants", "1", "--output", str(path), "--buckets", *buckets
-      command = [sys.executable, "-m", "train.precompute", "moving-shapes", *options]
-      subprocess.run(command, cwd=ROOT, check=True)
+      options = "--variants", 1, "--output", path, "--buckets", *buckets
+      program("train.precompute", "moving-shapes", *options)
   return records
 
 
@@ -81,18 +75,19 @@ def main() -> None:
   )
   names = {"nargs": "*", "metavar": "NAME", "default": list(VARIANTS)}
   parser.add_argument("names", **names, help="recipes; by default all of them")
-  folder = {"type": Path, "default": Path("runs/experiments")}
-  parser.add_argument("--folder", **folder, help="where records and runs are kept")
+  kept = {"type": Path, "default": Path("runs/experiments")}
+  parser.add_argument("--folder", **kept, help="where records and runs are kept")
   parser.add_argument("--page", action="store_true", help="write the page alone")
   parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
   arguments = parser.parse_args()
+  folder = arguments.folder.absolute()
   unknown = [name for name in arguments.names if name not in VARIANTS]
   if unknown:
     parser.error(f"no recipe {unknown[0]!r}; there are: {', '.join(VARIANTS)}")
   if arguments.seed is not None:
-    return run_one(arguments.names[0], arguments.seed, arguments.folder.absolute())
+    return run_one(arguments.names[0], arguments.seed, folder)
   if not arguments.page:
-    run_missing(arguments.names, arguments.folder)
+    run_missing(arguments.names, folder)
   page.write_page(RESULTS)
   print(f"Wrote {RESULTS.with_suffix('.md')}")
 
@@ -101,18 +96,16 @@ def run_missing(names: list[str], folder: Path) -> None:
   """Runs what has no result, the baseline and the first seeds first.
 
   Raises:
-    subprocess.CalledProcessError: where a run fails.
+    RuntimeError: where a run fails.
   """
   # Runs that have the same programs compile them once.
-  os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder.absolute() / "compiled")
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")
   pairs = [(name, seed) for seed in SEEDS for name in names]
   for name, seed in sorted(pairs, key=lambda pair: pair[0] != BASELINE):
     if (RESULTS / f"{name}-{seed}.json").is_file():
       continue
     print(f"{name}, seed {seed}", flush=True)
-    options = [name, "--seed", str(seed), "--folder", str(folder)]
-    command = [sys.executable, "-m", "tests.experiments", *options]
-    subprocess.run(command, cwd=ROOT, check=True)
+    program("tests.experiments", name, "--seed", seed, "--folder", folder)
 
 
 if __name__ == "__main__":

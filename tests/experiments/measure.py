@@ -9,8 +9,6 @@ reads in generated clips of both.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +21,10 @@ from ltx_jax.data.records import Records
 from ltx_jax.data.token_dropping import as_tokens
 from ltx_jax.platforms import CPU
 from ltx_jax.training.state import first_state
+from tests.programs import program
 from train.harness.data import HELD_OUT
 from train.transformer import make_held_out_losses
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SIZES = {"trained size": Bucket(25, 128, 128), "unseen size": Bucket(33, 96, 160)}
 CLIPS, GIVEN = 48, 24
 
@@ -65,10 +63,8 @@ def shown(model: Path, bucket: Bucket, given: int, folder: Path) -> dict[str, An
     RuntimeError: where it fails.
   """
   size = "--frames", bucket.frames, "--height", bucket.height, "--width", bucket.width
-  command = [
-    *(sys.executable, "-m", "train.evaluate", "generation", "--model", model),
-    *("--clips", CLIPS, "--conditioned", given, "--output", folder, *size),
-  ]
-  if subprocess.run(list(map(str, command)), cwd=ROOT, check=False).returncode:
-    raise RuntimeError(f"{command} failed")
+  asked = "--clips", CLIPS, "--conditioned", given, *size
+  program(
+    *("train.evaluate", "generation", "--model", model, "--output", folder, *asked)
+  )
   return json.loads((folder / "generation.json").read_text())["results"]

@@ -35,9 +35,8 @@ A difference counts where it is larger than the two seeds of all recipes make li
 (twice the standard error of a difference of two means of two); otherwise the table says
 "within noise". Losses are those of 81 captions that were never trained on, with the
 same noise for all; words are those that the judge reads in 48 generated clips.
-
-![Training loss of all runs](images/experiments.png)
 """
+PICTURE = "![Training loss of all runs](images/experiments.png)\n"
 
 
 class Figure(NamedTuple):
@@ -135,7 +134,7 @@ def page(results: dict[str, dict[int, dict]]) -> str:
     }
     for figure in FIGURES
   }
-  sections = [INTRODUCTION.format(steps=STEPS)]
+  sections = [INTRODUCTION.format(steps=STEPS), *([PICTURE] if results else [])]
   for name, variant in VARIANTS.items():
     if name == BASELINE:
       continue
@@ -180,4 +179,5 @@ def write_page(folder: Path) -> None:
   """Writes the page beside the folder of results, and its picture."""
   results = read(folder)
   write(folder.with_suffix(".md"), page(results))
-  draw(folder.parent / "images" / "experiments.png", results)
+  if results:
+    draw(folder.parent / "images" / "experiments.png", results)

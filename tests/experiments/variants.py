@@ -20,7 +20,6 @@ BASELINE = "baseline"
 NO_CLAMP = 1e-7
 """Share of the density beyond which it is constant, where that is to be nowhere."""
 
-
 Change = Callable[[TransformerRun], TransformerRun]
 """From the baseline's recipe to a control's."""
 
@@ -29,7 +28,7 @@ class Variant(NamedTuple):
   """One side of a comparison.
 
   Attributes:
-    claim: What the paper says, and this is the control of.
+    claim: Statement of the paper that this is the control of; "" of the baseline.
     change: What differs.
   """
 

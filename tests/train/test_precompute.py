@@ -7,6 +7,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from rich import progress
 from rich.console import Console
 
 from configs import tiny
@@ -337,3 +338,10 @@ def test_unreadable_clips_of_all_processes_count_together(options, monkeypatch):
   many = dataclasses.replace(options, max_faulty=0.4)
   assert "3 records" in run_process(many, 1, 2)
   assert results(options.output) == alone(many)
+
+
+def test_the_rate_is_that_since_the_beginning():
+  task = progress.Task(0, "", 512, 256.0, _get_time=lambda: 40.0)
+  assert precompute._Speed().render(task).plain == ""
+  task.start_time = 20.0
+  assert precompute._Speed().render(task).plain == "12.80/s"

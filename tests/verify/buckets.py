@@ -10,27 +10,16 @@ is kept, and goes on.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from tests.verify.small_model import (
-  FIRST_FRAME_DB,
-  ROOT,
-  WORDS,
-  at_least,
-  evaluate,
-  shares,
-)
+from configs import moving_shapes_buckets
+from tests.programs import program
+from tests.verify.small_model import FIRST_FRAME_DB, WORDS, at_least, evaluate, shares
 
 NAME = "The small transformer from nothing, on buckets, images and token dropping"
 COMMAND = "python -m tests.verify buckets"
 
-SIZES = (
-  *("25x128x128", "17x128x160", "17x160x128", "41x96x96", "25x96x128", "25x128x96"),
-  *("9x64x64", "1x128x128", "1x128x160", "1x160x128"),
-)
 UNSEEN = {
   "160x96, 25 frames": (25, 96, 160),
   "96x160, 25 frames": (25, 160, 96),
@@ -41,22 +30,24 @@ UNSEEN = {
 UNSEEN_WORDS = {"direction": 0.8, "color": 0.8}
 
 
+def sizes() -> list[str]:
+  """The buckets of the recipe, as `train.precompute` takes them."""
+  every = moving_shapes_buckets.BUCKETS
+  return [f"{b.frames}x{b.height}x{b.width}" for b in every]
+
+
 def train(work: Path) -> Path:
   """Runs both programs; returns the model.
 
   Raises:
-    subprocess.CalledProcessError: where one fails.
+    RuntimeError: where one fails.
   """
   records, model = work / "records", work / "run" / "model" / "model.safetensors"
   if not model.is_file():
-    encode = "moving-shapes", "--variants", "1", "--output", str(records), "--buckets"
-    learn = "moving_shapes_buckets", "--data", str(records), "--output.folder"
-    for program, options in (
-      ("precompute", (*encode, *SIZES)),
-      ("transformer", (*learn, str(work / "run"))),
-    ):
-      command = [sys.executable, "-m", f"train.{program}", *options]
-      subprocess.run(command, cwd=ROOT, check=True)
+    encode = "moving-shapes", "--variants", 1, "--output", records, "--buckets"
+    program("train.precompute", *encode, *sizes())
+    learn = "moving_shapes_buckets", "--data", records, "--output.folder", work / "run"
+    program("train.transformer", *learn)
   return model
 
 

@@ -12,8 +12,6 @@ barred.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -32,13 +30,13 @@ from ltx_jax.data.token_dropping import as_tokens, kept
 from ltx_jax.diffusion import flow
 from ltx_jax.platforms import CPU
 from ltx_jax.typing import NoiseLevels, Params
+from tests.programs import program
 from train.harness.data import HELD_OUT
 from train.transformer import clips_of, make_network
 
 NAME = "What token dropping changes: the bias of the transformer's loss and gradient"
 COMMAND = "python -m tests.verify dropping_bias"
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 CLIPS, DRAWS = 32, 24
 SIGMAS = (0.3, 0.6, 0.9)
 SHARES = (0.05, 0.1, 0.2)
@@ -49,11 +47,10 @@ def batch_of(folder: Path) -> Batch:
   """Held-out clips of 64 tokens, and what the transformer is told of each.
 
   Raises:
-    subprocess.CalledProcessError: where they cannot be encoded.
+    RuntimeError: where they cannot be encoded.
   """
-  options = "--variants", "1", "--buckets", "25x128x128", "--output", str(folder)
-  command = [sys.executable, "-m", "train.precompute", "moving-shapes", *options]
-  subprocess.run(command, cwd=ROOT, check=True)
+  options = "--variants", 1, "--buckets", "25x128x128", "--output", folder
+  program("train.precompute", "moving-shapes", *options)
   source = Records(folder, keep=lambda index: index.scores[HELD_OUT] > 0)
   (ids,) = source.assign([Bucket(25, 128, 128)])
   ids = ids[np.linspace(0, len(ids) - 1, CLIPS).astype(int)]

@@ -19,8 +19,6 @@ import dataclasses
 import json
 import math
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -36,26 +34,15 @@ from ltx_jax.data.contact_sheet import contact_sheet
 from ltx_jax.data.manifest import write_manifest
 from ltx_jax.moving_shapes import world
 from ltx_jax.moving_shapes.judge import judge
+from tests.programs import program
 from train.harness.figures import WORDS, spread
 
 NAME = "LoRAs of the small model: a new colour, and a reference that shows it"
 COMMAND = "python -m tests.verify lora"
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SIZE = 25, 128, 128
 CLIPS, ASKED, KNOWN, PAIRS = 50, 48, 81, 600
 SEEDS = (1, 2)
-
-
-def program(name: str, *options: Any) -> None:
-  """Runs one of the training programs.
-
-  Raises:
-    RuntimeError: where it fails.
-  """
-  command = [sys.executable, "-m", f"train.{name}", *map(str, options)]
-  if subprocess.run(command, cwd=ROOT, check=False).returncode:
-    raise RuntimeError(f"{' '.join(command)} failed")
 
 
 def row(figure: str, value: float, unit: str, target: str, ok: bool) -> dict:
@@ -111,7 +98,7 @@ def train_color(work: Path, seed: int) -> float:
     start = time.monotonic()
     data = work / "records", work / "known"
     options = "--output.folder", folder, "--seed", seed, "--data", *data
-    program("transformer", "moving_shapes_lora", *options)
+    program("train.transformer", "moving_shapes_lora", *options)
     took.write_text(json.dumps((time.monotonic() - start) / 60))
   return json.loads(took.read_text())
 
@@ -121,7 +108,7 @@ def evaluated(folder: Path, prompts: Sequence[str], *options: Any) -> dict[str, 
   path = folder / "generation.json"
   if not path.is_file():
     asked = "--prompts", *prompts, "--conditioned", 0, "--output", folder
-    program("evaluate", "generation", *asked, *options)
+    program("train.evaluate", "generation", *asked, *options)
   clips = json.loads(path.read_text())["clips"]
   return {word: sum(clip["right"][word] for clip in clips) for word in WORDS}
 
@@ -137,8 +124,8 @@ def color_rows(work: Path) -> list[dict]:
   rows = at_least("judge, 96 rendered clips in magenta: all five words", drawn, 96, 100)
   manifest = write_clips(work / "clips")
   encode = "--buckets", "25x128x128", "--output"
-  program("precompute", manifest, *encode, work / "records")
-  program("precompute", "moving-shapes", "--variants", 1, *encode, work / "known")
+  program("train.precompute", manifest, *encode, work / "records")
+  program("train.precompute", "moving-shapes", "--variants", 1, *encode, work / "known")
   right = dict.fromkeys(WORDS, 0)
   before = evaluated(work / "known before", known)
   plain = evaluated(work / "asked before", asked)
@@ -204,9 +191,10 @@ def reference_rows(work: Path) -> list[dict]:
   if not lora.is_file():
     manifest = write_pairs(work / "pairs")
     records = work / "pair records"
-    program(*("precompute", manifest, "--buckets", "25x128x128", "--output", records))
+    encode = manifest, "--buckets", "25x128x128", "--output", records
+    program("train.precompute", *encode)
     options = "--output.folder", folder, "--data", records
-    program("transformer", "moving_shapes_ic_lora", *options)
+    program("train.transformer", "moving_shapes_ic_lora", *options)
     (folder / "minutes.json").write_text(json.dumps((time.monotonic() - start) / 60))
   captions = [*world.held_out_captions(), *world.held_out_captions()[:15]]
   rows = []

@@ -11,8 +11,6 @@ folder to keep it in.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +31,7 @@ from ltx_jax.metrics.psnr import psnr
 from ltx_jax.platforms import CPU
 from ltx_jax.releases.presets import ASSETS
 from tests import real_clips
+from tests.programs import program
 from train.harness.encoding import ClipEncoder
 
 NAME = "Own clips: real video from a folder to a trained model"
@@ -46,17 +45,6 @@ MEMORISED = ("bunny", "earth", "meadow", "taxi", "cyclist", "title", "carphone",
 SEEDS = (1, 2, 3)
 
 
-def program(name: str, *options: Any) -> None:
-  """Runs one of the training programs.
-
-  Raises:
-    RuntimeError: where it fails.
-  """
-  command = [sys.executable, "-m", f"train.{name}", *map(str, options)]
-  if subprocess.run(command, cwd=ROOT, check=False).returncode:
-    raise RuntimeError(f"{' '.join(command)} failed")
-
-
 def scene(clip: Clip) -> str:
   return clip.id.split("-")[0]
 
@@ -67,7 +55,7 @@ def clips_of(work: Path) -> Clips:
   manifest = folder / "manifest.jsonl"
   if not manifest.is_file():
     real_clips.write_all(folder)
-    program("manifest", folder)
+    program("train.manifest", folder)
     rows = read_manifest(manifest)
     unseen = {"held_out": 1.0}
     write_manifest(
@@ -103,7 +91,7 @@ def vae_rows(work: Path, clips: Clips) -> list[dict]:
   if not trained.is_file():
     manifest = work / "clips" / "manifest.jsonl"
     options = "--data", manifest, "--output.folder", trained.parent
-    program("vae", "own_clips", *options, *os.environ.get("OWN_VAE", "").split())
+    program("train.vae", "own_clips", *options, *os.environ.get("OWN_VAE", "").split())
   unseen = [clip for clip in clips if scene(clip) in real_clips.UNSEEN]
   seen = [clip for clip in clips if scene(clip) not in real_clips.UNSEEN]
   videos = [read_clip(clip, SIZE)[0] for clip in unseen]
@@ -139,7 +127,7 @@ def records_of(work: Path, clips: Clips) -> Path:
   if not (folder / "index.safetensors").is_file():
     chosen = [next(c for c in clips if scene(c) == name) for name in MEMORISED]
     write_manifest(few, [clip._replace(scores={}) for clip in chosen])
-    program("tokenizer", "--data", few, "--output", work / "tokenizer")
+    program("train.tokenizer", "--data", few, "--output", work / "tokenizer")
     program(
       *("precompute", few, "--model", work / "vae" / "vae.safetensors"),
       *("--text-encoder", "none", "--tokenizer", work / "tokenizer"),
