@@ -14,7 +14,7 @@ from configs import moving_shapes_buckets
 from ltx_jax.config.conditions import ConditionConfig
 from ltx_jax.config.runs import Bucket, FlowConfig, OutputConfig, TransformerRun
 
-STEPS = 700
+STEPS = 500
 SEEDS = (1, 2)
 BASELINE = "baseline"
 NO_CLAMP = 1e-7
