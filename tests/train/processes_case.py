@@ -139,6 +139,6 @@ def started(
       process.close()
 
 
-def outputs(running: Sequence[Process]) -> list[str]:
+def outputs(running: Sequence[Process], patience: float = PATIENCE) -> list[str]:
   """Waits for processes to end, and returns what they printed."""
-  return [process.output() for process in running]
+  return [process.output(patience) for process in running]

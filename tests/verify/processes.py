@@ -4,6 +4,9 @@ Eight host devices are one process's, or divided among two or four on this machi
 batches mix images with clips that are trimmed to as many tokens. Each run is compared
 with that of a single device: the losses and the norms of the gradients of the first
 step, then of all steps. The VAE's trainer is compared as one process and as two.
+
+PROCESSES_RUN names a folder to keep the runs in: one that is there whole is not made
+again.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ MESHES = (
   {"data": 2, "fsdp": 2, "tensor": 2},
 )
 ONE = {"data": 1}
+PATIENCE = 1800.0
 VAE_MESH = {"data": 2, "fsdp": 2, "context": 2}
 OPTIONS = (
   *("--steps", str(STEPS), "--output.save-every", "1000"),
@@ -54,10 +58,13 @@ def curve(
   Raises:
     RuntimeError: where a process fails.
   """
-  with started(command, processes, devices) as running:
-    printed = processes_case.outputs(running)
-    if any(process.returncode for process in running):
-      raise RuntimeError(printed[0][-2000:])
+  done = folder / "done"
+  if not done.exists():
+    with started(command, processes, devices) as running:
+      printed = processes_case.outputs(running, PATIENCE)
+      if any(process.returncode for process in running):
+        raise RuntimeError(printed[0][-2000:])
+    done.touch()
   return np.array([[row["loss"], row["grad_norm"]] for row in read_metrics(folder)])
 
 
@@ -69,11 +76,12 @@ def row(figure: str, value: float, target: float) -> dict:
 def run() -> list[dict]:
   """Rows: the largest relative difference by mesh and number of processes."""
   rows = []
-  with tempfile.TemporaryDirectory() as work:
+  with tempfile.TemporaryDirectory() as temporary:
+    root = Path(os.environ.get("PROCESSES_RUN", temporary))
     # Every process of every start compiles the same two programs.
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(work) / "compiled")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(root / "compiled")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
-    root = Path(work)
+    root.mkdir(parents=True, exist_ok=True)
     inputs = write_inputs(root)
 
     def command(folder: Path, mesh: dict[str, int]) -> list[str]:
