@@ -48,7 +48,6 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 from rich.console import Console
 
@@ -56,29 +55,19 @@ import ltx_jax
 from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import cli
 from ltx_jax.data import contact_sheet, video
-from ltx_jax.diffusion.draws import Seed
-from ltx_jax.errors import memory_in_words
-from ltx_jax.pipeline.media import fit
-from ltx_jax.sizes import Canvas
+from ltx_jax.pipeline.generate import Way, generate
+from ltx_jax.pipeline.model import OnePass
+from ltx_jax.pipeline.request import Request
 from sample.flags import mesh_of
 from sample.gpu import compile_ahead
 from sample.hints import hint
 from sample.options import Options, check, check_outputs, outputs_of, sheet_of
-from sample.passes import Plan, plan_of
-from sample.prompts import all_prompts, joined, parts
+from sample.passes import way_of
+from sample.prompts import all_prompts, by_window, joined, parts
 
 
-def canvas_of(model: ltx_jax.LTXVideo, options: Options) -> Canvas:
-  """The size asked for and the one generated."""
-  asked = options.frames, options.height, options.width
-  canvas = model.recipe.canvas(model.config.vae, *asked)
-  if canvas.note and options.strict:
-    raise ValueError(f"--strict refuses this size: {canvas.note}")
-  return canvas
-
-
-def conditions_of(options: Options, canvas: Canvas) -> list[ltx_jax.Condition]:
-  """What --image, --condition and --reference give, in the size that is generated."""
+def conditions_of(options: Options) -> list[ltx_jax.Condition]:
+  """What --image, --condition and --reference give."""
   strength = 1.0 if options.strength is None else options.strength
   given = [] if options.image is None else [(options.image, 0, strength)]
   given += [shared.path_frame_strength(text) for text in options.condition]
@@ -87,70 +76,55 @@ def conditions_of(options: Options, canvas: Canvas) -> list[ltx_jax.Condition]:
     path, strength = shared.path_and_strength(text)
     smaller = 1 if options.reference_downscale is None else options.reference_downscale
     conditions.append(ltx_jax.Reference(path, 0, strength, downscale=smaller))
-  return [fit(item, canvas) for item in conditions]
+  return conditions
 
 
-def start_of(
-  model: ltx_jax.LTXVideo, options: Options, canvas: Canvas, *, clips: int, seed: Seed
-) -> dict[str, jax.Array]:
-  """The latents of --video, by the name of the argument that they are, or nothing."""
-  if options.video is None:
-    return {}
-  return {"latents": model.encode_start(options.video, canvas, clips=clips, seed=seed)}
+def request_of(model: ltx_jax.LTXVideo, options: Options) -> Request:
+  """What the flags ask of a model: prompts times seeds, in one batch.
 
-
-def generate(
-  model: ltx_jax.LTXVideo,
-  plan: Plan,
-  options: Options,
-  canvas: Canvas,
-  *,
-  clock: shared.Clock,
-  console: Console,
-) -> tuple[np.ndarray, list[str]]:
-  """Returns uint8 videos and a label for each: prompts times seeds, in one batch."""
-  several = len(options.seed) > 1
+  Raises:
+    ValueError: where --strict refuses the size, or media cannot be read.
+  """
+  vae, size = model.config.vae, (options.frames, options.height, options.width)
+  note = model.recipe.canvas(vae, *size).note
+  if note and options.strict:
+    raise ValueError(f"--strict refuses this size: {note}")
   prompts = [p for p in options.prompts for _ in options.seed]
-  seeds = tuple(options.seed * len(options.prompts)) if several else options.seed[0]
-  conditions = conditions_of(options, canvas)
-  plan.check_memory(len(prompts), canvas, conditions=conditions)
+  several = len(options.seed) > 1
+  return model.recipe.request(
+    vae,
+    [prompts] if options.windows.window is None else by_window(prompts),
+    size=size,
+    fps=options.fps,
+    negative_prompt=options.negative,
+    conditions=conditions_of(options),
+    video=options.video,
+    seed=tuple(options.seed * len(options.prompts)) if several else options.seed[0],
+  )
 
-  with clock.stage("text"), memory_in_words(f"encoding {len(prompts)} prompt(s)"):
-    single = not (options.passes.multi_scale or options.windows.window)
-    if model.policy.name == "gpu" and single and not (conditions or options.mesh):
-      compile_ahead(model, canvas, plan.samplings[0], clips=len(prompts))
-    text, negative = plan.encode_text(prompts), None
-    if plan.guided:
-      given, default = options.negative, model.recipe.negative_prompt
-      negative = model.encode_text([default if given is None else given])
-    jax.block_until_ready((text, negative))
-  frames, height, width = canvas.used
-  what = f"denoising {canvas.describe(len(prompts))}"
-  with (
-    clock.stage("denoise"),
-    memory_in_words(what),
-    shared.step_bar(console) as on_step,
-  ):
-    latents = plan.denoise(
-      text,
-      **start_of(model, options, canvas, clips=len(prompts), seed=seeds),
-      width=width,
-      height=height,
-      frames=frames,
-      fps=model.recipe.fps if options.fps is None else options.fps,
-      conditions=conditions,
-      negative=negative,
-      seed=seeds,
-      on_step=on_step,
-    )
-    jax.block_until_ready(latents)
-  with clock.stage("decode"):
-    videos = model.to_pixels(latents, plan.samplings[-1], canvas=canvas, seed=seeds)
-  labels = [
-    f"{prompt} (seed {seed})" if several else prompt
-    for prompt, seed in zip(prompts, options.seed * len(options.prompts), strict=True)
-  ]
-  return videos, labels
+
+def labels_of(options: Options) -> list[str]:
+  """Names the videos: by their prompts, and where there are several by their seeds."""
+  if len(options.seed) == 1:
+    return list(options.prompts)
+  return [f"{p} (seed {seed})" for p in options.prompts for seed in options.seed]
+
+
+def make(
+  way: Way, request: Request, *, clock: shared.Clock, console: Console
+) -> np.ndarray:
+  """Makes the videos [b F H W 3] in uint8, with a progress bar, and times the stages.
+
+  On a GPU, the programs of a plain request are compiled first, several at a time.
+  """
+  model = way.model
+  plain = isinstance(way, OnePass) and not request.conditions
+  if plain and model.policy.name == "gpu" and model.policy.mesh is None:
+    way.plan(request)  # What does not fit is refused before it is compiled.
+    with clock.stage("text"):
+      compile_ahead(model, request.canvas, way.sampling, clips=request.clips)
+  with shared.step_bar(console) as on_step:
+    return generate(way, request, on_stage=clock.stage, on_step=on_step)
 
 
 def write(
@@ -216,18 +190,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         text_cache=shared.text_cache(options.text_cache),
       )
       flags = options.sampling, options.second, options.passes, options.windows
-      how = plan_of(model, *flags)
-    canvas = canvas_of(model, options)
-    if canvas.note:
-      console.print(f"note: {canvas.note}", highlight=False)
+      way = way_of(model, *flags)
+    request = request_of(model, options)
     note = hint(asked, model.config.name)
     if note:
       console.print(f"note: {note}", highlight=False, markup=False)
-    videos, labels = generate(model, how, options, canvas, clock=clock, console=console)
+    videos = make(way, request, clock=clock, console=console)
 
-  fps = model.recipe.fps if options.fps is None else options.fps
-  paths = write(videos, labels, options, fps, console=console)
-  frames, height, width = canvas.asked
+  fps = request.fps
+  paths = write(videos, labels_of(options), options, fps, console=console)
+  frames, height, width = request.canvas.asked
   policy = model.policy
   where = policy.name
   if policy.mesh is not None:

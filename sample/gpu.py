@@ -38,9 +38,11 @@ from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.errors import check_number, check_seed
 from ltx_jax.files import refuse_overwriting
+from ltx_jax.pipeline.generate import encode, generate
+from ltx_jax.pipeline.model import OnePass
+from ltx_jax.pipeline.request import Request
 from ltx_jax.planning import decoding, memory
 from ltx_jax.sizes import Canvas, check_size
-from ltx_jax.typing import EncodedText
 from sample.flags import OfRecipe
 
 
@@ -133,14 +135,13 @@ def load(options: Options, platform: str) -> ltx_jax.LTXVideo:
   return ltx_jax.load(options.model, text_encoder=options.text_encoder)
 
 
-def encode(
-  model: ltx_jax.LTXVideo, prompt: str, sampling: Sampling
-) -> tuple[EncodedText, EncodedText | None]:
-  """Encodes the prompt, and what guidance leads away from."""
-  negative = None
+def encoded(model: ltx_jax.LTXVideo, request: Request, sampling: Sampling) -> Request:
+  """Returns a request whose texts are encoded, so that the encoder can be freed."""
+  (prompt,), negative = request.prompts, request.negative
   if needs_unconditional(sampling.guidance):
-    negative = model.encode_text([model.recipe.negative_prompt])
-  return jax.block_until_ready((model.encode_text([prompt]), negative))
+    negative = encode(model, negative)
+  text, negative = jax.block_until_ready((encode(model, prompt), negative))
+  return dataclasses.replace(request, prompts=(text,), negative=negative)
 
 
 def without_text_encoder(model: ltx_jax.LTXVideo) -> ltx_jax.LTXVideo:
@@ -150,31 +151,23 @@ def without_text_encoder(model: ltx_jax.LTXVideo) -> ltx_jax.LTXVideo:
   return ltx_jax.LTXVideo(config, params, model.policy, recipe=model.recipe)
 
 
-def make(
-  model: ltx_jax.LTXVideo,
-  text: tuple[EncodedText, EncodedText | None],
-  canvas: Canvas,
-  sampling: Sampling,
-  *,
-  seed: int,
-  clock: shared.Clock,
-) -> np.ndarray:
-  """Makes the video [1 F H W 3] in uint8, and times its stages."""
-  frames, height, width = canvas.used
-  with clock.stage("denoise"):
-    latents = model.denoise(
-      text[0],
-      negative=text[1],
-      width=width,
-      height=height,
-      frames=frames,
-      fps=model.recipe.fps,
-      sampling=sampling,
-      seed=seed,
-    )
-    jax.block_until_ready(latents)
-  with clock.stage("decode"):
-    return model.to_pixels(latents, sampling, canvas=canvas, seed=seed)
+def prepare(
+  options: Options, platform: str, clock: shared.Clock
+) -> tuple[OnePass, Request]:
+  """Loads the model, encodes the text and compiles the rest meanwhile."""
+  with clock.stage("load"):
+    model = load(options, platform)
+  sampling = model.recipe.sampling.override(options.steps, None)
+  size = options.frames, options.height, options.width
+  request = model.recipe.request(
+    model.config.vae, [options.prompt], size=size, seed=options.seed
+  )
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    ahead = pool.submit(compile_ahead, model, request.canvas, sampling)
+    with clock.stage("text"):
+      request = encoded(model, request, sampling)
+    ahead.result()
+  return OnePass(without_text_encoder(model), sampling), request
 
 
 def main(argv: Sequence[str] | None = None, platform: str = "gpu") -> None:
@@ -196,28 +189,17 @@ def main(argv: Sequence[str] | None = None, platform: str = "gpu") -> None:
   check_seed(options.seed)
 
   with shared.Clock() as clock:
-    with clock.stage("load"):
-      model = load(options, platform)
-    recipe = model.recipe
-    sampling = recipe.sampling.override(options.steps, None)
-    asked = options.frames, options.height, options.width
-    canvas = recipe.canvas(model.config.vae, *asked)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-      ahead = pool.submit(compile_ahead, model, canvas, sampling)
-      with clock.stage("text"):
-        text = encode(model, options.prompt, sampling)
-      ahead.result()
-    model = without_text_encoder(model)
-  console.print(f"{model.policy.dtype}, {clock.summary()}")
+    way, request = prepare(options, platform, clock)
+  console.print(f"{way.model.policy.dtype}, {clock.summary()}")
 
   for i in range(options.repeat):
     with shared.Clock() as clock:
-      clip = make(model, text, canvas, sampling, seed=options.seed, clock=clock)
+      clip = generate(way, request, on_stage=clock.stage)
     console.print(f"video {i + 1}: {clock.summary()}")
   peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
   if peak:
     console.print(f"peak memory: {peak / 1e9:.2f} GB")
-  video.write(options.output, clip[0], recipe.fps)
+  video.write(options.output, clip[0], request.fps)
   console.print(f"wrote {options.output}")
 
 

@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 import ltx_jax
-from ltx_jax.diffusion.guidance import needs_unconditional
-from ltx_jax.diffusion.sampling import Sampling
-from ltx_jax.typing import EncodedText, Latents
+from ltx_jax.pipeline.generate import Way
+from ltx_jax.pipeline.model import OnePass
+from ltx_jax.pipeline.multiscale import InTwoPasses
+from ltx_jax.pipeline.windows import InWindows
 from sample.flags import PassesFlags, SamplingFlags, WindowFlags
-from sample.prompts import by_window
 
 
-class Plan(NamedTuple):
-  """What is run.
-
-  Attributes:
-    encode_text: (prompts, of the videos) -> the text that `denoise` takes.
-    denoise: Method of `LTXVideo`, `MultiScale` or `LongVideo`, told how to sample.
-    check_memory: Refuses a number of clips of a size that will not fit.
-    samplings: Sampling of each pass, in order; the last one's latents are decoded.
-  """
-
-  encode_text: Callable[[Sequence[str]], Any]
-  denoise: Callable[..., Latents]
-  check_memory: Callable[..., None]
-  samplings: tuple[Sampling, ...]
-
-  @property
-  def guided(self) -> bool:
-    """Whether any pass needs the unconditional text."""
-    return any(needs_unconditional(sampling.guidance) for sampling in self.samplings)
-
-
-def plan_of(
+def way_of(
   model: ltx_jax.LTXVideo,
   first: SamplingFlags,
   second: SamplingFlags,
   passes: PassesFlags,
   windows: WindowFlags,
-) -> Plan:
+) -> Way:
   """Returns what the flags ask for, with the upscaler loaded where there is one.
 
   Raises:
@@ -54,16 +30,9 @@ def plan_of(
   if not passes.multi_scale:
     _refuse_leftovers(second, passes)
     sampling = first.apply(recipe.sampling)
-    way, encode_text = model, model.encode_text
-    if windows.window is not None:
-      way = ltx_jax.LongVideo(model, **windows.given())
-      encode_text = functools.partial(_encode_by_window, model)
-    return Plan(
-      encode_text,
-      functools.partial(way.denoise, sampling=sampling),
-      functools.partial(way.check_memory, sampling=sampling),
-      (sampling,),
-    )
+    if windows.window is None:
+      return OnePass(model, sampling)
+    return InWindows(ltx_jax.LongVideo(model, **windows.given()), sampling)
   if windows.window is not None:
     raise ValueError(
       "--window makes a video in one pass, and --multi-scale in two; leave one of them "
@@ -81,19 +50,7 @@ def plan_of(
     second.apply(base.second),
     base.scale if passes.scale is None else passes.scale,
   )
-  scales = ltx_jax.MultiScale(model, ltx_jax.load_upscaler(upscaler))
-  return Plan(
-    model.encode_text,
-    functools.partial(scales.denoise, passes=how),
-    functools.partial(scales.check_memory, passes=how),
-    how.both,
-  )
-
-
-def _encode_by_window(
-  model: ltx_jax.LTXVideo, prompts: Sequence[str]
-) -> list[EncodedText]:
-  return [model.encode_text(of_window) for of_window in by_window(prompts)]
+  return InTwoPasses(ltx_jax.MultiScale(model, ltx_jax.load_upscaler(upscaler)), how)
 
 
 def _refuse_leftovers(second: SamplingFlags, passes: PassesFlags) -> None:

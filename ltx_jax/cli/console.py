@@ -135,10 +135,13 @@ class Clock:
     self._busy.append((start, end))
 
   @contextlib.contextmanager
-  def stage(self, name: str) -> Iterator[None]:
-    """Adds the time spent inside to `name`, less compilation, which gets its own."""
+  def stage(self, name: str) -> Iterator[Callable[[Any], Any]]:
+    """Adds the time spent inside to `name`, less compilation, which gets its own.
+
+    It yields a function that waits for arrays, so that their time counts.
+    """
     start, compiled = time.perf_counter(), self._compiled()
-    yield
+    yield jax.block_until_ready
     compiling = self._compiled() - compiled
     whole = time.perf_counter() - start
     self.seconds["compile"] += compiling

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -30,30 +27,21 @@ from ltx_jax.diffusion.latents import coordinates, unpatchify
 from ltx_jax.diffusion.sampler import Context, begin_from, sample
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.errors import check_fps, memory_in_words
-from ltx_jax.pipeline.conditions import (
-  MediaEncoder,
-  encode_conditions,
-  encode_start,
-  extra_tokens,
-)
-from ltx_jax.pipeline.media import fit_all, stretch
+from ltx_jax.pipeline.conditions import encode_conditions, extra_tokens
+from ltx_jax.pipeline.generate import OnStep, generate
 from ltx_jax.pipeline.networks import Networks
 from ltx_jax.pipeline.recipes import Recipe
+from ltx_jax.pipeline.request import Prompt, Request
 from ltx_jax.planning import memory
+from ltx_jax.planning.memory import Plan
 from ltx_jax.sizes import Canvas
-from ltx_jax.text.prompts import encode_prompts
 from ltx_jax.typing import (
   AnyArray,
   EncodedText,
-  Key,
   Latents,
   NegativeText,
   Scalar,
 )
-
-OnStep = Callable[[int, int, Latents], Any]
-
-_LOG = logging.getLogger("ltx_jax")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,7 +107,7 @@ class LTXVideo(Networks):
       params = self._parts["transformer"]
       state = programs.text_state(config, self.policy)(params, *text)
       keys = clip_keys(seed, clips)
-      noise = draw(keys, "initial", (clips, tokens, config.in_channels), None, draws)
+      noise = draw(keys, "initial", (clips, *grid, config.in_channels), None, draws)
       place = functools.partial(
         coordinates,
         fps=fps,
@@ -131,7 +119,7 @@ class LTXVideo(Networks):
       if conditions:
         encoder = self._encoder(keys, draws)
         given = encode_conditions(conditions, canvas, encoder, place)
-      begin = begin_from(latents, unpatchify(noise, grid), sampling, levels)
+      begin = begin_from(latents, noise, sampling, levels)
       start = programs.placed(condition(begin, place(grid)[None], *given), self.policy)
       watch = None
       if on_step is not None:
@@ -152,7 +140,7 @@ class LTXVideo(Networks):
 
   def generate(
     self,
-    prompt: str | Sequence[str] | EncodedText,
+    prompt: Prompt,
     *,
     width: int | None = None,
     height: int | None = None,
@@ -188,80 +176,23 @@ class LTXVideo(Networks):
     Raises:
       ValueError: in one sentence, where an argument does not fit.
     """
-    recipe = self.recipe
-    sampling = (sampling or recipe.sampling).override(steps, guidance)
-    canvas = recipe.canvas(self._config("vae"), frames, height, width)
-    rate = recipe.rate(fps)
-    if canvas.note:
-      _LOG.warning(canvas.note)
-    conditions = fit_all(conditions, canvas)
-
-    if negative_prompt is None:
-      negative_prompt = recipe.negative_prompt
-    guided = needs_unconditional(sampling.guidance)
-    text, negative = encode_prompts(
-      self.encode_text, prompt, negative_prompt if guided else None
-    )
-    self.check_memory(len(text[0]), canvas, sampling, conditions)
-    start = None
-    if video is not None:
-      start = self.encode_start(video, canvas, clips=len(text[0]), seed=seed)
-    frames, height, width = canvas.used
-    latents = self.denoise(
-      text,
-      width=width,
-      height=height,
-      frames=frames,
-      fps=rate,
-      sampling=sampling,
+    sampling = (sampling or self.recipe.sampling).override(steps, guidance)
+    request = self.recipe.request(
+      self._config("vae"),
+      [prompt],
+      size=(frames, height, width),
+      fps=fps,
+      negative_prompt=negative_prompt,
       conditions=conditions,
-      latents=start,
-      negative=negative,
+      video=video,
       seed=seed,
-      on_step=on_step,
     )
-    return self.to_pixels(latents, sampling, canvas=canvas, seed=seed)
-
-  def encode_start(
-    self,
-    video: Any,
-    canvas: Canvas,
-    *,
-    clips: int,
-    seed: Seed = 0,
-    draws: Draws | None = None,
-  ) -> Latents:
-    """Encodes a clip for `denoise(latents=)`, a sample of its own for each of `clips`.
-
-    Raises:
-      ValueError: where it cannot be read, or is shorter than what is asked for.
-    """
-    with memory_in_words(f"encoding {canvas.describe(clips)}"):
-      return encode_start(video, canvas, self._encoder(clip_keys(seed, clips), draws))
-
-  def to_pixels(
-    self, latents: Latents, sampling: Sampling, *, canvas: Canvas, seed: Seed = 0
-  ) -> UInt8[np.ndarray, "b F H W 3"]:
-    """Decodes latents as `generate` does: noise by name, cropped, uint8 on the host.
-
-    Frames of another size than the canvas's are scaled to it.
-    """
-    with memory_in_words(f"decoding {canvas.describe(len(latents))}"):
-      keys = clip_keys(seed, len(latents))
-      noise = draw(keys, "decode", latents.shape)
-      inject = jax.random.fold_in(keys[0], zlib.crc32(b"inject"))
-      sigma, scale = sampling.decode_sigma, sampling.decode_noise
-      options = {"tone_map": sampling.tone_map, "tiling": sampling.tiling}
-      same = latents.shape[2:4] == self.config.vae.latent_shape(*canvas.used)[1:]
-      options["finish"] = programs.to_uint8 if same else programs.as_floats
-      video = self._decode(latents, sigma, noise, scale, inject, **options)
-      video = video if same else stretch(video, *canvas.used[1:])
-      return np.asarray(programs.to_uint8(canvas.crop(video)))
+    return generate(OnePass(self, sampling), request, on_step=on_step)
 
   def check_memory(
     self, clips: int, canvas: Canvas, sampling: Sampling, conditions: Conditions = ()
-  ) -> None:
-    """Refuses what will not fit beside the weights (`planning.memory`).
+  ) -> Plan:
+    """Plans memory, and refuses what will not fit beside the weights.
 
     Media of conditions are frames, as of `media.fit`.
 
@@ -274,7 +205,7 @@ class LTXVideo(Networks):
     extra = extra_tokens(conditions, canvas, self._config("vae"))
     plan = self.config, self.policy, clips, canvas, sampling.branches, free
     made_for = self.recipe.size
-    memory.check(*plan, tiling=sampling.tiling, extra=extra, made_for=made_for)
+    return memory.check(*plan, tiling=sampling.tiling, extra=extra, made_for=made_for)
 
   def _unconditional(self) -> EncodedText:
     if self.config.text_encoder is None:
@@ -284,7 +215,46 @@ class LTXVideo(Networks):
       )
     return self.encode_text([""])
 
-  def _encoder(self, keys: Key, draws: Draws | None = None) -> MediaEncoder:
-    vae = self._config("vae")
-    encode = functools.partial(programs.encode(vae, self.policy), self._parts["vae"])
-    return MediaEncoder(vae, encode, keys, draws)
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OnePass:
+  """The way of `LTXVideo.generate`: all noise levels at the full size."""
+
+  model: LTXVideo
+  sampling: Sampling
+
+  @property
+  def samplings(self) -> tuple[Sampling]:
+    """The sampling alone."""
+    return (self.sampling,)
+
+  def plan(self, request: Request) -> Plan:
+    """Plans the clip."""
+    request.check(windows=1)
+    of = request.clips, request.canvas, self.sampling, request.conditions
+    return self.model.check_memory(*of)
+
+  def denoise(
+    self,
+    texts: Sequence[EncodedText],
+    request: Request,
+    *,
+    negative: NegativeText | None,
+    start: Latents | None,
+    on_step: OnStep | None,
+  ) -> Latents:
+    """Samples the latents, from those of a clip where there are such."""
+    frames, height, width = request.canvas.used
+    return self.model.denoise(
+      texts[0],
+      width=width,
+      height=height,
+      frames=frames,
+      fps=request.fps,
+      sampling=self.sampling,
+      conditions=request.conditions,
+      latents=start,
+      negative=negative,
+      seed=request.seed,
+      on_step=on_step,
+    )

@@ -19,7 +19,6 @@ keys of its own. Source: the original's multi-scale pipeline.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import zlib
 from collections.abc import Sequence
 
@@ -31,16 +30,16 @@ from ltx_jax import programs
 from ltx_jax.config import LatentUpsamplerConfig, VAEConfig
 from ltx_jax.diffusion.conditioning import Condition
 from ltx_jax.diffusion.draws import Draws, Seed, clip_keys
-from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.diffusion.sampling import Sampling, TwoPasses
 from ltx_jax.errors import memory_in_words
+from ltx_jax.pipeline.generate import OnStep, generate
 from ltx_jax.pipeline.media import fit_all, load_frames, stretch
-from ltx_jax.pipeline.model import LTXVideo, OnStep
+from ltx_jax.pipeline.model import LTXVideo
+from ltx_jax.pipeline.request import Prompt, Request
+from ltx_jax.planning.memory import Plan
 from ltx_jax.sizes import Canvas
-from ltx_jax.text.prompts import encode_prompts
 from ltx_jax.typing import EncodedText, Key, Latents, NegativeText, Params, Scalar
 
-_LOG = logging.getLogger("ltx_jax")
 _of_the_second = jax.vmap(lambda key: jax.random.fold_in(key, zlib.crc32(b"second")))
 
 
@@ -152,7 +151,7 @@ class MultiScale:
 
   def generate(
     self,
-    prompt: str | Sequence[str] | EncodedText,
+    prompt: Prompt,
     *,
     width: int | None = None,
     height: int | None = None,
@@ -181,32 +180,16 @@ class MultiScale:
         "This model's recipe has one pass; give passes=TwoPasses(first, second), the "
         "second with sigmas below 1 or with skip_initial."
       )
-    canvas = recipe.canvas(model.config.vae, frames, height, width)
-    rate = recipe.rate(fps)
-    if canvas.note:
-      _LOG.warning(canvas.note)
-    conditions = fit_all(conditions, canvas)
-    if negative_prompt is None:
-      negative_prompt = recipe.negative_prompt
-    guided = any(needs_unconditional(each.guidance) for each in passes.both)
-    text, negative = encode_prompts(
-      model.encode_text, prompt, negative_prompt if guided else None
-    )
-    self.check_memory(len(text[0]), canvas, passes, conditions)
-    frames, height, width = canvas.used
-    latents = self.denoise(
-      text,
-      width=width,
-      height=height,
-      frames=frames,
-      fps=rate,
-      passes=passes,
+    request = recipe.request(
+      model.config.vae,
+      [prompt],
+      size=(frames, height, width),
+      fps=fps,
+      negative_prompt=negative_prompt,
       conditions=conditions,
-      negative=negative,
       seed=seed,
-      on_step=on_step,
     )
-    return model.to_pixels(latents, passes.second, canvas=canvas, seed=seed)
+    return generate(InTwoPasses(self, passes), request, on_step=on_step)
 
   def check_memory(
     self,
@@ -214,18 +197,74 @@ class MultiScale:
     canvas: Canvas,
     passes: TwoPasses,
     conditions: Sequence[Condition] = (),
-  ) -> None:
-    """Refuses what will not fit beside the weights, in either pass.
+  ) -> Plan:
+    """Plans both passes, and refuses what will not fit beside the weights.
+
+    Returns:
+      The plan of the second, whose latents are decoded.
 
     Raises:
       ValueError: with the plan, and the largest size that fits.
     """
     frames, height, width = canvas.used
     config = self.model.config.vae
-    both = sizes(config, height, width, passes.scale)
-    for size, sampling in zip(both, passes.both, strict=True):
+    first, second = sizes(config, height, width, passes.scale)
+
+    def check(size: tuple[int, int], sampling: Sampling) -> Plan:
       made = Canvas.of(config, frames, *size)
-      self.model.check_memory(clips, made, sampling, conditions)
+      return self.model.check_memory(clips, made, sampling, conditions)
+
+    check(first, passes.first)
+    return check(second, passes.second)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class InTwoPasses:
+  """The way of `MultiScale.generate`."""
+
+  scales: MultiScale
+  passes: TwoPasses
+
+  @property
+  def model(self) -> LTXVideo:
+    """The model of both passes."""
+    return self.scales.model
+
+  @property
+  def samplings(self) -> tuple[Sampling, Sampling]:
+    """The samplings of the passes."""
+    return self.passes.both
+
+  def plan(self, request: Request) -> Plan:
+    """Plans both passes; the second one's latents are decoded."""
+    request.check(windows=1)
+    request.refuse_start("in two passes")
+    of = request.clips, request.canvas, self.passes, request.conditions
+    return self.scales.check_memory(*of)
+
+  def denoise(
+    self,
+    texts: Sequence[EncodedText],
+    request: Request,
+    *,
+    negative: NegativeText | None,
+    start: None,
+    on_step: OnStep | None,
+  ) -> Latents:
+    """Samples the latents of the second pass, which starts from the first."""
+    frames, height, width = request.canvas.used
+    return self.scales.denoise(
+      texts[0],
+      width=width,
+      height=height,
+      frames=frames,
+      fps=request.fps,
+      passes=self.passes,
+      conditions=request.conditions,
+      negative=negative,
+      seed=request.seed,
+      on_step=on_step,
+    )
 
 
 def sizes(

@@ -5,21 +5,28 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Shaped, UInt8
 
 from ltx_jax import programs
 from ltx_jax.config import ModelConfig
-from ltx_jax.diffusion.draws import Draws, draw
+from ltx_jax.diffusion.draws import Draws, Seed, clip_keys, draw
+from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.errors import memory_in_words
+from ltx_jax.models.tiles import Tiles
+from ltx_jax.pipeline.conditions import MediaEncoder, encode_start
+from ltx_jax.pipeline.media import stretch
 from ltx_jax.planning import decoding, memory
+from ltx_jax.planning.memory import Plan
 from ltx_jax.platforms import Policy
 from ltx_jax.programs.stacks import take_apart
+from ltx_jax.sizes import Canvas
 from ltx_jax.text.on_demand import TextOnDemand, Texts, encode_each, missing
 from ltx_jax.text.prompts import Tokenizer, truncation_note
 from ltx_jax.typing import (
@@ -116,7 +123,7 @@ class Networks:
     Raises:
       ValueError: where the model has no VAE, or it cannot be tiled so.
     """
-    options = {"tone_map": tone_map, "tiling": tiling}
+    options = {"tone_map": tone_map, "tiles": self._tiles(latents, tiling)}
     with memory_in_words(f"decoding latents of shape {latents.shape}"):
       noise = inject = None
       if key is not None:
@@ -125,6 +132,56 @@ class Networks:
       if draws is not None:
         noise = draw(None, "decode", latents.shape, draws=draws)
       return self._decode(latents, sigma, noise, noise_scale, inject, **options)
+
+  def encode_start(
+    self,
+    video: Any,
+    canvas: Canvas,
+    *,
+    clips: int,
+    seed: Seed = 0,
+    draws: Draws | None = None,
+  ) -> Latents:
+    """Encodes a clip for `denoise(latents=)`, a sample of its own for each of `clips`.
+
+    Raises:
+      ValueError: where it cannot be read, or is shorter than what is asked for.
+    """
+    with memory_in_words(f"encoding {canvas.describe(clips)}"):
+      return encode_start(video, canvas, self._encoder(clip_keys(seed, clips), draws))
+
+  def to_pixels(
+    self,
+    latents: Latents,
+    sampling: Sampling,
+    *,
+    canvas: Canvas,
+    seed: Seed = 0,
+    plan: Plan | None = None,
+  ) -> UInt8[np.ndarray, "b F H W 3"]:
+    """Decodes latents as `generate` does: noise by name, cropped, uint8 on the host.
+
+    Frames of another size than the canvas's are scaled to it.
+
+    Args:
+      latents: What `denoise` returned.
+      sampling: The noise that is mixed in, the level, and the tiles.
+      canvas: Size that was asked for.
+      seed: Seed of the draws, as of `denoise`.
+      plan: Says in which tiles; None plans them now.
+    """
+    with memory_in_words(f"decoding {canvas.describe(len(latents))}"):
+      keys = clip_keys(seed, len(latents))
+      noise = draw(keys, "decode", latents.shape)
+      inject = jax.random.fold_in(keys[0], zlib.crc32(b"inject"))
+      sigma, scale = sampling.decode_sigma, sampling.decode_noise
+      tiles = plan.tiles if plan else self._tiles(latents, sampling.tiling)
+      options = {"tone_map": sampling.tone_map, "tiles": tiles}
+      same = latents.shape[2:4] == self.config.vae.latent_shape(*canvas.used)[1:]
+      options["finish"] = programs.to_uint8 if same else programs.as_floats
+      video = self._decode(latents, sigma, noise, scale, inject, **options)
+      video = video if same else stretch(video, *canvas.used[1:])
+      return np.asarray(programs.to_uint8(canvas.crop(video)))
 
   def encode_text(self, prompts: Sequence[str]) -> EncodedText:
     """Turns prompts into text [b m e] and its mask [b m], each on its own and kept.
@@ -189,13 +246,11 @@ class Networks:
     inject: Key | None,
     *,
     tone_map: Scalar,
-    tiling: Tiling,
+    tiles: Tiles | None,
     finish: Callable = programs.as_floats,
   ) -> Shaped[jax.Array, "b F H W 3"]:
     vae = self._config("vae")
     noise = noise if vae.timestep_conditioning else None
-    free = memory.free_beside(self.params)
-    tiles = decoding.settle(vae, self.policy, latents.shape, tiling, free)
     program = programs.decode(vae, self.policy, finish)
     if tiles is not None:
       program = programs.decode_in_tiles(vae, self.policy, tiles, finish)
@@ -204,3 +259,13 @@ class Networks:
     return program(
       self._parts["vae"], latents, level, noise, scale, inject, tone_map=compression
     )
+
+  def _tiles(self, latents: Latents, tiling: Tiling) -> Tiles | None:
+    free = memory.free_beside(self.params)
+    vae = self._config("vae")
+    return decoding.settle(vae, self.policy, latents.shape, tiling, free)
+
+  def _encoder(self, keys: Key, draws: Draws | None = None) -> MediaEncoder:
+    vae = self._config("vae")
+    encode = functools.partial(programs.encode(vae, self.policy), self._parts["vae"])
+    return MediaEncoder(vae, encode, keys, draws)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import Any
 
 from ltx_jax.config import VAEConfig
+from ltx_jax.diffusion.conditioning import Condition
+from ltx_jax.diffusion.draws import Seed
 from ltx_jax.diffusion.sampling import Sampling, TwoPasses
 from ltx_jax.errors import check_fps
+from ltx_jax.pipeline.media import fit_all
+from ltx_jax.pipeline.request import Prompt, Request
 from ltx_jax.sizes import Canvas
-from ltx_jax.typing import Scalar
+from ltx_jax.typing import NegativeText, Scalar
+
+_LOG = logging.getLogger("ltx_jax")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +72,40 @@ class Recipe:
       return self.fps
     check_fps(fps)
     return fps
+
+  def request(
+    self,
+    vae: VAEConfig,
+    prompts: Sequence[Prompt],
+    *,
+    size: tuple[int | None, int | None, int | None] = (None, None, None),
+    fps: Scalar | None = None,
+    negative_prompt: str | NegativeText | None = None,
+    conditions: Sequence[Condition] = (),
+    video: Any = None,
+    seed: Seed = 0,
+  ) -> Request:
+    """Returns a request in which None is the recipe's; notes a size that is cropped.
+
+    Args:
+      vae: Config of the VAE.
+      prompts: A prompt for each window; one where there are no windows.
+      size: Number of frames, height and width.
+      fps: Frames a second.
+      negative_prompt: What guidance leads away from, or its encoded text.
+      conditions: Images and clips that are given; they are read here.
+      video: Clip to start from.
+      seed: Seed of all videos, or one for each.
+
+    Raises:
+      ValueError: where a number does not fit, or media cannot be read.
+    """
+    canvas, rate = self.canvas(vae, *size), self.rate(fps)
+    if canvas.note:
+      _LOG.warning(canvas.note)
+    negative = self.negative_prompt if negative_prompt is None else negative_prompt
+    given = tuple(fit_all(conditions, canvas))
+    return Request(tuple(prompts), canvas, rate, seed, given, video, negative)
 
   @property
   def size(self) -> tuple[int, int, int]:

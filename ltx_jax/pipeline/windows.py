@@ -40,7 +40,6 @@ that holds 8 frames, which the network takes for one frame.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -52,16 +51,17 @@ from jaxtyping import Float, Int, UInt8
 from ltx_jax.config import VAEConfig
 from ltx_jax.diffusion.conditioning import HARD, Condition, EncodedCondition
 from ltx_jax.diffusion.draws import Draws, Seed, clip_keys
-from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.diffusion.latents import adain
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.pipeline.conditions import check_start, extra_tokens
+from ltx_jax.pipeline.generate import OnStep, generate
 from ltx_jax.pipeline.media import fit_all
-from ltx_jax.pipeline.model import LTXVideo, OnStep
+from ltx_jax.pipeline.model import LTXVideo
+from ltx_jax.pipeline.request import Prompt, Request, check_prompts
 from ltx_jax.pipeline.window_plan import Window, split, told_in
 from ltx_jax.planning import memory
+from ltx_jax.planning.memory import Plan
 from ltx_jax.sizes import Canvas
-from ltx_jax.text.prompts import encode_prompts
 from ltx_jax.typing import (
   AnyArray,
   EncodedText,
@@ -71,8 +71,6 @@ from ltx_jax.typing import (
   Scalar,
   Whole,
 )
-
-_LOG = logging.getLogger("ltx_jax")
 
 _match = jax.jit(adain)
 
@@ -162,8 +160,8 @@ class LongVideo:
     conditions = fit_all(conditions, canvas)
     for item in conditions:
       check_start(item.frame, len(item.media), vae.temporal_factor)
-    windows, length = self._windows(canvas)
-    _check_texts(texts, len(windows))
+    windows, length = self.windows(canvas)
+    check_prompts([len(text) for text, _ in texts], len(windows))
     keys = clip_keys(seed, len(texts[0][0]))
 
     def make(i: int, given: EncodedCondition | None) -> Latents:
@@ -223,7 +221,7 @@ class LongVideo:
 
   def generate(
     self,
-    prompts: str | Sequence[str | Sequence[str] | EncodedText],
+    prompts: str | Sequence[Prompt],
     *,
     width: int | None = None,
     height: int | None = None,
@@ -249,36 +247,18 @@ class LongVideo:
     Raises:
       ValueError: in one sentence, where an argument does not fit.
     """
-    model, recipe = self.model, self.model.recipe
+    recipe = self.model.recipe
     sampling = (sampling or recipe.sampling).override(steps, guidance)
-    canvas = recipe.canvas(model.config.vae, frames, height, width)
-    rate = recipe.rate(fps)
-    if canvas.note:
-      _LOG.warning(canvas.note)
-    conditions = fit_all(conditions, canvas)
-    if negative_prompt is None:
-      negative_prompt = recipe.negative_prompt
-    negative = negative_prompt if needs_unconditional(sampling.guidance) else None
-    texts = []
-    for prompt in [prompts] if isinstance(prompts, str) else prompts:
-      text, negative = encode_prompts(model.encode_text, prompt, negative)
-      texts.append(text)
-    _check_texts(texts, len(self._windows(canvas)[0]))
-    self.check_memory(len(texts[0][0]), canvas, sampling, conditions)
-    frames, height, width = canvas.used
-    latents = self.denoise(
-      texts,
-      width=width,
-      height=height,
-      frames=frames,
-      fps=rate,
-      sampling=sampling,
+    request = recipe.request(
+      self.model.config.vae,
+      [prompts] if isinstance(prompts, str) else prompts,
+      size=(frames, height, width),
+      fps=fps,
+      negative_prompt=negative_prompt,
       conditions=conditions,
-      negative=negative,
       seed=seed,
-      on_step=on_step,
     )
-    return model.to_pixels(latents, sampling, canvas=canvas, seed=seed)
+    return generate(InWindows(self, sampling), request, on_step=on_step)
 
   def check_memory(
     self,
@@ -286,8 +266,8 @@ class LongVideo:
     canvas: Canvas,
     sampling: Sampling,
     conditions: Sequence[Condition] = (),
-  ) -> None:
-    """Refuses what will not fit: a window, or the whole video while it is decoded.
+  ) -> Plan:
+    """Plans a window, and the whole video, which is decoded; refuses what will not fit.
 
     The arguments are those of `LTXVideo.check_memory`.
 
@@ -295,20 +275,70 @@ class LongVideo:
       ValueError: with the plan, and the largest size that fits.
     """
     model, vae = self.model, self.model.config.vae
-    windows, length = self._windows(canvas)
+    windows, length = self.windows(canvas)
     part = Canvas.of(vae, length, *canvas.used[1:])
     told = max(
       (told_in(conditions, window, length) for window in windows),
       key=lambda items: extra_tokens(items, part, vae),
     )
-    model.check_memory(clips, part, sampling, told)
-    free = memory.free_beside(model.params)
-    memory.check_decode(vae, model.policy, clips, canvas, free, tiling=sampling.tiling)
+    window = model.check_memory(clips, part, sampling, told)
+    free, tiling = memory.free_beside(model.params), sampling.tiling
+    whole = memory.check_decode(vae, model.policy, clips, canvas, free, tiling=tiling)
+    return dataclasses.replace(whole, denoise=window.denoise)
 
-  def _windows(self, canvas: Canvas) -> tuple[list[Window], int]:
-    """The windows of a video, and their frames."""
+  def windows(self, canvas: Canvas) -> tuple[list[Window], int]:
+    """Returns the windows of a video, and the number of frames of each."""
     frames = canvas.used[0]
     return split(frames, self.window, self.overlap), min(self.window, frames)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class InWindows:
+  """The way of `LongVideo.generate`."""
+
+  long: LongVideo
+  sampling: Sampling
+
+  @property
+  def model(self) -> LTXVideo:
+    """The model of all windows."""
+    return self.long.model
+
+  @property
+  def samplings(self) -> tuple[Sampling]:
+    """The sampling of every window."""
+    return (self.sampling,)
+
+  def plan(self, request: Request) -> Plan:
+    """Plans a window, and how the whole video is decoded."""
+    request.check(len(self.long.windows(request.canvas)[0]))
+    request.refuse_start("in windows")
+    of = request.clips, request.canvas, self.sampling, request.conditions
+    return self.long.check_memory(*of)
+
+  def denoise(
+    self,
+    texts: Sequence[EncodedText],
+    request: Request,
+    *,
+    negative: NegativeText | None,
+    start: None,
+    on_step: OnStep | None,
+  ) -> Latents:
+    """Samples window after window, and joins their latents."""
+    frames, height, width = request.canvas.used
+    return self.long.denoise(
+      texts,
+      width=width,
+      height=height,
+      frames=frames,
+      fps=request.fps,
+      sampling=self.sampling,
+      conditions=request.conditions,
+      negative=negative,
+      seed=request.seed,
+      on_step=on_step,
+    )
 
 
 def _nothing(vae: VAEConfig, canvas: Canvas) -> EncodedCondition:
@@ -316,19 +346,6 @@ def _nothing(vae: VAEConfig, canvas: Canvas) -> EncodedCondition:
   h, w = vae.latent_shape(*canvas.used)[1:]
   latents = np.zeros((1, 1, h, w, vae.latent_channels), np.float32)
   return EncodedCondition(latents, start=0, strength=0.0)
-
-
-def _check_texts(texts: Sequence[EncodedText], windows: int) -> None:
-  if not 1 <= len(texts) <= windows:
-    raise ValueError(
-      f"There are {len(texts)} prompts for {windows} window(s); give one for each, or "
-      "fewer, of which the last is for all that follow."
-    )
-  counts = [len(text) for text, _ in texts]
-  if len(set(counts)) > 1:
-    raise ValueError(
-      f"The windows have prompts for {counts} videos; give each window as many."
-    )
 
 
 def _own_keys(keys: Key, window: int) -> Key:

@@ -52,11 +52,13 @@ class Plan:
   """Bytes that each stage of sampling needs beside the weights.
 
   Attributes:
-    tiles: Tiles that the decode is planned in; None, the whole.
+    grid: Frames, height and width of the latents that are decoded.
+    tiles: Tiles that they are decoded in; None decodes them whole.
   """
 
   denoise: int
   decode: int
+  grid: Size
   tiles: Tiles | None = None
 
   @property
@@ -118,6 +120,7 @@ def plan(
   return Plan(
     denoise=denoise_bytes(config.transformer, policy, branches * clips, tokens),
     decode=decoding.decode_bytes(config.vae, policy, clips, grid, tiles),
+    grid=grid,
     tiles=tiles,
   )
 
@@ -133,8 +136,8 @@ def check(
   tiling: Tiling = "auto",
   extra: int = 0,
   made_for: Size = RELEASED,
-) -> None:
-  """Refuses a size that will not fit, even decoded in tiles, before it is compiled.
+) -> Plan:
+  """Plans a size, and refuses one that will not fit, even decoded in tiles.
 
   Args:
     branches: Number of branches of guidance that the largest step evaluates.
@@ -150,7 +153,7 @@ def check(
   sizes = clips, canvas, branches
   needed = plan(config, policy, *sizes, tiling=tiling, free=free, extra=extra)
   if free is None or needed.most <= free:
-    return
+    return needed
 
   def fits(clips: int, frames: int, height: int, width: int) -> bool:
     grid = config.vae.latent_shape(frames, height, width)
@@ -183,8 +186,8 @@ def check_decode(
   free: int | None,
   *,
   tiling: Tiling = "auto",
-) -> None:
-  """Refuses a video that cannot be decoded at once, however its latents are made.
+) -> Plan:
+  """Plans the decoding of a video alone, and refuses one that cannot be decoded.
 
   Args:
     free: Bytes that are free now (`free_memory`); None, unknown, refuses nothing.
@@ -200,7 +203,10 @@ def check_decode(
 
   frames, t = canvas.used[0], config.temporal_factor
   if free is None or needed(frames) <= free:
-    return
+    grid = config.latent_shape(*canvas.used)
+    tiles = decoding.choose(config, policy, clips, grid, tiling=tiling, free=free)
+    decode = decoding.decode_bytes(config, policy, clips, grid, tiles)
+    return Plan(0, decode, grid, tiles)
   shorter = range(1, frames, t)
   count = bisect.bisect_right(shorter, free, key=needed)  # Of those that fit.
   fits = f"{shorter[count - 1]} frames of that size fit" if count else "no length fits"

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from ltx_jax.config import TextEncoderConfig
-from ltx_jax.typing import EncodedText, NegativeText
 
 MAX_TOKENS = TextEncoderConfig.max_text_tokens
 """Most tokens of a prompt, in every release."""
@@ -97,27 +96,6 @@ def tokenize(
     tokens[row, : len(prompt_ids)] = prompt_ids
     mask[row, : len(prompt_ids)] = True
   return tokens, mask
-
-
-def encode_prompts(
-  encode_text: Callable[[Sequence[str]], EncodedText],
-  prompt: str | Sequence[str] | EncodedText,
-  negative: str | NegativeText | None,
-) -> tuple[EncodedText, NegativeText | None]:
-  """Encodes what is to be seen, and what is not, unless they are encoded already.
-
-  Args:
-    encode_text: `LTXVideo.encode_text` of a model.
-    prompt: A prompt, several, or what `encode_text` returned.
-    negative: What guidance leads away from, or its encoded text; None for no guidance.
-  """
-  if isinstance(prompt, str):
-    prompt = [prompt]
-  encoded = len(prompt) == 2 and not isinstance(prompt[0], str)
-  text = tuple(prompt) if encoded else encode_text(prompt)
-  if isinstance(negative, str):
-    negative = encode_text([negative])
-  return text, negative
 
 
 def truncation_note(

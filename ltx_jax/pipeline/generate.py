@@ -1,0 +1,120 @@
+"""From a request to a video, whatever the way there: text, then latents, then pixels.
+
+text      prompts -> text          T5, once
+denoise   text -> latents          the way's own: one pass, two passes, or windows
+decode    latents -> video         the VAE's decoder, the last step
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ltx_jax.diffusion.guidance import needs_unconditional
+from ltx_jax.diffusion.sampling import Sampling
+from ltx_jax.errors import memory_in_words
+from ltx_jax.pipeline.networks import Networks
+from ltx_jax.pipeline.request import Prompt, Request, is_encoded
+from ltx_jax.planning import decoding
+from ltx_jax.planning.memory import Plan
+from ltx_jax.typing import EncodedText, Latents, NegativeText
+
+OnStep = Callable[[int, int, Latents], Any]
+"""Called after each step is dispatched with (index, steps, latents). What it raises
+ends the run, at most one step later."""
+
+OnStage = Callable[[str], contextlib.AbstractContextManager[Callable[[Any], Any]]]
+"""Called with the name of a stage, "text", "denoise" or "decode"; what it returns is
+entered before the stage and left after it. It yields a function through which the
+arrays of the stage pass: `jax.block_until_ready` waits for them."""
+
+_LOG = logging.getLogger("ltx_jax")
+
+
+class Way(Protocol):
+  """How the latents of a request are made: `OnePass`, `InTwoPasses`, `InWindows`."""
+
+  @property
+  def model(self) -> Networks:
+    """What encodes the text, and decodes the latents."""
+
+  @property
+  def samplings(self) -> tuple[Sampling, ...]:
+    """Sampling of each pass, in order; the last one's latents are decoded."""
+
+  def plan(self, request: Request) -> Plan:
+    """Plans the memory and the decoder's tiles, before anything runs.
+
+    Raises:
+      ValueError: in one sentence, where the request does not fit the way, or memory.
+    """
+
+  def denoise(
+    self,
+    texts: Sequence[EncodedText],
+    request: Request,
+    *,
+    negative: NegativeText | None,
+    start: Latents | None,
+    on_step: OnStep | None,
+  ) -> Latents:
+    """Samples normalised latents [b f h w c] of `request.canvas`.
+
+    Args:
+      texts: Encoded text of each of `request.prompts`.
+      request: What else is asked for.
+      negative: Encoded text that guidance leads away from; None without guidance.
+      start: Latents of `request.start`.
+      on_step: Callback after each step.
+    """
+
+
+def generate(
+  way: Way,
+  request: Request,
+  *,
+  on_stage: OnStage = lambda name: contextlib.nullcontext(lambda arrays: arrays),
+  on_step: OnStep | None = None,
+) -> UInt8[np.ndarray, "b F H W 3"]:
+  """Turns a request into videos.
+
+  Args:
+    way: How the latents are made.
+    request: What is to be seen.
+    on_stage: Context of each stage.
+    on_step: Callback after each step.
+
+  Raises:
+    ValueError: in one sentence, where the request does not fit the model, the way or
+      memory.
+  """
+  model, canvas, seed = way.model, request.canvas, request.seed
+  plan, clips = way.plan(request), canvas.describe(request.clips)
+  if plan.tiles is not None:
+    _LOG.warning(decoding.note(model.config.vae, plan.grid, plan.tiles))
+  with memory_in_words(f"the text of {clips}"), on_stage("text") as ready:
+    texts = ready([encode(model, prompt) for prompt in request.prompts])
+    guided = any(needs_unconditional(each.guidance) for each in way.samplings)
+    negative = ready(encode(model, request.negative)) if guided else None
+  with memory_in_words(f"denoising {clips}"), on_stage("denoise") as ready:
+    start = None
+    if request.start is not None:
+      count = request.clips
+      start = model.encode_start(request.start, canvas, clips=count, seed=seed)
+    given = {"negative": negative, "start": start, "on_step": on_step}
+    latents = ready(way.denoise(texts, request, **given))
+  with on_stage("decode"):
+    sampling = way.samplings[-1]
+    return model.to_pixels(latents, sampling, canvas=canvas, seed=seed, plan=plan)
+
+
+def encode(model: Networks, prompt: Prompt | NegativeText) -> EncodedText:
+  """Encodes a prompt or several, unless they are encoded already."""
+  if isinstance(prompt, str):
+    prompt = [prompt]
+  return tuple(prompt) if is_encoded(prompt) else model.encode_text(prompt)
