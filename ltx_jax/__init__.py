@@ -16,7 +16,8 @@ from ltx_jax.diffusion.sampling import Sampling, TwoPasses
 from ltx_jax.pipeline.model import LTXVideo
 from ltx_jax.pipeline.multiscale import MultiScale
 from ltx_jax.pipeline.windows import LongVideo
-from ltx_jax.releases.loading import load, load_upscaler, save
+from ltx_jax.releases.loading import load, load_text_encoder, load_upscaler, save
+from ltx_jax.text.encoder import TextEncoder
 
 __all__ = [
   "Condition",
@@ -27,11 +28,13 @@ __all__ = [
   "Reference",
   "Sampling",
   "SchedulerConfig",
+  "TextEncoder",
   "TextEncoderConfig",
   "TransformerConfig",
   "TwoPasses",
   "VAEConfig",
   "load",
+  "load_text_encoder",
   "load_upscaler",
   "save",
 ]

@@ -66,6 +66,29 @@ from sample.passes import way_of
 from sample.prompts import all_prompts, by_window, joined, parts
 
 
+def load(options: Options, prompts: Sequence[str]) -> ltx_jax.LTXVideo:
+  """Loads the model, with the text encoder beside it that has encoded all prompts."""
+  mesh = mesh_of(options.mesh)
+  encoder = ltx_jax.load_text_encoder(
+    options.model,
+    folder=options.text_encoder,
+    dtype=options.dtype,
+    mesh=mesh,
+    weights=options.text_weights,
+    cache=shared.text_cache(options.text_cache),
+  )
+  # Before the transformer is there, so that both are never in memory at once.
+  encoder.encode([*prompts, options.negative or ""])
+  return ltx_jax.load(
+    options.model,
+    dtype=options.dtype,
+    text_encoder=encoder,
+    mesh=mesh,
+    loras=[shared.path_and_strength(text) for text in options.lora],
+    weights=options.weights,
+  )
+
+
 def conditions_of(options: Options) -> list[ltx_jax.Condition]:
   """What --image, --condition and --reference give."""
   strength = 1.0 if options.strength is None else options.strength
@@ -177,18 +200,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
   with shared.Clock() as clock:
     with clock.stage("load"):
-      model = ltx_jax.load(
-        options.model,
-        dtype=options.dtype,
-        text_encoder=options.text_encoder,
-        mesh=mesh_of(options.mesh),
-        loras=[shared.path_and_strength(text) for text in options.lora],
-        weights=options.weights,
-        text_weights=options.text_weights,
-        # Before the transformer is there, so that both are never in memory at once.
-        prompts=[*asked, options.negative or ""],
-        text_cache=shared.text_cache(options.text_cache),
-      )
+      model = load(options, asked)
       flags = options.sampling, options.second, options.passes, options.windows
       way = way_of(model, *flags)
     request = request_of(model, options)

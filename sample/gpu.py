@@ -34,11 +34,10 @@ from ltx_jax.analysis import stages
 from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import cli
 from ltx_jax.data import video
-from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.errors import check_number, check_seed
 from ltx_jax.files import refuse_overwriting
-from ltx_jax.pipeline.generate import encode, generate
+from ltx_jax.pipeline.generate import generate
 from ltx_jax.pipeline.model import OnePass
 from ltx_jax.pipeline.request import Request
 from ltx_jax.planning import decoding, memory
@@ -121,42 +120,24 @@ def compile_ahead(
   return [stage.name for stage in made]
 
 
-def load(options: Options, platform: str) -> ltx_jax.LTXVideo:
-  """Loads the model onto a GPU.
+def check_platform(platform: str) -> None:
+  """Refuses to go on where JAX has no such device.
 
   Raises:
-    ValueError: where there is none.
+    ValueError: where it has not.
   """
   if jax.default_backend() != platform:
     raise ValueError(
       f"JAX finds no GPU here, but {jax.default_backend()}; install "
       '"jax[cuda12]" and NVIDIA\'s driver, or take python -m sample.generate.'
     )
-  return ltx_jax.load(options.model, text_encoder=options.text_encoder)
 
 
-def encoded(model: ltx_jax.LTXVideo, request: Request, sampling: Sampling) -> Request:
-  """Returns a request whose texts are encoded, so that the encoder can be freed."""
-  (prompt,), negative = request.prompts, request.negative
-  if needs_unconditional(sampling.guidance):
-    negative = encode(model, negative)
-  text, negative = jax.block_until_ready((encode(model, prompt), negative))
-  return dataclasses.replace(request, prompts=(text,), negative=negative)
-
-
-def without_text_encoder(model: ltx_jax.LTXVideo) -> ltx_jax.LTXVideo:
-  """Returns the rest of a model, which no longer holds the encoder's weights."""
-  params = {name: part for name, part in model.params.items() if name != "text_encoder"}
-  config = dataclasses.replace(model.config, text_encoder=None)
-  return ltx_jax.LTXVideo(config, params, model.policy, recipe=model.recipe)
-
-
-def prepare(
-  options: Options, platform: str, clock: shared.Clock
-) -> tuple[OnePass, Request]:
-  """Loads the model, encodes the text and compiles the rest meanwhile."""
+def prepare(options: Options, clock: shared.Clock) -> tuple[OnePass, Request]:
+  """Loads the model, and encodes the text while all else is compiled."""
   with clock.stage("load"):
-    model = load(options, platform)
+    encoder = ltx_jax.load_text_encoder(options.model, folder=options.text_encoder)
+    model = ltx_jax.load(options.model, text_encoder=encoder)
   sampling = model.recipe.sampling.override(options.steps, None)
   size = options.frames, options.height, options.width
   request = model.recipe.request(
@@ -165,9 +146,9 @@ def prepare(
   with concurrent.futures.ThreadPoolExecutor(1) as pool:
     ahead = pool.submit(compile_ahead, model, request.canvas, sampling)
     with clock.stage("text"):
-      request = encoded(model, request, sampling)
+      encoder.encode([options.prompt, request.negative])  # `generate` finds them.
     ahead.result()
-  return OnePass(without_text_encoder(model), sampling), request
+  return OnePass(model, sampling), request
 
 
 def main(argv: Sequence[str] | None = None, platform: str = "gpu") -> None:
@@ -187,9 +168,10 @@ def main(argv: Sequence[str] | None = None, platform: str = "gpu") -> None:
   check_number("--repeat", options.repeat, at_least=1, at_most=1000)
   check_size(options.frames, options.height, options.width)
   check_seed(options.seed)
+  check_platform(platform)
 
   with shared.Clock() as clock:
-    way, request = prepare(options, platform, clock)
+    way, request = prepare(options, clock)
   console.print(f"{way.model.policy.dtype}, {clock.summary()}")
 
   for i in range(options.repeat):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -36,6 +36,7 @@ arrays of the stage pass: `jax.block_until_ready` waits for them."""
 _LOG = logging.getLogger("ltx_jax")
 
 
+@runtime_checkable
 class Way(Protocol):
   """How the latents of a request are made: `OnePass`, `InTwoPasses`, `InWindows`."""
 

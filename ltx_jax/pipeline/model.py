@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 from ltx_jax import programs
 from ltx_jax.checkpoints.quantization import widened_bytes
 from ltx_jax.config import VAEConfig
-from ltx_jax.diffusion import schedules
+from ltx_jax.diffusion import sampler, schedules
 from ltx_jax.diffusion.conditioning import Condition, Conditions, condition
 from ltx_jax.diffusion.draws import Draws, Seed, clip_keys, draw
 from ltx_jax.diffusion.guidance import needs_unconditional, stack_texts
@@ -27,7 +27,7 @@ from ltx_jax.diffusion.latents import coordinates, unpatchify
 from ltx_jax.diffusion.sampler import Context, begin_from, sample
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.errors import check_fps, memory_in_words
-from ltx_jax.pipeline.conditions import encode_conditions, extra_tokens
+from ltx_jax.pipeline.conditions import Place, encode_conditions, extra_tokens
 from ltx_jax.pipeline.generate import OnStep, generate
 from ltx_jax.pipeline.networks import Networks
 from ltx_jax.pipeline.recipes import Recipe
@@ -98,34 +98,25 @@ class LTXVideo(Networks):
     vae = self.config.vae or VAEConfig()  # Of a transformer alone: the released sizes.
     canvas = Canvas.of(vae, frames, height, width)
     grid = vae.latent_shape(*canvas.used)
-    clips, tokens = len(text[0]), int(np.prod(grid))
-    levels = sampling.levels(self.config.scheduler, tokens)
+    clips = len(text[0])
+    levels = sampling.levels(self.config.scheduler, int(np.prod(grid)))
     schedules.check_trained(levels, self.config.allowed_inference_steps)
     if needs_unconditional(sampling.guidance):
       text = stack_texts(negative or self._unconditional(), text)
     with memory_in_words(f"denoising {canvas.describe(clips)}"):
       params = self._parts["transformer"]
       state = programs.text_state(config, self.policy)(params, *text)
-      keys = clip_keys(seed, clips)
+      keys, place = clip_keys(seed, clips), self._places(fps)
       noise = draw(keys, "initial", (clips, *grid, config.in_channels), None, draws)
-      place = functools.partial(
-        coordinates,
-        fps=fps,
-        temporal_factor=vae.temporal_factor,
-        spatial_factor=vae.spatial_factor,
-        causal=config.causal_temporal_positioning,
-      )
-      given = ((), ())
+      begin = begin_from(latents, noise, sampling, levels)
+      items, keyframes = (), ()
       if conditions:
         encoder = self._encoder(keys, draws)
-        given = encode_conditions(conditions, canvas, encoder, place)
-      begin = begin_from(latents, noise, sampling, levels)
-      start = programs.placed(condition(begin, place(grid)[None], *given), self.policy)
-      watch = None
-      if on_step is not None:
-        watch = lambda i, steps, x: on_step(i, steps, unpatchify(x, grid))  # noqa: E731
+        items, keyframes = encode_conditions(conditions, canvas, encoder, place)
+      start = condition(begin, place(grid)[None], items, keyframes)
+      start = programs.placed(start, self.policy)
       positions = programs.positions(config, self.policy)(start.coords)
-      out = sample(
+      tokens = sample(
         programs.step_of_run(config, self.policy, sampling.cache, len(levels)),
         Context(params, state, positions),
         start,
@@ -134,9 +125,9 @@ class LTXVideo(Networks):
         keys=keys,
         layers=config.num_layers,
         draws=draws,
-        on_step=watch,
+        on_step=on_step and _on_grid(on_step, grid),
       )
-      return unpatchify(out, grid)
+      return unpatchify(tokens, grid)
 
   def generate(
     self,
@@ -207,6 +198,17 @@ class LTXVideo(Networks):
     made_for = self.recipe.size
     return memory.check(*plan, tiling=sampling.tiling, extra=extra, made_for=made_for)
 
+  def _places(self, fps: Scalar) -> Place:
+    """The function that gives the positions of a grid's tokens."""
+    vae = self.config.vae or VAEConfig()
+    return functools.partial(
+      coordinates,
+      fps=fps,
+      temporal_factor=vae.temporal_factor,
+      spatial_factor=vae.spatial_factor,
+      causal=self.config.transformer.causal_temporal_positioning,
+    )
+
   def _unconditional(self) -> EncodedText:
     if self.config.text_encoder is None:
       raise ValueError(
@@ -214,6 +216,10 @@ class LTXVideo(Networks):
         "negative=, or a guidance of 1."
       )
     return self.encode_text([""])
+
+
+def _on_grid(on_step: OnStep, grid: tuple[int, int, int]) -> sampler.OnStep:
+  return lambda i, steps, tokens: on_step(i, steps, unpatchify(tokens, grid))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -27,8 +27,8 @@ from ltx_jax.planning.memory import Plan
 from ltx_jax.platforms import Policy
 from ltx_jax.programs.stacks import take_apart
 from ltx_jax.sizes import Canvas
-from ltx_jax.text.on_demand import TextOnDemand, Texts, encode_each, missing
-from ltx_jax.text.prompts import Tokenizer, truncation_note
+from ltx_jax.text.encoder import TextEncoder
+from ltx_jax.text.prompts import Tokenizer
 from ltx_jax.typing import (
   Coords,
   EncodedText,
@@ -55,16 +55,21 @@ class Networks:
     config: Configs of all networks; None for those that are not there.
     params: {"transformer", "vae", "text_encoder"}: nested dicts of arrays.
     policy: Compute dtype and kernels.
-    tokenizer: Belongs to the text encoder.
-    text_on_demand: The text encoder where it is not among the parameters.
+    tokenizer: Tokenizer of the text encoder.
+    text_encoder: Text encoder that is not among the parameters.
   """
 
   config: ModelConfig
   params: Params = dataclasses.field(repr=False)
   policy: Policy
   tokenizer: Tokenizer | None = dataclasses.field(default=None, repr=False)
-  text_on_demand: TextOnDemand | None = dataclasses.field(default=None, repr=False)
-  texts: Texts = dataclasses.field(default_factory=dict, init=False, repr=False)
+  text_encoder: TextEncoder | None = dataclasses.field(default=None, repr=False)
+
+  @functools.cached_property
+  def _text_encoder(self) -> TextEncoder:
+    """The one that is given, or the one among the parameters."""
+    own = self.config.text_encoder, self.policy, self.tokenizer
+    return self.text_encoder or TextEncoder(*own, lambda: self.params["text_encoder"])
 
   @functools.cached_property
   def _parts(self) -> Params:
@@ -189,21 +194,8 @@ class Networks:
     Raises:
       ValueError: where there is no prompt, or the model has no text encoder.
     """
-    config = self._config("text_encoder")
-    if isinstance(prompts, str):
-      raise ValueError(f"encode_text takes a list of prompts, not {prompts!r} alone.")
-    n = config.max_text_tokens
-    if note := truncation_note(self.tokenizer, prompts, n):
-      _LOG.warning(note)
-    new = missing(self.texts, prompts)
-    with memory_in_words(f"encoding {len(prompts)} prompt(s) of {n} tokens"):
-      if self.text_on_demand is not None:
-        self.texts.update(self.text_on_demand.encode(new))
-      else:
-        how = config, self.policy, self.tokenizer
-        self.texts.update(encode_each(self.params["text_encoder"], *how, new))
-      texts, masks = zip(*(self.texts[prompt] for prompt in prompts), strict=True)
-      return jnp.concatenate(texts), jnp.concatenate(masks)
+    self._config("text_encoder")
+    return self._text_encoder.encode(prompts)
 
   def velocity(
     self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Literal
 
@@ -18,6 +17,7 @@ from ltx_jax.checkpoints.arrays import Place
 from ltx_jax.checkpoints.lora import Loras
 from ltx_jax.checkpoints.networks import PARTS
 from ltx_jax.checkpoints.quantization import Weights, is_quantized, quantizing
+from ltx_jax.config import TextEncoderConfig
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import AXES
 from ltx_jax.pipeline.model import LTXVideo
@@ -26,9 +26,8 @@ from ltx_jax.platforms import Policy, policy_of
 from ltx_jax.releases import sources
 from ltx_jax.releases.presets import UPSCALERS, completed, recipe_for
 from ltx_jax.text.cache import TextCache, encoder_fingerprint
-from ltx_jax.text.on_demand import TextOnDemand, Texts
+from ltx_jax.text.encoder import TextEncoder
 from ltx_jax.text.prompts import load_tokenizer
-from ltx_jax.typing import Params
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _LAYOUTS = {"lightricks": lightricks, "diffusers": diffusers}
@@ -38,13 +37,11 @@ def load(
   source: sources.PathLike,
   *,
   dtype: str | None = None,
-  text_encoder: sources.TextEncoderSource = None,
+  text_encoder: sources.TextEncoderSource | TextEncoder = None,
   mesh: Mesh | None = None,
   loras: Loras = (),
   weights: Weights | None = None,
   text_weights: Weights | None = None,
-  prompts: Sequence[str] | None = None,
-  text_cache: sources.PathLike | None = None,
 ) -> LTXVideo:
   """Loads a model.
 
@@ -54,7 +51,8 @@ def load(
     dtype: What weights are cast to and networks compute in; None: float32 on a CPU,
       bfloat16 on GPU and TPU, float16 on a GPU that has no bfloat16.
     text_encoder: The folder of a T5 v1.1 encoder and its tokenizer; None looks beside
-      the checkpoint and takes a released preset's from the hub, False takes none.
+      the checkpoint and takes a released preset's from the hub, False takes none. Its
+      weights stay in `params`, unless it is what `load_text_encoder` returned.
     mesh: Devices that work together (`parallel.mesh.make_mesh`); every tensor goes
       straight to those that need it as it is read.
     loras: LoRA files, each with its strength: [("style.safetensors", 0.8)]. They are
@@ -62,24 +60,24 @@ def load(
     weights: "int8" or "fp8" keeps the transformer's kernels in 8 bits
       (`quantization`); of an fp8 file, the second keeps them as they are.
     text_weights: 8-bit format of the text encoder's kernels (see `weights`).
-    prompts: Encoded before anything else is read. The text encoder is then freed, and
-      read again only for other prompts.
-    text_cache: A folder in which encoded prompts are kept (`text.cache`). The text
-      encoder is then read only for prompts that are not there.
 
   Raises:
     ValueError: in one sentence that says what was found and what to do.
   """
-  files = sources.resolve(source, text_encoder)
+  apart = isinstance(text_encoder, TextEncoder)
+  files = sources.resolve(source, False if apart else text_encoder)
   policy = _policy(dtype, mesh)
   if mesh is not None:
     _check_mesh(mesh, files)
-  place = arrays.to_default_device if mesh is None else _placer(mesh)
-  text = _text(files, policy, quantizing(text_weights, place), text_weights, text_cache)
+  place = _placer(mesh)
+  text = text_encoder
+  if not apart:
+    text = _text_encoder(files, policy, quantizing(text_weights, place))
+  if text is not None:
+    _check_same_text(files, text.config)
   put = quantizing(weights, place)
   if loras:
     put = lora.merging(_read_loras(files, loras), put)
-  texts = {} if prompts is None else _encode_first(files, text, prompts)
   layout = _layout(files)
   config, params = layout.load_checkpoint(files.checkpoint, policy.dtype, put)
   config = completed(config, files.preset)
@@ -87,12 +85,55 @@ def load(
   if text is None:
     return LTXVideo(config, params, policy, recipe=recipe)
   config = dataclasses.replace(config, text_encoder=text.config)
-  if prompts is not None or text_cache is not None:
-    model = LTXVideo(config, params, policy, text.tokenizer, text, recipe)
-    model.texts.update(texts)
-    return model
-  params["text_encoder"] = text.load()
+  if apart:
+    return LTXVideo(config, params, policy, text.tokenizer, text, recipe)
+  params["text_encoder"] = text.read()
   return LTXVideo(config, params, policy, text.tokenizer, recipe=recipe)
+
+
+def load_text_encoder(
+  source: sources.PathLike,
+  *,
+  folder: sources.PathLike | None = None,
+  dtype: str | None = None,
+  mesh: Mesh | None = None,
+  weights: Weights | None = None,
+  cache: sources.PathLike | None = None,
+) -> TextEncoder:
+  """Finds the text encoder of a model; its weights are read while it encodes.
+
+      encoder = ltx_jax.load_text_encoder(source)
+      text = encoder.encode(["A boat on a lake at dawn"])  # Read, asked, and freed.
+      model = ltx_jax.load(source, text_encoder=encoder)
+
+  Args:
+    source: The model, as of `load`.
+    folder: The folder of the text encoder and its tokenizer; None as of `load`.
+    dtype: As of `load`.
+    mesh: As of `load`.
+    weights: "int8" or "fp8" keeps its kernels in 8 bits (see `load`).
+    cache: A folder in which encoded prompts are kept (`text.cache`); the weights are
+      then read only for prompts that are not there.
+
+  Raises:
+    ValueError: in one sentence that says what was found and what to do.
+  """
+  files = sources.resolve(source, folder)
+  policy = _policy(dtype, mesh)
+  text = _text_encoder(files, policy, quantizing(weights, _placer(mesh)))
+  _layout(files).read_config(files.checkpoint)  # What is wrong with it first.
+  if text is None:
+    raise ValueError(
+      f"There is no text encoder beside {files.checkpoint}; give its folder, as "
+      "folder=FOLDER or --text-encoder FOLDER."
+    )
+  _check_same_text(files, text.config)
+  if cache is None:
+    return text
+  known = encoder_fingerprint(files.text_encoder, files.tokenizer)
+  encoder = {"encoder": known, "dtype": policy.dtype, "weights": weights or "full"}
+  texts = TextCache(pathlib.Path(cache), encoder, text.config.max_text_tokens)
+  return dataclasses.replace(text, cache=texts)
 
 
 def load_upscaler(source: sources.PathLike) -> Upscaler:
@@ -155,45 +196,16 @@ def _read_loras(files: sources.Files, loras: Loras) -> lora.Updates:
   return lora.read_loras(loras, transformer)
 
 
-def _text(
-  files: sources.Files,
-  policy: Policy,
-  place: Place,
-  weights: Weights | None,
-  cache: sources.PathLike | None,
-) -> TextOnDemand | None:
+def _text_encoder(
+  files: sources.Files, policy: Policy, place: Place
+) -> TextEncoder | None:
   """The text encoder of a model, of which nothing is read but what describes it."""
   if files.text_encoder is None:
     return None
-  _check_same_text(files)
+  put = lambda path, array: place(f"text_encoder/{path}", array)  # noqa: E731
+  read = lambda: t5.load_t5(files.text_encoder, policy.dtype, put)[1]  # noqa: E731
   config = t5.load_config(files.text_encoder)
-
-  def read() -> Params:
-    put = lambda path, array: place(f"text_encoder/{path}", array)  # noqa: E731
-    return t5.load_t5(files.text_encoder, policy.dtype, put)[1]
-
-  texts = None
-  if cache is not None:
-    known = encoder_fingerprint(files.text_encoder, files.tokenizer)
-    how = {"dtype": policy.dtype, "weights": weights or "full"}
-    encoder = {"encoder": known, **how}
-    texts = TextCache(pathlib.Path(cache), encoder, config.max_text_tokens)
-  return TextOnDemand(config, policy, load_tokenizer(files.tokenizer), read, texts)
-
-
-def _encode_first(
-  files: sources.Files, text: TextOnDemand | None, prompts: Sequence[str]
-) -> Texts:
-  """Encodes prompts while nothing else is in memory."""
-  if isinstance(prompts, str):
-    raise ValueError(f"prompts is {prompts!r}; give a list of prompts.")
-  if text is None:
-    _layout(files).read_config(files.checkpoint)  # What is wrong with the file first.
-    raise ValueError(
-      f"There are prompts to encode and no text encoder beside {files.checkpoint}; "
-      "give its folder, as text_encoder=FOLDER or --text-encoder FOLDER."
-    )
-  return text.encode(prompts)
+  return TextEncoder(config, policy, load_tokenizer(files.tokenizer), read)
 
 
 def _layout(files: sources.Files) -> ModuleType:
@@ -230,8 +242,10 @@ def _check_mesh(mesh: Mesh, files: sources.Files) -> None:
     )
 
 
-def _placer(mesh: Mesh) -> Callable[[str, np.ndarray], jax.Array]:
-  """Puts each array straight onto its shards."""
+def _placer(mesh: Mesh | None) -> Place:
+  """Puts each array straight onto its shards, or onto the only device."""
+  if mesh is None:
+    return arrays.to_default_device
 
   def place(path: str, array: np.ndarray) -> jax.Array:
     rules = sharding.RULES[path.split("/")[0]]
@@ -241,16 +255,16 @@ def _placer(mesh: Mesh) -> Callable[[str, np.ndarray], jax.Array]:
   return place
 
 
-def _check_same_text(files: sources.Files) -> None:
+def _check_same_text(files: sources.Files, text: TextEncoderConfig) -> None:
   """Refuses a text encoder of another width than the transformer takes.
 
   By their configs alone: to read the weights of both takes minutes.
   """
   transformer = _layout(files).read_config(files.checkpoint).transformer
-  text = t5.load_config(files.text_encoder)
   if transformer is not None and transformer.caption_channels != text.d_model:
+    where = f" in {files.text_encoder}" if files.text_encoder else ""
     raise ValueError(
-      f"The text encoder in {files.text_encoder} has d_model = {text.d_model}, the "
-      f"transformer in {files.checkpoint} takes caption_channels = "
-      f"{transformer.caption_channels}; take both from one release."
+      f"The text encoder{where} has d_model = {text.d_model}, the transformer in "
+      f"{files.checkpoint} takes caption_channels = {transformer.caption_channels}; "
+      "take both from one release."
     )

@@ -160,11 +160,11 @@ def test_what_is_wrong_with_a_file_is_said_before_what_lacks_beside_it(
   broken = tmp_path / "broken.safetensors"
   broken.write_bytes((folder / "model.safetensors").read_bytes()[:1000])
   with pytest.raises(ValueError, match="broken.safetensors is truncated"):
-    ltx_jax.load(broken, prompts=["a"])
+    ltx_jax.load_text_encoder(broken)
   whole = tmp_path / "whole.safetensors"
   whole.write_bytes((folder / "model.safetensors").read_bytes())
   with pytest.raises(ValueError, match="beside .*whole.*or --text-encoder FOLDER"):
-    ltx_jax.load(whole, prompts=["a"])
+    ltx_jax.load_text_encoder(whole)
 
 
 def test_an_upscaler_that_no_recipe_names_is_refused(unchecked):

@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 
 import ltx_jax
-from ltx_jax.cli import console
 from ltx_jax.data import video
 from ltx_jax.diffusion.sampling import Sampling
+from ltx_jax.pipeline.generate import generate as generate_video
+from ltx_jax.pipeline.model import OnePass
 from sample import generate, gpu
 
 PROMPT = "a large red circle moving right on a navy background"
@@ -71,11 +72,10 @@ def test_what_was_compiled_ahead_is_not_compiled_again(model, compilations):
   canvas = loaded.recipe.canvas(loaded.config.vae, 5, 32, 40)
   names = gpu.compile_ahead(loaded, canvas, sampling)
   assert names == ["keys", "denoise", "denoise", "decode"]
-  text = gpu.encode(loaded, PROMPT, sampling)
-  rest = gpu.without_text_encoder(loaded)
-  assert set(rest.params) == {"transformer", "vae"}
+  request = loaded.recipe.request(loaded.config.vae, [PROMPT], size=(5, 32, 40))
+  loaded.encode_text([PROMPT, ""])
   with compilations() as events:
-    gpu.make(rest, text, canvas, sampling, seed=0, clock=console.Clock())
+    generate_video(OnePass(loaded, sampling), request)
   compiled = [event.get("fun_name") for event in events]
   assert not {"denoising_step", "program"} & set(compiled), compiled
 

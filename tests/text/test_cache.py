@@ -1,5 +1,6 @@
 """Encoded prompts on disk, and the text encoder that is read when one is missing."""
 
+import dataclasses
 import gc
 import shutil
 import weakref
@@ -15,7 +16,7 @@ from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.checkpoints.safetensors_io import open_safetensors
 from ltx_jax.models.linear import SCALE
 from ltx_jax.text.cache import TextCache, encoder_fingerprint
-from ltx_jax.text.on_demand import _MOST_KEPT, missing
+from ltx_jax.text.encoder import _MOST_KEPT, missing
 from tests import pipeline_case as case
 from tests.models.transformer_case import relative_error
 from tests.releases.test_loading import copy_tokenizer, write_text_encoder
@@ -154,13 +155,15 @@ def reads(monkeypatch):
   return reads
 
 
-def test_prompts_are_encoded_before_the_rest_is_read_and_their_encoder_freed(
-  folder, reads
-):
-  model = ltx_jax.load(folder, prompts=[PROMPT])
-  assert [name for name, _ in reads] == ["load_t5", "load_checkpoint"]
+def test_a_text_encoder_is_read_asked_and_freed(folder, reads):
+  encoder = ltx_jax.load_text_encoder(folder)
+  assert reads == []
+  encoder.encode([PROMPT])
   gc.collect()
-  assert reads[0][1]() is None and reads[1][1]() is not None
+  assert reads[0][1]() is None
+  model = ltx_jax.load(folder, text_encoder=encoder)
+  assert [name for name, _ in reads] == ["load_t5", "load_checkpoint"]
+  assert reads[1][1]() is not None
   assert set(model.params) == {"transformer", "vae"}
   whole = ltx_jax.load(folder)
   assert "text_encoder" in whole.params and len(reads) == 4
@@ -173,34 +176,34 @@ def test_prompts_are_encoded_before_the_rest_is_read_and_their_encoder_freed(
 
 def test_cached_prompts_need_no_text_encoder(folder, tmp_path, reads, monkeypatch):
   cache = tmp_path / "cache"
-  first = ltx_jax.load(folder, text_cache=cache)
-  assert [name for name, _ in reads] == ["load_checkpoint"]
-  text, mask = first.encode_text([PROMPT, OTHER, PROMPT])
-  assert [name for name, _ in reads] == ["load_checkpoint", "load_t5"]
+  first = ltx_jax.load_text_encoder(folder, cache=cache)
+  assert reads == []
+  text, mask = first.encode([PROMPT, OTHER, PROMPT])
+  assert [name for name, _ in reads] == ["load_t5"]
   assert len(list(cache.iterdir())) == 2
 
   def refuse(*_):
     raise AssertionError("The text encoder was read.")
 
   monkeypatch.setattr(t5, "load_t5", refuse)
-  for given in (None, [OTHER, PROMPT]):
-    model = ltx_jax.load(folder, text_cache=cache, prompts=given)
-    found, same = model.encode_text([PROMPT, OTHER, PROMPT])
-    np.testing.assert_array_equal(same, mask)
-    np.testing.assert_array_equal(found[mask], text[mask])
+  encoder = ltx_jax.load_text_encoder(folder, cache=cache)
+  model = ltx_jax.load(folder, text_encoder=encoder)
+  found, same = model.encode_text([PROMPT, OTHER, PROMPT])
+  np.testing.assert_array_equal(same, mask)
+  np.testing.assert_array_equal(found[mask], text[mask])
   with pytest.raises(AssertionError, match="was read"):
     model.encode_text(["a third one"])
   # In another precision, or with other weights, they are other texts.
-  for change in ({"dtype": "bfloat16"}, {"text_weights": "int8"}):
+  for change in ({"dtype": "bfloat16"}, {"weights": "int8"}):
     with pytest.raises(AssertionError, match="was read"):
-      ltx_jax.load(folder, text_cache=cache, prompts=[PROMPT], **change)
+      ltx_jax.load_text_encoder(folder, cache=cache, **change).encode([PROMPT])
 
 
 def test_padding_from_the_cache_changes_no_velocity(folder, tmp_path):
-  model, found = ltx_jax.load(folder, text_cache=tmp_path / "c"), []
+  model, found = ltx_jax.load(folder, text_encoder=False), []
   for _ in range(2):  # By the encoder, and from the disk.
-    found.append(model.encode_text([PROMPT, OTHER]))
-    model.texts.clear()
+    encoder = ltx_jax.load_text_encoder(folder, cache=tmp_path / "c")
+    found.append(encoder.encode([PROMPT, OTHER]))
   assert not np.array_equal(found[0][0], found[1][0])
   tokens = case.draws("tokens", (2, 3, case.TRANSFORMER.in_channels))
   clips = tokens, np.ones((2, 3, 3), np.float32)
@@ -220,13 +223,17 @@ def test_the_encoder_in_8_bits_makes_nearly_the_same_text(folder, reads):
   assert 1e-5 < relative_error(found[mask], text[mask]) < 0.02
 
 
-def test_prompts_that_cannot_be_encoded_are_refused_before_anything_is_read(
-  folder, reads
+def test_a_text_encoder_that_is_not_there_or_does_not_fit_is_refused(
+  folder, tmp_path, reads
 ):
-  with pytest.raises(
-    ValueError, match="no text encoder beside .*model.safetensors; gi"
-  ):
-    ltx_jax.load(folder, text_encoder=False, prompts=[PROMPT])
-  with pytest.raises(ValueError, match="prompts is 'a small red circle'; give a list"):
-    ltx_jax.load(folder, prompts=PROMPT)
+  alone = tmp_path / "alone.safetensors"
+  alone.write_bytes((folder / "model.safetensors").read_bytes())
+  with pytest.raises(ValueError, match="no text encoder beside .*alone.*; give its fo"):
+    ltx_jax.load_text_encoder(alone)
+  encoder = ltx_jax.load_text_encoder(alone, folder=folder)
+  with pytest.raises(ValueError, match="prompts are 'a small red circle'; give a list"):
+    encoder.encode(PROMPT)
+  wide = dataclasses.replace(encoder.config, d_model=8)
+  with pytest.raises(ValueError, match="d_model = 8, the transformer in .*alone"):
+    ltx_jax.load(alone, text_encoder=dataclasses.replace(encoder, config=wide))
   assert reads == []

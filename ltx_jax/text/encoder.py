@@ -1,0 +1,102 @@
+"""A text encoder that is read, asked, and freed.
+
+T5-XXL is larger than the 2B transformer and runs once a prompt. Here its weights are in
+memory only while they encode a prompt that nobody encoded before; a text that is in
+memory or on disk (`text.cache`) needs none of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from ltx_jax import programs
+from ltx_jax.config import TextEncoderConfig
+from ltx_jax.errors import memory_in_words
+from ltx_jax.platforms import Policy
+from ltx_jax.text.cache import TextCache
+from ltx_jax.text.prompts import Tokenizer, tokenize, truncation_note
+from ltx_jax.typing import EncodedText, Params
+
+Texts = dict[str, EncodedText]
+"""Texts [1 m e] and masks [1 m], by prompt."""
+
+_LOG = logging.getLogger("ltx_jax")
+_MOST_KEPT = 256
+_REMEDY = "take it in 8 bits, or encode all prompts before the model is loaded"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TextEncoder:
+  """What `ltx_jax.load_text_encoder` returns.
+
+  Attributes:
+    config: Config of the network.
+    policy: Compute dtype.
+    tokenizer: Tokenizer that lies beside the weights.
+    read: Reads the weights.
+    cache: Texts on disk; None for none.
+    texts: Texts that were encoded before.
+  """
+
+  config: TextEncoderConfig
+  policy: Policy
+  tokenizer: Tokenizer
+  read: Callable[[], Params] = dataclasses.field(repr=False)
+  cache: TextCache | None = None
+  texts: Texts = dataclasses.field(default_factory=dict, init=False, repr=False)
+
+  def encode(self, prompts: Sequence[str]) -> EncodedText:
+    """Turns prompts into text [b m e] and its mask [b m], each on its own and kept.
+
+    Raises:
+      ValueError: where there is no prompt, or the weights cannot be read, or do not fit
+        into memory.
+    """
+    if isinstance(prompts, str):
+      raise ValueError(f"The prompts are {prompts!r}; give a list of prompts.")
+    if note := truncation_note(self.tokenizer, prompts, self.config.max_text_tokens):
+      _LOG.warning(note)
+    new = missing(self.texts, prompts)
+    if self.cache is not None:
+      found = {prompt: self.cache.read(prompt) for prompt in new}
+      self.texts.update({p: text for p, text in found.items() if text is not None})
+      new = [prompt for prompt in new if found[prompt] is None]
+    self.texts.update(self._encode(new))
+    texts, masks = zip(*(self.texts[prompt] for prompt in prompts), strict=True)
+    return jnp.concatenate(texts), jnp.concatenate(masks)
+
+  def _encode(self, prompts: Sequence[str]) -> Texts:
+    """Reads the weights, encodes prompts one by one, and lets go of the weights."""
+    if not prompts:
+      return {}
+    length = self.config.max_text_tokens
+    with memory_in_words(f"encoding prompts of {length} tokens", _REMEDY):
+      program = programs.encode_text(self.config, self.policy)
+      params, texts = self.read(), {}
+      for prompt in prompts:  # None depends on those beside it.
+        tokens, mask = tokenize(self.tokenizer, [prompt], length)
+        texts[prompt] = program(params, tokens, mask), jnp.asarray(mask)
+      # Waited for, so that the weights are not in memory beside what is loaded next.
+      jax.block_until_ready(texts)
+    if self.cache is not None:
+      for prompt, (text, mask) in texts.items():
+        self.cache.write(prompt, text, mask)
+    return texts
+
+
+def missing(texts: Texts, prompts: Sequence[str]) -> list[str]:
+  """Returns which prompts are not among `texts`, each once.
+
+  Where all of them would be too many to keep, `texts` is emptied first.
+  """
+  asked = list(dict.fromkeys(prompts))
+  new = [prompt for prompt in asked if prompt not in texts]
+  if new and len(texts) + len(new) > _MOST_KEPT:
+    texts.clear()
+    return asked
+  return new
