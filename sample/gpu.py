@@ -34,6 +34,7 @@ from ltx_jax.analysis import stages
 from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import cli
 from ltx_jax.data import video
+from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.errors import check_number, check_seed
 from ltx_jax.files import refuse_overwriting

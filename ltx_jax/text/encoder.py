@@ -27,7 +27,7 @@ Texts = dict[str, EncodedText]
 
 _LOG = logging.getLogger("ltx_jax")
 _MOST_KEPT = 256
-_REMEDY = "take it in 8 bits, or encode all prompts before the model is loaded"
+_REMEDY = "take its weights in 8 bits, or encode all prompts before the model is read"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class TextEncoder:
     if not prompts:
       return {}
     length = self.config.max_text_tokens
-    with memory_in_words(f"encoding prompts of {length} tokens", _REMEDY):
+    with memory_in_words("the text encoder", _REMEDY):
       program = programs.encode_text(self.config, self.policy)
       params, texts = self.read(), {}
       for prompt in prompts:  # None depends on those beside it.

@@ -122,7 +122,13 @@ def test_references_are_shown_beside_the_video_and_dropped(model):
 
 def test_references_count_in_the_memory_that_is_planned(model, monkeypatch):
   planned = []
-  monkeypatch.setattr(memory, "check", lambda *_, extra, **__: planned.append(extra))
+  check = memory.check
+
+  def watched(*plan, extra, **options):
+    planned.append(extra)
+    return check(*plan, extra=extra, **options)
+
+  monkeypatch.setattr(memory, "check", watched)
   clip, canvas = case.media("clip", 9), Canvas.of(case.VAE, 9, 16, 32)
   for given, tokens in (
     ([], 0),

@@ -78,7 +78,13 @@ def test_the_step_cache_leaves_the_network_out(caplog):
 
 def test_memory_is_planned_for_all_branches(model, monkeypatch):
   planned = []
-  monkeypatch.setattr(memory, "check", lambda *plan, **_: planned.append(plan[4]))
+  check = memory.check
+
+  def watched(*plan, **options):
+    planned.append(plan[4])
+    return check(*plan, **options)
+
+  monkeypatch.setattr(memory, "check", watched)
   canvas = Canvas.of(case.VAE, 5, 32, 40)
   for options in ({"guidance": 1.0}, {}, {"stg": 1.0, "stg_blocks": (1,)}):
     model.check_memory(1, canvas, Sampling(**options))
@@ -323,7 +329,6 @@ def test_memory_that_runs_out_names_stage_and_shapes(model, monkeypatch):
     monkeypatch.setattr(programs, name, lambda *_: exhausted)
   text, _ = case.texts()
   calls = {
-    r"encoding 1 prompt\(s\) of 256 tokens": lambda: model.encode_text(["new"]),
     r"denoising 2 clip\(s\) of 5 frames of 40x32": lambda: model.denoise(
       text, **SIZE, sampling=Sampling(steps=2, guidance=1.0)
     ),
@@ -337,6 +342,8 @@ def test_memory_that_runs_out_names_stage_and_shapes(model, monkeypatch):
   for what, call in calls.items():
     with pytest.raises(ValueError, match=f"not enough memory for {what}; ask for few"):
       call()
+  with pytest.raises(ValueError, match="not enough memory for the text encoder; take"):
+    model.encode_text(["new"])
 
 
 def test_distilled_models_refuse_other_levels():

@@ -12,6 +12,7 @@ from ltx_jax.checkpoints.upsampler import save_upsampler
 from ltx_jax.config import VAEConfig
 from ltx_jax.pipeline import multiscale
 from ltx_jax.pipeline.media import fit, stretch
+from ltx_jax.planning import memory
 from ltx_jax.sizes import Canvas
 from tests import pipeline_case as base
 from tests import tasks_case as case
@@ -121,15 +122,18 @@ def test_generate_makes_what_is_asked_for(scales):
 
 
 def test_both_passes_are_planned(scales, monkeypatch):
-  planned = []
+  planned, plans = [], []
 
   def check(model, clips, canvas, sampling, conditions):
     planned.append((clips, canvas.used, sampling.branches, conditions))
+    plans.append(memory.Plan(0, 0, case.VAE.latent_shape(*canvas.used)))
+    return plans[-1]
 
   monkeypatch.setattr(ltx_jax.LTXVideo, "check_memory", check)
   passes = TwoPasses(Sampling(steps=2), Sampling(steps=2, guidance=1.0))
   given = [Condition(case.media("large", 1))]
-  scales.check_memory(3, Canvas.of(case.VAE, *case.LARGE), passes, given)
+  plan = scales.check_memory(3, Canvas.of(case.VAE, *case.LARGE), passes, given)
+  assert plan is plans[1]  # Whose latents are decoded.
   assert planned == [(3, (9, 24, 24), 2, given), (3, (9, 48, 48), 1, given)]
 
 

@@ -63,5 +63,5 @@ def test_a_replayed_draw_of_another_size_is_refused(model):
 
 
 def test_a_lone_string_is_no_list_of_prompts(model):
-  with pytest.raises(ValueError, match="takes a list of prompts"):
+  with pytest.raises(ValueError, match="prompts are 'a red circle'; give a list"):
     model.encode_text("a red circle")

@@ -239,16 +239,19 @@ def test_a_window_and_the_whole_video_are_planned(model, monkeypatch):
 
   def check(config, policy, clips, canvas, *_, extra, **rest):
     parts.append((clips, canvas.used, extra))
+    return memory.Plan(3, 5, (3, 2, 3))
 
   def check_decode(config, policy, clips, canvas, *_, **rest):
     videos.append((clips, canvas.used))
+    return memory.Plan(0, 9, (5, 2, 3))
 
   monkeypatch.setattr(memory, "check", check)
   monkeypatch.setattr(memory, "check_decode", check_decode)
   reference = Reference(np.zeros((9, 16, 24, 3), np.uint8), 4)
   canvas = Canvas.of(case.VAE, FRAMES, 16, 24)
   long = LongVideo(model, WINDOW, OVERLAP)
-  long.check_memory(2, canvas, SAMPLING, [reference])
+  plan = long.check_memory(2, canvas, SAMPLING, [reference])
+  assert plan == memory.Plan(3, 9, (5, 2, 3))
   assert parts == [(2, (5, 16, 24), 18)] and videos == [(2, (9, 16, 24))]
 
 

@@ -1,8 +1,8 @@
 """The program that turns sentences into videos, from the command line to the files."""
 
+import contextlib
 import dataclasses
 import shutil
-import types
 
 import jax
 import numpy as np
@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 import ltx_jax
+from ltx_jax.cli import console
 from ltx_jax.data import video
 from ltx_jax.pipeline.recipes import Recipe
 from ltx_jax.releases.presets import PRESETS
-from sample import generate
 from tests import pipeline_case as case
 from tests.checkpoints.test_lora import as_file, pairs
 
@@ -206,8 +206,8 @@ def test_what_not_to_show_is_encoded_where_guidance_needs_it(
 @pytest.mark.parametrize(
   ("waits", "what"),
   [
-    (0, "encoding 1 prompt(s)"),
-    (1, "denoising 1 clip(s) of 5 frames of 40x32"),
+    (0, "the text of 1 clip(s) of 5 frames of 40x32"),
+    (2, "denoising 1 clip(s) of 5 frames of 40x32"),
   ],
 )
 def test_memory_that_runs_out_while_waiting_is_one_sentence(
@@ -222,9 +222,10 @@ def test_memory_that_runs_out_while_waiting_is_one_sentence(
       raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
     return wait(arrays)
 
-  # Of the program alone: the library waits while it loads, the bar between steps.
-  stand_in = types.SimpleNamespace(block_until_ready=exhausted)
-  monkeypatch.setattr(generate, "jax", stand_in)
+  # What the stages wait for; the library waits while it loads, the bar between steps.
+  monkeypatch.setattr(
+    console.Clock, "stage", lambda clock, name: contextlib.nullcontext(exhausted)
+  )
   code, _, err = program(PROMPT, *SIZE, "--output", "a.png")
   assert code == 2
   assert f"not enough memory for {what}; ask for fewer frames" in err

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 import ltx_jax
+from ltx_jax.cli import console
 from ltx_jax.data import video
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.pipeline.generate import generate as generate_video
