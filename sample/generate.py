@@ -58,10 +58,19 @@ from ltx_jax.data import contact_sheet, video
 from ltx_jax.pipeline.generate import Way, generate
 from ltx_jax.pipeline.model import OnePass
 from ltx_jax.pipeline.request import Request
+from sample import settings
+from sample.enhance import EnhanceFlags
 from sample.flags import mesh_of
 from sample.gpu import compile_ahead
 from sample.hints import hint
-from sample.options import Options, check, check_outputs, outputs_of, sheet_of
+from sample.options import (
+  Options,
+  check,
+  check_outputs,
+  conditions_of,
+  outputs_of,
+  sheet_of,
+)
 from sample.passes import way_of
 from sample.prompts import all_prompts, by_window, joined, parts
 
@@ -87,19 +96,6 @@ def load(options: Options, prompts: Sequence[str]) -> ltx_jax.LTXVideo:
     loras=[shared.path_and_strength(text) for text in options.lora],
     weights=options.weights,
   )
-
-
-def conditions_of(options: Options) -> list[ltx_jax.Condition]:
-  """What --image, --condition and --reference give."""
-  strength = 1.0 if options.strength is None else options.strength
-  given = [] if options.image is None else [(options.image, 0, strength)]
-  given += [shared.path_frame_strength(text) for text in options.condition]
-  conditions = [ltx_jax.Condition(*each, options.crf) for each in given]
-  for text in options.reference:
-    path, strength = shared.path_and_strength(text)
-    smaller = 1 if options.reference_downscale is None else options.reference_downscale
-    conditions.append(ltx_jax.Reference(path, 0, strength, downscale=smaller))
-  return conditions
 
 
 def request_of(model: ltx_jax.LTXVideo, options: Options) -> Request:
@@ -161,7 +157,7 @@ def write(
   """Writes every video, and a contact sheet where there is more than one picture."""
   paths = outputs_of(options, len(videos))
   for path, clip in zip(paths, videos, strict=True):
-    video.write(path, clip, fps)
+    video.write(path, clip, fps, comment=settings.as_json(options))
   if options.sheet and len(videos) * len(videos[0]) > 1:
     sheet = sheet_of(options)
     if sheet.exists():
@@ -184,7 +180,13 @@ def main(argv: Sequence[str] | None = None) -> None:
   check(options)
   prompts = all_prompts(options.prompts, options.prompt_file)
   check_outputs(options, len(prompts) * len(options.seed))
-  options = dataclasses.replace(options, prompts=longer(prompts, options))
+  # From here on the options say what is made, wherever the prompts came from.
+  options = dataclasses.replace(
+    options,
+    prompts=longer(prompts, options),
+    prompt_file=None,
+    enhance=EnhanceFlags(),
+  )
   console = Console(soft_wrap=True)
   shared.show_notes(console)
   shared.use_compile_cache()

@@ -11,6 +11,7 @@ import tyro
 from ltx_jax.checkpoints.quantization import Weights
 from ltx_jax.cli import console as shared
 from ltx_jax.data import video
+from ltx_jax.diffusion.conditioning import Condition, Reference
 from ltx_jax.errors import check_fps, check_seed
 from ltx_jax.files import refuse_overwriting
 from ltx_jax.sizes import check_size
@@ -190,6 +191,19 @@ def _check_partners(options: Options) -> None:
       "--video is made over in one go, and --window makes a video part by part; leave "
       "one of them out."
     )
+
+
+def conditions_of(options: Options) -> list[Condition]:
+  """What --image, --condition and --reference give."""
+  strength = 1.0 if options.strength is None else options.strength
+  given = [] if options.image is None else [(options.image, 0, strength)]
+  given += [shared.path_frame_strength(text) for text in options.condition]
+  conditions = [Condition(*each, options.crf) for each in given]
+  for text in options.reference:
+    path, strength = shared.path_and_strength(text)
+    smaller = 1 if options.reference_downscale is None else options.reference_downscale
+    conditions.append(Reference(path, 0, strength, downscale=smaller))
+  return conditions
 
 
 def outputs_of(options: Options, videos: int) -> list[Path]:

@@ -8,6 +8,7 @@ import ltx_jax
 from ltx_jax.pipeline.generate import Way
 from ltx_jax.pipeline.model import OnePass
 from ltx_jax.pipeline.multiscale import InTwoPasses
+from ltx_jax.pipeline.recipes import Recipe
 from ltx_jax.pipeline.windows import InWindows
 from sample.flags import PassesFlags, SamplingFlags, WindowFlags
 
@@ -38,6 +39,18 @@ def way_of(
       "--window makes a video in one pass, and --multi-scale in two; leave one of them "
       "out."
     )
+  how, upscaler = two_passes(recipe, first, second, passes)
+  return InTwoPasses(ltx_jax.MultiScale(model, ltx_jax.load_upscaler(upscaler)), how)
+
+
+def two_passes(
+  recipe: Recipe, first: SamplingFlags, second: SamplingFlags, passes: PassesFlags
+) -> tuple[ltx_jax.TwoPasses, str]:
+  """Returns how both passes are sampled, and the name of the upscaler between them.
+
+  Raises:
+    ValueError: where no upscaler is known.
+  """
   upscaler = passes.upscaler or recipe.upscaler
   if upscaler is None:
     raise ValueError(
@@ -45,12 +58,9 @@ def way_of(
       "one of the same release."
     )
   base = recipe.passes or ltx_jax.TwoPasses(recipe.sampling, recipe.sampling)
-  how = ltx_jax.TwoPasses(
-    first.apply(base.first),
-    second.apply(base.second),
-    base.scale if passes.scale is None else passes.scale,
-  )
-  return InTwoPasses(ltx_jax.MultiScale(model, ltx_jax.load_upscaler(upscaler)), how)
+  scale = base.scale if passes.scale is None else passes.scale
+  both = first.apply(base.first), second.apply(base.second)
+  return ltx_jax.TwoPasses(*both, scale), upscaler
 
 
 def _refuse_leftovers(second: SamplingFlags, passes: PassesFlags) -> None:

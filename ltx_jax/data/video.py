@@ -171,7 +171,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     temporary.unlink(missing_ok=True)
 
 
-def write(path: str | os.PathLike, video: Frames, fps: float) -> None:
+def write(
+  path: str | os.PathLike, video: Frames, fps: float, *, comment: str | None = None
+) -> None:
   """Writes a clip; the suffix decides how.
 
   `.mp4` is H.264 (yuv420p, BT.709); as that needs even sizes, an odd one grows by a
@@ -182,6 +184,7 @@ def write(path: str | os.PathLike, video: Frames, fps: float) -> None:
     path: File to write to; missing folders are made.
     video: Frames of the clip, at least one.
     fps: Frames a second, positive.
+    comment: Text that an MP4 carries beside its frames; other files carry none.
 
   Raises:
     ValueError: where the suffix is another, the clip is empty or fps not positive.
@@ -192,7 +195,7 @@ def write(path: str | os.PathLike, video: Frames, fps: float) -> None:
   if not (fps > 0 and math.isfinite(fps)):
     raise ValueError(f"{path} is not written: fps must be positive, found {fps}.")
   with replacing(path) as temporary:
-    _WRITERS[Path(path).suffix.lower()](temporary, video, fps)
+    _WRITERS[Path(path).suffix.lower()](temporary, video, fps, comment)
 
 
 def check_output(path: str | os.PathLike) -> None:
@@ -215,10 +218,12 @@ def check_output(path: str | os.PathLike) -> None:
     raise ValueError(f"{path} cannot be written: {there} is no folder to write to.")
 
 
-def _write_mp4(path: Path, video: Frames, fps: float) -> None:
+def _write_mp4(path: Path, video: Frames, fps: float, comment: str | None) -> None:
   even = [(0, size % 2) for size in video.shape[1:3]]
   video = np.pad(video, [(0, 0), *even, (0, 0)], mode="edge")
   with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+    if comment is not None:
+      container.metadata["comment"] = comment
     rate = Fraction(fps).limit_denominator(1001)
     stream = container.add_stream("libx264", rate, options={"crf": "16"})
     stream.height, stream.width = video.shape[1:3]
@@ -243,7 +248,7 @@ def _durations(frames: int, fps: float, tick: int) -> list[int]:
   return [max(1, int(ticks)) * tick for ticks in np.diff(ends)]
 
 
-def _write_gif(path: Path, video: Frames, fps: float) -> None:
+def _write_gif(path: Path, video: Frames, fps: float, _: str | None) -> None:
   # One palette for all frames, of pixels from each, or still areas would flicker.
   sample = video[:, ::2, ::2].reshape(1, -1, 3)
   palette = Image.fromarray(sample).quantize(256, Image.Quantize.MEDIANCUT)
@@ -252,12 +257,12 @@ def _write_gif(path: Path, video: Frames, fps: float) -> None:
   _save_pictures(path, images, _durations(len(video), fps, 10))
 
 
-def _write_webp(path: Path, video: Frames, fps: float) -> None:
+def _write_webp(path: Path, video: Frames, fps: float, _: str | None) -> None:
   images = [Image.fromarray(frame) for frame in video]
   _save_pictures(path, images, _durations(len(video), fps, 1), quality=90)
 
 
-def _write_png(path: Path, video: Frames, fps: float) -> None:
+def _write_png(path: Path, video: Frames, fps: float, _: str | None) -> None:
   images = [Image.fromarray(frame) for frame in video]
   _save_pictures(path, images, _durations(len(video), fps, 1))
 
@@ -275,7 +280,7 @@ def _save_pictures(
   images[0].save(path, **options)
 
 
-_WRITERS: dict[str, Callable[[Path, Frames, float], None]] = {
+_WRITERS: dict[str, Callable[[Path, Frames, float, str | None], None]] = {
   ".mp4": _write_mp4,
   ".gif": _write_gif,
   ".webp": _write_webp,
