@@ -45,8 +45,9 @@ Several devices work on one video with --mesh (docs/devices.md).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -98,8 +99,17 @@ def load(options: Options, prompts: Sequence[str]) -> ltx_jax.LTXVideo:
   )
 
 
-def request_of(model: ltx_jax.LTXVideo, options: Options) -> Request:
+def request_of(
+  model: ltx_jax.LTXVideo,
+  options: Options,
+  read: Callable[[Any], Any] = lambda path: path,
+) -> Request:
   """What the flags ask of a model: prompts times seeds, in one batch.
+
+  Args:
+    model: The model.
+    options: What the flags say.
+    read: Reads the media of a path, where that is not left to the library.
 
   Raises:
     ValueError: where --strict refuses the size, or media cannot be read.
@@ -116,8 +126,11 @@ def request_of(model: ltx_jax.LTXVideo, options: Options) -> Request:
     size=size,
     fps=options.fps,
     negative_prompt=options.negative,
-    conditions=conditions_of(options),
-    video=options.video,
+    conditions=[
+      dataclasses.replace(item, media=read(item.media))
+      for item in conditions_of(options)
+    ],
+    video=options.video and read(options.video),
     seed=tuple(options.seed * len(options.prompts)) if several else options.seed[0],
   )
 
