@@ -109,7 +109,7 @@ def serve(options: Options, folder: Path) -> None:
     if error.name != "gradio":
       raise
     raise ValueError(
-      'The page needs Gradio; install it with: pip install "ltx-jax[app]"'
+      'The page needs Gradio; install it with: pip install "gradio>=6.31"'
     ) from None
   launch(options, folder, Limits(megabytes=options.upload_megabytes))
 
