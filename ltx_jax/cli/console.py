@@ -44,7 +44,7 @@ def run(program: Callable[[], None]) -> None:
 def use_compile_cache() -> None:
   """Keeps compiled programs between runs, unless JAX was told where already."""
   if jax.config.jax_compilation_cache_dir is None:
-    jax.config.update("jax_compilation_cache_dir", str(_cache("xla")))
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder("xla")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
@@ -52,10 +52,11 @@ def text_cache(given: str | None) -> Path | None:
   """Where encoded prompts are kept: what is given, the user's cache, or nowhere."""
   if given == "off":
     return None
-  return _cache("text") if given is None else Path(given)
+  return cache_folder("text") if given is None else Path(given)
 
 
-def _cache(name: str) -> Path:
+def cache_folder(name: str) -> Path:
+  """Returns where something is kept between runs, by its name."""
   base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
   return Path(base) / "ltx-jax" / name
 

@@ -1,0 +1,49 @@
+"""The command `ltx-jax`: the programs of this folder, each by its name.
+
+    ltx-jax generate "a large red circle moving right on a navy background"
+    ltx-jax app
+
+`python -m sample.generate` and the like are the same programs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ltx_jax.cli import console as shared
+
+PROGRAMS = {
+  "generate": ("sample.generate", "make videos of prompts, images and clips"),
+  "app": ("sample.app.__main__", "a page in the browser that makes videos"),
+  "convert": ("sample.convert", "write a checkpoint in another layout"),
+  "compile": ("sample.compile", "memory and time of a device that is not here"),
+  "doctor": ("sample.doctor", "what this machine has, and what it lacks"),
+}
+
+
+def usage() -> str:
+  """Lists the programs."""
+  lines = [f"  {name:10}{about}" for name, (_, about) in PROGRAMS.items()]
+  return "\n".join(
+    ["usage: ltx-jax PROGRAM [OPTIONS]", "", *lines, "", "ltx-jax PROGRAM --help: more"]
+  )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Runs the program that the first word names, with the words after it."""
+  words = list(sys.argv[1:] if argv is None else argv)
+  if words[:1] in ([], ["--help"], ["-h"]):
+    print(usage())
+    raise SystemExit(0 if words else 2)
+  name, *rest = words
+  if name not in PROGRAMS:
+    print(f"There is no program {name!r}; there are: {', '.join(PROGRAMS)}.")
+    raise SystemExit(2)
+  program = importlib.import_module(PROGRAMS[name][0])
+  shared.run(lambda: program.main(rest))
+
+
+if __name__ == "__main__":
+  main()
