@@ -250,17 +250,11 @@ class OnePass:
     on_step: OnStep | None,
   ) -> Latents:
     """Samples the latents, from those of a clip where there are such."""
-    frames, height, width = request.canvas.used
     return self.model.denoise(
       texts[0],
-      width=width,
-      height=height,
-      frames=frames,
-      fps=request.fps,
       sampling=self.sampling,
-      conditions=request.conditions,
       latents=start,
       negative=negative,
-      seed=request.seed,
       on_step=on_step,
+      **request.arguments,
     )

@@ -252,18 +252,12 @@ class InTwoPasses:
     on_step: OnStep | None,
   ) -> Latents:
     """Samples the latents of the second pass, which starts from the first."""
-    frames, height, width = request.canvas.used
     return self.scales.denoise(
       texts[0],
-      width=width,
-      height=height,
-      frames=frames,
-      fps=request.fps,
       passes=self.passes,
-      conditions=request.conditions,
       negative=negative,
-      seed=request.seed,
       on_step=on_step,
+      **request.arguments,
     )
 
 

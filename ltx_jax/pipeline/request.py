@@ -46,6 +46,13 @@ class Request:
     """How many videos are made in one batch."""
     return count(self.prompts[0])
 
+  @property
+  def arguments(self) -> dict[str, Any]:
+    """The arguments that every `denoise` takes, by name."""
+    frames, height, width = self.canvas.used
+    size = {"width": width, "height": height, "frames": frames, "fps": self.fps}
+    return {**size, "conditions": self.conditions, "seed": self.seed}
+
   def check(self, windows: int) -> None:
     """Refuses prompts that do not fit the windows.
 

@@ -326,18 +326,12 @@ class InWindows:
     on_step: OnStep | None,
   ) -> Latents:
     """Samples window after window, and joins their latents."""
-    frames, height, width = request.canvas.used
     return self.long.denoise(
       texts,
-      width=width,
-      height=height,
-      frames=frames,
-      fps=request.fps,
       sampling=self.sampling,
-      conditions=request.conditions,
       negative=negative,
-      seed=request.seed,
       on_step=on_step,
+      **request.arguments,
     )
 
 
