@@ -1,4 +1,4 @@
-"""Compiles sampling for an accelerator that is not there, and says what it takes.
+"""Compiles sampling for an accelerator you do not have, and reports memory and work.
 
     python -m sample.compile --device h100 --preset ltxv-2b-0.9.6-dev \\
       --size 768x512 --frames 121
@@ -57,36 +57,37 @@ class Options:
   """What is compiled, and for what."""
 
   device: Literal[tuple(TARGETS)]
-  """What to compile for; a TPU without a number is one chip."""
+  """Target device; a TPU without a number is one chip."""
 
   preset: str = "ltxv-2b-0.9.6-dev"
-  """A model by name."""
+  """Name of the model."""
 
   size: Annotated[str | None, tyro.conf.arg(metavar="WIDTHxHEIGHT"), OfRecipe] = None
   """Size of the video in pixels."""
 
   frames: Annotated[int | None, OfRecipe] = None
-  """Length of the video."""
+  """Number of frames."""
 
   branches: Annotated[Literal[1, 2, 3] | None, OfRecipe] = None
-  """Branches of guidance: 1 none, 2 classifier-free, 3 spatiotemporal as well."""
+  """Number of guidance branches: 1 without guidance, 2 classifier-free, 3 with
+  spatiotemporal guidance too."""
 
   clips: int = 1
-  """Videos at a time."""
+  """Number of videos in a batch."""
 
   mesh: Annotated[str | None, IfAny, tyro.conf.arg(metavar="AXIS=DEVICES,...")] = None
-  """How several chips share the work, such as data=2,context=4; docs/devices.md."""
+  """Mesh of several chips, such as data=2,context=4 (docs/devices.md)."""
 
   stages: tuple[Literal["text", "keys", "denoise", "decode", "tiled"], ...] = (
     stages.STAGES
   )
-  """Stages to compile; all, if not given."""
+  """Stages to compile; default all."""
 
   decode_memory: Annotated[float | None, IfAny] = None
-  """GB that the decode in tiles may take; if not given, half of the whole decode's."""
+  """Memory limit of tiled decoding in GB; default half of decoding in one piece."""
 
   json: bool = False
-  """Print JSON in place of a table."""
+  """Print JSON instead of a table."""
 
 
 def config_of(name: str) -> ModelConfig:

@@ -42,20 +42,20 @@ class Options:
     tyro.conf.Positional,
     tyro.conf.arg(metavar="SOURCE", help_behavior_hint=""),
   ]
-  """A checkpoint (*.safetensors), a diffusers folder, a preset, or a hub file."""
+  """Checkpoint (*.safetensors), diffusers folder, preset, or hub file."""
 
   target: Annotated[
     Path,
     tyro.conf.Positional,
     tyro.conf.arg(metavar="TARGET", help_behavior_hint=""),
   ]
-  """What to write: NAME.safetensors, or the name of a folder. It must not be there."""
+  """Output: NAME.safetensors, or a folder name. It must not exist yet."""
 
   dtype: Annotated[
     Literal["float32", "bfloat16"] | None,
     tyro.conf.arg(help_behavior_hint="(default: as in the source)"),
   ] = None
-  """What weights are cast to; the statistics of latents are always float32."""
+  """Dtype of the weights; latent statistics always stay float32."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -48,11 +48,11 @@ class EnhanceFlags:
   """Whether prompts are made longer first; off unless an address is given."""
 
   enhance: Annotated[str | None, tyro.conf.arg(metavar="URL"), _UNSET] = None
-  """Have a language model write a paragraph of each prompt: the address of an
-  OpenAI-compatible endpoint, such as http://localhost:8000/v1."""
+  """Address of an OpenAI-compatible endpoint that turns each prompt into a paragraph,
+  such as http://localhost:8000/v1."""
 
   enhance_model: Annotated[str | None, tyro.conf.arg(metavar="NAME"), _UNSET] = None
-  """Name of the endpoint's model for --enhance, where it has several."""
+  """Model for --enhance, if the endpoint has several."""
 
   def apply(self, prompts: Sequence[str]) -> tuple[str, ...]:
     """Returns the prompts that are to be shown: longer ones, or those given.

@@ -37,67 +37,73 @@ class SamplingFlags:
   """How it is sampled; what is left out is as the model's recipe says."""
 
   steps: _Count = None
-  """Denoising steps: more are slower and finer."""
+  """Number of denoising steps: more are slower and give finer detail."""
 
   guidance: _Numbers = None
-  """How strictly the prompt is followed; 1 turns it off and takes half the time."""
+  """Scale of classifier-free guidance: how strictly to follow the prompt. 1 turns it
+  off and halves the time."""
 
   cfg_star: _Switch = None
-  """Scale what is predicted without the prompt to fit the rest, before guidance."""
+  """CFG-star: rescale the unconditional prediction before guidance."""
 
   stg: _Numbers = None
-  """Spatiotemporal guidance: lead away from a perturbed model; 0 turns it off."""
+  """Scale of spatiotemporal guidance, away from a perturbed model; 0 turns it off."""
 
   stg_mode: Annotated[Mode | None, OfRecipe] = None
-  """What is perturbed: attention to others, attention at all, nothing, or the block."""
+  """What --stg perturbs: attention to other tokens, all attention, nothing, or whole
+  blocks."""
 
   stg_blocks: Annotated[
     tuple[str, ...] | None, tyro.conf.arg(metavar="N,N,... [N,N,... ...]"), OfRecipe
   ] = None
-  """Blocks for --stg, such as 11,25,35; 19 in a 2B model. Several lists: `none` too."""
+  """Blocks that --stg perturbs, such as 11,25,35 (19 in a 2B model). In several lists,
+  `none` is an empty one."""
 
   rescale: _Numbers = None
-  """Share of the growth of velocities with --stg to undo: 0.7 is usual; 0 or 1: not."""
+  """How far to undo the growth of velocities under --stg; 0.7 is usual, 0 and 1 turn it
+  off."""
 
   guidance_sigmas: _Numbers = None
-  """Noise levels, falling, where --guidance, --stg and the like change."""
+  """Falling noise levels at which --guidance, --stg, --rescale and --stg-blocks
+  change."""
 
   schedule: Annotated[Literal["uniform", "linear-quadratic"] | None, OfRecipe] = None
-  """How noise levels are spaced: evenly, or finely first; not shifted by size."""
+  """Spacing of noise levels: even, or dense at the start. No shift by size."""
 
   sigmas: _Numbers = None
-  """The noise levels themselves, falling, in (0, 1], in place of --steps."""
+  """Falling noise levels in (0, 1], instead of --steps."""
 
   skip_initial: _Count = None
-  """Steps to leave out at the start, with --video or in a second pass; the more, the
-  closer to what it starts from."""
+  """Number of steps to skip at the start, with --video or in a second pass. The more,
+  the closer the video stays to the clip."""
 
   skip_final: _Count = None
-  """Steps to leave out at the end; the last one that is made goes all the way."""
+  """Number of steps to skip at the end; the last remaining step goes to zero noise."""
 
   stochastic: _Switch = None
-  """Draw fresh noise in every step; the model 0.9.6-distilled is sampled so."""
+  """Fresh noise in every step, as 0.9.6-distilled was trained for."""
 
   cache: Annotated[float | None, tyro.conf.arg(metavar="THRESHOLD"), OfRecipe] = None
-  """Skip the network where its input changed by less since it ran; 0: never. Faster and
-  a little different; 0.1 makes half the calls of the small model."""
+  """Relative change of the network's input below which its last output is reused; 0
+  turns it off. Faster and slightly different: 0.1 halves the small model's calls."""
 
   condition_noise: _Number = None
-  """Noise on what is given with --image and the like: without it, motion freezes."""
+  """Noise on conditions such as --image; without it, motion freezes."""
 
   decode_sigma: _Number = None
-  """Noise level that the decoder is told, in [0, 1]: its own last denoising step."""
+  """Noise level of the decoder's own denoising step, in [0, 1]."""
 
   decode_noise: _Number = None
-  """Share of noise mixed in before decoding, in [0, 1]."""
+  """Share of noise mixed into the latents before decoding, in [0, 1]."""
 
   tone_map: _Number = None
-  """Compress large latents before decoding, in [0, 1]; 0 changes nothing."""
+  """Compression of large latents before decoding, in [0, 1]; 0 changes nothing."""
 
   tiling: Annotated[
     str | None, tyro.conf.arg(metavar="auto|off|SIDE[xFRAMES]"), OfRecipe
   ] = None
-  """Decode in tiles: where it would not fit, never, or of a size, such as 512x65."""
+  """Tiled decoding: auto (only if it does not fit otherwise), off, or a tile size such
+  as 512x65."""
 
   def apply(self, sampling: Sampling) -> Sampling:
     """Returns a recipe's sampling with what is asked for in its place.
@@ -127,14 +133,13 @@ class PassesFlags:
   """Whether there are two passes, and what lies between them."""
 
   multi_scale: bool = False
-  """Make a small video first, and then a large one from it: two passes."""
+  """Make a small video first, then a large one from it."""
 
   upscaler: Annotated[str | None, OfRecipe] = None
-  """What enlarges in --multi-scale: ltxv-spatial-upscaler-0.9.8, or a file."""
+  """Upscaler for --multi-scale: ltxv-spatial-upscaler-0.9.8, or a file."""
 
   scale: _Number = None
-  """Width and height of the small video of --multi-scale, as a share of those asked
-  for."""
+  """Size of the first pass of --multi-scale, as a share of width and height."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,20 +147,20 @@ class WindowFlags:
   """Whether a long video is made window after window (`ltx_jax.LongVideo`)."""
 
   window: Annotated[int | None, IfAny] = None
-  """Make a long video in windows of so many frames, 8k + 1, each begun with the end of
-  the one before. A prompt may then have parts joined by |, one for each window."""
+  """Frames per window (8k + 1) of a long video. Each window continues the one before. A
+  prompt may have parts joined by |, one for each window."""
 
   overlap: Annotated[int | None, IfAny] = None
-  """Frames of the previous window that each window of --window begins with, 8k + 1; 25
-  if not given."""
+  """Frames (8k + 1) that each window of --window shares with the one before; default
+  25."""
 
   overlap_strength: Annotated[float | None, IfAny] = None
-  """Strength with which --window keeps the frames of --overlap: 1, the usual, as they
-  are; with 0.5 they are made anew and blended."""
+  """Strength with which --window keeps the shared frames: 1 (default) keeps them
+  unchanged, 0.5 regenerates and blends them."""
 
   adain: Annotated[float | None, IfAny] = None
-  """How far --window gives every window's latents the mean and deviation of the first
-  one's, against colours that drift: from 0, the usual, to 1."""
+  """Correction of colour drift with --window, from 0 (default) to 1: matches the mean
+  and deviation of each window's latents to the first window's."""
 
   def given(self) -> dict[str, Any]:
     """Returns the arguments of `LongVideo` that are given."""

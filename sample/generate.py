@@ -1,45 +1,46 @@
-"""Turns sentences into videos.
+"""Makes videos from text, images and clips.
 
     python -m sample.generate "a large red circle moving right on a navy background" \\
       --output circle.mp4
 
-The suffix of the output decides what is written: .mp4, .gif, .webp, or .png, which for
-one frame (--frames 1) is a picture. Several prompts, or several seeds, are made in one
-batch. With --image, that picture is the first frame. Pictures and clips may be given at
-any frame, with --condition once for each; a clip at frame 0 is continued, and one at
-the end is led up to:
+The suffix of --output sets the format: .mp4, .gif, .webp or .png (with --frames 1, an
+image). Several prompts or seeds run in one batch.
+
+Image to video: --image is the first frame. --condition puts an image or a clip at any
+frame, and may be repeated. A clip at frame 0 is continued; the video leads up to a clip
+at its end:
 
     python -m sample.generate "a large red circle moving right on a navy background" \\
       --condition first.png --condition last.png@24:0.8
 
-With --video and --skip-initial, a clip is made over: its motion stays, the more so the
-more is skipped. With --multi-scale, a small video is made first, and a large one from
-it; --second.steps and the like are those of the second pass.
+Video-to-video: --video with --skip-initial; the more steps are skipped, the closer the
+result stays to the clip. --reference gives an in-context LoRA the clip that it follows.
 
-With --window, a video of any length is made window after window, each with a prompt of
-its own where there are several:
+Two passes: --multi-scale makes a small video first, then a large one from it. Flags that
+begin with --second. apply to the second pass.
+
+Long videos: --window makes the video in windows, each with its own part of the prompt:
 
     python -m sample.generate --frames 57 --window 25 --overlap 9 \\
       "a large red circle moving right on a navy background \\
       | a large red circle moving down on a navy background"
 
-With --reference, a clip guides the video from beside it, with an in-context LoRA.
-
 Guidance may change with the noise level. Here it is off in the first step, strong down
-to level 0.9 and moderate from there on, and other blocks are perturbed:
+to level 0.9 and moderate after that, and each level perturbs other blocks:
 
     python -m sample.generate "a small cyan square moving down on a gray background" \\
       --guidance-sigmas 1 0.9 0.5 --guidance 1 6 3 --stg 0 2 1 --rescale 0.7 \\
       --stg-blocks none 2 2,5
 
-Without --model it is the small model that comes with this code; it draws moving shapes
-and knows no other words. With a released checkpoint, give the file and the folder of
-the T5-XXL text encoder:
+The default model is the small one that ships with this code. It draws moving shapes and
+knows no other words. For a released checkpoint, give its file and the folder of the
+T5-XXL text encoder, or a preset's name, which downloads both:
 
     python -m sample.generate "A boat on a lake at dawn" --output boat.mp4 \\
       --model ltxv-2b-0.9.6-dev-04-25.safetensors --text-encoder t5-v1_1-xxl
 
-Several devices work on one video with --mesh (docs/devices.md).
+Several devices work on one video with --mesh (docs/devices.md). More examples are in
+docs/tasks.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The way through an NVIDIA GPU, from a checkpoint to a timed video.
+"""Sampling on an NVIDIA GPU, from a checkpoint to a timed video.
 
     python -m sample.gpu "A boat on a lake at dawn" --model ltxv-2b-0.9.6-dev
 
@@ -55,16 +55,16 @@ class Options:
     tyro.conf.Positional,
     tyro.conf.arg(metavar="PROMPT", help_behavior_hint=""),
   ]
-  """What to show."""
+  """Prompt."""
 
   output: Path = Path("video.mp4")
-  """File to write: .mp4, .gif, .webp or .png."""
+  """Output file: .mp4, .gif, .webp or .png."""
 
   model: str = "ltxv-2b-0.9.6-dev"
-  """A preset, a checkpoint (*.safetensors), a diffusers folder, or ORG/REPO/FILE."""
+  """Preset, checkpoint (*.safetensors), diffusers folder, or ORG/REPO/FILE."""
 
   text_encoder: Annotated[str | None, tyro.conf.arg(help_behavior_hint="")] = None
-  """Folder of the T5 encoder and its tokenizer, if not beside the model."""
+  """Folder with the T5 encoder and its tokenizer, if not next to the model."""
 
   width: Annotated[int | None, OfRecipe] = None
   """Width in pixels."""
@@ -73,16 +73,16 @@ class Options:
   """Height in pixels."""
 
   frames: Annotated[int | None, OfRecipe] = None
-  """Length of the video."""
+  """Number of frames."""
 
   steps: Annotated[int | None, OfRecipe] = None
-  """Denoising steps."""
+  """Number of denoising steps."""
 
   seed: int = 0
-  """The same seed gives the same video."""
+  """Random seed. The same seed makes the same video."""
 
   repeat: int = 2
-  """How often the video is made and timed."""
+  """Number of timed repetitions."""
 
 
 def compile_ahead(

@@ -34,118 +34,118 @@ class Options:
     tyro.conf.Positional,
     tyro.conf.arg(metavar="PROMPT [PROMPT ...]", help_behavior_hint=""),
   ]
-  """What to show, before flags that take several values. Several prompts give several
-  videos; with --window, A|B|C gives one, with a prompt for each window."""
+  """Prompt, placed before flags that take several values. Several prompts make several
+  videos. With --window, A|B|C is one video with a prompt for each window."""
 
   prompt_file: Annotated[Path | None, IfAny] = None
-  """A text file with more of them, one a line; # begins a line that is none."""
+  """Text file with more prompts, one per line. Lines that begin with # are ignored."""
 
   output: Path = Path("video.mp4")
-  """File to write: .mp4, .gif, .webp or .png. Several videos get a number each."""
+  """Output file: .mp4, .gif, .webp or .png. Several videos are numbered."""
 
   model: str = "moving-shapes"
-  """A preset, a checkpoint (*.safetensors), a diffusers folder, or ORG/REPO/FILE."""
+  """Preset, checkpoint (*.safetensors), diffusers folder, or ORG/REPO/FILE."""
 
   text_encoder: Annotated[str | None, IfAny] = None
-  """Folder of the T5 encoder and its tokenizer, if not beside the model."""
+  """Folder with the T5 encoder and its tokenizer, if not next to the model."""
 
   lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH[:STRENGTH] ...")] = ()
-  """LoRA files, each with a strength (1 if not given): style.safetensors:0.8."""
+  """LoRA files, each with an optional strength (default 1): style.safetensors:0.8."""
 
   image: Annotated[Path | None, IfAny] = None
-  """A picture, or a clip, that the video begins with."""
+  """Image or clip that the video begins with."""
 
   strength: Annotated[float | None, IfAny] = None
-  """How firmly --image is kept: 1, the usual, as it is, 0 not at all."""
+  """Strength of --image: 1 (default) keeps it unchanged, 0 ignores it."""
 
   condition: Annotated[
     tuple[str, ...],
     tyro.conf.UseAppendAction,
     tyro.conf.arg(metavar="PATH[@FRAME][:STRENGTH]", help_behavior_hint=""),
   ] = ()
-  """A picture or a clip that the video shows from a frame on (0), with a strength (1):
-  clip.mp4@16:0.5. A clip starts at a multiple of 8. Once for each."""
+  """Image or clip to show from a frame on (default 0), with a strength (default 1):
+  clip.mp4@16:0.5. A clip starts at a multiple of 8. Repeat the flag for more."""
 
   reference: Annotated[
     tuple[str, ...],
     tyro.conf.UseAppendAction,
     tyro.conf.arg(metavar="VIDEO[:STRENGTH]", help_behavior_hint=""),
   ] = ()
-  """A clip that guides the video from beside it, such as outlines or depth, with the
-  --lora that was trained for it; with a strength (1). Once for each."""
+  """Reference clip for an in-context --lora, such as outlines or depth, with a strength
+  (default 1). Repeat the flag for more."""
 
   reference_downscale: Annotated[int | None, IfAny] = None
-  """How many times smaller than the video the LoRA takes what --reference gives; 1 if
-  not given."""
+  """Factor by which the LoRA expects --reference to be smaller than the video; default
+  1."""
 
   crf: Annotated[int | None, IfAny] = None
-  """Softens what --image and --condition give as H.264 does, so that it moves more; 29
-  in the original."""
+  """H.264 quality to compress --image and --condition with, so that they move more; the
+  original uses 29."""
 
   video: Annotated[Path | None, IfAny] = None
-  """A clip to start from in place of noise, with --skip-initial: it is made over."""
+  """Clip for video-to-video: sampling starts from it instead of noise. Needs
+  --skip-initial."""
 
   width: Annotated[int | None, OfRecipe] = None
-  """Width in pixels. Multiples of 32 waste nothing; others are cropped from larger
-  ones."""
+  """Width in pixels. Other sizes than multiples of 32 are cropped from a larger one."""
 
   height: Annotated[int | None, OfRecipe] = None
-  """Height in pixels, as the width."""
+  """Height in pixels, like the width."""
 
   frames: Annotated[int | None, OfRecipe] = None
-  """Length of the video. 8k + 1 (1, 9, 17, 25, ...) wastes nothing; 1 is a picture."""
+  """Number of frames, best 8k + 1 (1, 9, 17, 25, ...); 1 makes an image."""
 
   fps: Annotated[float | None, OfRecipe] = None
-  """Frames a second. The model is told, and moves things accordingly."""
+  """Frames per second. The model takes it into account."""
 
   negative: Annotated[str | None, IfAny] = None
-  """What the video should not show."""
+  """Negative prompt: what the video should not show."""
 
   seed: tuple[int, ...] = (0,)
-  """The same seed gives the same video. Several seeds give a video each."""
+  """Random seed. The same seed makes the same video; several make one video each."""
 
   strict: bool = False
-  """Refuse sizes that would have to be rounded."""
+  """Refuse sizes that must be rounded."""
 
   sheet: bool = True
-  """Write a contact sheet beside the videos."""
+  """Write a contact sheet next to the videos."""
 
   dtype: Annotated[Literal["float32", "bfloat16", "float16"] | None, IfAny] = None
-  """Precision of the networks; bfloat16 on GPU (a T4: float16) and TPU, float32 on
-  CPU."""
+  """Precision of the networks. Default: bfloat16 on GPU and TPU (float16 on a T4),
+  float32 on CPU."""
 
   weights: Annotated[Weights | None, IfAny] = None
-  """Keeps the transformer's matrices in 8 bits, which takes half of bfloat16's memory
-  and changes the video a little; fp8 keeps those of an fp8 file as they are."""
+  """8-bit format of the transformer's weights: half the memory of bfloat16, and a
+  slightly different video. fp8 keeps the weights of an fp8 file unchanged."""
 
   text_weights: Annotated[Weights | None, IfAny] = None
-  """Keeps the text encoder's matrices in 8 bits, like --weights for the transformer."""
+  """8-bit format of the text encoder's weights, like --weights for the transformer."""
 
   text_cache: Annotated[
     str | None, tyro.conf.arg(metavar="DIR|off", help_behavior_hint="")
   ] = None
-  """Folder of encoded prompts, which then need no text encoder; ~/.cache/ltx-jax/text
-  if not given."""
+  """Folder that keeps encoded prompts, so that they need no text encoder again; default
+  ~/.cache/ltx-jax/text."""
 
   mesh: Annotated[str | None, IfAny, tyro.conf.arg(metavar="AXIS=DEVICES,...")] = None
-  """Devices that work together, by what they split: data (clips, branches of guidance),
-  context (tokens), fsdp (tokens and weights), tensor (heads), as data=2,context=4."""
+  """Devices that work together, by what they shard: data (clips, guidance branches),
+  context (tokens), fsdp (tokens and weights), tensor (heads): data=2,context=4."""
 
   enhance: tyro.conf.OmitArgPrefixes[EnhanceFlags] = EnhanceFlags()
-  """Prompts made longer first, by a language model behind an address."""
+  """Prompt enhancement by a language model."""
 
   passes: tyro.conf.OmitArgPrefixes[PassesFlags] = PassesFlags()
-  """One pass or two."""
+  """Number of passes."""
 
   windows: tyro.conf.OmitArgPrefixes[WindowFlags] = WindowFlags()
-  """Whether a long video is made window after window."""
+  """Windows of a long video."""
 
   sampling: tyro.conf.OmitArgPrefixes[SamplingFlags] = SamplingFlags()
-  """How it is sampled, where it is not as the model's recipe says. Several values, or
-  lists of blocks, belong to the noise levels of --guidance-sigmas, in order."""
+  """Sampling options; each defaults to the model's recipe. Several values, or lists of
+  blocks, belong to the noise levels of --guidance-sigmas, in order."""
 
   second: SamplingFlags = SamplingFlags()
-  """How the second pass of --multi-scale is sampled, by the same flags as the first."""
+  """Sampling options of the second pass of --multi-scale."""
 
 
 def check(options: Options) -> None:
