@@ -16,8 +16,8 @@ at its end:
 Video-to-video: --video with --skip-initial; the more steps are skipped, the closer the
 result stays to the clip. --reference gives an in-context LoRA the clip that it follows.
 
-Two passes: --multi-scale makes a small video first, then a large one from it. Flags that
-begin with --second. apply to the second pass.
+Two passes: --multi-scale makes a small video first, then a large one from it. Flags
+that begin with --second. apply to the second pass.
 
 Long videos: --window makes the video in windows, each with its own part of the prompt:
 

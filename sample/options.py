@@ -183,13 +183,12 @@ def _check_partners(options: Options) -> None:
       raise ValueError(f"{flag} is for {needed}; add it, or leave {flag} out.")
   if options.video is not None and options.passes.multi_scale:
     raise ValueError(
-      "--video is made over in one pass, and the second pass of --multi-scale starts "
-      "from the first; leave one of them out."
+      "--video works in one pass, and --multi-scale has two; leave one of them out."
     )
   if options.video is not None and options.windows.window is not None:
     raise ValueError(
-      "--video is made over in one go, and --window makes a video part by part; leave "
-      "one of them out."
+      "--video works in one piece, and --window makes a video in parts; leave one of "
+      "them out."
     )
 
 
