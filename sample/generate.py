@@ -3,8 +3,9 @@
     python -m sample.generate "a large red circle moving right on a navy background" \\
       --output circle.mp4
 
-The suffix of --output sets the format: .mp4, .gif, .webp or .png (with --frames 1, an
-image). Several prompts or seeds run in one batch.
+The suffix of --output sets the format: .mp4, .webm, .mov, .gif, .webp, or .png and .jpg
+for images (--frames 1). Without a suffix it is a folder of numbered PNGs. Several
+prompts or seeds run in one batch.
 
 Image to video: --image is the first frame. --condition puts an image or a clip at any
 frame, and may be repeated. A clip at frame 0 is continued; the video leads up to a clip
@@ -220,6 +221,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       flags = options.sampling, options.second, options.passes, options.windows
       way = way_of(model, *flags)
     request = request_of(model, options)
+    video.check_output(options.output, request.canvas.asked[0])
     note = hint(asked, model.config.name)
     if note:
       console.print(f"note: {note}", highlight=False, markup=False)

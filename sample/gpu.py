@@ -58,7 +58,7 @@ class Options:
   """Prompt."""
 
   output: Path = Path("video.mp4")
-  """Output file: .mp4, .gif, .webp or .png."""
+  """Output file: .mp4, .webm, .mov, .gif, .webp or .png."""
 
   model: str = "ltxv-2b-0.9.6-dev"
   """Preset, checkpoint (*.safetensors), diffusers folder, or ORG/REPO/FILE."""
@@ -149,6 +149,7 @@ def prepare(options: Options, clock: shared.Clock) -> tuple[OnePass, Request]:
     with clock.stage("text"):
       encoder.encode([options.prompt, request.negative])  # `generate` finds them.
     ahead.result()
+  video.check_output(options.output, request.canvas.asked[0])
   return OnePass(model, sampling), request
 
 

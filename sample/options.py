@@ -41,7 +41,8 @@ class Options:
   """Text file with more prompts, one per line. Lines that begin with # are ignored."""
 
   output: Path = Path("video.mp4")
-  """Output file: .mp4, .gif, .webp or .png. Several videos are numbered."""
+  """Output: .mp4, .webm, .mov, .gif, .webp, .png, .jpg, or a folder of numbered PNGs
+  (no suffix). Several videos are numbered."""
 
   model: str = "moving-shapes"
   """Preset, checkpoint (*.safetensors), diffusers folder, or ORG/REPO/FILE."""

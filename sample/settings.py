@@ -1,7 +1,7 @@
 """What made a video: as a command line, as Python, and inside the file itself.
 
-An MP4 carries the arguments of its command line as JSON in its comment, so that whoever
-has the file can make the video again:
+A video carries the arguments of its command line as JSON in its comment. Whoever has
+the file can make the video again:
 
     {"program": "ltx-jax", "arguments": ["a red circle", "--seed", "3"]}
 """
@@ -74,7 +74,9 @@ def read_arguments(path: str | Path) -> list[str]:
   """
   try:
     with av.open(str(path)) as container:
-      comment = container.metadata.get("comment", "")[:_MOST_READ]
+      # MP4 and WebM differ in the case of the name.
+      tags = {name.lower(): text for name, text in container.metadata.items()}
+      comment = tags.get("comment", "")[:_MOST_READ]
   except av.FFmpegError as error:
     reason = error.strerror or error
     raise ValueError(
@@ -89,7 +91,7 @@ def read_arguments(path: str | Path) -> list[str]:
   except (ValueError, TypeError, KeyError):
     pass
   raise ValueError(
-    f"{Path(path).name} carries no settings; only MP4 files that {PROGRAM} wrote do."
+    f"{Path(path).name} carries no settings; only videos that {PROGRAM} wrote do."
   )
 
 

@@ -13,6 +13,7 @@ import itertools
 import math
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -168,6 +169,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     yield temporary
     temporary.replace(path)
   finally:
+    if temporary.is_dir():
+      shutil.rmtree(temporary)
     temporary.unlink(missing_ok=True)
 
 
@@ -176,20 +179,22 @@ def write(
 ) -> None:
   """Writes a clip; the suffix decides how.
 
-  `.mp4` is H.264 (yuv420p, BT.709); as that needs even sizes, an odd one grows by a
-  copy of the last row or column. `.gif`, `.webp` and `.png` move where there are
-  several frames; only `.png` keeps every bit.
+  `.mp4` and `.mov` are H.264 and `.webm` is VP9 (yuv420p, BT.709); as these need even
+  sizes, an odd one grows by a copy of the last row or column. `.gif`, `.webp` and
+  `.png` move where there are several frames; `.jpg` is one frame. A name without a
+  suffix is a folder of numbered PNGs. Only PNGs keep every bit.
 
   Args:
-    path: File to write to; missing folders are made.
+    path: File or folder to write to; missing folders are made.
     video: Frames of the clip, at least one.
     fps: Frames a second, positive.
-    comment: Text that an MP4 carries beside its frames; other files carry none.
+    comment: Text that a video carries next to its frames; images carry none.
 
   Raises:
-    ValueError: where the suffix is another, the clip is empty or fps not positive.
+    ValueError: where the suffix is another, the clip is empty or fps not positive, or
+      several frames are to be one `.jpg`.
   """
-  check_output(path)
+  check_output(path, len(video))
   if not video.size:
     raise ValueError(f"{path} is not written: a clip of shape {video.shape} is empty.")
   if not (fps > 0 and math.isfinite(fps)):
@@ -198,34 +203,56 @@ def write(
     _WRITERS[Path(path).suffix.lower()](temporary, video, fps, comment)
 
 
-def check_output(path: str | os.PathLike) -> None:
+def check_output(path: str | os.PathLike, frames: int = 1) -> None:
   """Refuses what `write` could not write to, while there is nothing to lose yet.
 
+  Args:
+    path: File or folder to write to.
+    frames: Number of frames.
+
   Raises:
-    ValueError: for a suffix that is none, a folder, or a place that is not to be
-      written to.
+    ValueError: for an unknown suffix, a folder that is there already, several frames in
+      a `.jpg`, or a place that cannot be written to.
   """
   path = Path(path)
   suffix = path.suffix.lower()
   if suffix not in _WRITERS:
     raise ValueError(
-      f"{path} has the suffix {suffix!r}; what can be written are {' '.join(_WRITERS)}."
+      f"{path} has the suffix {suffix!r}; what can be written are "
+      f"{' '.join(filter(None, _WRITERS))}, and without a suffix a folder of PNGs."
     )
-  if path.is_dir():
-    raise ValueError(f"{path} is a folder; give a file, such as {path / 'video.mp4'}.")
+  if suffix == ".jpg" and frames > 1:
+    raise ValueError(
+      f"{path} is not written: .jpg holds one frame, and there are {frames}; give "
+      "another suffix, or ask for one frame."
+    )
+  if path.is_dir() and (suffix or any(path.iterdir())):
+    raise ValueError(
+      f"{path} is a folder that is there already; give a file, such as "
+      f"{path / 'video.mp4'}, or a new folder for numbered PNGs."
+    )
   there = next(parent for parent in path.absolute().parents if parent.exists())
   if not there.is_dir() or not os.access(there, os.W_OK):
     raise ValueError(f"{path} cannot be written: {there} is no folder to write to.")
 
 
-def _write_mp4(path: Path, video: Frames, fps: float, comment: str | None) -> None:
+_CODECS = {  # Suffix: codec and its options.
+  ".mp4": ("libx264", {"crf": "16"}),
+  ".mov": ("libx264", {"crf": "16"}),
+  ".webm": ("libvpx-vp9", {"crf": "20", "b": "0", "row-mt": "1", "cpu-used": "4"}),
+}
+
+
+def _write_video(path: Path, video: Frames, fps: float, comment: str | None) -> None:
+  codec, options = _CODECS[path.suffix.lower()]
   even = [(0, size % 2) for size in video.shape[1:3]]
   video = np.pad(video, [(0, 0), *even, (0, 0)], mode="edge")
-  with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+  quick = {} if codec == "libvpx-vp9" else {"movflags": "faststart"}
+  with av.open(str(path), "w", options=quick) as container:
     if comment is not None:
       container.metadata["comment"] = comment
     rate = Fraction(fps).limit_denominator(1001)
-    stream = container.add_stream("libx264", rate, options={"crf": "16"})
+    stream = container.add_stream(codec, rate, options=options)
     stream.height, stream.width = video.shape[1:3]
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
@@ -267,6 +294,16 @@ def _write_png(path: Path, video: Frames, fps: float, _: str | None) -> None:
   _save_pictures(path, images, _durations(len(video), fps, 1))
 
 
+def _write_jpg(path: Path, video: Frames, fps: float, _: str | None) -> None:
+  Image.fromarray(video[0]).save(path, quality=95, subsampling=0)
+
+
+def _write_folder(path: Path, video: Frames, fps: float, _: str | None) -> None:
+  path.mkdir()
+  for i, frame in enumerate(video):
+    Image.fromarray(frame).save(path / f"{i:05d}.png")
+
+
 def _save_pictures(
   path: Path,
   images: list[Image.Image],
@@ -281,10 +318,12 @@ def _save_pictures(
 
 
 _WRITERS: dict[str, Callable[[Path, Frames, float, str | None], None]] = {
-  ".mp4": _write_mp4,
+  **dict.fromkeys(_CODECS, _write_video),
   ".gif": _write_gif,
   ".webp": _write_webp,
   ".png": _write_png,
+  ".jpg": _write_jpg,
+  "": _write_folder,
 }
 
 

@@ -48,7 +48,15 @@ MP4 = {"codec": "libx264", "container": {}}
 
 
 @pytest.mark.parametrize(
-  ("suffix", "decibel"), [(".mp4", 31), (".gif", 45), (".webp", 33), (".png", 130)]
+  ("suffix", "decibel"),
+  [
+    (".mp4", 31),
+    (".mov", 31),
+    (".webm", 30),
+    (".gif", 45),
+    (".webp", 33),
+    (".png", 130),
+  ],
 )
 def test_what_is_written_is_read_back(tmp_path, suffix, decibel):
   path = tmp_path / "new folder" / f"clip{suffix}"
@@ -70,7 +78,10 @@ def test_what_cannot_be_written_is_refused_before_there_is_anything(tmp_path):
   (tmp_path / "file").touch()
   for path, message in (
     (tmp_path / "clip.avi", "has the suffix '.avi'"),
-    (tmp_path / "folder.mp4", "is a folder; give a file, such as .*video.mp4"),
+    (
+      tmp_path / "folder.mp4",
+      "is a folder that is there already; give a file, such as .*video.mp4",
+    ),
     (tmp_path / "file" / "clip.mp4", "cannot be written: .*file is no folder"),
   ):
     with pytest.raises(ValueError, match=message):
@@ -298,8 +309,8 @@ def test_sound_alone_is_refused(tmp_path):
 @pytest.mark.parametrize(
   ("name", "clip", "fps", "named"),
   [
-    ("a.bmp", CLIP, 24.0, "'.bmp'; what can be written are .mp4 .gif .webp .png"),
-    ("a", CLIP, 24.0, "''; what can be written"),
+    ("a.bmp", CLIP, 24.0, "'.bmp'; what can be written are .mp4 .mov .webm .gif"),
+    ("a.jpg", CLIP, 24.0, "is not written: .jpg holds one frame, and there are 9"),
     ("a.mp4", CLIP[:0], 24.0, "is empty"),
     ("a.mp4", CLIP, 0.0, "fps must be positive, found 0"),
     ("a.mp4", CLIP, float("nan"), "found nan"),
@@ -310,6 +321,26 @@ def test_what_cannot_be_written_is_refused(tmp_path, name, clip, fps, named):
     video.write(tmp_path / name, clip, fps)
   assert named in str(error.value) and str(tmp_path / name) in str(error.value)
   assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_has_a_numbered_png_for_each_frame(tmp_path):
+  video.write(tmp_path / "frames", CLIP, 24.0)
+  names = sorted(path.name for path in (tmp_path / "frames").iterdir())
+  assert names == [f"{i:05d}.png" for i in range(9)]
+  for name, frame in zip(names, CLIP, strict=True):
+    np.testing.assert_array_equal(video.read(tmp_path / "frames" / name)[0][0], frame)
+  with pytest.raises(ValueError, match="frames is a folder that is there already"):
+    video.write(tmp_path / "frames", CLIP, 24.0)
+  (tmp_path / "empty").mkdir()
+  video.write(tmp_path / "empty", CLIP[:2], 24.0)
+  assert len(list((tmp_path / "empty").iterdir())) == 2
+  assert len(list(tmp_path.iterdir())) == 2  # Nothing half-written beside them.
+
+
+def test_one_frame_may_be_a_jpeg(tmp_path):
+  video.write(tmp_path / "a.jpg", CLIP[:1], 24.0)
+  found, fps = video.read(tmp_path / "a.jpg")
+  assert fps == 0 and np.abs(found.astype(int) - CLIP[:1]).mean() < 3
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):

@@ -79,7 +79,7 @@ def test_prompts_that_were_made_longer_are_not_made_longer_again(program, monkey
 def test_files_without_settings_are_refused(tmp_path, comment):
   path = tmp_path / "clip.mp4"
   video.write(path, np.zeros((2, 16, 16, 3), np.uint8), 8.0, comment=comment)
-  with pytest.raises(ValueError, match=r"^clip.mp4 carries no settings; only MP4"):
+  with pytest.raises(ValueError, match=r"^clip.mp4 carries no settings; only vid"):
     settings.read_arguments(path)
 
 
