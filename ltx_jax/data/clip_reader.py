@@ -46,16 +46,16 @@ def read_clip(clip: Clip, bucket: Bucket, first: int = 0) -> tuple[Frames, float
       damaged, or the clip is too short.
   """
   path = Path(clip.path)
-  suffix = video.check_input(path)
-  if suffix in video.PICTURES:
+  video.check_input(path)
+  if video.is_picture(path):
     return _picture_window(clip, bucket, first)
   start = clip.start or 0.0
   try:
-    fps, own, fit = _prepared(path, suffix, clip, bucket)
+    fps, own, fit = _prepared(path, clip, bucket)
     times = start + (first + np.arange(bucket.frames)) / fps
     if clip.end is not None and times[-1] + 0.5 / fps > clip.end:
       raise _too_short(clip, bucket, first, f"it ends at {clip.end:g} s")
-    frames = _from(path, suffix, times[0])
+    frames = _from(path, times[0])
     rows = list(_at_times(frames, times, 0.5 / max(fps, own), fit))
   except (av.FFmpegError, EOFError) as error:
     raise decoding.unreadable(path, error) from None
@@ -64,11 +64,9 @@ def read_clip(clip: Clip, bucket: Bucket, first: int = 0) -> tuple[Frames, float
   return np.stack(rows), fps
 
 
-def _prepared(
-  path: Path, suffix: str, clip: Clip, bucket: Bucket
-) -> tuple[float, float, _Fit]:
+def _prepared(path: Path, clip: Clip, bucket: Bucket) -> tuple[float, float, _Fit]:
   """Returns the rate to read at, about that of the file, and what fits its frames."""
-  with decoding.opened(path, suffix) as (container, stream):
+  with decoding.opened(path) as (container, stream):
     fps = clip.fps or decoding.rate(container, stream) or STILL_FPS
     own = float(stream.average_rate or stream.guessed_rate or fps)
     return fps, own, _Fit(clip.crop, bucket, decoding.pixel_aspect(path, stream))
@@ -160,16 +158,16 @@ def _covered(
   return video.cover(frames, bucket.height, bucket.width)
 
 
-def _from(path: Path, suffix: str, time: float) -> Iterator[decoding.Shown]:
+def _from(path: Path, time: float) -> Iterator[decoding.Shown]:
   """Yields frames, with their times since the first, from one at `time` or before it.
 
   An index names when frames are decoded, which is before they are shown, and some lie:
   where a seek leads beyond `time`, one further back follows, and at last none.
   """
   for back in (*_BACK, time):
-    with decoding.opened(path, suffix) as (container, stream):
+    with decoding.opened(path) as (container, stream):
       begin = float((stream.start_time or 0) * stream.time_base)
-      seeks = back < time and suffix not in decoding.IN_ORDER
+      seeks = back < time and decoding.seeks(container)
       if seeks:
         ticks = int((begin + time - back) / stream.time_base)
         container.seek(ticks, stream=stream)
@@ -178,7 +176,7 @@ def _from(path: Path, suffix: str, time: float) -> Iterator[decoding.Shown]:
       if seeks and (start is None or start[0] > begin + time):
         continue
       if start is not None:
-        begin = start[0] if suffix in decoding.IN_ORDER else begin
+        begin = begin if decoding.seeks(container) else start[0]
         for appears, lasts, frame in itertools.chain([start], frames):
           yield appears - begin, lasts, frame
       return

@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from ltx_jax.data import images, timing
 from ltx_jax.data.dynamic_range import BT2020, HLG, PQ, to_standard
 
-VIDEOS = {  # Suffix: one of the names that libav has for the container.
+VIDEOS = {  # Suffix: one of libav's names of the container.
   ".mp4": "mp4",
   ".m4v": "mp4",
   ".mov": "mov",
@@ -29,7 +29,7 @@ VIDEOS = {  # Suffix: one of the names that libav has for the container.
   ".mpeg": "mpeg",
   ".ts": "mpegts",
 }
-IN_ORDER = (".avi", ".mpg", ".mpeg")
+_IN_ORDER = ("avi", "mpeg")
 """Containers in which times are wrong after a seek: they are read from the start."""
 _TIMED_PACKETS, _REORDERED = 3000, 16
 _WIDEST_PIXEL = 8
@@ -40,11 +40,9 @@ _EXACT = (
 )
 
 
-def wrong_suffix(path: Path, suffix: str, found: str) -> ValueError:
-  """What to raise where a file is not what its name says."""
-  return ValueError(
-    f"{path} has the suffix {suffix!r} and holds {found}; rename it to what it is."
-  )
+def seeks(container: av.container.InputContainer) -> bool:
+  """Whether a container may be read from the middle."""
+  return container.format.name not in _IN_ORDER
 
 
 def unreadable(path: Path, why: Exception) -> ValueError:
@@ -58,20 +56,25 @@ def unreadable(path: Path, why: Exception) -> ValueError:
 
 @contextlib.contextmanager
 def opened(
-  path: Path, suffix: str
+  path: Path,
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
   """Opens a video and its first track, which it decodes in threads.
 
+  What the file holds counts, not its suffix.
+
   Raises:
-    ValueError: where the container is not the suffix's, or the file is truncated.
+    ValueError: where the container is none of `VIDEOS`, or the file is truncated.
     EOFError: where there is no video track; `av.FFmpegError` where it is no video.
   """
   with av.open(str(path)) as container:
     names = container.format.name.split(",")
     if names[0].endswith("_pipe") or names[0] in ("image2", "gif"):
       raise EOFError(f"it is no picture, though taken for {names[0]!r}")
-    if VIDEOS.get(suffix) not in names:
-      raise wrong_suffix(path, suffix, f"a video in the container {names[0]!r}")
+    if not set(names) & set(VIDEOS.values()):
+      raise ValueError(
+        f"{path} holds a video in the container {names[0]!r}, which is not read; "
+        "convert it to .mp4."
+      )
     if not container.streams.video:
       tracks = ", ".join(stream.type for stream in container.streams) or "none"
       raise EOFError(f"it has no video track; its tracks: {tracks}")

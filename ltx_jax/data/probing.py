@@ -109,19 +109,19 @@ def measure_all(
 
 def _probe(clip: Clip) -> Media:
   path = Path(clip.path)
-  suffix = video.check_input(path)
-  if suffix in video.PICTURES:
+  video.check_input(path)
+  if video.is_picture(path):
     frames, fps = video.read(path)
     return Media(
       frames.shape[2], frames.shape[1], fps, len(frames) / fps if fps else 0.0
     )
   try:
-    with decoding.opened(path, suffix) as (container, stream):
+    with decoding.opened(path) as (container, stream):
       fps = decoding.rate(container, stream) or STILL_FPS
       aspect = decoding.pixel_aspect(path, stream)
-    with decoding.opened(path, suffix) as (container, stream):
+    with decoding.opened(path) as (container, stream):
       seconds = _seconds(path, container, stream, fps)
-    with decoding.opened(path, suffix) as (container, stream):
+    with decoding.opened(path) as (container, stream):
       frame = next(container.decode(stream), None)
       if frame is None:
         raise EOFError("it holds a video track without a single frame")
@@ -144,7 +144,7 @@ def _seconds(
   Raises:
     ValueError: where these are far from what the file announces.
   """
-  seeks = path.suffix.lower() not in decoding.IN_ORDER
+  seeks = decoding.seeks(container)
   if seeks:
     container.seek(int(_FAR / stream.time_base), stream=stream)
   own, latest, count = 0.0, 0.0, 0

@@ -1,7 +1,7 @@
 """Reading and writing clips and images: PyAV for video, Pillow for pictures.
 
 Inside this package a clip is uint8 RGB of shape [F H W 3], an image a clip of one
-frame. What a file holds is told by its content, and its suffix must agree. Files are
+frame. What a file holds is told by its content, whatever its suffix says. Files are
 written under a temporary name beside their place and then renamed, so that none is ever
 half there.
 """
@@ -9,7 +9,10 @@ half there.
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import itertools
+import logging
 import math
 import os
 import secrets
@@ -38,7 +41,11 @@ PICTURES = {  # Suffix: Pillow's name of the format.
   ".bmp": "BMP",
   ".tif": "TIFF",
   ".tiff": "TIFF",
+  ".avif": "AVIF",
+  ".heic": "HEIF",
+  ".heif": "HEIF",
 }
+_LOG = logging.getLogger("ltx_jax")
 _KINDS = {"MPO": "JPEG"}  # Phones add a second picture to theirs.
 
 
@@ -57,20 +64,47 @@ def read(path: str | os.PathLike, frames: int | None = None) -> tuple[Frames, fl
 
   Raises:
     ValueError: naming the file and what was found, where it is missing, empty,
-      truncated or unreadable, or where content and suffix disagree.
+      truncated or unreadable.
   """
   path = Path(path)
   suffix = check_input(path)
   try:
-    picture = Image.open(path, formats=sorted(set(PICTURES.values())))
+    picture = Image.open(path, formats=_formats())
   except UnidentifiedImageError:
-    return _read_video(path, suffix, frames)
+    if suffix in PICTURES:
+      _note(path, suffix, "a video")
+    return _read_video(path, frames)
   except (OSError, SyntaxError, Image.DecompressionBombError) as error:
     raise _unreadable(path, 0, error) from error
   with picture:
-    if _KINDS.get(picture.format, picture.format) != PICTURES.get(suffix):
-      raise decoding.wrong_suffix(path, suffix, f"a {picture.format} picture")
+    kind = _KINDS.get(picture.format, picture.format)
+    if kind != PICTURES.get(suffix):
+      _note(path, suffix, f"a {kind} image")
     return _read_picture(path, picture, frames)
+
+
+def is_picture(path: Path) -> bool:
+  """Whether a file holds an image, whole or damaged, whatever its suffix says."""
+  try:
+    with Image.open(path, formats=_formats()):
+      return True
+  except UnidentifiedImageError:
+    return False
+  except (OSError, SyntaxError, Image.DecompressionBombError):
+    return True
+
+
+def _note(path: Path, suffix: str, found: str) -> None:
+  _LOG.warning(f"{path} holds {found}, although its suffix is {suffix!r}.")
+
+
+@functools.cache
+def _formats() -> list[str]:
+  """Those of `PICTURES` that this Pillow reads; HEIF needs the package pillow-heif."""
+  with contextlib.suppress(ImportError):
+    importlib.import_module("pillow_heif").register_heif_opener()
+  Image.init()
+  return sorted(set(PICTURES.values()) & Image.OPEN.keys())
 
 
 def check_input(path: Path) -> str:
@@ -115,12 +149,12 @@ def _read_picture(
     raise _unreadable(path, 0, error) from error
 
 
-def _read_video(path: Path, suffix: str, frames: int | None) -> tuple[Frames, float]:
+def _read_video(path: Path, frames: int | None) -> tuple[Frames, float]:
   rows: list[np.ndarray] = []
   try:
-    with decoding.opened(path, suffix) as (container, stream):
+    with decoding.opened(path) as (container, stream):
       fps = decoding.rate(container, stream)
-    with decoding.opened(path, suffix) as (container, stream):
+    with decoding.opened(path) as (container, stream):
       aspect = decoding.pixel_aspect(path, stream)
       decoded = decoding.shown(_decoded(path, container, stream))
       previous = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -245,10 +246,6 @@ MEDIA = {
     lambda f: media_case.write_sound(f / "a.mp4"),
     r"cannot be read as a video, .*it has no video track; its tracks: audio",
   ),
-  "picture": (
-    lambda f: _made(f / "a.mp4", _bytes_of_picture()),
-    "cannot be read as a video, .*it is no picture, though taken for",
-  ),
   "truncated mp4": (
     lambda f: _unfinished(f),
     "cannot be read as a video, or breaks off",
@@ -263,18 +260,20 @@ MEDIA = {
   ),
   "truncated png": (lambda f: _truncated_picture(f), "cannot be read as a video or an"),
   "other container": (
-    lambda f: media_case.write(f / "a.mkv", SHAPES).rename(f / "a.mp4"),
-    "a.mp4 has the suffix '.mp4' and holds a video in the container 'matroska'",
+    lambda f: _flash(f),
+    "a.mp4 holds a video in the container 'flv', which is not read; convert it",
   ),
 }
 
 
-def _bytes_of_picture():
-  import io
-
-  file = io.BytesIO()
-  Image.new("RGB", (64, 64)).save(file, "PNG")
-  return file.getvalue()
+def _flash(folder):
+  with av.open(str(folder / "a.mp4"), "w", format="flv") as container:
+    stream = container.add_stream("flv1", 24)
+    stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+    frame = av.VideoFrame.from_ndarray(np.zeros((64, 96, 3), np.uint8), format="rgb24")
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+  return folder / "a.mp4"
 
 
 def _truncated_picture(folder):
@@ -288,6 +287,16 @@ def _faststart(folder):
   noise = np.random.default_rng(0).integers(0, 255, (40, 64, 96, 3), np.uint8)
   video.write(folder / "a.mp4", noise, 24.0)
   return _made(folder / "a.mp4", (folder / "a.mp4").read_bytes()[:60_000])
+
+
+def test_clips_are_known_by_what_they_hold_and_not_by_their_suffix(tmp_path):
+  Image.new("RGB", (64, 48), (255, 0, 0)).save(tmp_path / "a.png")
+  image = measure(_clip((tmp_path / "a.png").rename(tmp_path / "a.mp4")))
+  assert (image.frames, image.width, image.height) == (1, 64, 48)
+  clip = media_case.write(tmp_path / "b.mkv", media_case.levels(20))
+  named = measure(_clip(clip.rename(tmp_path / "b.png")))
+  assert named.frames == 20
+  assert media_case.numbers(read_clip(named, BUCKET, 2)[0])[0] == 2
 
 
 @pytest.mark.parametrize("kind", MEDIA)

@@ -282,18 +282,36 @@ def test_truncated_matroska_is_refused(tmp_path, share):
   _refused(path, "truncated: it announces 1.2 seconds")
 
 
-def test_wrong_suffixes_are_refused(tmp_path):
+def test_what_a_file_holds_counts_and_not_its_suffix(tmp_path, caplog):
   video.write(tmp_path / "clip.mp4", CLIP, 24.0)
   video.write(tmp_path / "image.png", CLIP[:1], 24.0)
-  for old, new, *named in (
-    ("clip.mp4", "clip.png", "'.png'", "container 'mov'"),
-    ("clip.mp4", "clip.mkv", "'.mkv'", "container 'mov'"),
-    ("image.png", "image.mp4", "'.mp4'", "a PNG picture"),
-    ("image.png", "image.jpg", "'.jpg'", "a PNG picture"),
-    ("image.png", "image.txt", "'.txt'", ".webp"),
+  Image.fromarray(CLIP[0]).save(tmp_path / "photo.jpg")
+  for old, new, found in (
+    ("clip.mp4", "clip.png", "a video"),
+    ("clip.mp4", "clip.mkv", None),
+    ("image.png", "image.mp4", "a PNG image"),
+    ("photo.jpg", "photo.png", "a JPEG image"),
   ):
+    caplog.clear()
     (tmp_path / new).write_bytes((tmp_path / old).read_bytes())
-    _refused(tmp_path / new, *named)
+    for one, two in zip(
+      video.read(tmp_path / old), video.read(tmp_path / new), strict=True
+    ):
+      np.testing.assert_array_equal(one, two)
+    noted = [record.getMessage() for record in caplog.records]
+    suffix = Path(new).suffix
+    said = f"{tmp_path / new} holds {found}, although its suffix is {suffix!r}."
+    assert noted == ([said] if found else [])
+  (tmp_path / "image.txt").write_bytes((tmp_path / "image.png").read_bytes())
+  _refused(tmp_path / "image.txt", "'.txt'", ".webp")
+
+
+def test_avif_is_read_and_heic_where_pillow_can(tmp_path):
+  Image.fromarray(CLIP[0]).save(tmp_path / "a.avif", quality=95)
+  found, _ = video.read(tmp_path / "a.avif")
+  assert np.abs(found.astype(int) - CLIP[:1]).mean() < 8
+  (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+  _refused(tmp_path / "a.heic", "cannot be read")
 
 
 def test_sound_alone_is_refused(tmp_path):
