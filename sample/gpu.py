@@ -33,7 +33,7 @@ import ltx_jax
 from ltx_jax.analysis import stages
 from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import cli
-from ltx_jax.data import video
+from ltx_jax.data import outputs, video
 from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.errors import check_number, check_seed
@@ -149,7 +149,7 @@ def prepare(options: Options, clock: shared.Clock) -> tuple[OnePass, Request]:
     with clock.stage("text"):
       encoder.encode([options.prompt, request.negative])  # `generate` finds them.
     ahead.result()
-  video.check_output(options.output, request.canvas.asked[0])
+  outputs.check_output(options.output, request.canvas.asked[0])
   return OnePass(model, sampling), request
 
 
@@ -164,7 +164,7 @@ def main(argv: Sequence[str] | None = None, platform: str = "gpu") -> None:
   console = Console(soft_wrap=True, highlight=False)
   shared.show_notes(console)
   shared.use_compile_cache()
-  video.check_output(options.output)
+  outputs.check_output(options.output)
   inputs = [("--model", options.model), ("--text-encoder", options.text_encoder)]
   refuse_overwriting([options.output], inputs)
   check_number("--repeat", options.repeat, at_least=1, at_most=1000)

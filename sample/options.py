@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ltx_jax.checkpoints.quantization import Weights
 from ltx_jax.cli import console as shared
-from ltx_jax.data import video
+from ltx_jax.data import outputs
 from ltx_jax.diffusion.conditioning import Condition, Reference
 from ltx_jax.errors import check_fps, check_seed
 from ltx_jax.files import refuse_overwriting
 from ltx_jax.sizes import check_size
+from ltx_jax.typing import Weights
 from sample.enhance import EnhanceFlags
 from sample.flags import (
   IfAny,
@@ -225,12 +225,12 @@ def check_outputs(options: Options, videos: int) -> None:
   Raises:
     ValueError: in one sentence.
   """
-  video.check_output(options.output)
-  outputs = outputs_of(options, videos)
+  outputs.check_output(options.output)
+  written = outputs_of(options, videos)
   if options.sheet:
-    outputs.append(sheet_of(options))
+    written.append(sheet_of(options))
   refuse_overwriting(
-    outputs,
+    written,
     [
       ("--prompt-file", options.prompt_file),
       ("--image", options.image),

@@ -27,7 +27,7 @@ from ltx_jax.checkpoints import lightricks
 from ltx_jax.checkpoints.fingerprint import fingerprint
 from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import cli, nearest
-from ltx_jax.data import video
+from ltx_jax.data import outputs, video
 from ltx_jax.data.records import Record, Records
 from ltx_jax.platforms import policy_of
 from ltx_jax.releases import sources
@@ -88,7 +88,7 @@ def _check_output(options: Options) -> None:
       "--output decodes one record: name its ID after the folder, and --model, whose "
       "VAE made it."
     )
-  video.check_output(options.output)
+  outputs.check_output(options.output)
 
 
 def _row(source: Records, name: str) -> int:

@@ -27,7 +27,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from ltx_jax.data import decoding, images, timing
+from ltx_jax.data import decoding, images, outputs, timing
 from ltx_jax.data.decoding import VIDEOS
 
 Frames = UInt8[np.ndarray, "F H W 3"]
@@ -228,46 +228,13 @@ def write(
     ValueError: where the suffix is another, the clip is empty or fps not positive, or
       several frames are to be one `.jpg`.
   """
-  check_output(path, len(video))
+  outputs.check_output(path, len(video))
   if not video.size:
     raise ValueError(f"{path} is not written: a clip of shape {video.shape} is empty.")
   if not (fps > 0 and math.isfinite(fps)):
     raise ValueError(f"{path} is not written: fps must be positive, found {fps}.")
   with replacing(path) as temporary:
     _WRITERS[Path(path).suffix.lower()](temporary, video, fps, comment)
-
-
-def check_output(path: str | os.PathLike, frames: int = 1) -> None:
-  """Refuses what `write` could not write to, while there is nothing to lose yet.
-
-  Args:
-    path: File or folder to write to.
-    frames: Number of frames.
-
-  Raises:
-    ValueError: for an unknown suffix, a folder that is there already, several frames in
-      a `.jpg`, or a place that cannot be written to.
-  """
-  path = Path(path)
-  suffix = path.suffix.lower()
-  if suffix not in _WRITERS:
-    raise ValueError(
-      f"{path} has the suffix {suffix!r}; what can be written are "
-      f"{' '.join(filter(None, _WRITERS))}, and without a suffix a folder of PNGs."
-    )
-  if suffix == ".jpg" and frames > 1:
-    raise ValueError(
-      f"{path} is not written: .jpg holds one frame, and there are {frames}; give "
-      "another suffix, or ask for one frame."
-    )
-  if path.is_dir() and (suffix or any(path.iterdir())):
-    raise ValueError(
-      f"{path} is a folder that is there already; give a file, such as "
-      f"{path / 'video.mp4'}, or a new folder for numbered PNGs."
-    )
-  there = next(parent for parent in path.absolute().parents if parent.exists())
-  if not there.is_dir() or not os.access(there, os.W_OK):
-    raise ValueError(f"{path} cannot be written: {there} is no folder to write to.")
 
 
 _CODECS = {  # Suffix: codec and its options.

@@ -16,7 +16,7 @@ from ltx_jax.checkpoints import arrays, diffusers, lightricks, lora, t5, upsampl
 from ltx_jax.checkpoints.arrays import Place
 from ltx_jax.checkpoints.lora import Loras
 from ltx_jax.checkpoints.networks import PARTS
-from ltx_jax.checkpoints.quantization import Weights, is_quantized, quantizing
+from ltx_jax.checkpoints.quantization import is_quantized, quantizing
 from ltx_jax.config import TextEncoderConfig
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import AXES
@@ -28,6 +28,7 @@ from ltx_jax.releases.presets import UPSCALERS, completed, recipe_for
 from ltx_jax.text.cache import TextCache, encoder_fingerprint
 from ltx_jax.text.encoder import TextEncoder
 from ltx_jax.text.prompts import load_tokenizer
+from ltx_jax.typing import Weights
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _LAYOUTS = {"lightricks": lightricks, "diffusers": diffusers}

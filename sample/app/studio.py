@@ -29,7 +29,7 @@ from sample import settings
 from sample.app.form import Form, name_of, options_of
 from sample.app.jobs import Job
 from sample.app.uploads import Limits, decode
-from sample.generate import request_of
+from sample.making import request_of
 from sample.options import Options, check
 from sample.passes import way_of
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltx_jax.data import video
+from ltx_jax.data import outputs, video
 from ltx_jax.moving_shapes import world
 
 CLIP = world.clip(world.EXAMPLES[0], 0, 9, 64, 96)
@@ -72,7 +72,7 @@ def test_what_is_written_is_read_back(tmp_path, suffix, decibel):
 
 
 def test_what_cannot_be_written_is_refused_before_there_is_anything(tmp_path):
-  video.check_output(tmp_path / "new" / "folder" / "clip.mp4")
+  outputs.check_output(tmp_path / "new" / "folder" / "clip.mp4")
   assert list(tmp_path.iterdir()) == []
   (tmp_path / "folder.mp4").mkdir()
   (tmp_path / "file").touch()
@@ -85,7 +85,7 @@ def test_what_cannot_be_written_is_refused_before_there_is_anything(tmp_path):
     (tmp_path / "file" / "clip.mp4", "cannot be written: .*file is no folder"),
   ):
     with pytest.raises(ValueError, match=message):
-      video.check_output(path)
+      outputs.check_output(path)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp", ".png"])

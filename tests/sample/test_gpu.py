@@ -10,7 +10,7 @@ from ltx_jax.data import video
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.pipeline.generate import generate as generate_video
 from ltx_jax.pipeline.model import OnePass
-from sample import generate, gpu
+from sample import gpu, making
 
 PROMPT = "a large red circle moving right on a navy background"
 SIZE = ("--width", "40", "--height", "32", "--frames", "5", "--steps", "2")
@@ -84,7 +84,7 @@ def test_what_was_compiled_ahead_is_not_compiled_again(model, compilations):
 def test_generate_compiles_ahead_where_there_is_a_gpu(program, model, monkeypatch):
   asked = []
   monkeypatch.setattr(
-    generate,
+    making,
     "compile_ahead",
     lambda model, canvas, sampling, *, clips: asked.append((canvas.used, clips)),
   )

@@ -1,0 +1,167 @@
+"""From the options of `sample.generate` to videos, and to files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+import ltx_jax
+from ltx_jax.cli import console as shared
+from ltx_jax.data import contact_sheet, outputs, video
+from ltx_jax.pipeline.generate import Way, generate
+from ltx_jax.pipeline.model import OnePass
+from ltx_jax.pipeline.request import Request
+from ltx_jax.platforms import Policy
+from sample import settings
+from sample.flags import mesh_of
+from sample.gpu import compile_ahead
+from sample.hints import hint
+from sample.options import Options, conditions_of, outputs_of, sheet_of
+from sample.passes import way_of
+from sample.prompts import by_window, parts
+
+
+def load(options: Options, prompts: Sequence[str]) -> ltx_jax.LTXVideo:
+  """Loads the model, with the text encoder beside it that has encoded all prompts."""
+  mesh = mesh_of(options.mesh)
+  encoder = ltx_jax.load_text_encoder(
+    options.model,
+    folder=options.text_encoder,
+    dtype=options.dtype,
+    mesh=mesh,
+    weights=options.text_weights,
+    cache=shared.text_cache(options.text_cache),
+  )
+  # Before the transformer is there, so that both are never in memory at once.
+  encoder.encode([*prompts, options.negative or ""])
+  return ltx_jax.load(
+    options.model,
+    dtype=options.dtype,
+    text_encoder=encoder,
+    mesh=mesh,
+    loras=[shared.path_and_strength(text) for text in options.lora],
+    weights=options.weights,
+  )
+
+
+def request_of(
+  model: ltx_jax.LTXVideo,
+  options: Options,
+  read: Callable[[Any], Any] = lambda path: path,
+) -> Request:
+  """What the flags ask of a model: prompts times seeds, in one batch.
+
+  Args:
+    model: The model.
+    options: What the flags say.
+    read: Reads the media of a path, where that is not left to the library.
+
+  Raises:
+    ValueError: where --strict refuses the size, or media cannot be read.
+  """
+  vae, size = model.config.vae, (options.frames, options.height, options.width)
+  note = model.recipe.canvas(vae, *size).note
+  if note and options.strict:
+    raise ValueError(f"--strict refuses this size: {note}")
+  prompts = [p for p in options.prompts for _ in options.seed]
+  several = len(options.seed) > 1
+  return model.recipe.request(
+    vae,
+    [prompts] if options.windows.window is None else by_window(prompts),
+    size=size,
+    fps=options.fps,
+    negative_prompt=options.negative,
+    conditions=[
+      dataclasses.replace(item, media=read(item.media))
+      for item in conditions_of(options)
+    ],
+    video=options.video and read(options.video),
+    seed=tuple(options.seed * len(options.prompts)) if several else options.seed[0],
+  )
+
+
+def make(
+  way: Way, request: Request, *, clock: shared.Clock, console: Console
+) -> np.ndarray:
+  """Makes the videos [b F H W 3] in uint8, with a progress bar, and times the stages.
+
+  On a GPU, the programs of a plain request are compiled first, several at a time.
+  """
+  model = way.model
+  plain = isinstance(way, OnePass) and not request.conditions
+  if plain and model.policy.name == "gpu" and model.policy.mesh is None:
+    way.plan(request)  # What does not fit is refused before it is compiled.
+    with clock.stage("text"):
+      compile_ahead(model, request.canvas, way.sampling, clips=request.clips)
+  with shared.step_bar(console) as on_step:
+    return generate(way, request, on_stage=clock.stage, on_step=on_step)
+
+
+def labels_of(options: Options) -> list[str]:
+  """Names the videos: by their prompts, and where there are several by their seeds."""
+  if len(options.seed) == 1:
+    return list(options.prompts)
+  return [f"{p} (seed {seed})" for p in options.prompts for seed in options.seed]
+
+
+def write(
+  videos: np.ndarray,
+  labels: list[str],
+  options: Options,
+  fps: float,
+  *,
+  console: Console,
+) -> list[Path]:
+  """Writes every video, and a contact sheet where there is more than one picture."""
+  paths = outputs_of(options, len(videos))
+  for path, clip in zip(paths, videos, strict=True):
+    video.write(path, clip, fps, comment=settings.as_json(options))
+  if options.sheet and len(videos) * len(videos[0]) > 1:
+    sheet = sheet_of(options)
+    if sheet.exists():
+      console.print(f"note: {sheet} was there, and is replaced.", highlight=False)
+    contact_sheet.contact_sheet(sheet, list(videos), labels, columns=1)
+    paths.append(sheet)
+  return paths
+
+
+def run(options: Options, console: Console) -> None:
+  """Makes the videos, writes them, and says what was done."""
+  asked = options.prompts
+  if options.windows.window is not None:
+    asked = [part for prompt in asked for part in parts(prompt)]
+  elif any("|" in prompt for prompt in asked):
+    console.print("note: | parts a prompt with --window only; here it is read as text.")
+  with shared.Clock() as clock:
+    with clock.stage("load"):
+      model = load(options, asked)
+      flags = options.sampling, options.second, options.passes, options.windows
+      way = way_of(model, *flags)
+    request = request_of(model, options)
+    outputs.check_output(options.output, request.canvas.asked[0])
+    note = hint(asked, model.config.name)
+    if note:
+      console.print(f"note: {note}", highlight=False, markup=False)
+    videos = make(way, request, clock=clock, console=console)
+  paths = write(videos, labels_of(options), options, request.fps, console=console)
+  console.print(summary(options, request, model.policy), highlight=False)
+  console.print(f"seconds: {clock.summary()}", highlight=False)
+  console.print(f"wrote {', '.join(map(str, paths))}", highlight=False)
+
+
+def summary(options: Options, request: Request, policy: Policy) -> str:
+  """Says what was made, and on what."""
+  frames, height, width = request.canvas.asked
+  where = policy.name
+  if policy.mesh is not None:
+    where = f"{policy.mesh.size} {policy.name} devices ({options.mesh})"
+  seeds = ", ".join(map(str, options.seed))
+  return (
+    f"{request.clips} x {width}x{height}, {shared.counted(frames, 'frame')} at "
+    f"{request.fps:g} a second, seed {seeds}, {policy.dtype} on {where}"
+  )
