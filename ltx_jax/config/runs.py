@@ -34,20 +34,22 @@ _DECAY = {"at_least": 0, "below": 1}
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-  """AdamW, or Muon on kernels with AdamW on the rest; a warm-up, then a schedule.
+  """AdamW, or Muon for kernels with AdamW for the rest; a warm-up, then a schedule.
 
   Attributes:
     learning_rate: Peak rate of AdamW.
-    muon_learning_rate: Peak rate of Muon's kernels; unused by `adamw`.
-    schedule: Course of the rate after the warm-up: it falls along a `cosine`, falls
-      along a line (`linear`), or stays (`constant`).
-    final_fraction: Fraction of the peak at which a cosine or a line ends.
-    clip_norm: Global norm that longer gradients are scaled to; inf for never.
-    accumulate: Micro-batches whose gradients are averaged before one update.
-    ema_decay: Decay of the averaged parameters; 0 keeps none.
-    not_finite: Answer to a loss or gradient that is NaN or infinite: `stop` the run, or
-      `skip` the update and go on.
-    max_skipped: Updates skipped in a row after which the run stops all the same.
+    muon_learning_rate: Peak rate of Muon for kernels; ignored by `adamw`.
+    schedule: Learning rate after the warm-up: `cosine` falls along a cosine, `linear`
+      falls along a line, `constant` stays.
+    final_fraction: Share of the peak rate at which `cosine` and `linear` end.
+    clip_norm: Largest global norm of the gradients; larger ones are scaled down to it.
+      inf turns this off.
+    accumulate: Number of micro-batches whose gradients are averaged for one update.
+    ema_decay: Decay of the averaged parameters (EMA); 0 keeps none.
+    not_finite: Reaction to a loss or gradient that is NaN or infinite: `stop` ends the
+      run, `skip` skips the update and continues.
+    max_skipped: Number of skipped updates in a row after which the run stops, even with
+      `skip`.
   """
 
   name: Literal["adamw", "muon"] = "adamw"
@@ -85,13 +87,13 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-  """Devices per axis of the mesh; one of them may be -1, for those that are left.
+  """Devices per axis of the mesh; one axis may be -1, which takes all devices left.
 
   Attributes:
-    data: Devices over which rows are split and parameters repeated.
-    fsdp: Devices over which both rows and parameters are split.
-    context: Devices over which the tokens of a clip are split, or its pixels.
-    tensor: Devices over which attention heads and hidden layers are split.
+    data: Number of devices that shard the rows of a batch and replicate the parameters.
+    fsdp: Number of devices that shard both rows and parameters.
+    context: Number of devices that shard the tokens of a clip, or its pixels.
+    tensor: Number of devices that shard attention heads and hidden layers.
   """
 
   data: int = -1
@@ -125,13 +127,13 @@ class Bucket:
 
 @dataclasses.dataclass(frozen=True)
 class AutoBuckets:
-  """Buckets that are found from the sizes of the clips.
+  """Buckets chosen from the sizes of the clips.
 
   Attributes:
-    clip_tokens: Most latent positions of one clip.
-    pixels: Most pixels of a frame.
-    shapes: Number of sizes of a frame.
-    lengths: Number of lengths for each size.
+    clip_tokens: Largest number of latent positions per clip.
+    pixels: Largest number of pixels per frame.
+    shapes: Number of frame sizes.
+    lengths: Number of clip lengths for each frame size.
   """
 
   clip_tokens: int = 6144
@@ -146,12 +148,13 @@ class AutoBuckets:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-  """A part of a run: how long, which buckets, how much a batch.
+  """A part of a run: its number of steps, its buckets and its batch size.
 
   Attributes:
     buckets: Sizes of clips, named or found from the data.
-    tokens: Global token budget of a batch, in latent positions; the batch size of a
-      bucket is the budget over its tokens, rounded down, at least one.
+    tokens: Token budget of a batch over all devices, in latent positions. The batch
+      size of a bucket is the budget divided by the bucket's tokens, rounded down, at
+      least one.
   """
 
   steps: int
@@ -169,11 +172,13 @@ class VAELossConfig:
   """Weights of the VAE's losses (paper, section on the Video-VAE).
 
   Attributes:
-    wavelet: Weight of the L1 over 3-D wavelet bands, reached linearly between the two
-      steps of `wavelet_ramp`.
+    wavelet: Weight of the L1 loss over 3-D wavelet bands. It grows linearly between the
+      two steps of `wavelet_ramp`.
     kl: Weight of the KL divergence, per latent element.
-    max_sigma: The decoder sees latents at noise levels U[0, max_sigma].
-    statistics_decay: Decay of the running mean and std of the encoder's means.
+    max_sigma: Largest noise level of the latents that the decoder gets; each level is
+      uniform in [0, max_sigma].
+    statistics_decay: Decay of the running mean and standard deviation of the encoder's
+      means.
   """
 
   mse: float = 1.0
@@ -205,13 +210,15 @@ class VAERun:
 
   Attributes:
     data: Manifests or folders of clips, or `moving-shapes`.
-    data_weights: How often each of them comes, relative to the others; one number for
-      all alike.
-    held_out: Number of clips of the first of them that are never trained on, where the
-      manifest does not say which.
-    trained: The whole "vae", or its "decoder" alone: encoder and statistics stay as
-      they were, so that a transformer trained on its latents stays valid.
-    init_from: A checkpoint whose VAE the run starts from; empty for random parameters.
+    data_weights: Relative frequency of each source in `data`; one number makes all
+      equal.
+    held_out: Number of clips from the first source that are never trained on, unless
+      the manifest marks them.
+    trained: Part that is trained: the whole `vae`, or its `decoder` alone. With
+      `decoder` the encoder and the statistics stay unchanged, so that a transformer
+      trained on its latents stays valid.
+    init_from: Checkpoint with the VAE that the run starts from; empty for random
+      parameters.
   """
 
   vae: VAEConfig
@@ -244,16 +251,17 @@ class VAERun:
 
 @dataclasses.dataclass(frozen=True)
 class FlowConfig:
-  """How the transformer is trained (`diffusion.timesteps`, `diffusion.flow`).
+  """Captions and noise levels in training (`diffusion.timesteps`, `diffusion.flow`).
 
   Attributes:
-    caption_dropout: Share of the captions replaced by "".
-    uniform_share: Share of the clips whose timestep is uniform in [0, 1] instead; 1 is
-      the control without the law.
-    quantiles: Percentiles beyond which the density of timesteps is constant.
-    shift_at_most: Bound of the shift of timesteps, which grows with a clip's tokens and
-      leaves nothing but noise where they are many; none by default. Above 8192 tokens
-      take 2.05 to 3.
+    caption_dropout: Share of captions that are replaced by "".
+    uniform_share: Share of clips whose timestep is uniform in [0, 1] instead of shifted
+      log-normal; 1 is the control experiment without that law.
+    quantiles: Lower and upper percentile, as fractions, beyond which the density of
+      timesteps is constant.
+    shift_at_most: Largest shift of timesteps; default: no limit. The shift grows with a
+      clip's tokens, and for very many tokens it leaves nothing but noise. Above 8192
+      tokens take 2.05 to 3.
   """
 
   caption_dropout: float = 0.1
@@ -277,25 +285,29 @@ class TransformerRun:
   """Everything `train/transformer.py` needs.
 
   Attributes:
-    name: Written into the checkpoint; a preset of that name gives the recipe.
-    vae: Checkpoint of the VAE that makes the latents.
-    text_folder: Holds `tokenizer/` and, where it is frozen, `text_encoder/`.
-    text_encoder: `trained` jointly with the transformer, or `frozen`.
-    remat: What each block keeps for the backward pass: `none` recomputes nothing,
-      `full` the whole block, `dots` all but its projections, `attention` all but what
-      attention gives, `dots+attention` no product.
-    data: Folders of records (`train.precompute`).
-    data_weights: How often each of them comes, relative to the others; one number for
-      all alike.
-    held_out: Number of records of the first of them that are never trained on, where
-      the manifest did not say which.
-    score: Which records are trained on, by a score that they carry.
-    token_dropping: Largest share of a clip's tokens that is dropped, at random, so that
-      buckets of about as many tokens share batches; the paper's is 0.2, and 0 keeps
+    name: Name of the model, written into the checkpoint; a preset of that name gives
+      the recipe.
+    vae: Checkpoint with the VAE that makes the latents.
+    text_folder: Folder with `tokenizer/` and, if the text encoder is frozen,
+      `text_encoder/`.
+    text_encoder: Text encoder: `trained` together with the transformer, or `frozen`.
+    remat: Recomputation in the backward pass, which saves memory: `none` recomputes
+      nothing, `full` the whole block, `dots` all except its projections, `attention`
+      all except the output of attention, `dots+attention` all except matrix products.
+      Default: the one that fits and recomputes least.
+    data: Folders of records, as written by `train.precompute`.
+    data_weights: Relative frequency of each folder in `data`; one number makes all
+      equal.
+    held_out: Number of records from the first folder that are never trained on, unless
+      the manifest marked them.
+    score: Filter on records by one of their scores.
+    token_dropping: Largest share of a clip's tokens that is dropped at random, so that
+      buckets with similar numbers of tokens share batches. The paper uses 0.2; 0 keeps
       buckets apart.
-    init_from: A checkpoint to start from, or a model's folder (`model.safetensors`, and
-      `text_encoder/` where that is trained); empty for random parameters.
-    lora: Low-rank updates of the model in `init_from` that are trained in its place.
+    init_from: Checkpoint or model folder to start from; empty for random parameters. A
+      model folder has `model.safetensors` and, if the text encoder is trained,
+      `text_encoder/`.
+    lora: Low-rank updates that are trained instead of the model in `init_from`.
   """
 
   transformer: TransformerConfig
