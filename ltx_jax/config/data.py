@@ -9,11 +9,11 @@ from ltx_jax.errors import check_fields
 
 @dataclasses.dataclass(frozen=True)
 class VideoConfig:
-  """How clips are read from videos.
+  """Reading of clips from videos.
 
   Attributes:
-    flip: Whether half of the clips are mirrored, left to right.
-    max_faulty: Largest share of the clips that may be unreadable.
+    flip: Left-to-right mirroring of half of the clips.
+    max_faulty: Largest share of clips that may be unreadable.
   """
 
   flip: bool = False
@@ -25,12 +25,12 @@ class VideoConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ScoreConfig:
-  """A filter on records by one of their scores, which the manifest gives them.
+  """Filter on records by one of their scores, which the manifest gives them.
 
   Attributes:
     name: Name of the score.
-    at_least: Least score of a record that is trained on; a record without one is left
-      out. None trains on all, whatever their scores.
+    at_least: Lowest score of records that are trained on; records without the score are
+      left out. Default: all records, whatever their scores.
   """
 
   name: str = "aesthetic"
