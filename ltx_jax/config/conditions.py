@@ -11,21 +11,23 @@ _SHARE = {"at_least": 0, "at_most": 1}
 
 @dataclasses.dataclass(frozen=True)
 class ConditionConfig:
-  """How often which part of a clip is given (`diffusion.objective`).
+  """Parts of a clip that are given in training, and how often (`diffusion.objective`).
 
-  What is given beside a clip makes its sequence longer, so a whole batch has it or has
-  not: a run compiles one program with it and one without.
+  A last frame or a reference next to a clip makes its sequence longer. A batch
+  therefore has it for all of its clips or for none: a run compiles one program with it
+  and one without.
 
   Attributes:
-    first_frame: Share of the clips whose first latent frame is given.
-    first_frames: Share of the clips whose first two or more latent frames are given,
-      which teaches the model to continue a clip.
+    first_frame: Share of clips whose first latent frame is given.
+    first_frames: Share of clips whose first two or more latent frames are given, which
+      teaches the model to continue a clip.
     first_frames_at_most: Largest number of latent frames that `first_frames` gives.
-    last_frame: Share of the batches whose clips are shown their last frame, an image of
-      its own; the records need `train.precompute --last-frame`.
-    reference: Share of the batches whose clips are shown their reference, another clip
-      that guides them; the manifest names it in the field `reference`.
-    max_sigma: Largest noise level of what is given; each level is uniform in [0, this].
+    last_frame: Share of batches whose clips come with their last frame as a separate
+      image; the records need `train.precompute --last-frame`.
+    reference: Share of batches whose clips come with their reference, another clip that
+      guides them; the manifest names it in the field `reference`.
+    max_sigma: Largest noise level of given frames and references; each level is uniform
+      in [0, max_sigma].
   """
 
   first_frame: float = 0.1
