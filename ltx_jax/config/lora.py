@@ -13,16 +13,17 @@ LAYERS = ("to_q", "to_k", "to_v", "to_out", "proj_in", "proj_out")
 
 @dataclasses.dataclass(frozen=True)
 class LoRAConfig:
-  """Which layers have updates, and how large (`training.lora`).
+  """Layers and size of the low-rank updates (`training.lora`).
 
   Attributes:
     rank: Rank of the updates; 0 trains the whole network.
-    alpha: Updates are scaled by alpha / rank; None for alpha = rank.
-    layers: Layers of each block that have one, among `to_q`, `to_k`, `to_v`, `to_out`,
-      `proj_in` and `proj_out`.
-    base_weights: What the matrices of the frozen transformer's blocks are kept as,
-      `int8` or `fp8`, in half of bfloat16's memory; None for the precision the run
-      computes in.
+    alpha: Scale of the updates, which are multiplied by alpha / rank; default: alpha =
+      rank.
+    layers: Layers of each block that have an update, from `to_q`, `to_k`, `to_v`,
+      `to_out`, `proj_in` and `proj_out`.
+    base_weights: 8-bit format of the matrices in the frozen transformer's blocks,
+      `int8` or `fp8`, with half of bfloat16's memory; default: the precision of the
+      run.
   """
 
   rank: int = 0
