@@ -11,19 +11,19 @@ from ltx_jax.errors import check_fields, check_number
 
 @dataclasses.dataclass(frozen=True)
 class DistributedConfig:
-  """Several processes of one run (`parallel.distributed`), all with the same options.
+  """Processes of one run (`parallel.distributed`), all with the same options.
 
   Attributes:
-    coordinator: Address HOST:PORT of process 0; empty for a run of one process.
+    coordinator: Address of process 0 as HOST:PORT; empty for a run of one process.
     processes: Number of processes.
-    process: Number of this process, from 0.
-    cluster: Whether the cluster says how the processes find one another, as TPU pods,
-      Slurm and GKE do.
-    devices: Number of devices that the run expects in all processes; None for any.
-    timeout: Seconds to wait for a process that is missing. One that dies later is
-      noticed after as many, 100 at most.
-    hang_after: Seconds without a step after which the run ends, saying where each of
-      its threads stands, compiling left aside; inf for never.
+    process: Number of this process, counted from 0.
+    cluster: Connection of the processes by the cluster, as on TPU pods, Slurm and GKE.
+    devices: Number of devices that the run expects in all processes together; default:
+      any.
+    timeout: Seconds to wait for a missing process. A process that dies later is noticed
+      after the same time, but after 100 seconds at most.
+    hang_after: Seconds without a step after which the run ends and reports where each
+      of its threads stands. Compilation does not count; inf turns this off.
   """
 
   coordinator: str = ""
