@@ -10,14 +10,14 @@ from ltx_jax.errors import check_fields
 
 @dataclasses.dataclass(frozen=True)
 class OutputConfig:
-  """Where a run writes, and how often (in steps); what is saved is logged as well.
+  """Outputs of a run and their intervals in steps; a saved step is logged as well.
 
   Attributes:
-    keep: Number of the newest checkpoints that stay.
-    keep_every: Steps whose multiples stay for good, a multiple of `save_every`; None
-      for none.
-    wandb: Project of Weights & Biases that numbers and pictures go to as well; empty
-      for none.
+    keep: Number of newest checkpoints that are kept.
+    keep_every: Interval in steps of checkpoints that are kept for good, a multiple of
+      `save_every`; default: none.
+    wandb: Weights & Biases project that also gets the numbers and images; empty for
+      none.
   """
 
   folder: str = "runs/run"
