@@ -17,7 +17,8 @@ class DistributedConfig:
     coordinator: Address of process 0 as HOST:PORT; empty for a run of one process.
     processes: Number of processes.
     process: Number of this process, counted from 0.
-    cluster: Connection of the processes by the cluster, as on TPU pods, Slurm and GKE.
+    cluster: Discovery of the processes by the cluster itself, as on TPU pods, Slurm and
+      GKE.
     devices: Number of devices that the run expects in all processes together; default:
       any.
     timeout: Seconds to wait for a missing process. A process that dies later is noticed
