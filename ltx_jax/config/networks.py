@@ -22,11 +22,12 @@ class TransformerConfig(Metadata):
   """The denoising transformer (specification of the original: `Transformer3DModel`).
 
   Attributes:
-    positional_embedding_max_pos: (seconds, y pixels, x pixels) that map to 1.
-    causal_temporal_positioning: whether latent frame 0 stands for one pixel frame when
-      positions are computed (0.9.5 and later).
-    rope_spacing: `exponential` in every release; `inverse_exponential` is the control
-      of the paper's ablation, written to the metadata only where it is chosen.
+    positional_embedding_max_pos: Position (seconds, y pixels, x pixels) that maps to 1.
+    causal_temporal_positioning: Latent frame 0 as a single pixel frame when positions
+      are computed (0.9.5 and later).
+    rope_spacing: Spacing of the RoPE frequencies: `exponential` in every release;
+      `inverse_exponential` is the control of the paper's ablation, written to the
+      metadata only if chosen.
   """
 
   num_attention_heads: int = 32
@@ -132,8 +133,8 @@ class TextEncoderConfig(Metadata):
   """A T5 v1.1 encoder, with the key names of its Hugging Face `config.json`.
 
   Attributes:
-    max_text_tokens: Length that prompts are padded or cut to. A key of our own, written
-      only where it is another than that of the releases.
+    max_text_tokens: Number of tokens that prompts are padded or cut to. The key is this
+      project's own, written only if it differs from the releases.
   """
 
   vocab_size: int = 32128
