@@ -24,13 +24,13 @@ _ALONE = tyro.conf.arg(metavar="INT", help_behavior_hint="(default: it works alo
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-  """The part of one process among several that share the work; by default all of it."""
+  """Part of the work for this process, if several share it; default: all of it."""
 
   processes: Annotated[int | None, _ALONE] = None
   """Number of processes that share the work, all with the same options and folder."""
 
   process: Annotated[int | None, _ALONE] = None
-  """Number of this process among them, from 0."""
+  """Number of this process, counted from 0."""
 
   def __post_init__(self):
     bounds = {"processes": COUNT, "process": {"at_least": 0, "whole": True}}
