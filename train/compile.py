@@ -1,24 +1,25 @@
-"""Compiles a recipe's training step for an accelerator that is not there.
+"""Compiles a recipe's training step for an accelerator, without the accelerator.
 
     python -m train.compile ltxv_2b --device v5p-16 --mesh.fsdp 8 --clips 2
 
-It is the very step that `train.transformer` or `train.vae` runs, with its optimiser and
-averages, on each size of clips that the recipe has; nothing is run, and no data and no
-weights are read. All options of the recipe are taken, such as --remat full, --dtype and
---optimizer.ema-decay. Chips are called as they are rented: v5p-16 are eight, since v5p
-counts cores. The compilers are installed apart: that of GPUs with
-`pip install "jax[cuda12]"` (5.5 GB), that of TPUs with `pip install "jax[tpu]"`
+It compiles the same step that `train.transformer` or `train.vae` runs, with its
+optimiser and averages, for each clip size of the recipe. It runs nothing, and reads no
+data and no weights. All options of the recipe work, such as --remat full, --dtype
+and --optimizer.ema-decay. Devices have the names under which they are rented: v5p-16
+has eight chips, because v5p counts cores. The compilers are installed separately: for
+GPUs with `pip install "jax[cuda12]"` (5.5 GB), for TPUs with `pip install "jax[tpu]"`
 (0.7 GB).
 
-Every figure is that of one device and one step. Peak is arguments, temporaries, and
-results that take over no argument; a step fits where it is at most 0.95 of the device's
-memory. Floating-point operations stand beside three times those of the forward pass, by
-formula, and what is computed a second time apart. The seconds are an estimate: the
-largest of what the operations take at the device's full rate, the bytes of its memory
-at their full bandwidth, and what it sends at that of two of its links.
+Every figure is for one device and one step. The peak is the sum of arguments,
+temporaries, and results that do not reuse the memory of an argument. A step fits if its
+peak is at most 0.95 of the device's memory. Floating-point operations are compared with
+three times those of the forward pass, by formula; what is computed a second time is
+shown separately. The seconds are an estimate, the largest of three times: for the
+operations at the device's full rate, for the bytes of its memory at their full
+bandwidth, and for what it sends at the bandwidth of two of its links.
 
-With --fit the most clips a device that fit are found for each way to keep the forward
-pass; the memory plan says where to look, the compiler whether it is so.
+With --fit it finds the largest number of clips per device that fits, for each way to
+keep the forward pass. The memory plan says where to look, and the compiler decides.
 """
 
 from __future__ import annotations
@@ -56,11 +57,12 @@ class Options:
   Attributes:
     config: Name of a module in configs/.
     device: Accelerator to compile for.
-    network: One of a recipe's two networks; the transformer where it trains both.
-    bucket: Size of the clips; every one that the recipe has, if not given.
-    clips: Clips a device and step, such as 2 or 0.5; the recipe's, if not given.
-    fit: Whether the most clips that fit are looked for.
-    json: File to write the figures to.
+    network: Network to compile, if the recipe trains both; default: the transformer.
+    bucket: Size of the clips; default: every size in the recipe.
+    clips: Number of clips per device and step, such as 2 or 0.5; default: as the recipe
+      says.
+    fit: Search for the largest number of clips that fits.
+    json: JSON file for the figures.
   """
 
   config: Annotated[str, tyro.conf.Positional]
