@@ -1,13 +1,13 @@
-"""Shows training runs on a page, or draws their curves as one picture.
+"""Shows training runs on a page, or draws their curves as one image.
 
     python -m train.curves runs/transformer
     python -m train.curves runs/a runs/b --output compared.html
     python -m train.curves runs/vae runs/transformer --output docs/images/curves.png
 
-The page is one HTML file that needs no network: config, losses also by bucket and band
-of noise, speed, and the sample pictures, several runs over one another. In a picture
-every run is a row, every metric a panel. Faint are logged values, strong their running
-mean.
+The page is one HTML file that needs no network. It shows the config, the losses (also
+by bucket and band of noise), the speed, and the sample images; several runs are drawn
+over one another. In an image of curves, every run is a row and every metric a panel.
+Faint lines are logged values, strong lines are their running mean.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Options:
 
   Attributes:
     runs: Folders of runs, each with a metrics.jsonl.
-    output: An .html file for the page, or a .png file for the curves alone.
+    output: File to write: .html for the page, or .png for the curves alone.
   """
 
   runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
