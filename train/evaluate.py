@@ -1,4 +1,4 @@
-"""Measures a model on the moving shapes; captions that were never trained on.
+"""Measures a model on the moving shapes, with captions that were never trained on.
 
     python -m train.evaluate reconstruction --model moving-shapes
     python -m train.evaluate generation --model moving-shapes
@@ -6,11 +6,12 @@
 
 `reconstruction` sends clips through the VAE (the posterior's mode, decoded at noise
 level 0) and, for comparison, through the best linear code of the same size.
-`generation` makes videos from captions, and from captions with a rendered first frame,
-and has the judge read the five words back from the pixels. `judge` puts the judge
-itself to the proof, on rendered clips with or without blur and noise.
+`generation` makes videos from captions, and from captions with a rendered first frame;
+the judge reads the five words back from the pixels. `judge` tests the judge itself, on
+rendered clips with or without blur and noise.
 
-Each prints a table and writes NAME.json; the first two also draw contact sheets.
+Each command prints a table and writes NAME.json. The first two also draw contact
+sheets.
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ class Options:
   """What all three have in common.
 
   Attributes:
-    frames: Number of frames of a clip, 8k + 1.
+    frames: Number of frames per clip, 8k + 1.
     height: Height of a clip in pixels.
     width: Width of a clip in pixels.
-    output: A folder; it is made where it does not exist.
+    output: Folder for the results; it is created if it does not exist.
   """
 
   frames: int = 25
@@ -69,13 +70,14 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Reconstruction(Options):
-  """How well the VAE gives back clips that it never saw.
+  """Quality of the VAE's reconstructions of clips that it never saw.
 
   Attributes:
-    model: A preset, or a checkpoint's path.
-    clips: Number of clips of held-out captions.
-    fitted: Clips of trained captions that the linear code is fitted to; 0 for none.
-    batch: Clips that are encoded and decoded together.
+    model: Preset, or path of a checkpoint.
+    clips: Number of clips with held-out captions.
+    fitted: Number of clips with trained captions that the linear code is fitted to; 0
+      for no linear code.
+    batch: Number of clips that are encoded and decoded together.
   """
 
   model: str = "moving-shapes"
@@ -86,17 +88,17 @@ class Reconstruction(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Generation(Options):
-  """How often generated clips show what their captions say.
+  """Share of generated clips that show what their captions say.
 
   Attributes:
-    model: A preset, or a checkpoint's path.
-    prompts: Captions; none for a choice of the held-out ones.
-    seeds: Each prompt is generated with each of them; none for one seed a prompt.
-    clips: How many of the held-out captions are chosen.
-    conditioned: So many of the prompts are also generated from a rendered first frame.
-    steps: Denoising steps; None is the model's recipe.
-    guidance: Scale of classifier-free guidance; None is the model's recipe.
-    batch: Clips that are generated together.
+    model: Preset, or path of a checkpoint.
+    prompts: Captions; default: a choice of the held-out ones.
+    seeds: Random seeds, each used for every prompt; default: one seed per prompt.
+    clips: Number of held-out captions that are chosen if there are no --prompts.
+    conditioned: Number of prompts that are also generated from a rendered first frame.
+    steps: Number of denoising steps; default: as the model's recipe says.
+    guidance: Scale of classifier-free guidance; default: as the model's recipe says.
+    batch: Number of clips that are generated together.
     lora: LoRA files that are merged into the model, each as FILE or FILE:STRENGTH.
   """
 
@@ -113,12 +115,13 @@ class Generation(Options):
 
 @dataclasses.dataclass(frozen=True)
 class Judge(Options):
-  """How often the judge is right about rendered clips.
+  """Share of rendered clips that the judge reads correctly.
 
   Attributes:
-    clips: How many of the 768 captions are taken.
-    blur: Standard deviation of a Gaussian, in pixels.
-    noise: Standard deviation of noise that is added afterwards, of 255.
+    clips: Number of captions that are used, of the 768.
+    blur: Standard deviation of a Gaussian blur, in pixels.
+    noise: Standard deviation of the noise that is added after the blur, on a scale of 0
+      to 255.
   """
 
   clips: int = 768
