@@ -1,21 +1,22 @@
-"""Looks through clips and captions, and writes the manifest that training reads.
+"""Checks clips and captions, and writes the manifest that training reads.
 
     python -m train.manifest clips/
 
-PATH is a folder of videos and pictures, each with its caption in a text file of the
-same name (dog.mp4 and dog.txt); or a folder with a metadata.jsonl or metadata.csv, or
-with videos.txt and prompts.txt, a line a clip; or such a file: .jsonl, .json, .csv,
-.tsv. Files are named in a field path, media_path, file_name or video, captions in
-caption, text or prompt. Rows may say more of a clip: id, start and end (seconds into
-the file), crop (x, y, width, height in pixels), fps, scores.
+PATH is a folder of videos and images, each with its caption in a text file of the same
+name (dog.mp4 and dog.txt). It may also be a folder with a metadata.jsonl or
+metadata.csv, or with videos.txt and prompts.txt, one line per clip; or such a file with
+suffix .jsonl, .json, .csv or .tsv. The field path, media_path, file_name or video names
+the file of a clip, and caption, text or prompt has its caption. Rows may also have id,
+start and end (seconds in the file), crop (x, y, width, height in pixels), fps and
+scores.
 
-Every file is opened, and its size, frames and rate are noted. What is written:
+The program opens every file and notes its size, frames and frame rate. It writes:
 
-    manifest.jsonl          a line a clip; edit it as you like, and train from it
-    manifest.png            durations, sizes, rates and captions as histograms
-    manifest.faults.jsonl   what is left out, each with the reason
+    manifest.jsonl          one line per clip; edit it as you like, and train from it
+    manifest.png            histograms of durations, sizes, frame rates and captions
+    manifest.faults.jsonl   everything that is left out, each with the reason
 
-Captions belong to clips by id, so lines may be sorted, edited and removed. Go on with
+Captions belong to clips by id, so you may sort, edit and remove lines. Continue with
 
     python -m train.precompute clips/manifest.jsonl --model MODEL --output records/
 """
@@ -69,12 +70,13 @@ class Options:
   captions: Annotated[
     Path | None, tyro.conf.arg(help_behavior_hint="(default: none)")
   ] = None
-  """Text of captions, a line a clip, where PATH is a text of paths, a line a clip."""
+  """Text file of captions, one line per clip, if PATH is a text file of paths, one line
+  per clip."""
 
   output: Annotated[
     Path | None, tyro.conf.arg(help_behavior_hint="(default: manifest.jsonl in PATH)")
   ] = None
-  """Manifest to write (*.jsonl). It must not be there."""
+  """Manifest to write (*.jsonl). The file must not exist yet."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
