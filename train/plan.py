@@ -1,13 +1,13 @@
-"""Prints what a LoRA needs of each device, by rank, frames and size of the clips.
+"""Prints the memory per device that a LoRA needs, by rank, frames and size of clips.
 
     python -m train.plan lora lora_13b
 
-Nothing is compiled or run, and no compiler is wanted: the figures are those of the
-memory plan that the trainer goes by, within 15 % of the compilers' and hardly ever
-below them (`python -m train.compile` has theirs). Each is the peak of one device in GB
-at one clip a device, with what blocks keep for the backward pass (`--remat`) as the
-trainer chooses it; several devices share the model. A step that does not fit stands in
-brackets, with what it would need.
+Nothing is compiled or run, and no compiler is needed: the figures come from the memory
+plan that the trainer uses. They are within 15 % of the compilers' figures and hardly
+ever below them (`python -m train.compile` prints those). Each figure is the peak of one
+device in GB with one clip per device, followed by what blocks keep for the backward
+pass (`--remat`), as the trainer chooses it. Several devices share the model. If a step
+does not fit, brackets show what it would need.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Options:
     devices: Accelerators to plan for.
     ranks: Ranks of the updates.
     buckets: Sizes of the clips, as WIDTHxHEIGHTxFRAMES.
-    base_weights: What the frozen model is kept as: `bfloat16`, `int8` or `fp8`.
+    base_weights: Formats of the frozen model's weights: `bfloat16`, `int8` or `fp8`.
   """
 
   configs: Annotated[tuple[str, ...], tyro.conf.Positional]
