@@ -4,18 +4,20 @@
     python -m train.precompute clips/manifest.jsonl --model ltxv-2b-0.9.6-dev
     python -m train.transformer own_clips --data runs/records
 
-Every clip is cut to the bucket that distorts and discards least, encoded by the VAE of
-the model, and written beside its caption's tokens and text into shards of records. What
-is there already is not made again: a run that was killed goes on where it was, and
-after an edit only what changed is encoded. The result does not depend on the number of
-devices. At the end stand the index, a list of the clips that were dropped, and a
-picture of clips beside what the VAE makes of them: the best that can be learned.
+The program cuts each clip to the bucket that distorts and discards least, and encodes
+it with the VAE of the model. Shards of records hold the result next to the tokens and
+text of its caption. Records that exist are not made again: a killed run resumes where
+it stopped, and after an edit only what changed is encoded. The result does not
+depend on the number of devices. At the end the program writes the index, a list of the
+dropped clips, and an image of clips next to what the VAE makes of them: the best that
+can be learned.
 
-Several processes share the work on one folder, each with `--processes N --process I`
-added, I from 0. None waits for another; the one that finds all shards there writes the
-index. What a lost one left is made at the next start, by any number of processes.
+Several processes can share the work on one folder: add `--processes N --process I` to
+each, with I from 0. No process waits for another; the one that finds all shards
+complete writes the index. If a process is lost, the next start does the rest of its
+work, with any number of processes.
 
-`moving-shapes` in place of a manifest renders the captions of the small world.
+`moving-shapes` instead of a manifest renders the captions of the small world.
 """
 
 from __future__ import annotations
@@ -83,47 +85,49 @@ class Options:
   """Manifest or folder of clips with captions, or `moving-shapes`."""
 
   output: Path = Path("runs/records")
-  """Folder of the records."""
+  """Folder for the records."""
 
   model: str = "moving-shapes"
-  """Model whose VAE encodes: a preset, a checkpoint, or a file on the hub."""
+  """Model whose VAE encodes the clips: a preset, a checkpoint, or a file on the Hugging
+  Face Hub."""
 
   text_encoder: str | None = None
-  """Folder of the text encoder and its tokenizer; by default the model's. `none` keeps
-  tokens alone, for a text encoder that is trained with the transformer."""
+  """Folder with the text encoder and its tokenizer; default: the model's. `none` keeps
+  only tokens, for a text encoder that is trained with the transformer."""
 
   tokenizer: Path | None = None
   """Folder of another tokenizer, with `--text-encoder none`."""
 
   buckets: tuple[str, ...] = ("auto",)
-  """Sizes of clips as FRAMESxHEIGHTxWIDTH, several of them, or `auto`."""
+  """Sizes of clips as FRAMESxHEIGHTxWIDTH, one or several, or `auto`."""
 
   auto: AutoBuckets = AutoBuckets()
 
   last_frame: bool = False
-  """Whether each clip's last frame is encoded as an image, for training with
-  `--conditions.last-frame`. A clip's reference is encoded wherever it has one."""
+  """Encoding of each clip's last frame as an image as well, for training with
+  `--conditions.last-frame`. A clip's reference, if it has one, is always encoded."""
 
   dtype: str | None = None
-  """Compute dtype; by default bfloat16 on GPUs and TPUs, float32 on CPUs."""
+  """Compute dtype; default: bfloat16 on GPUs and TPUs, float32 on CPUs."""
 
   clips_per_call: int = 4
-  """Clips that a device encodes at a time. Another number encodes everything again."""
+  """Number of clips that a device encodes at a time. With another number, everything is
+  encoded again."""
 
   shard: int = 256
   """Largest number of records in a shard."""
 
   readers: int = 2
-  """Threads that decode clips."""
+  """Number of threads that decode clips."""
 
   max_faulty: float = 0.05
-  """Largest share of the clips that may be unreadable."""
+  """Largest share of clips that may be unreadable."""
 
   samples: int = 8
-  """Number of clips in the picture at the end."""
+  """Number of clips in the image at the end."""
 
   variants: int = 4
-  """Clips of each caption of the moving shapes."""
+  """Number of clips per caption of the moving shapes."""
 
   share: tyro.conf.OmitArgPrefixes[Share] = Share()
 
