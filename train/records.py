@@ -4,10 +4,10 @@
     python -m train.records runs/records dog.mp4
     python -m train.records runs/records dog.mp4 --model ltxv-2b --output again.mp4
 
-Without an ID it prints how many records there are of which size, what made them, and
-the captions of the first few; with one, all that is known of that record. With --output
-the VAE that made the record decodes its latents: what a transformer that learns from
-them can show at best.
+Without an ID it prints the number of records of each size, what made them, and the
+captions of the first few. With an ID it prints all that is known of that record, and
+with --output the VAE that made it decodes its latents: the best that a transformer
+trained on them can show.
 """
 
 from __future__ import annotations
@@ -43,19 +43,20 @@ class Options:
   folder: Annotated[
     Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR", help_behavior_hint="")
   ]
-  """Folder of records, as train.precompute wrote it."""
+  """Folder of records, as written by train.precompute."""
 
   id: Annotated[
     str | None,
     tyro.conf.Positional,
     tyro.conf.arg(metavar="[ID]", help_behavior_hint=""),
   ] = None
-  """Record that is shown or decoded, by the id of its clip."""
+  """Id of the clip whose record is shown or decoded."""
 
   model: Annotated[str | None, tyro.conf.arg(help_behavior_hint="(default: none)")] = (
     None
   )
-  """Model whose VAE made the records: a preset, a checkpoint, or a file on the hub."""
+  """Model whose VAE made the records: a preset, a checkpoint, or a file on the Hugging
+  Face Hub."""
 
   output: Annotated[
     Path | None, tyro.conf.arg(help_behavior_hint="(default: none)")
