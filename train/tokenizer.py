@@ -1,16 +1,16 @@
-"""Trains a tokenizer on the captions of clips, for text encoders trained with a model.
+"""Trains a tokenizer on the captions of clips, for a text encoder trained with a model.
 
     python -m train.tokenizer --data MANIFEST --output FOLDER
 
-Without --data the captions are those of the moving shapes.
+Without --data it uses the captions of the moving shapes.
 
-The result is a SentencePiece unigram model in the Hugging Face layout (`spiece.model`,
-`tokenizer_config.json`, `special_tokens_map.json`), which `transformers` reads with the
-very class that reads T5-XXL's. Its pieces are the captions' commonest words, then
-single characters, so that a word that no caption has can still be spelt. The model
-folds case by itself: "A Red circle" and "a red circle" are the same tokens. Ids are
-T5's: 0 for padding, 1 end of sequence, 2 unknown; there is no beginning-of-sequence
-token.
+The result is a SentencePiece unigram model in the layout of Hugging Face (files
+spiece.model, tokenizer_config.json and special_tokens_map.json). The class that reads
+the tokenizer of T5-XXL in `transformers` reads it too. Its pieces are the most common
+words of the captions, then single characters, so that words in no caption can still be
+spelt. The model itself folds case: "A Red circle" and "a red circle" are the same
+tokens. The ids are T5's: 0 for padding, 1 for end of sequence, 2 for unknown. There is
+no beginning-of-sequence token.
 
 The same captions give the same bytes.
 """
@@ -45,11 +45,12 @@ class Options:
   """What is read, and where the tokenizer is written.
 
   Attributes:
-    data: Manifest or folder with the captions; without it, those of the moving shapes.
+    data: Manifest or folder with the captions; default: the captions of the moving
+      shapes.
     output: Folder for `spiece.model` and the two JSON files.
     pieces: Largest number of pieces; the rarest words are spelt in characters. At most
       the `vocab_size` of the text encoder that is trained with it.
-    max_tokens: Longest text, in tokens; what is longer is cut.
+    max_tokens: Largest number of tokens in a text; longer texts are cut.
   """
 
   data: pathlib.Path | None = None
