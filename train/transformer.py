@@ -3,10 +3,10 @@
     xt   = (1 - sigma) x0 + sigma noise         sigma: shifted log-normal, tails filled
     loss = |v(xt, text, sigma) - (noise - x0)|^2      mean over tokens, then over clips
 
-Text-to-video and image-to-video are one model: of some clips the first latent frames
-are given, and beside some their last frame or a reference is shown (`--conditions`,
-`diffusion.objective`). Of some clips the caption is replaced by "", which is
-what guidance leads away from. A small model trains its T5 encoder as well; the released
+Text-to-video and image-to-video are one model: some clips have their first latent
+frames given, and some come with their last frame or a reference (`--conditions`,
+`diffusion.objective`). Some clips have their caption replaced by "", which is what
+guidance leads away from. A small model trains its T5 encoder as well; the released
 ones keep theirs frozen.
 
     python -m train.transformer own_clips --data runs/own/records
