@@ -1,17 +1,17 @@
-"""Trains the Video-VAE: pixels to latents and back, the decoder under noise.
+"""Trains the Video-VAE: pixels to latents and back, with noise added for the decoder.
 
     z       = mean + std noise                               (encoder)
-    z_sigma = m + (1 - sigma)(z - m) + sigma s noise,  sigma ~ U[0, 0.2], one a clip
+    z_sigma = m + (1 - sigma)(z - m) + sigma s noise,  sigma ~ U[0, 0.2], one per clip
     x_hat   = D(z_sigma, sigma)
     loss    = MSE(x_hat, x) + a wavelet L1(x_hat, x) + b KL
 
-m and s are the running mean and standard deviation of every channel of the encoder's
+m and s are the running mean and standard deviation of each channel of the encoder's
 means (`diffusion.statistics`).
 
     python -m train.vae moving_shapes --output.folder runs/vae
 
-With `--trained decoder` the encoder and the statistics stay as they are, and with them
-the latents that a transformer was trained on.
+With `--trained decoder` the encoder and the statistics stay unchanged, and so do the
+latents that a transformer was trained on.
 """
 
 from __future__ import annotations
