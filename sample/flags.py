@@ -21,7 +21,7 @@ from ltx_jax.diffusion.sampling import Blocks, Sampling
 from ltx_jax.parallel.mesh import AXES, make_mesh
 from ltx_jax.typing import Tiling
 
-OfRecipe = tyro.conf.arg(help_behavior_hint="(default: as the model's recipe says)")
+OfRecipe = tyro.conf.arg(help_behavior_hint="(default: from the model's recipe)")
 IfAny = tyro.conf.arg(help_behavior_hint="")
 _Number = Annotated[float | None, OfRecipe]
 _Numbers = Annotated[tuple[float, ...] | None, OfRecipe]

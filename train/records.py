@@ -61,7 +61,7 @@ class Options:
   output: Annotated[
     Path | None, tyro.conf.arg(help_behavior_hint="(default: none)")
   ] = None
-  """Video to write: .mp4, .gif, .webp or .png."""
+  """Video to write: .mp4, .webm, .mov, .gif, .webp or .png."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
