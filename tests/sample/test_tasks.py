@@ -217,7 +217,7 @@ def test_what_windows_cannot_do_is_refused(program):
     (PROMPT, ("--window", "4"), "window is 4; it must be 2k + 1 frames"),
     (PROMPT, ("--window", "5"), "overlap is 25 and window is 5"),
     (PROMPT, ("--window", "27", "--multi-scale"), "--window makes a video in one pass"),
-    (PROMPT, ("--window", "27", "--video", "a.gif"), "--window makes a video part by"),
+    (PROMPT, ("--window", "27", "--video", "a.gif"), "--window makes a video in parts"),
     (f"{PROMPT}|", ("--window", "27"), "has an empty part; with --window, | stands"),
     (f"{PROMPT}|{OTHER}", ("--window", "27"), "2 prompts for 1 window(s); give one"),
   ):

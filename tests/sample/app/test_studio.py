@@ -61,6 +61,7 @@ def test_size_memory_and_time_are_told_before_the_button_is_pressed(studio, form
   assert "compiled first, for about" in studio.about(other)
 
 
+@pytest.mark.slow
 def test_an_uploaded_image_is_the_first_frame(studio, form, tmp_path, monkeypatch):
   video.write(tmp_path / "red.png", np.full((1, 64, 64, 3), 200, np.uint8), 1.0)
   frames = np.full((1, 64, 64, 3), 200, np.uint8)
