@@ -20,7 +20,6 @@ from typing import NamedTuple
 import av
 import jax
 from rich.console import Console
-from rich.table import Table
 
 from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import cli
@@ -183,14 +182,11 @@ def has_codec(name: str, mode: str) -> bool:
 def main(argv: Sequence[str] | None = None) -> None:
   """Prints the report, and the advice at its end."""
   cli(Options, argv, program="python -m sample.doctor", about=__doc__)
-  table = Table(show_header=False, box=None)
-  advice = []
+  console, advice = Console(soft_wrap=True, highlight=False), []
   for look in (versions, devices, caches, models, codecs):
     for finding in look():
-      table.add_row(finding.what, finding.found)
+      console.print(f"{finding.what:22}{finding.found}", markup=False)
       advice += [finding.advice] if finding.advice else []
-  console = Console(soft_wrap=True, highlight=False)
-  console.print(table)
   for line in advice:
     console.print(f"advice: {line}", markup=False)
   if not advice:
