@@ -34,7 +34,9 @@ and 30 core-minutes may not hold at 2 billion.
 A difference counts where it is larger than the two seeds of all recipes make likely
 (twice the standard error of a difference of two means of two); otherwise the table says
 "within noise". Losses are those of 81 captions that were never trained on, with the
-same noise for all; words are those that the judge reads in 48 generated clips.
+same noise for all; words are those that the judge reads in 48 generated clips. The
+curves of `uniform` and `no-clamp` are of training losses at other noise levels than the
+baseline's: compare those by the tables.
 """
 PICTURE = "![Training loss of all runs](images/experiments.png)\n"
 
