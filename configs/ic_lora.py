@@ -13,18 +13,18 @@ same scene in another style. All pairs show one kind of control.
 The reference's tokens stand before the video's at the same positions, with a low noise
 level of their own, so a step works on twice the tokens. Every batch shows references;
 `--conditions.reference 0.9` leaves some out, so that the LoRA serves without one too.
-The picture of samples has the reference in the left column, then the model without the
-LoRA, then with it. The file of the LoRA is used with a reference of its kind:
+The sample image has the reference in the left column, then the model without the LoRA,
+then with it. Use the LoRA's file with a reference of the same kind:
 
     python -m sample.generate "..." --model ltxv-2b-0.9.6-dev \
       --lora runs/ic_lora/lora-diffusers.safetensors --reference outlines.mp4
 
-It wants a GPU of 24 GB. A step of one pair is compiled with 15 GB:
+It needs a GPU with 24 GB. The compiler gives 15 GB for a step of one pair:
 
     python -m train.compile ic_lora --device rtx4090
 
-Expect the video to begin to follow the reference within some hundred steps; the
-pictures show it. Nobody has run it on the released weights yet.
+Expect the video to start to follow the reference within a few hundred steps; the sample
+images show it. Nobody has run it on the released weights yet.
 """
 
 from __future__ import annotations

@@ -11,16 +11,16 @@ Low-rank updates of attention are trained and the model itself stays as it is; w
 `--lora.layers to_q to_k to_v to_out proj_in proj_out` the feed-forward layers have one
 as well, and `--lora.rank` says how much they can hold. The folder of the run has
 `lora-diffusers.safetensors`, which diffusers and `peft` read, and
-`lora-comfyui.safetensors`; `sample.generate --lora` takes either. Each picture shows
-the model without the LoRA on the left and with it on the right.
+`lora-comfyui.safetensors`; `sample.generate --lora` takes either. Each sample image
+shows the model without the LoRA on the left and with it on the right.
 
-It wants a GPU of 24 GB. A step of one clip is compiled with 9 GB; `python -m train.plan
-lora` says what other clips and ranks need:
+It needs a GPU with 24 GB. The compiler gives 9 GB for a step of one clip; `python -m
+train.plan lora` says what other clips and ranks need:
 
     python -m train.compile lora --device rtx4090
 
-Expect the pictures of the LoRA to leave those of the model beside them within some
-hundred steps. Nobody has run it on the released weights yet.
+Expect a visible difference between the two within a few hundred steps. Nobody has run
+it on the released weights yet.
 """
 
 from __future__ import annotations

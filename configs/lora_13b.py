@@ -11,14 +11,14 @@ chooses what blocks keep, and with 36 GB of `--remat full`:
 
     python -m train.compile lora_13b --device h100
 
-In 24 GB it goes with the model in 8 bits, of rank 32, which is compiled with 18 GB:
+In 24 GB it fits with the model in 8 bits and rank 32; the compiler gives 18 GB:
 
     python -m train.transformer lora_13b --lora.base-weights int8 --lora.rank 32 \
       --remat full
     python -m train.compile lora_13b --device rtx4090 --lora.base-weights int8 \
       --lora.rank 32 --remat full
 
-Expect the pictures of the LoRA to leave those of the model beside them within some
+Expect a visible difference between samples with and without the LoRA within a few
 hundred steps. Nobody has run it on the released weights yet.
 """
 

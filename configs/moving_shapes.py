@@ -9,7 +9,7 @@
       --buckets 25x128x128 9x64x64 1x128x128 --output runs/moving_shapes_records
     python -m train.transformer moving_shapes
 
-Two CPU cores. The figures that came out are in the model card beside the weights.
+Hardware: two CPU cores. The resulting figures are in the model card next to the weights.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@
       41x96x96 25x96x128 25x128x96 9x64x64 1x128x128 1x128x160 1x160x128
     python -m train.transformer moving_shapes_buckets
 
-What a pod trains on, in small: records of the shipped VAE and text encoder, which stay
-frozen; batches that mix clips of about as many tokens, trimmed to as many; images among
-them; first frames given. No clip is of 160 x 96 pixels or of 33 frames, so that those
-measure what the model makes of a size that it never saw:
+A pod's training in small: records of the shipped VAE and text encoder, which stay
+frozen; batches that mix clips with similar numbers of tokens, trimmed to the smallest;
+images; given first frames. No clip has 160x96 pixels or 33 frames, so these measure how
+well the model does at a size that it never saw:
 
     python -m train.evaluate generation --model runs/buckets/model/model.safetensors \
       --width 160 --height 96 --frames 33

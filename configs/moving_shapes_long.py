@@ -2,8 +2,8 @@
 
     python -m train.vae moving_shapes_long
 
-It moves the latents a little, so a transformer goes on from where it was. The shipped
-VAE comes from 838 steps of this recipe and the last 662 of one of 1,500.
+It changes the latents a little; a transformer can continue from its last state. The
+shipped VAE comes from 838 steps of this recipe and the last 662 of one of 1,500.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@
     python -m train.transformer own_clips
 
 The VAE starts from the shipped one, which knows moving shapes only, and learns what
-real pictures look like; the transformer and its text encoder start from nothing. With
-few clips they memorise them: take `ltxv_2b` with `--init-from` to fine-tune a released
+real images look like; the transformer and its text encoder start from nothing. With
+few clips they memorise them: use `ltxv_2b` with `--init-from` to fine-tune a released
 model. `docs/training.md` says what to expect.
 """
 

@@ -34,10 +34,10 @@ class Options:
   """What the page is run with."""
 
   model: tuple[str, ...] = ()
-  """Checkpoints (*.safetensors) or folders to choose from, beside the presets."""
+  """Checkpoints (*.safetensors) or folders to offer in addition to the presets."""
 
   text_encoder: Annotated[str | None, IfAny] = None
-  """Folder of the T5 encoder and its tokenizer, if not beside the model."""
+  """Folder of the T5 encoder and its tokenizer, if not next to the model."""
 
   dtype: Annotated[Literal["float32", "bfloat16", "float16"] | None, IfAny] = None
   """Precision of the networks; bfloat16 on GPU and TPU, float32 on CPU."""

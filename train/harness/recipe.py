@@ -179,9 +179,9 @@ def _struct_rule(
   ]
   if hasattr(default, "stages"):
     text = (
-      "Steps of the whole run; the stages are cut, or the last goes on. The learning "
-      "rate's cosine ends there: a run resumed with more goes on along a longer one. "
-      "What was trained with stages cut off is not resumed with them."
+      "Number of steps of the whole run. Stages are cut to fit, or the last one is "
+      "extended. The learning rate's cosine ends there; a run resumed with more steps "
+      "follows a longer cosine. A run with stages cut off cannot resume with them."
     )
     steps = tyro.constructors.StructFieldSpec("steps", int, default.steps, text)
     fields.insert(0, steps)
