@@ -3,14 +3,14 @@
     python -m train.transformer ltxv_2b
 
 It needs the released file at --vae, records made by its VAE at --data, and the folder
-of T5-XXL and its tokenizer at --text-folder. To train a released checkpoint further, use
-`finetune_2b`.
+of T5-XXL and its tokenizer at --text-folder. To train a released checkpoint further,
+use `finetune_2b`.
 
 Landscape and portrait clips share batches. So do buckets you add, if their numbers of
 tokens are within 20 % of each other (`--token-dropping`).
 
-Hardware: eight v5p chips (v5p-16) or eight H100s. The state is sharded over all of them,
-and each works on clips of its own. To check what fits before you book a machine:
+Hardware: eight v5p chips (v5p-16) or eight H100s. The state is sharded over all of
+them, and each works on clips of its own. To check what fits before you book a machine:
 
     python -m train.compile ltxv_2b --device v5p-16 --clips 2
 """

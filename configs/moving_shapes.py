@@ -9,7 +9,8 @@
       --buckets 25x128x128 9x64x64 1x128x128 --output runs/moving_shapes_records
     python -m train.transformer moving_shapes
 
-Hardware: two CPU cores. The resulting figures are in the model card next to the weights.
+Hardware: two CPU cores. The resulting figures are in the model card, next to the
+weights.
 """
 
 from __future__ import annotations
