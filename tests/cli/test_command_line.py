@@ -158,8 +158,9 @@ def test_help_names_configs_and_options(capsys):
   text = capsys.readouterr().out
   assert "The second line." in text
   assert "Peak rate of AdamW. (default: 0.0001)" in text
-  assert "the stages are cut" in text and "(default: 150)" in text
-  assert "a longer one" in text
+  words = " ".join(text.split())
+  assert "Number of steps of the whole run." in words and "(default: 150)" in text
+  assert "follows a longer cosine" in words
   assert "encoder-blocks" not in text and "extra" not in text
 
 
