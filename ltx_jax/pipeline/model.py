@@ -26,6 +26,7 @@ from ltx_jax.diffusion.guidance import needs_unconditional, stack_texts
 from ltx_jax.diffusion.latents import coordinates, unpatchify
 from ltx_jax.diffusion.sampler import Context, begin_from, sample
 from ltx_jax.diffusion.sampling import Sampling
+from ltx_jax.diffusion.schedules import Levels
 from ltx_jax.errors import check_fps, memory_in_words
 from ltx_jax.pipeline.conditions import Place, encode_conditions, extra_tokens
 from ltx_jax.pipeline.generate import OnStep, generate
@@ -76,16 +77,14 @@ class LTXVideo(Networks):
 
     Args:
       text: What `encode_text` returned.
-      width: Width in pixels; sizes between those that the VAE makes are rounded up.
+      width: Width in pixels; sizes that the VAE does not make are rounded up.
       height: Height in pixels.
-      frames: Number of frames of the clip.
+      frames: Number of frames.
       fps: Frames a second.
       sampling: How: noise levels, guidance, noise.
       conditions: Images and clips that are given, or their latents.
-      latents: Latents of clips to start from, normalised, of the size asked for;
-        noised to the first level, which must lie below 1 (`Sampling.skip_initial`,
-        `sigmas`).
-      negative: Text that guidance leads away from, of one row or b; None: that of "".
+      latents: Normalised latents to start from, with a first noise level below 1.
+      negative: Text that guidance leads away from; None is that of "".
       seed: Clip i draws from fold_in(key(seed), i); or one seed for each clip.
       draws: Replaces random draws by name.
       on_step: Callback after each step is dispatched, with (index, steps, latents).
@@ -98,36 +97,26 @@ class LTXVideo(Networks):
     vae = self.config.vae or VAEConfig()  # Of a transformer alone: the released sizes.
     canvas = Canvas.of(vae, frames, height, width)
     grid = vae.latent_shape(*canvas.used)
-    clips = len(text[0])
-    levels = sampling.levels(self.config.scheduler, int(np.prod(grid)))
-    schedules.check_trained(levels, self.config.allowed_inference_steps)
+    clips, levels = len(text[0]), self._levels(sampling, grid)
     if needs_unconditional(sampling.guidance):
       text = stack_texts(negative or self._unconditional(), text)
     with memory_in_words(f"denoising {canvas.describe(clips)}"):
-      params = self._parts["transformer"]
-      state = programs.text_state(config, self.policy)(params, *text)
+      params, policy = self._parts["transformer"], self.policy
+      state = programs.text_state(config, policy)(params, *text)
       keys, place = clip_keys(seed, clips), self._places(fps)
       noise = draw(keys, "initial", (clips, *grid, config.in_channels), None, draws)
       begin = begin_from(latents, noise, sampling, levels)
-      items, keyframes = (), ()
-      if conditions:
+      given = ((), ())
+      if conditions:  # Without them, a model without a VAE will do.
         encoder = self._encoder(keys, draws)
-        items, keyframes = encode_conditions(conditions, canvas, encoder, place)
-      start = condition(begin, place(grid)[None], items, keyframes)
-      start = programs.placed(start, self.policy)
-      positions = programs.positions(config, self.policy)(start.coords)
-      tokens = sample(
-        programs.step_of_run(config, self.policy, sampling.cache, len(levels)),
-        Context(params, state, positions),
-        start,
-        sampling,
-        levels,
-        keys=keys,
-        layers=config.num_layers,
-        draws=draws,
-        on_step=on_step and _on_grid(on_step, grid),
-      )
-      return unpatchify(tokens, grid)
+        given = encode_conditions(conditions, canvas, encoder, place)
+      conditioned = condition(begin, place(grid)[None], *given)
+      start = programs.placed(conditioned, policy)
+      context = Context(params, state, programs.positions(config, policy)(start.coords))
+      step = programs.step_of_run(config, policy, sampling.cache, len(levels))
+      how = {"keys": keys, "layers": config.num_layers, "draws": draws}
+      how["on_step"] = on_step and _on_grid(on_step, grid)
+      return unpatchify(sample(step, context, start, sampling, levels, **how), grid)
 
   def generate(
     self,
@@ -197,6 +186,12 @@ class LTXVideo(Networks):
     plan = self.config, self.policy, clips, canvas, sampling.branches, free
     made_for = self.recipe.size
     return memory.check(*plan, tiling=sampling.tiling, extra=extra, made_for=made_for)
+
+  def _levels(self, sampling: Sampling, grid: tuple[int, int, int]) -> Levels:
+    """The noise levels of a run; a distilled model refuses others than its own."""
+    levels = sampling.levels(self.config.scheduler, int(np.prod(grid)))
+    schedules.check_trained(levels, self.config.allowed_inference_steps)
+    return levels
 
   def _places(self, fps: Scalar) -> Place:
     """The function that gives the positions of a grid's tokens."""

@@ -95,18 +95,11 @@ class MultiScale:
   ) -> Latents:
     """Samples normalised latents [b f h w c] of the second pass's size.
 
+    Other arguments are those of `LTXVideo.denoise`.
+
     Args:
-      text: What `encode_text` returned.
-      width: What is asked for, in pixels; the passes have their own (`sizes`).
-      height: Height in pixels.
-      frames: Number of frames of the clip.
-      fps: Frames a second.
       passes: How each pass is sampled.
-      conditions: Images and clips that are given.
-      negative: Text that guidance leads away from; None: that of "".
-      seed: Seed of the draws, or one for each clip (see `LTXVideo.denoise`).
-      draws: Replaces random draws by name.
-      on_step: Callback as of `LTXVideo.denoise`, in each pass.
+      on_step: Callback after each step, whose number is counted in each pass.
 
     Raises:
       ValueError: where the size is too small to be made smaller, or as
@@ -141,13 +134,17 @@ class MultiScale:
       )
 
     small = one_pass(first, passes.first, keys, None, draws)
-    with memory_in_words(f"enlarging latents of shape {small.shape}"):
-      policy = model.policy.in_dtype("float32")  # As the released ones are run.
-      enlarge = programs.enlarge(self.upscaler.config, policy)
-      large = enlarge(self.upscaler.params, model.params["vae"], small)
+    large = self.enlarge(small)
     keys = _of_the_second(keys)
     named = draws and (lambda name, shape: draws(f"second/{name}", shape))
     return one_pass(second, passes.second, keys, large, named)
+
+  def enlarge(self, small: Latents) -> Latents:
+    """Returns latents twice as wide and high, with the channels' statistics kept."""
+    policy = self.model.policy.in_dtype("float32")  # As the released ones are run.
+    with memory_in_words(f"enlarging latents of shape {small.shape}"):
+      program = programs.enlarge(self.upscaler.config, policy)
+      return program(self.upscaler.params, self.model.params["vae"], small)
 
   def generate(
     self,

@@ -137,20 +137,16 @@ class LongVideo:
   ) -> Latents:
     """Samples normalised latents [b f h w c] of the whole video.
 
+    Other arguments are those of `LTXVideo.denoise`.
+
     Args:
-      texts: What `encode_text` returned, of a window each; the last one is for all that
-        follow as well.
-      width: Width in pixels.
-      height: Height in pixels.
+      texts: What `encode_text` returned for each window; the last one is also for all
+        windows that follow.
       frames: Number of frames of the whole video.
-      fps: Frames a second.
       sampling: How each window is sampled.
       conditions: Images and clips that are given, at frames of the whole video.
-      negative: Text that guidance leads away from; None: that of "".
-      seed: Seed of the draws, or one for each clip (see `LTXVideo.denoise`).
-      draws: Replaces random draws by name.
-      on_step: Callback as of `LTXVideo.denoise`, with the steps of all windows counted
-        and the latents of one.
+      on_step: Callback after each step, with the steps of all windows counted and the
+        latents of one.
 
     Raises:
       ValueError: where there are more texts than windows, or as `LTXVideo.denoise`.

@@ -108,10 +108,11 @@ def load_text_encoder(
       model = ltx_jax.load(source, text_encoder=encoder)
 
   Args:
-    source: The model, as of `load`.
-    folder: The folder of the text encoder and its tokenizer; None as of `load`.
-    dtype: As of `load`.
-    mesh: As of `load`.
+    source: The model, as `load` takes it.
+    folder: The folder of the text encoder and its tokenizer; None looks where `load`
+      does.
+    dtype: Precision of the text encoder, as `load` takes it.
+    mesh: Devices that work together, as `load` takes them.
     weights: "int8" or "fp8" keeps its kernels in 8 bits (see `load`).
     cache: A folder in which encoded prompts are kept (`text.cache`); the weights are
       then read only for prompts that are not there.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.errors import check_number
 from ltx_jax.pipeline.recipes import Recipe
 from sample.flags import PassesFlags, SamplingFlags, WindowFlags
@@ -28,6 +29,9 @@ SIZES = {"Small": 0.35, "Medium": 0.65, "Large": 1.0}
 """Shares of the area that the model was made for."""
 
 KEYFRAMES = 3
+_STEPS = 40
+"""Denoising steps where the recipe leaves them to `Sampling`."""
+
 _STEP = 32
 _LEAST = 2
 """Multiples of a side at least."""
@@ -87,10 +91,18 @@ class Form:
 
   @property
   def uploads(self) -> dict[str, Path]:
-    """Uploaded files by the name under which the options have them."""
+    """Uploaded files by the name under which the options have them.
+
+    Raises:
+      ValueError: where two files have one name.
+    """
     files = [self.image, self.video]
     files += [getattr(self, f"media_{i + 1}") for i in range(KEYFRAMES)]
-    return {name_of(file): Path(file) for file in files if file}
+    found: dict[str, Path] = {}
+    for file in map(Path, filter(None, files)):
+      if found.setdefault(file.name, file) != file:
+        raise ValueError(f"Two different files are called {file.name}; rename one.")
+    return found
 
 
 def name_of(path: str) -> str:
@@ -108,11 +120,6 @@ def options_of(form: Form, recipe: Recipe) -> Options:
   if not lines:
     raise ValueError("There is no prompt; write what the video is to show.")
   height, width = size_of(recipe, form.aspect, form.size)
-  steps = int(form.steps) or None
-  skipped = None
-  if form.video:
-    made = steps or recipe.sampling.steps or 40
-    skipped = min(made - 1, round((1 - form.change) * made))
   return Options(
     prompts=(" | ".join(lines) if form.windows else " ".join(lines),),
     model=form.model,
@@ -128,12 +135,22 @@ def options_of(form: Form, recipe: Recipe) -> Options:
     sheet=False,
     passes=PassesFlags(multi_scale=form.two_passes),
     windows=WindowFlags(window=recipe.frames if form.windows else None),
-    sampling=SamplingFlags(
-      steps=steps,
-      guidance=(float(form.guidance),) if form.guidance else None,
-      skip_initial=skipped,
-    ),
+    sampling=sampling_of(form, recipe.sampling),
   )
+
+
+def sampling_of(form: Form, usual: Sampling) -> SamplingFlags:
+  """Returns the flags of sampling; video-to-video leaves out the first steps."""
+  steps = int(form.steps) or None
+  guidance = (float(form.guidance),) if form.guidance else None
+  if not form.video:
+    return SamplingFlags(steps=steps, guidance=guidance)
+  levels = None if steps else usual.sigmas
+  count = len(levels) if levels else steps or usual.steps or _STEPS
+  skipped = min(count - 1, round((1 - form.change) * count))
+  if levels:  # Levels that are listed are left out of the list.
+    return SamplingFlags(guidance=guidance, sigmas=levels[skipped:])
+  return SamplingFlags(steps=steps, guidance=guidance, skip_initial=skipped)
 
 
 def keyframes_of(form: Form) -> list[str]:

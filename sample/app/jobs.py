@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import numpy as np
 
 from ltx_jax.errors import memory_in_words
 
+_LOG = logging.getLogger("ltx_jax")
 _DEVICE = threading.Lock()
 """Held by the job that computes: one device, one video at a time."""
 
@@ -103,5 +105,7 @@ class Job:
           self.result = self._make(self)
     except Exception as error:  # Whatever it is, the page says so and lives on.
       self.error = error
+      if not isinstance(error, Cancelled | ValueError):
+        _LOG.exception("A video could not be made.")
     finally:
       self._done.set()

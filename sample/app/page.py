@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import re
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -41,9 +42,15 @@ def theme() -> gr.themes.Base:
   return gr.themes.Base(font=FONT, font_mono=mono)
 
 
-def build(studio: Studio) -> gr.Blocks:
-  """Builds the page of a studio."""
-  page = gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 86400))
+def build(studio: Studio, delete_cache: tuple[int, int] | None = None) -> gr.Blocks:
+  """Builds the page of a studio.
+
+  Args:
+    studio: What makes the videos.
+    delete_cache: Seconds between clean-ups, and the age of files that are deleted; None
+      keeps all.
+  """
+  page = gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=delete_cache)
   with page:
     gr.Markdown(f"# {TITLE}\nWrite what the video is to show, and press Generate.")
     with gr.Row():
@@ -80,7 +87,10 @@ def _run(
     *given, before = given
     job = Job(lambda job: studio.make(job, Form.of(order, given)))
     jobs[request.session_hash] = job
-    yield from _watch(job.start(), before)
+    try:
+      yield from _watch(job.start(), before)
+    finally:
+      jobs.pop(request.session_hash, None)
 
   def cancel(request: gr.Request) -> str:
     if job := jobs.pop(request.session_hash, None):
@@ -199,7 +209,7 @@ def _settings(studio: Studio, order: list[str], values: list[Any], status: Any) 
       options = _parsed(words)
       form = from_options(options, form, studio.recipe(form.model))
     except ValueError as error:
-      return [_say(str(error), wrong=True), *now]
+      return [_say(in_words(error), wrong=True), *now]
     found = [getattr(form, name) for name in order]
     return [_say("The settings of that video are in the fields now."), *found]
 
@@ -218,11 +228,15 @@ def _parsed(words: list[str]) -> Options:
     raise ValueError("The settings in this file are not of this version.") from None
 
 
+_FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/'\"]+/)+")
+"""Folders of a path, but not those of an address on the web."""
+
+
 def _about(studio: Studio, order: list[str], *values: Any) -> str:
   try:
     return studio.about(Form.of(order, values))
   except ValueError as error:
-    return f"**{error}**"
+    return f"**{in_words(error)}**"
 
 
 def _say(sentence: str, wrong: bool = False) -> str:
@@ -273,7 +287,7 @@ def progress(job: Job) -> str:
 def in_words(error: Exception) -> str:
   """What the page says of an error: never a traceback, a folder or a secret."""
   if isinstance(error, ValueError):
-    return str(error)
+    return _FOLDERS.sub("", str(error))
   return (
     f"Something unforeseen went wrong ({type(error).__name__}). The page lives on; who "
     "runs it finds the details in the terminal."

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
   from sample.app.__main__ import Options
 
 USER = "ltx"
+_FORGET = 3600, 86400
+"""A temporary folder loses files that are a day old; it is looked through each hour."""
+
 POLICY = "; ".join(
   (
     "default-src 'self' data: blob:",
@@ -60,7 +63,7 @@ def launch(options: Options, folder: Path, limits: Limits) -> None:
     limits=limits,
     extra=options.model,
   )
-  blocks = page.build(studio)
+  blocks = page.build(studio, _FORGET if options.folder is None else None)
   blocks.queue(max_size=options.queue, api_open=False, default_concurrency_limit=1)
   blocks.launch(
     server_name=options.host,

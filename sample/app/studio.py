@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import logging
 import math
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,11 +67,12 @@ class Studio:
   """One model at a time, and what was measured of it.
 
   Attributes:
-    folder: Folder that everything is written to.
-    text_encoder: Folder of the text encoder; None as of `ltx_jax.load`.
-    dtype: As of `ltx_jax.load`.
-    limits: What an upload may take.
-    extra: Models beside the presets: files or folders.
+    folder: Folder for the videos.
+    text_encoder: Folder of the text encoder, as `ltx_jax.load` takes it.
+    dtype: Precision of the networks, as `ltx_jax.load` takes it.
+    limits: Limits of an upload.
+    extra: Models in addition to the presets: files or folders.
+    times: Seconds by stage of the last video of each shape.
   """
 
   folder: Path
@@ -85,9 +86,14 @@ class Studio:
 
   def models(self) -> list[tuple[str, str]]:
     """Lists (what is shown, name): first what is on this machine."""
-    names = [*((name_of(path), path) for path in self.extra)]
+    names = [(name, name) for name in self._paths]
     shown = [(self._shown(name, preset), name) for name, preset in PRESETS.items()]
     return names + sorted(shown, key=lambda pair: not is_here(pair[1]))
+
+  @property
+  def _paths(self) -> dict[str, str]:
+    """Paths of the extra models by the names that the page has for them."""
+    return {name_of(path): path for path in self.extra}
 
   def _shown(self, name: str, preset: Preset) -> str:
     where = "" if is_here(name) else f", {download_gb(preset):.0f} GB to download"
@@ -106,9 +112,9 @@ class Studio:
       known = [value for _, value in self.models()]
       if name not in known:
         raise ValueError(f"There is no model {name!r}; choose another.")
-      source = {"dtype": self.dtype}
-      encoder = ltx_jax.load_text_encoder(name, folder=self.text_encoder, **source)
-      model = ltx_jax.load(name, text_encoder=encoder, **source)
+      source, dtype = self._paths.get(name, name), self.dtype
+      encoder = ltx_jax.load_text_encoder(source, folder=self.text_encoder, dtype=dtype)
+      model = ltx_jax.load(source, text_encoder=encoder, dtype=dtype)
       self._loaded = name, model, preview.fit(model)
     return self._loaded[1:]
 
@@ -200,7 +206,8 @@ class Studio:
 
       (clip,) = generate(way, request, on_stage=on_stage, on_step=on_step)
     self._made += 1
-    path = self.folder / f"video-{self._made:04d}.mp4"
+    # Whoever knows a file's name can fetch it, so that nobody may guess one.
+    path = self.folder / f"video-{self._made:04d}-{secrets.token_hex(8)}.mp4"
     options = dataclasses.replace(options, output=Path(path.name))
     video.write(path, clip, request.fps, comment=settings.as_json(options))
     self.times[shape_of(form, way, request)] = dict(clock.seconds)
@@ -249,8 +256,3 @@ def download_note(preset: Preset) -> str:
     f"for all models {_TEXT_ENCODER_GB} GB for the text encoder. Its licence: "
     f"{preset.files.licence}. Tick Download to fetch it."
   )
-
-
-def quiet_notes() -> None:
-  """Keeps the library's notes off the terminal of who runs the page."""
-  logging.getLogger("ltx_jax").propagate = False

@@ -18,6 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ltx_jax.data import video
+from sample import settings
+from sample.options import Options
+
 pytest.importorskip("gradio")
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -146,6 +150,11 @@ def test_a_video_that_is_cancelled_ends_and_the_next_one_is_made(page):
   steps.blur()
   page.click("#generate")
   status(page, "Done:")
+  first = page.locator("#seed input").input_value()
+  page.click("#again")
+  status(page, "step|Decode")
+  status(page, "Done:")
+  assert page.locator("#seed input").input_value() != first == "0"
 
 
 def test_an_uploaded_image_is_the_first_frame(page, tmp_path):
@@ -158,6 +167,22 @@ def test_an_uploaded_image_is_the_first_frame(page, tmp_path):
   sync_api.expect(page.locator("#image")).to_contain_text("red", timeout=PATIENCE)
   page.click("#generate")
   status(page, "Done:")
+
+
+def test_settings_of_a_video_fill_the_fields(page, tmp_path):
+  options = Options(prompts=(PROMPT,), seed=(7,), frames=9, negative="a star")
+  black = np.zeros((2, 16, 16, 3), np.uint8)
+  video.write(tmp_path / "a.mp4", black, 8.0, comment=settings.as_json(options))
+  page.locator("text=Settings of a video").click()
+  page.locator("#settings input[type=file]").set_input_files(tmp_path / "a.mp4")
+  status(page, "The settings of that video are in the fields now.")
+  assert page.locator("#prompt textarea").input_value() == PROMPT
+  assert page.locator("#seed input").input_value() == "7"
+  sync_api.expect(page.locator("#about")).to_contain_text("9 frames")
+  video.write(tmp_path / "b.mp4", black, 8.0)
+  page.locator("#settings button[aria-label*=emove], #settings button").first.click()
+  page.locator("#settings input[type=file]").set_input_files(tmp_path / "b.mp4")
+  status(page, "b.mp4 carries no settings")
 
 
 def test_mistakes_are_answered_in_a_sentence_without_a_folder(page, tmp_path):

@@ -57,6 +57,22 @@ def test_uploads_are_named_without_their_folders():
   assert set(form.uploads) == {"first.png", "start.mp4", "last.mp4"}
 
 
+def test_two_files_of_one_name_are_refused():
+  form = dataclasses.replace(PROMPT, image="/x/a.png", media_1="/y/a.png")
+  with pytest.raises(ValueError, match="Two different files are called a.png; rename"):
+    form.uploads  # noqa: B018
+  same = dataclasses.replace(PROMPT, image="/x/a.png", media_1="/x/a.png")
+  assert same.uploads == {"a.png": Path("/x/a.png")}
+
+
+def test_video_to_video_leaves_out_levels_where_the_recipe_lists_them():
+  recipe = PRESETS["ltxv-2b-0.9.6-distilled"].recipe
+  form = dataclasses.replace(PROMPT, video="/x/a.mp4", change=0.5)
+  flags = options_of(form, recipe).sampling
+  assert flags.sigmas == recipe.sampling.sigmas[4:] and flags.skip_initial is None
+  assert flags.apply(recipe.sampling).sigmas == recipe.sampling.sigmas[4:]
+
+
 def test_windows_have_a_line_of_the_prompt_each():
   options = options_of(dataclasses.replace(PROMPT, windows=True), RECIPE)
   assert options.prompts == ("a boat | on a lake",)

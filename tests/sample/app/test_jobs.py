@@ -81,6 +81,14 @@ def test_jobs_compute_one_after_another():
   assert most == [1] * 5
 
 
+def test_what_nobody_foresaw_is_in_the_log_of_who_runs_the_page(caplog):
+  def broken(job):
+    raise KeyError("secret")
+
+  assert isinstance(finished(Job(broken).start()).error, KeyError)
+  assert "A video could not be made." in caplog.text and "Traceback" in caplog.text
+
+
 def test_memory_that_runs_out_is_said_in_words_and_the_next_job_runs():
   def exhausted(job):
     raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
