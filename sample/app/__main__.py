@@ -14,6 +14,7 @@ anywhere: the page loads no font, no script and no statistics from elsewhere.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import tempfile
 from collections.abc import Sequence
@@ -103,14 +104,12 @@ def serve(options: Options, folder: Path) -> None:
   Raises:
     ValueError: where Gradio is not installed.
   """
-  try:
-    from sample.app.server import launch
-  except ImportError as error:
-    if error.name != "gradio":
-      raise
+  if importlib.util.find_spec("gradio") is None:
     raise ValueError(
       'The page needs Gradio; install it with: pip install "gradio>=6.31"'
-    ) from None
+    )
+  from sample.app.server import launch
+
   launch(options, folder, Limits(megabytes=options.upload_megabytes))
 
 
