@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from ltx_jax import programs
 from ltx_jax.config import LatentUpsamplerConfig, VAEConfig
@@ -38,7 +38,15 @@ from ltx_jax.pipeline.model import LTXVideo
 from ltx_jax.pipeline.request import Prompt, Request
 from ltx_jax.planning.memory import Plan
 from ltx_jax.sizes import Canvas
-from ltx_jax.typing import EncodedText, Key, Latents, NegativeText, Params, Scalar
+from ltx_jax.typing import (
+  AnyArray,
+  EncodedText,
+  Key,
+  Latents,
+  NegativeText,
+  Params,
+  Scalar,
+)
 
 _of_the_second = jax.vmap(lambda key: jax.random.fold_in(key, zlib.crc32(b"second")))
 
@@ -139,7 +147,7 @@ class MultiScale:
     named = draws and (lambda name, shape: draws(f"second/{name}", shape))
     return one_pass(second, passes.second, keys, large, named)
 
-  def enlarge(self, small: Latents) -> Latents:
+  def enlarge(self, small: Latents) -> Float[AnyArray, "b f _ _ c"]:
     """Returns latents twice as wide and high, with the channels' statistics kept."""
     policy = self.model.policy.in_dtype("float32")  # As the released ones are run.
     with memory_in_words(f"enlarging latents of shape {small.shape}"):
