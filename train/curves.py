@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib
 import numpy as np
 import tyro
 
@@ -83,6 +82,8 @@ def draw(runs: Sequence[Path], output: Path) -> None:
         f"{run} has no curves: a run's folder has a {METRICS_FILE} in which some step "
         f"has one of {', '.join(_SHOWN)}."
       )
+  import matplotlib
+
   matplotlib.use("Agg")
   from matplotlib import pyplot
 

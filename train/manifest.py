@@ -30,7 +30,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib
 import numpy as np
 import tyro
 from rich.console import Console
@@ -209,6 +208,8 @@ def _write_faults(path: Path, faults: Sequence[Fault]) -> None:
 
 def _draw(found: Survey, path: Path) -> None:
   """Writes the histograms as a picture."""
+  import matplotlib
+
   matplotlib.use("Agg")
   from matplotlib import pyplot
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 from ltx_jax.checkpoints.trees import path_name
@@ -51,6 +50,8 @@ class TrainingCheckpoints:
         another one is refused.
       fingerprint: Fingerprint of the loader; a checkpoint with another one is refused.
     """
+    import orbax.checkpoint as ocp  # Half a second, which --help need not wait for.
+
     self.folder = Path(folder).absolute()
     self._record = _as_json(
       {"config": config, "network": network, "fingerprint": fingerprint}
@@ -87,6 +88,8 @@ class TrainingCheckpoints:
 
     A step that is already there is left as it is.
     """
+    import orbax.checkpoint as ocp
+
     if step in self._manager.all_steps():
       return
     record = {"step": step, **self._record}
@@ -109,6 +112,8 @@ class TrainingCheckpoints:
       ValueError: where the checkpoint belongs to another network or other data, or
         arrays are missing, unknown or of another shape.
     """
+    import orbax.checkpoint as ocp
+
     self.wait()
     step = self.latest
     if step is None:
@@ -130,6 +135,8 @@ class TrainingCheckpoints:
     self._manager.close()
 
   def _check_record(self, step: int) -> None:
+    import orbax.checkpoint as ocp
+
     arguments = ocp.args.Composite(record=ocp.args.JsonRestore())
     found = self._manager.restore(step, args=arguments)["record"]
     where = f"The checkpoint {self.folder / str(step)}"

@@ -13,7 +13,6 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-import grain
 import numpy as np
 from jaxtyping import Int
 
@@ -174,6 +173,8 @@ class Loader:
       threads: They make the batches; 0 makes each when it is asked for.
       ahead: Batches made before they are asked for.
     """
+    import grain  # 0.4 seconds, which --help need not wait for.
+
     steps = range(start, self.steps if stop is None else stop)
     dataset = grain.MapDataset.source(steps).map(self.batch)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import grain
 import numpy as np
 
 from ltx_jax.config.runs import Bucket
@@ -121,6 +120,8 @@ class ShardWriter:
       faults: Takes those that cannot be read.
       stills: Takes the last frames [1 H W 3] of the others.
     """
+
+    import grain  # 0.4 seconds, which --help need not wait for.
 
     def opened(job: Job) -> tuple[np.ndarray, float] | Fault:
       try:
