@@ -206,7 +206,7 @@ class VAELossConfig:
 
 @dataclasses.dataclass(frozen=True)
 class VAERun:
-  """Everything `train/vae.py` needs.
+  """Everything `train/trainers/vae.py` needs.
 
   Attributes:
     data: Manifests or folders of clips, or `moving-shapes`.
@@ -282,7 +282,7 @@ class FlowConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TransformerRun:
-  """Everything `train/transformer.py` needs.
+  """Everything `train/trainers/transformer.py` needs.
 
   Attributes:
     name: Name of the model, written into the checkpoint; a preset of that name gives

@@ -23,7 +23,7 @@ from ltx_jax.config.runs import TransformerRun, VAERun
 from ltx_jax.data import buckets
 from ltx_jax.releases.presets import ASSETS, PRESETS
 from tests.policies import QUICK
-from train import transformer, vae
+from train.trainers import transformer, vae
 
 NAMES = [module.name for module in pkgutil.iter_modules(configs.__path__)]
 MODULES = {name: importlib.import_module(f"configs.{name}") for name in NAMES}

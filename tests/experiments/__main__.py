@@ -46,7 +46,7 @@ def run_one(name: str, seed: int, folder: Path) -> None:
   """Trains and measures one run, and writes its result."""
   from tests.experiments.measure import measured
   from train.harness.reporting import read_metrics
-  from train.transformer import start_run
+  from train.trainers.transformer import start_run
 
   records, own = encode(folder), folder / f"{name}-{seed}"
   start = time.monotonic()

@@ -23,7 +23,7 @@ from ltx_jax.platforms import CPU
 from ltx_jax.training.state import first_state
 from tests.programs import program
 from train.harness.data import HELD_OUT
-from train.transformer import make_held_out_losses
+from train.trainers.transformer import make_held_out_losses
 
 SIZES = {"trained size": Bucket(25, 128, 128), "unseen size": Bucket(33, 96, 160)}
 CLIPS, GIVEN = 48, 24

@@ -19,8 +19,8 @@ from ltx_jax.parallel.sharding import TRANSFORMER_RULES
 from ltx_jax.planning import training
 from ltx_jax.planning.training import StepSize
 from ltx_jax.platforms import CPU, GPU, TPU
-from train import transformer
 from train.harness import shapes
+from train.trainers import transformer
 
 GB = 1e9
 OPTIMIZER = OptimizerConfig(ema_decay=0.9999)

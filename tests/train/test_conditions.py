@@ -17,8 +17,8 @@ from tests.policies import QUICK
 from tests.train import records_case
 from tests.train import trainer_case as case
 from tests.train import transformer_case as records
-from train import transformer
 from train.harness import evaluation, loop, model, shapes
+from train.trainers import transformer
 
 CONDITIONS = ConditionConfig(first_frame=0.2, last_frame=0.5, reference=1.0)
 RUN = dataclasses.replace(records.RUN, conditions=CONDITIONS)

@@ -14,6 +14,7 @@ from ltx_jax.releases.presets import ASSETS
 from tests.train import trainer_case as case
 from train import precompute, transformer, vae
 from train.harness import reporting
+from train.trainers import transformer as trainer
 
 ROOT = Path(ltx_jax.__file__).parent.parent
 TOKENIZER = ASSETS / "moving_shapes" / "tokenizer"
@@ -113,7 +114,7 @@ def test_what_can_be_refused_is_before_records_are_opened(
   path, frozen = tmp_path / "vae.safetensors", case.frozen_vae()
   config = ModelConfig(None, frozen.config, SchedulerConfig())
   save_checkpoint(path, config, {"vae": frozen.params})
-  monkeypatch.setattr(transformer.data, "open_records", None)
+  monkeypatch.setattr(trainer.data, "open_records", None)
   options = "--output.folder", tmp_path / "out", "--vae", path, option, value
   assert said in refused(monkeypatch, capsys, transformer, "tiny", *options)
   assert not (tmp_path / "out").exists()

@@ -14,9 +14,9 @@ from ltx_jax.text.prompts import load_tokenizer
 from tests.policies import QUICK
 from tests.train import trainer_case as case
 from tests.train.transformer_case import ASSETS, CAPTIONS, INIT, RUN
-from train import transformer
 from train.harness import checks, model
 from train.harness.captions import Captions
+from train.trainers import transformer
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from ltx_jax.training import lora
 from tests.policies import QUICK
 from tests.train import trainer_case as case
 from tests.train import transformer_case as records
-from train import transformer
 from train.harness import loop, model, shapes, start
+from train.trainers import transformer
 
 
 @pytest.fixture(scope="module")

@@ -40,8 +40,9 @@ from tests.train.transformer_case import (
   source,
   update,
 )
-from train import tokenizer, transformer
+from train import tokenizer
 from train.harness import data, evaluation, model, reporting, steps
+from train.trainers import transformer
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,8 @@ from ltx_jax.parallel.sharding import VAE_RULES
 from ltx_jax.training.state import TrainState
 from tests.policies import QUICK
 from tests.train import trainer_case as case
-from train import vae
 from train.harness import evaluation, loop, reporting, steps
+from train.trainers import vae
 
 RUN = dataclasses.replace(tiny.vae(), mesh=case.SINGLE)
 CHANNELS = tiny.VAE.latent_channels

@@ -15,9 +15,9 @@ from ltx_jax.diffusion import statistics
 from ltx_jax.releases.presets import ASSETS
 from tests.policies import QUICK
 from tests.train import trainer_case as case
-from train import transformer, vae
 from train.harness import model as model_files
 from train.harness import start
+from train.trainers import transformer, vae
 
 TEXT = str(ASSETS / "moving_shapes")
 AVERAGED = case.with_optimizer(tiny.vae(), ema_decay=0.9)

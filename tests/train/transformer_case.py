@@ -16,8 +16,8 @@ from ltx_jax.releases import presets
 from tests.policies import QUICK
 from tests.train import records_case
 from tests.train import trainer_case as case
-from train import transformer
 from train.harness import data, loop, model
+from train.trainers import transformer
 
 ASSETS = presets.ASSETS / "moving_shapes"
 RUN = dataclasses.replace(tiny.transformer(), mesh=case.SINGLE, text_folder=str(ASSETS))

@@ -36,7 +36,7 @@ from ltx_jax.platforms import CPU
 from ltx_jax.typing import NoiseLevels, Params
 from tests.programs import program
 from train.harness.data import HELD_OUT
-from train.transformer import clips_of, make_network
+from train.trainers.transformer import clips_of, make_network
 
 NAME = "What token dropping changes: the bias of the transformer's loss and gradient"
 COMMAND = "python -m tests.verify dropping_bias"

@@ -40,9 +40,9 @@ from ltx_jax.data.records import Records
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.platforms import policy_of
 from ltx_jax.releases.presets import ASSETS
-from train import transformer
 from train.harness import data, loop
 from train.harness.reporting import read_metrics
+from train.trainers import transformer
 
 NAME = "The small model's transformer from records, against its former path"
 COMMAND = "python -m tests.verify former_losses"
@@ -61,7 +61,7 @@ import statistics, time, types
 import jax, numpy as np
 from configs import moving_shapes
 from ltx_jax.platforms import CPU
-from train import transformer
+from %s import transformer
 
 draw = np.random.default_rng(0)
 words = draw.integers(1, 97, (64, 32)).astype(np.int32), np.ones((64, 32), bool)
@@ -180,7 +180,9 @@ def step_seconds(former: Path) -> tuple[float, float]:
   subprocess.run(["tar", "-x", "-C", former], input=archive.stdout, check=True)
   seconds: dict[Path, list[float]] = {former: [], ROOT: []}
   for _ in range(TURNS):
-    for tree, its in ((former, OF_FORMER), (ROOT, OF_TODAY)):
+    former_one = "train", OF_FORMER
+    of_today = "train.trainers", OF_TODAY
+    for tree, its in ((former, former_one), (ROOT, of_today)):
       done = subprocess.run(
         [sys.executable, "-c", STEP % its],
         cwd=tree,

@@ -64,7 +64,9 @@ def of_transformer(
     rows: Clips of a batch.
     latents: Config of the VAE that makes the latents.
   """
-  from train import transformer  # Trainers plan by this module before they start.
+  from train.trainers import (
+    transformer,  # Trainers plan by this module before they start.
+  )
 
   grid = latents.latent_shape(bucket.frames, bucket.height, bucket.width)
   tokens, config, text = math.prod(grid), run.transformer, run.text.max_text_tokens
@@ -106,7 +108,7 @@ def _base(run: TransformerRun, mesh: Mesh, rules: sharding.Rules) -> dict[str, A
   """The frozen networks beside low-rank updates, as `start.base` reads them."""
   if not run.lora.rank:
     return {}
-  from train import transformer
+  from train.trainers import transformer
 
   whole = dataclasses.replace(run, lora=LoRAConfig())
   weights = run.lora.base_weights
@@ -126,7 +128,7 @@ def of_vae(
   run: VAERun, policy: Policy, mesh: Mesh, bucket: Bucket, rows: int
 ) -> Abstract:
   """The VAE's step; arguments as of `of_transformer`."""
-  from train import vae
+  from train.trainers import vae
 
   size = bucket.frames, bucket.height, bucket.width
   state = _state(functools.partial(vae.init_state, run), mesh, VAE_RULES)

@@ -12,8 +12,8 @@ from ltx_jax.data import video
 from ltx_jax.moving_shapes import world
 from tests.policies import QUICK
 from tests.train import trainer_case as case
-from train import vae
 from train.harness import data, skipped
+from train.trainers import vae
 
 # As the recipe's second, so that its programs are there from other tests.
 STAGE = Stage(8, (tiny.CLIP,), tokens=64)
@@ -53,11 +53,10 @@ def program(manifest, tmp_path, monkeypatch, capsys):
       output=output,
       mesh=case.SINGLE,
     )
-    monkeypatch.setattr(vae.recipe, "parse", lambda *_: (config, False))
     monkeypatch.setattr(vae, "policy_of", lambda _: QUICK)
     code = 0
     try:
-      vae.main()
+      vae.start_run(config)
     except SystemExit as end:
       code = end.code
     out, err = capsys.readouterr()

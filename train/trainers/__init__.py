@@ -1,0 +1,1 @@
+"""The two trainers: the VAE's and the transformer's."""
