@@ -18,8 +18,8 @@ from ltx_jax.pipeline.model import OnePass
 from ltx_jax.pipeline.request import Request
 from ltx_jax.platforms import Policy
 from sample import settings
+from sample.ahead import compile_ahead
 from sample.flags import mesh_of
-from sample.gpu import compile_ahead
 from sample.hints import hint
 from sample.options import Options, conditions_of, outputs_of, sheet_of
 from sample.passes import way_of

@@ -10,7 +10,7 @@ from ltx_jax.data import video
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.pipeline.generate import generate as generate_video
 from ltx_jax.pipeline.model import OnePass
-from sample import gpu, making
+from sample import ahead, gpu, making
 
 PROMPT = "a large red circle moving right on a navy background"
 SIZE = ("--width", "40", "--height", "32", "--frames", "5", "--steps", "2")
@@ -71,7 +71,7 @@ def test_what_was_compiled_ahead_is_not_compiled_again(model, compilations):
   # Two sets of branches: with and without the unconditional one.
   sampling = Sampling(steps=2, guidance=(1.0, 3.0), guidance_sigmas=(0.99, 0.0))
   canvas = loaded.recipe.canvas(loaded.config.vae, 5, 32, 40)
-  names = gpu.compile_ahead(loaded, canvas, sampling)
+  names = ahead.compile_ahead(loaded, canvas, sampling)
   assert names == ["keys", "denoise", "denoise", "decode"]
   request = loaded.recipe.request(loaded.config.vae, [PROMPT], size=(5, 32, 40))
   loaded.encode_text([PROMPT, ""])

@@ -12,7 +12,7 @@ from ltx_jax.data.records import Records
 from ltx_jax.models import vae as vae_lib
 from ltx_jax.releases.presets import ASSETS
 from tests.policies import QUICK
-from train import precompute
+from train.harness import precomputing
 from train.harness.encoding import ClipEncoder
 
 
@@ -31,7 +31,7 @@ def write_model(folder):
 
 def options_of(manifest, output, model, buckets):
   """Options that encode a few clips, by tokens alone."""
-  return precompute.Options(
+  return precomputing.Options(
     str(manifest),
     output=output,
     model=str(model),
@@ -45,13 +45,13 @@ def options_of(manifest, output, model, buckets):
 
 
 def run(options):
-  precompute.precompute(options, Console(quiet=True))
+  precomputing.precompute(options, Console(quiet=True))
   return Records(options.output)
 
 
 def be_quick(monkeypatch):
   """Has the VAE compiled by the quick policy."""
-  monkeypatch.setattr(precompute, "policy_of", lambda device: QUICK)
+  monkeypatch.setattr(precomputing, "policy_of", lambda device: QUICK)
 
 
 def count_encoded(monkeypatch):

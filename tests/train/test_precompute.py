@@ -25,7 +25,7 @@ from tests.train.precompute_case import (
   run,
   write_model,
 )
-from train import precompute
+from train.harness import precomputing
 from train.harness.encoding import ClipEncoder
 from train.harness.shard_plan import Existing
 from train.harness.sharing import Share
@@ -65,7 +65,7 @@ def run_process(options, process, processes):
   said = io.StringIO()
   share = Share(processes, process)
   options = dataclasses.replace(options, share=share)
-  precompute.precompute(options, Console(file=said, width=1000))
+  precomputing.precompute(options, Console(file=said, width=1000))
   return " ".join(said.getvalue().split())
 
 
@@ -142,7 +142,7 @@ def test_an_interrupted_run_leaves_nothing_that_a_reader_takes(
 ):
   whole = dataclasses.replace(options, output=options.output.parent / "whole")
   run(whole)
-  write, calls = precompute.ShardWriter.write, []
+  write, calls = precomputing.ShardWriter.write, []
 
   def interrupted(self, *arguments):
     calls.append(arguments)
@@ -150,7 +150,7 @@ def test_an_interrupted_run_leaves_nothing_that_a_reader_takes(
       raise KeyboardInterrupt
     write(self, *arguments)
 
-  monkeypatch.setattr(precompute.ShardWriter, "write", interrupted)
+  monkeypatch.setattr(precomputing.ShardWriter, "write", interrupted)
   with pytest.raises(KeyboardInterrupt):
     run(options)
   assert len(blobs(options.output)) == 1
@@ -269,7 +269,7 @@ def test_what_a_lost_process_left_is_made_by_another_number(
   options, encoded, monkeypatch
 ):
   whole = alone(options)
-  write, calls = precompute.ShardWriter.write, []
+  write, calls = precomputing.ShardWriter.write, []
 
   def interrupted(self, *arguments):
     calls.append(arguments)
@@ -278,7 +278,7 @@ def test_what_a_lost_process_left_is_made_by_another_number(
     write(self, *arguments)
 
   with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-    patch.setattr(precompute.ShardWriter, "write", interrupted)
+    patch.setattr(precomputing.ShardWriter, "write", interrupted)
     run_process(options, 0, 2)  # The first and the last of three shards are its own.
   half = {}
   for name in sorted(name for name in whole if name.endswith(".arrayrecord")):
@@ -306,13 +306,13 @@ def test_outdated_shards_go_with_the_index_which_two_may_write(
   run(options)
   before = blobs(options.output)
   (clips / "clip0.txt").write_text("a small red circle\n")
-  complete = precompute.complete
+  complete = precomputing.complete
 
   def twice(*arguments):  # As two do that finish at the same time.
     complete(*arguments)
     return complete(*arguments)
 
-  monkeypatch.setattr(precompute, "complete", twice)
+  monkeypatch.setattr(precomputing, "complete", twice)
   run_process(options, 0, 2)
   assert blobs(options.output) == before
   run_process(options, 1, 2)
@@ -321,14 +321,14 @@ def test_outdated_shards_go_with_the_index_which_two_may_write(
 
 
 def test_unreadable_clips_of_all_processes_count_together(options, monkeypatch):
-  read = precompute.read_clip
+  read = precomputing.read_clip
 
   def broken(clip, bucket):
     if clip.id in ("clip2.mp4", "clip4.mp4"):
       raise ValueError("it is cut off")
     return read(clip, bucket)
 
-  monkeypatch.setattr(precompute, "read_clip", broken)
+  monkeypatch.setattr(precomputing, "read_clip", broken)
   few = dataclasses.replace(options, max_faulty=0.3)
   assert "2 of process 0" in run_process(few, 1, 2)  # It leaves out clip2 alone.
   for process in (0, 1):
@@ -342,6 +342,6 @@ def test_unreadable_clips_of_all_processes_count_together(options, monkeypatch):
 
 def test_the_rate_is_that_since_the_beginning():
   task = progress.Task(0, "", 512, 256.0, _get_time=lambda: 40.0)
-  assert precompute._Speed().render(task).plain == ""
+  assert precomputing._Speed().render(task).plain == ""
   task.start_time = 20.0
-  assert precompute._Speed().render(task).plain == "12.80/s"
+  assert precomputing._Speed().render(task).plain == "12.80/s"

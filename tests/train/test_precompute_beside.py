@@ -15,7 +15,7 @@ from tests.train.precompute_case import (
   run,
   write_model,
 )
-from train import precompute
+from train.harness import precomputing
 
 CAPTIONS = world.captions()[::70][:3]
 
@@ -57,7 +57,7 @@ def options(manifest, model, tmp_path):
 
 
 def latents_of(options, pixels):
-  encoder = precompute.open_encoder(options)
+  encoder = precomputing.open_encoder(options)
   return next(encoder.encode([pixels])).latents
 
 
@@ -117,7 +117,7 @@ def test_a_reference_that_cannot_be_read_drops_its_clip(options, manifest):
 
 def test_a_batch_has_the_latents_that_belong_to_its_bucket(options):
   found = run(options)
-  bucket = precompute.parse_buckets(["9x32x48"])[0]
+  bucket = precomputing.parse_buckets(["9x32x48"])[0]
   ids, seeds = np.arange(3), np.zeros(3, np.uint32)
   batch = found.read(bucket, ids, seeds)
   assert batch["reference"].shape == batch["latents"].shape

@@ -1,0 +1,264 @@
+"""From a manifest to records: clips in their buckets, encoded shard by shard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+from rich.console import Console
+from rich.progress import (
+  BarColumn,
+  MofNCompleteColumn,
+  Progress,
+  ProgressColumn,
+  Task,
+  TextColumn,
+  TimeElapsedColumn,
+  TimeRemainingColumn,
+)
+from rich.text import Text
+
+from ltx_jax.checkpoints import lightricks
+from ltx_jax.checkpoints.fingerprint import fingerprint
+from ltx_jax.config.runs import Bucket
+from ltx_jax.data import assignment
+from ltx_jax.data.buckets import tokens_of
+from ltx_jax.data.clip_reader import read_clip
+from ltx_jax.data.clips import Clips, Fault
+from ltx_jax.data.manifest import read_manifest
+from ltx_jax.data.probing import measure_all
+from ltx_jax.data.record_index import SetInfo
+from ltx_jax.moving_shapes import source as shapes
+from ltx_jax.platforms import policy_of
+from ltx_jax.releases import sources
+from train.harness.captions import Captions
+from train.harness.checks import check_captions, check_references
+from train.harness.completion import (
+  Plan,
+  Source,
+  complete,
+  missing_in_words,
+  part_in_words,
+  remove_partials,
+  standing,
+)
+from train.harness.encoding import ClipEncoder
+from train.harness.precompute_report import Faults, write_report
+from train.harness.record_writer import Read, ShardWriter
+from train.harness.shard_plan import Existing, Makers, SourceHashes, plan_shards
+from train.harness.skipped import DROPPED
+from train.precompute import Options
+
+
+def parse_buckets(texts: Sequence[str]) -> tuple[Bucket, ...]:
+  """Reads sizes such as "25x128x128".
+
+  Raises:
+    ValueError: where one is not three numbers above 0.
+  """
+  buckets = []
+  for text in texts:
+    sides = text.split("x")
+    if len(sides) != 3 or not all(side.isdecimal() and int(side) for side in sides):
+      raise ValueError(
+        f"--buckets has {text!r}; a bucket is FRAMESxHEIGHTxWIDTH, such as 25x128x128, "
+        "or all of them are `auto`."
+      )
+    buckets.append(Bucket(*map(int, sides)))
+  return tuple(buckets)
+
+
+def open_clips(options: Options, console: Console) -> tuple[Clips, list[Fault], Read]:
+  """Returns the clips with their sizes, those that have none, and what reads them.
+
+  Raises:
+    ValueError: where the manifest is wrong, or a clip has no caption.
+  """
+  if options.manifest == shapes.NAME:
+    buckets = parse_buckets(options.buckets)
+    clips = shapes.manifest(buckets, options.variants)
+    return clips, [], shapes.read_clip
+  clips = read_manifest(options.manifest)
+  check_captions(clips, options.manifest)
+  with _bar(console) as bar:
+    task = bar.add_task("Measuring clips", total=len(clips))
+    clips, faults = measure_all(clips, lambda done, _: bar.update(task, completed=done))
+  return clips, faults, read_clip
+
+
+def open_encoder(options: Options) -> ClipEncoder:
+  """Loads the VAE of the model."""
+  checkpoint = sources.resolve(options.model, text_encoder=False).checkpoint
+  config, params = lightricks.load_checkpoint(checkpoint, "float32", parts=("vae",))
+  policy = policy_of(jax.local_devices()[0])
+  policy = policy if options.dtype is None else policy.in_dtype(options.dtype)
+  return ClipEncoder(config.vae, params["vae"], policy, options.clips_per_call)
+
+
+def open_captions(options: Options) -> Captions:
+  """Finds the text encoder, or the tokenizer where that is all."""
+  policy = policy_of(jax.local_devices()[0])
+  alone = options.text_encoder == "none"
+  if options.tokenizer is not None:
+    if not alone:
+      raise ValueError("--tokenizer is for --text-encoder none; leave one of them out.")
+    return Captions.of_tokenizer(options.tokenizer)
+  files = sources.resolve(options.model, None if alone else options.text_encoder)
+  if files.tokenizer is None:
+    raise ValueError(
+      f"There is no tokenizer beside {options.model}; name the folder of one with "
+      "--text-encoder FOLDER, or --text-encoder none --tokenizer FOLDER."
+    )
+  if alone:
+    return Captions.of_tokenizer(files.tokenizer)
+  texts = options.output / "texts"
+  return Captions.of_encoder(files.text_encoder, files.tokenizer, policy, texts)
+
+
+def choose_buckets(
+  options: Options, clips: Clips, encoder: ClipEncoder
+) -> tuple[Bucket, ...]:
+  """Returns the buckets that are named, or those that suit the clips.
+
+  Raises:
+    ValueError: where the VAE cannot encode one of them.
+  """
+  vae = encoder.config
+  factors = vae.temporal_factor, vae.spatial_factor
+  if options.buckets != ("auto",):
+    buckets = parse_buckets(options.buckets)
+    for b in buckets:
+      if (b.frames - 1) % factors[0] or b.height % factors[1] or b.width % factors[1]:
+        raise ValueError(
+          f"--buckets has {b.frames}x{b.height}x{b.width}; this VAE takes "
+          f"{factors[0]}k + 1 frames, and sides that are multiples of {factors[1]}."
+        )
+    return buckets
+  tokens = tokens_of(vae)
+  return assignment.auto_buckets(clips.sizes(), options.auto, factors, tokens)
+
+
+def precompute(options: Options, console: Console) -> None:
+  """Encodes what is not encoded yet, and writes index, report and picture.
+
+  One of several processes encodes its own part, and writes these where all is there.
+
+  Raises:
+    ValueError: in one sentence, where clips, model or folder do not serve.
+  """
+  folder = options.output
+  clips, unmeasured, read = open_clips(options, console)
+  captions, encoder = open_captions(options), open_encoder(options)
+  folder.mkdir(parents=True, exist_ok=True)
+  total = len(clips) + len(unmeasured)
+  faults = Faults(folder / DROPPED, clips, total, options.max_faulty, options.share)
+  for fault in unmeasured:
+    faults.add(fault)
+  beside = ("last",) if options.last_frame else ()
+  beside += ("reference",) if check_references(clips, options.manifest) else ()
+  made = made_by(encoder, captions, beside)
+  buckets = choose_buckets(options, clips, encoder)
+  faults.leave_out(assignment.too_short(clips, buckets))
+  plan = plan_of(options, clips, buckets, encoder, made)
+  console.print(_summary(plan, buckets), highlight=False)
+  own = plan.own(_hashed(options, read))
+  todo = {plan.name(position, jobs): jobs for position, jobs in own.items()}
+  remove_partials(folder, todo, plan.share)
+
+  existing = Existing(folder)
+  missing = {name: jobs for name, jobs in todo.items() if name not in existing.names}
+  if not plan.share.alone:
+    console.print(part_in_words(plan, len(todo), len(missing)), highlight=False)
+  new = [job.clip.caption for jobs in missing.values() for job in jobs]
+  captions.encode(["", *new])  # The text encoder is freed before the VAE works.
+  empty = captions.empty()  # Now: whichever process completes all removes the texts.
+  writer = ShardWriter(encoder, captions, existing, read, made, options.readers)
+  with _bar(console) as bar:
+    task = bar.add_task("Encoding clips", total=len(new))
+    for name, jobs in missing.items():
+      writer.write(folder / name, jobs, faults, lambda: bar.advance(task))
+
+  now = standing(plan, own, _listed(options, read), folder, faults.noted())
+  if now.missing:
+    console.print(missing_in_words(plan, now.missing), highlight=False)
+    return
+  faults.judge_without(now.kept)
+  index = complete(folder, now, made, empty)
+  shown = {"encoder": encoder, "read": read, "samples": options.samples}
+  write_report(folder, clips, index, faults, **shown, console=console)
+
+
+def _hashed(options: Options, read: Read) -> Source:
+  """Returns what hashes a clip's media."""
+  if read is shapes.read_clip:
+    return shapes.digest
+  return SourceHashes(options.output, options.share)
+
+
+def _listed(options: Options, read: Read) -> Source:
+  """Returns what knows the hashes that all processes have listed by now."""
+  if read is shapes.read_clip:
+    return shapes.digest
+  return SourceHashes(options.output, options.share).known
+
+
+def made_by(
+  encoder: ClipEncoder, captions: Captions, beside: tuple[str, ...] = ()
+) -> SetInfo:
+  """Returns what all records of the run share."""
+  config = encoder.config
+  return SetInfo(
+    vae=fingerprint(config, jax.device_get(encoder.params)),
+    channels=config.latent_channels,
+    factors=(config.temporal_factor, config.spatial_factor),
+    text_encoder=captions.made_by,
+    beside=beside,
+  )
+
+
+def plan_of(
+  options: Options,
+  clips: Clips,
+  buckets: Sequence[Bucket],
+  encoder: ClipEncoder,
+  made: SetInfo,
+) -> Plan:
+  """Returns all shards, the same in every process, and this one's part of them."""
+  numbers = f"{encoder.policy.dtype} {encoder.clips}"
+  makers = Makers(f"{made.vae} {numbers}", made.text_encoder, made.beside)
+  shards = plan_shards(clips, buckets, options.shard)
+  return Plan(shards, clips, makers, options.share)
+
+
+def _summary(plan: Plan, buckets: Sequence[Bucket]) -> str:
+  counts = dict.fromkeys(buckets, 0)
+  for shard in plan.shards:
+    counts[shard.bucket] += len(shard.rows)
+  lines = [
+    f"  {b.frames}x{b.height}x{b.width}: {count} clips"
+    for b, count in counts.items()
+    if count
+  ]
+  left = len(plan.clips) - sum(counts.values())
+  lines += [f"  {left} clips are shorter than every bucket"] if left else []
+  return "\n".join([f"{len(plan.clips)} clips, {len(plan.shards)} shards", *lines])
+
+
+class _Speed(ProgressColumn):
+  """Clips a second since the beginning: they come by shards, in bursts."""
+
+  def render(self, task: Task) -> Text:
+    seconds = task.elapsed
+    return Text(f"{task.completed / seconds:.2f}/s" if seconds else "")
+
+
+def _bar(console: Console) -> Progress:
+  columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+  return Progress(
+    TextColumn("{task.description}"),
+    *columns,
+    _Speed(),
+    TimeRemainingColumn(),
+    console=console,
+    speed_estimate_period=600,
+  )
