@@ -17,21 +17,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import jax
 import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from ltx_jax.checkpoints import lightricks
-from ltx_jax.checkpoints.fingerprint import fingerprint
 from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import cli, nearest
 from ltx_jax.data import outputs, video
 from ltx_jax.data.records import Record, Records
-from ltx_jax.platforms import policy_of
-from ltx_jax.releases import sources
-from train.harness.encoding import ClipEncoder
 
 _SHOWN = 5
 
@@ -162,6 +156,15 @@ def _decode(source: Records, record: Record, model: str) -> np.ndarray:
   Raises:
     ValueError: where the model's VAE is another.
   """
+  # Here: only a decoded record waits for Flax and the networks.
+  import jax
+
+  from ltx_jax.checkpoints import lightricks
+  from ltx_jax.checkpoints.fingerprint import fingerprint
+  from ltx_jax.platforms import policy_of
+  from ltx_jax.releases import sources
+  from train.harness.encoding import ClipEncoder
+
   checkpoint = sources.resolve(model, text_encoder=False).checkpoint
   config, params = lightricks.load_checkpoint(checkpoint, "float32", parts=("vae",))
   source.check(fingerprint(config.vae, params["vae"]))

@@ -15,7 +15,7 @@ from ltx_jax.checkpoints import keys
 from ltx_jax.config import Block, TransformerConfig, VAEConfig
 from ltx_jax.diffusion.sampling import Sampling
 from sample.benchmark import __main__ as benchmark
-from sample.benchmark import ours, report, tasks, worker
+from sample.benchmark import comparison, ours, report, tasks, worker
 
 TRANSFORMER = TransformerConfig(
   num_attention_heads=2,
@@ -51,9 +51,9 @@ def generation(folder):
 def test_driver_times_both_sides_in_turn(tmp_path):
   task = tasks.velocity(TRANSFORMER, tokens=9, text_tokens=5)
   options = benchmark.Options(threads=1)
-  mine = benchmark.sides_of(options)[0]
+  mine = comparison.sides_of(options)[0]
   # We stand in for the original, which the test suite does without.
-  result = benchmark.measure(task, [mine, mine], repeats=3, threads=1)
+  result = comparison.measure(task, [mine, mine], repeats=3, threads=1)
   for side in (result["ours"], result["theirs"]):
     assert len(side["seconds"]) == 3
     assert 0 < side["fastest"] <= side["median"] < side["warm_up"]
@@ -72,9 +72,11 @@ def test_driver_times_both_sides_in_turn(tmp_path):
 
 def test_a_failing_worker_is_one_sentence():
   task = tasks.velocity(TRANSFORMER)
-  broken = benchmark.Side("theirs", (sys.executable, "-c", "raise KeyError('weights')"))
+  broken = comparison.Side(
+    "theirs", (sys.executable, "-c", "raise KeyError('weights')")
+  )
   with pytest.raises(ValueError, match="theirs ended in 'velocity' .*'weights'"):
-    benchmark.measure(task, [broken, broken], repeats=1, threads=1)
+    comparison.measure(task, [broken, broken], repeats=1, threads=1)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +161,7 @@ def test_diffusers_is_given_whole_videos_from_a_folder(tmp_path, monkeypatch):
     ValueError, match="diffusers is not timed for 'decode'; it is for"
   ):
     benchmark.chosen("decode", "diffusers")
-  sides = benchmark.sides_of(benchmark.Options(against="diffusers"))
+  sides = comparison.sides_of(benchmark.Options(against="diffusers"))
   assert "sample.benchmark.theirs_diffusers" in sides[1].command
 
 
@@ -220,17 +222,17 @@ def test_bad_options_are_one_sentence(monkeypatch, capsys):
 
 
 def test_too_little_memory_is_said_before(monkeypatch):
-  monkeypatch.setattr(benchmark.memory, "free_memory", lambda: 10**9)
-  side = benchmark.Side("ours", ("false",))
+  monkeypatch.setattr(comparison.memory, "free_memory", lambda: 10**9)
+  side = comparison.Side("ours", ("false",))
   task = dataclasses.replace(tasks.velocity(TRANSFORMER), parameters=10**9)
   with pytest.raises(ValueError, match=r"about 10\.1 GB .* 1\.0 GB are free"):
-    benchmark.measure(task, [side, side], repeats=1, threads=1)
+    comparison.measure(task, [side, side], repeats=1, threads=1)
 
 
 def test_json_holds_all_figures(monkeypatch, capsys):
   monkeypatch.setattr(benchmark, "check_installed", lambda *_: None)
   found = {"task": "decode", "ratio": 0.9}
-  monkeypatch.setattr(benchmark, "measure", lambda *_: found)
+  monkeypatch.setattr(comparison, "measure", lambda *_: found)
   arguments = ["benchmark", "--tasks", "decode", "--json"]
   monkeypatch.setattr(sys, "argv", arguments)
   benchmark.main()

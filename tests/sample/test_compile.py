@@ -10,6 +10,7 @@ from ltx_jax.analysis import devices, stages
 from ltx_jax.cli import console
 from ltx_jax.config import TextEncoderConfig
 from sample import compile as program
+from sample import compiling
 from tests import pipeline_case as case
 
 TEXT = TextEncoderConfig(
@@ -25,7 +26,7 @@ def compile_for(monkeypatch, capsys):
   cpu = devices.TARGETS["cpu"]
   policy = dataclasses.replace(cpu.policy, unroll=False)
   monkeypatch.setitem(devices.TARGETS, "cpu", dataclasses.replace(cpu, policy=policy))
-  monkeypatch.setattr(program, "config_of", lambda name: config)
+  monkeypatch.setattr(compiling, "config_of", lambda name: config)
   monkeypatch.setattr(devices, "use_host_only", lambda: None)
 
   def run(*arguments):
@@ -91,10 +92,10 @@ def test_each_flag_changes_what_is_compiled(compile_for, monkeypatch):
 def test_the_preset_and_the_device_decide(monkeypatch):
   monkeypatch.setattr(devices, "devices_of", lambda target: jax.devices())
   options = program.Options("t4", "ltxv-13b-0.9.8-dev")
-  run = program.run_of(options)
+  run = compiling.run_of(options)
   assert run.config.transformer.num_layers == 48
   assert (run.policy.dtype, run.policy.attention) == ("float16", "xla")
-  other = program.run_of(program.Options("v5e", "moving-shapes"))
+  other = compiling.run_of(program.Options("v5e", "moving-shapes"))
   assert other.config.transformer.num_layers != 48
   assert other.text_config.d_model != 4096
   assert other.policy.attention == "splash"
@@ -118,3 +119,7 @@ def test_errors_are_sentences(arguments, message, monkeypatch, capsys):
   assert error.value.code == 2
   said = capsys.readouterr().err
   assert message in said and "Traceback" not in said
+
+
+def test_all_stages_are_offered_and_compiled_by_default():
+  assert program.Options("v5e").stages == stages.STAGES

@@ -4,12 +4,13 @@ import pytest
 
 from ltx_jax.cli import console
 from train import plan as program
+from train.harness import lora_plan
 
 LINES = {"buckets": ("768x512x49",), "base_weights": ("bfloat16",)}
 
 
 def table(configs=("lora",), **options):
-  rows = program.lines(program.Options(configs=configs, **LINES | options))
+  rows = lora_plan.lines(program.Options(configs=configs, **LINES | options))
   return [[cell.strip() for cell in line.strip("|").split("|")] for line in rows]
 
 

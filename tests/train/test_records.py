@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from configs import tiny
+from ltx_jax import platforms
 from ltx_jax.checkpoints import lightricks
 from ltx_jax.checkpoints.fingerprint import fingerprint
 from ltx_jax.config import ModelConfig, SchedulerConfig
@@ -81,7 +82,7 @@ def folder(tmp_path_factory, decoder):
 
 @pytest.fixture(autouse=True)
 def quick_policy(monkeypatch):
-  monkeypatch.setattr(records, "policy_of", lambda device: QUICK)
+  monkeypatch.setattr(platforms, "policy_of", lambda device: QUICK)
 
 
 def _said(capsys):

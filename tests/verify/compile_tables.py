@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ltx_jax.analysis import devices
 from sample import compile as compile_program
+from sample import compiling
 
 NAME = "Compiled for accelerators that are not there: memory, work, kernels"
 COMMAND = "python -m tests.verify compile_tables"
@@ -83,7 +84,7 @@ def compiled(table: Table) -> list[dict[str, Any]]:
     decode_memory=table.decode_memory,
     mesh=table.mesh,
   )
-  return [report.as_dict() for report in compile_program.reports(options)]
+  return [report.as_dict() for report in compiling.reports(options)]
 
 
 def row(figure: str, value: Any, unit: str, target: str, ok: bool) -> dict[str, Any]:

@@ -1,0 +1,89 @@
+"""Compiles the stages of a video for a device that is not there (`sample.compile`)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ltx_jax.analysis import devices, stages
+from ltx_jax.analysis.compiled import StageReport, compile_stage
+from ltx_jax.analysis.devices import TARGETS
+from ltx_jax.checkpoints import t5
+from ltx_jax.checkpoints.lightricks import read_config
+from ltx_jax.config import ModelConfig
+from ltx_jax.errors import check_number
+from ltx_jax.releases.presets import PRESETS, HubFile, recipe_for, suggestion
+from sample.compile import Options
+from sample.flags import mesh_of
+
+_GB = 10**9
+
+
+def config_of(name: str) -> ModelConfig:
+  """Returns the configs of a model by name, without its weights.
+
+  Raises:
+    ValueError: where there is no such preset.
+  """
+  if name not in PRESETS:
+    raise ValueError(f"No preset is called {name!r}; {suggestion(name)}")
+  preset = PRESETS[name]
+  if isinstance(preset.files, HubFile):
+    return dataclasses.replace(preset.config, name=name)
+  config = read_config(preset.files / "model.safetensors")
+  text = t5.load_config(preset.files / "text_encoder")
+  return dataclasses.replace(config, text_encoder=text)
+
+
+def pixels(size: str | None) -> tuple[int | None, int | None]:
+  """Reads "768x512" as (width, height).
+
+  Raises:
+    ValueError: where it is written otherwise.
+  """
+  if size is None:
+    return None, None
+  sides = size.split("x")
+  if len(sides) != 2 or not all(side.isdecimal() for side in sides):
+    raise ValueError(f"--size is {size}; give width and height, such as 768x512.")
+  return int(sides[0]), int(sides[1])
+
+
+def run_of(options: Options) -> stages.SamplingRun:
+  """Returns what the options ask for.
+
+  Raises:
+    ValueError: in one sentence, where they do not fit, or a compiler is missing.
+  """
+  target = TARGETS[options.device]
+  check_number("--clips", options.clips, at_least=1, at_most=10_000)
+  if options.decode_memory is not None:
+    check_number("--decode-memory", options.decode_memory, above=0)
+  config = config_of(options.preset)
+  recipe = recipe_for(config)
+  width, height = pixels(options.size)
+  if target.chips > 1 and options.mesh is None:
+    raise ValueError(
+      f"{options.device} is {target.chips} chips and --mesh does not say what each of "
+      f"them does; give it, such as --mesh context={target.chips}."
+    )
+  chips = devices.devices_of(target)
+  mesh = mesh_of(options.mesh, chips)
+  return stages.SamplingRun(
+    config=config,
+    policy=dataclasses.replace(target.policy, mesh=mesh),
+    device=chips[0],
+    canvas=recipe.canvas(config.vae, options.frames, height, width),
+    branches=options.branches or recipe.sampling.branches,
+    clips=options.clips,
+  )
+
+
+def reports(options: Options) -> list[StageReport]:
+  """Compiles the stages that are asked for.
+
+  Raises:
+    ValueError: as `run_of`, or where the VAE cannot be tiled.
+  """
+  memory = options.decode_memory and int(options.decode_memory * _GB)
+  made = stages.stages(run_of(options), options.stages, memory)
+  return [compile_stage(stage, TARGETS[options.device]) for stage in made]
