@@ -1,6 +1,8 @@
 # make demo     a sentence becomes a video: demo/*.mp4, and a contact sheet beside it
 # make test     the test suite but for its slowest tests: minutes, no PyTorch
-# make verify   the long checks: hours, resumable; writes docs/verification.md
+# make app      the page in the browser that makes videos
+# make verify   the long checks: hours, resumable; writes docs/verification.md;
+#               CHECKS="page processes" runs those again
 # make format   rewrite the code in the project's style
 # make lint     check style without changing anything
 #
@@ -13,7 +15,7 @@ CANDIDATES = $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python)
 PROMPTS = "a large red circle moving right on a navy background" \
   "a small yellow triangle moving up on a black background"
 
-.PHONY: demo test verify format lint
+.PHONY: demo app test verify format lint
 
 demo: $(VENV)/installed
 	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m sample.generate $(PROMPTS) \
@@ -24,8 +26,11 @@ test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile \
 	  --no-loadscope-reorder -m "not slow" tests/train tests/sample tests
 
-verify: $(VENV)/installed
-	$(VENV)/bin/python -m tests.verify
+verify: $(VENV)/installed $(VENV)-page/installed
+	PAGE_PYTHON=$(VENV)-page/bin/python $(VENV)/bin/python -m tests.verify $(CHECKS)
+
+app: $(VENV)-page/installed
+	$(VENV)-page/bin/python -m sample.app
 
 format: $(VENV)/installed
 	$(VENV)/bin/ruff format .
@@ -52,3 +57,12 @@ $(VENV)/installed: requirements.txt constraints.txt
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check \
 	  -r requirements.txt -c constraints.txt
 	@$(VENV)/bin/python -m pip freeze >$@
+
+# Gradio takes an older Pillow than constraints.txt has. Playwright is for its tests.
+$(VENV)-page/installed: $(VENV)/installed
+	@echo "Installing into $(VENV)-page"
+	@$(VENV)/bin/python -m venv $(VENV)-page
+	@grep -v '^pillow==' constraints.txt >$(VENV)-page/constraints.txt
+	@$(VENV)-page/bin/python -m pip install -qq --disable-pip-version-check \
+	  -r requirements.txt "gradio>=6.31" playwright -c $(VENV)-page/constraints.txt
+	@$(VENV)-page/bin/python -m pip freeze >$@

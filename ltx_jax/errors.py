@@ -13,7 +13,8 @@ import numpy as np
 FPS = (0.1, 240.0)
 """Frames a second, from and to."""
 
-_LESS = "ask for fewer frames, a smaller size, or fewer clips or prompts at a time"
+LESS = "ask for fewer frames, a smaller size, or fewer clips or prompts at a time"
+"""What to do where memory runs out and no plan says what fits."""
 
 
 def check_number(
@@ -96,8 +97,20 @@ def _plain(bound: int | float) -> str:
   return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
+class OutOfMemory(ValueError):
+  """Memory ran out, although the plan said that it would do.
+
+  Attributes:
+    what: What there was not enough memory for.
+  """
+
+  def __init__(self, what: str, remedy: str = LESS):
+    super().__init__(f"There was not enough memory for {what}; {remedy.rstrip('.')}.")
+    self.what = what
+
+
 @contextlib.contextmanager
-def memory_in_words(what: str, remedy: str = _LESS) -> Iterator[None]:
+def memory_in_words(what: str, remedy: str = LESS) -> Iterator[None]:
   """Says what there was not enough memory for, where it runs out inside.
 
   Work that is dispatched inside may fail only where its results are waited for: that
@@ -108,11 +121,24 @@ def memory_in_words(what: str, remedy: str = _LESS) -> Iterator[None]:
     remedy: What to do about it.
 
   Raises:
-    ValueError: in one sentence, in place of the device's own error.
+    OutOfMemory: in one sentence, in place of the device's own error.
   """
   try:
     yield
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise
-    raise ValueError(f"There was not enough memory for {what}; {remedy}.") from error
+    raise OutOfMemory(what, remedy) from error
+
+
+@contextlib.contextmanager
+def remedy_for_memory(remedy: str) -> Iterator[None]:
+  """Says what to do where memory runs out inside, in place of what is said there.
+
+  Raises:
+    OutOfMemory: with this remedy.
+  """
+  try:
+    yield
+  except OutOfMemory as error:
+    raise OutOfMemory(error.what, remedy) from error

@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 
 from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.diffusion.sampling import Sampling
-from ltx_jax.errors import memory_in_words
+from ltx_jax.errors import memory_in_words, remedy_for_memory
 from ltx_jax.pipeline.networks import Networks
 from ltx_jax.pipeline.request import Prompt, Request, is_encoded
 from ltx_jax.planning import decoding
@@ -94,10 +94,18 @@ def generate(
     ValueError: in one sentence, where the request does not fit the model, the way or
       memory.
   """
-  model, canvas, seed = way.model, request.canvas, request.seed
-  plan, clips = way.plan(request), canvas.describe(request.clips)
+  plan = way.plan(request)
   if plan.tiles is not None:
-    _LOG.warning(decoding.note(model.config.vae, plan.grid, plan.tiles))
+    _LOG.warning(decoding.note(way.model.config.vae, plan.grid, plan.tiles))
+  with remedy_for_memory(plan.instead):
+    return _generate(way, request, plan, on_stage, on_step)
+
+
+def _generate(
+  way: Way, request: Request, plan: Plan, on_stage: OnStage, on_step: OnStep | None
+) -> UInt8[np.ndarray, "b F H W 3"]:
+  model, canvas, seed = way.model, request.canvas, request.seed
+  clips = canvas.describe(request.clips)
   with memory_in_words(f"the text of {clips}"), on_stage("text") as ready:
     texts = ready([encode(model, prompt) for prompt in request.prompts])
     guided = any(needs_unconditional(each.guidance) for each in way.samplings)

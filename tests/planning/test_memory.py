@@ -17,7 +17,7 @@ from ltx_jax.config import (
   SchedulerConfig,
   TransformerConfig,
 )
-from ltx_jax.errors import memory_in_words
+from ltx_jax.errors import OutOfMemory, memory_in_words, remedy_for_memory
 from ltx_jax.models import transformer, vae
 from ltx_jax.planning import decoding, memory
 from ltx_jax.platforms import CPU, GPU
@@ -231,3 +231,17 @@ def test_memory_that_runs_out_names_stage_and_shapes():
     raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
   with pytest.raises(jax.errors.JaxRuntimeError), memory_in_words(what):
     raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+
+def test_memory_that_runs_out_against_the_plan_names_a_smaller_size():
+  canvas = Canvas.of(VAE_C, 121, 512, 768)
+  plan = memory.check(RELEASE, GPU, 1, canvas, 2, 10**12)
+  (frames,) = re.findall(r"clip of (\d+) frames of that size fits", plan.instead)
+  named = memory.plan(RELEASE, GPU, 1, Canvas.of(VAE_C, int(frames), 512, 768), 2)
+  assert 0.5 * plan.most < named.most <= 2 / 3 * plan.most
+  with (
+    pytest.raises(OutOfMemory, match=rf"for denoising; one clip of {frames} frames of"),
+    remedy_for_memory(plan.instead),
+    memory_in_words("denoising"),
+  ):
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
