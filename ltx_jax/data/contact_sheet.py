@@ -15,7 +15,7 @@ _GAP, _FONT_SIZE = 6, 13
 _PAPER, _INK, _ALARM = (255, 255, 255), (30, 30, 30), (200, 30, 30)
 
 
-def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
   """Breaks a text into lines no wider than `width` pixels, where a word allows it."""
   lines = [""]
   for word in text.split():
@@ -70,7 +70,7 @@ def contact_sheet(
   marked = [False] * len(clips) if marked is None else marked
   strips = [_strip(clip, frames, height) for clip in clips]
   width = max(max(strip.shape[1] for strip in strips), 160)
-  texts = [_wrap(label, font, width) for label in labels]
+  texts = [wrapped(label, font, width) for label in labels]
   cell = height + 2 * _GAP + line * max(map(len, texts))
   columns = min(columns, len(clips))
   rows = -(-len(clips) // columns)

@@ -151,8 +151,8 @@ class Studio:
     blank = np.zeros((1, 8, 8, 3), np.uint8)
     request = request_of(model, options, lambda path: blank)
     plan, free = way.plan(request), memory.free_beside(model.params)
-    of = f" of {free / 1e9:.1f} GB that are free" if free is not None else ""
-    lines = [f"Memory: about {plan.most / 1e9:.1f} GB{of}."]
+    of = f" of {size_of(free)} that are free" if free is not None else ""
+    lines = [f"Memory: about {size_of(plan.most)}{of}."]
     times = self.times.get(shape_of(form, way, request))
     if times:
       run = sum(times[name] for name in ("text", "denoise", "decode"))
@@ -213,6 +213,11 @@ class Studio:
     self.times[shape_of(form, way, request)] = dict(clock.seconds)
     python = settings.python(options, model.recipe)
     return Made(path, settings.command(options), python, dict(clock.seconds))
+
+
+def size_of(count: int) -> str:
+  """Writes a number of bytes: 15.4 GB, or 30 MB."""
+  return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def shape_of(form: Form, way: Way, request: Request) -> Shape:
