@@ -158,15 +158,20 @@ def declared(page: Page, size: int) -> str:
   return "the connection was closed"
 
 
-def paths_of(secret: Path) -> list[str]:
+def paths_of(secret: Path) -> dict[str, str]:
   """Paths of the server's own files, that a client names instead of an upload."""
-  return ["/etc/passwd", str(secret), "../../etc/passwd", "/proc/self/environ"]
+  return {
+    "the list of users": "/etc/passwd",
+    "that list, from the current folder": "../../etc/passwd",
+    "a clip next to the page's folder": str(secret),
+    "the process's variables": "/proc/self/environ",
+  }
 
 
 def silent(said: str, secret: Path) -> bool:
-  """Whether a sentence gives nothing away, and is one."""
-  words = "Traceback", 'File "', "/root", "/tmp", "/home", str(secret)
-  return bool(said.strip()) and not any(word in said for word in words)
+  """Whether what is said gives nothing away of the server's disk and code."""
+  words = "Traceback", 'File "', "/root", "/tmp", "/home", "root:", str(secret)
+  return not any(word in said for word in words)
 
 
 def cases(page: Page, secret: Path) -> Iterator[tuple[str, Callable[[], tuple]]]:
@@ -174,8 +179,8 @@ def cases(page: Page, secret: Path) -> Iterator[tuple[str, Callable[[], tuple]]]
   for name, content in contents(secret).items():
     yield name, lambda name=name, content=content: sent(page, name, content)
   yield "too many bytes", lambda: sent(page, "a.png", bytes(MEGABYTES * 1_000_000 + 1))
-  for path in paths_of(secret):
-    yield f"path {path}", lambda path=path: asked_with(page, path)
+  for what, path in paths_of(secret).items():
+    yield f"path of {what}", lambda path=path: asked_with(page, path)
 
 
 def outside(folder: Path) -> list[str]:
