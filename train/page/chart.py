@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.ticker import LogLocator, MaxNLocator
 
 from train.page.markup import NO_ATTRIBUTES, Element, element
 from train.page.panels import Panel
@@ -71,6 +70,8 @@ class _Frame(NamedTuple):
 
 def _round(low: float, high: float, integer: bool = False) -> list[float]:
   """Some five round numbers of a range."""
+  from matplotlib.ticker import MaxNLocator  # --help need not wait for it.
+
   locator = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10], integer=integer)
   ticks = locator.tick_values(low, high)
   return [float(tick) for tick in ticks if low <= tick <= high]
@@ -84,6 +85,8 @@ def _linear(low: float, high: float, ends: tuple[int, int]) -> _Axis:
 
 
 def _logarithmic(low: float, high: float, ends: tuple[int, int]) -> _Axis:
+  from matplotlib.ticker import LogLocator
+
   decades = math.log10(high / low)
   powers = _linear(math.log10(low), math.log10(high), ends)
   ticks = _round(low, high)
