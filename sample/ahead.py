@@ -13,34 +13,36 @@ from ltx_jax.analysis import stages
 from ltx_jax.cli import console as shared
 from ltx_jax.data import outputs, video
 from ltx_jax.diffusion.guidance import needs_unconditional
-from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.pipeline.generate import generate
 from ltx_jax.pipeline.model import OnePass
 from ltx_jax.pipeline.request import Request
-from ltx_jax.planning import decoding, memory
-from ltx_jax.sizes import Canvas
+from ltx_jax.planning.memory import Plan
 from sample.gpu import Options
 
 
-def compile_ahead(
-  model: ltx_jax.LTXVideo, canvas: Canvas, sampling: Sampling, *, clips: int = 1
-) -> list[str]:
+def compile_ahead(way: OnePass, request: Request, plan: Plan) -> list[str]:
   """Compiles what a run without conditions will call, several programs at a time.
 
   JAX finds them when they are called, and so does the next process where there is a
   compile cache. A run that calls others compiles these when it comes to them.
 
+  Args:
+    way: The model and its sampling.
+    request: What is to be seen.
+    plan: What `way.plan` said of it.
+
   Returns:
     Names of the stages.
   """
+  model, sampling = way.model, way.sampling
   guided = needs_unconditional(sampling.guidance)
   run = stages.SamplingRun(
     config=model.config,
     policy=model.policy,
     device=None,
-    canvas=canvas,
+    canvas=request.canvas,
     branches=2 if guided else 1,
-    clips=clips,
+    clips=request.clips,
     params=model.params,
   )
   made = [stages.keys(run)]
@@ -49,9 +51,7 @@ def compile_ahead(
     settings = sampling.settings(levels)
     variants = {(each.unconditional, each.perturbed): each for each in settings}
     made += [stages.denoise(run, setting) for setting in variants.values()]
-  free = memory.free_beside(model.params)
-  asked = {"tiling": sampling.tiling, "free": free}
-  if decoding.choose(run.config.vae, run.policy, clips, run.grid, **asked) is None:
+  if plan.tiles is None:
     made.append(stages.decode(run))
   with concurrent.futures.ThreadPoolExecutor() as pool:
     list(pool.map(lambda stage: stage.compile(), made))
@@ -71,7 +71,7 @@ def check_platform(platform: str) -> None:
     )
 
 
-def prepare(options: Options, clock: shared.Clock) -> tuple[OnePass, Request]:
+def prepare(options: Options, clock: shared.Clock) -> tuple[OnePass, Request, Plan]:
   """Loads the model, and encodes the text while all else is compiled."""
   with clock.stage("load"):
     encoder = ltx_jax.load_text_encoder(options.model, folder=options.text_encoder)
@@ -81,13 +81,15 @@ def prepare(options: Options, clock: shared.Clock) -> tuple[OnePass, Request]:
   request = model.recipe.request(
     model.config.vae, [options.prompt], size=size, seed=options.seed
   )
+  way = OnePass(model, sampling)
+  plan = way.plan(request)  # What does not fit is refused before it is compiled.
   with concurrent.futures.ThreadPoolExecutor(1) as pool:
-    ahead = pool.submit(compile_ahead, model, request.canvas, sampling)
+    ahead = pool.submit(compile_ahead, way, request, plan)
     with clock.stage("text"):
       encoder.encode([options.prompt, request.negative])  # `generate` finds them.
     ahead.result()
   outputs.check_output(options.output, request.canvas.asked[0])
-  return OnePass(model, sampling), request
+  return way, request, plan
 
 
 def run(options: Options, platform: str, console: Console) -> None:
@@ -99,12 +101,12 @@ def run(options: Options, platform: str, console: Console) -> None:
   check_platform(platform)
 
   with shared.Clock() as clock:
-    way, request = prepare(options, clock)
+    way, request, plan = prepare(options, clock)
   console.print(f"{way.model.policy.dtype}, {clock.summary()}")
 
   for i in range(options.repeat):
     with shared.Clock() as clock:
-      clip = generate(way, request, on_stage=clock.stage)
+      clip = generate(way, request, plan=plan, on_stage=clock.stage)
     console.print(f"video {i + 1}: {clock.summary()}")
   peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
   if peak:

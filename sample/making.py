@@ -94,12 +94,12 @@ def make(
   """
   model = way.model
   plain = isinstance(way, OnePass) and not request.conditions
+  plan = way.plan(request)  # What does not fit is refused before it is compiled.
   if plain and model.policy.name == "gpu" and model.policy.mesh is None:
-    way.plan(request)  # What does not fit is refused before it is compiled.
     with clock.stage("text"):
-      compile_ahead(model, request.canvas, way.sampling, clips=request.clips)
+      compile_ahead(way, request, plan)
   with shared.step_bar(console) as on_step:
-    return generate(way, request, on_stage=clock.stage, on_step=on_step)
+    return generate(way, request, plan=plan, on_stage=clock.stage, on_step=on_step)
 
 
 def labels_of(options: Options) -> list[str]:

@@ -79,6 +79,7 @@ def generate(
   way: Way,
   request: Request,
   *,
+  plan: Plan | None = None,
   on_stage: OnStage = lambda name: contextlib.nullcontext(lambda arrays: arrays),
   on_step: OnStep | None = None,
 ) -> UInt8[np.ndarray, "b F H W 3"]:
@@ -87,6 +88,7 @@ def generate(
   Args:
     way: How the latents are made.
     request: What is to be seen.
+    plan: What `way.plan` said of the request; None asks it now.
     on_stage: Context of each stage.
     on_step: Callback after each step.
 
@@ -94,7 +96,7 @@ def generate(
     ValueError: in one sentence, where the request does not fit the model, the way or
       memory.
   """
-  plan = way.plan(request)
+  plan = plan or way.plan(request)
   if plan.tiles is not None:
     _LOG.warning(decoding.note(way.model.config.vae, plan.grid, plan.tiles))
   with remedy_for_memory(plan.instead):

@@ -14,7 +14,7 @@ from ltx_jax.pipeline.model import OnePass
 from ltx_jax.pipeline.multiscale import InTwoPasses, MultiScale, Upscaler
 from ltx_jax.pipeline.request import Request, count
 from ltx_jax.pipeline.windows import InWindows
-from ltx_jax.planning import decoding
+from ltx_jax.planning import memory
 from ltx_jax.sizes import Canvas
 from tests import pipeline_case as case
 
@@ -90,22 +90,23 @@ def test_texts_that_are_encoded_already_make_the_same_video(ways, model, monkeyp
 def test_tiles_are_planned_once_and_told_before_the_first_step(
   ways, monkeypatch, caplog
 ):
-  planned, choose, notes = [], decoding.choose, []
+  planned, plan, notes = [], memory.plan, []
 
   def counted(*arguments, **options):
-    planned.append(choose(*arguments, **options))
+    planned.append(plan(*arguments, **options))
     return planned[-1]
 
-  monkeypatch.setattr(decoding, "choose", counted)
+  monkeypatch.setattr(memory, "plan", counted)
   way = dataclasses.replace(
     ways["one pass"], sampling=dataclasses.replace(SAMPLING, tiling=48)
   )
   on_step = lambda *_: notes.append(caplog.text)  # noqa: E731
   large = Request((PROMPTS,), Canvas.of(case.VAE, 5, 64, 80), 25.0)
   generate(way, large, on_step=on_step)
-  (tiles,) = planned
-  assert tiles is not None
+  assert [each.tiles is not None for each in planned] == [True]
   assert "decoding in" in notes[0] and caplog.text.count("decoding in") == 1
+  generate(way, large, plan=planned[0])
+  assert len(planned) == 1
 
 
 @pytest.mark.parametrize(

@@ -70,13 +70,13 @@ def test_what_was_compiled_ahead_is_not_compiled_again(model, compilations):
   loaded = ltx_jax.load(model)
   # Two sets of branches: with and without the unconditional one.
   sampling = Sampling(steps=2, guidance=(1.0, 3.0), guidance_sigmas=(0.99, 0.0))
-  canvas = loaded.recipe.canvas(loaded.config.vae, 5, 32, 40)
-  names = ahead.compile_ahead(loaded, canvas, sampling)
-  assert names == ["keys", "denoise", "denoise", "decode"]
   request = loaded.recipe.request(loaded.config.vae, [PROMPT], size=(5, 32, 40))
+  way = OnePass(loaded, sampling)
+  names = ahead.compile_ahead(way, request, way.plan(request))
+  assert names == ["keys", "denoise", "denoise", "decode"]
   loaded.encode_text([PROMPT, ""])
   with compilations() as events:
-    generate_video(OnePass(loaded, sampling), request)
+    generate_video(way, request)
   compiled = [event.get("fun_name") for event in events]
   assert not {"denoising_step", "program"} & set(compiled), compiled
 
@@ -86,7 +86,7 @@ def test_generate_compiles_ahead_where_there_is_a_gpu(program, model, monkeypatc
   monkeypatch.setattr(
     making,
     "compile_ahead",
-    lambda model, canvas, sampling, *, clips: asked.append((canvas.used, clips)),
+    lambda way, request, plan: asked.append((request.canvas.used, request.clips)),
   )
   program(PROMPT, *SIZE, "--output", "a.png")
   assert asked == []
