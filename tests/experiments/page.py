@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,7 +118,7 @@ def _table(name: str, values: dict[str, dict[str, list[float]]]) -> list[str]:
     base, control = np.mean(own[BASELINE]), np.mean(own[name])
     seeds = sum(1 / len(own[side]) for side in (BASELINE, name))
     noise = 2 * spread(own) * math.sqrt(seeds)
-    change = float(control - base)
+    change = round(float(control - base), 9)  # Two equal shares differ by rounding.
     cells = [
       figure.title,
       *(f"{x:.4g}" for x in (base, control)),
@@ -147,6 +148,8 @@ def page(results: dict[str, dict[int, dict]]) -> str:
         for seed, r in results[name].items()
       )
       lines += [f"{ran}.", "", *_table(name, values)]
+      if len(results[name]) == len(SEEDS):
+        lines += ["", *textwrap.wrap(variant.verdict, 88)]
     else:
       lines.append("Not run yet.")
     sections.append("\n".join(lines) + "\n")
