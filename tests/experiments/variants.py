@@ -107,8 +107,8 @@ VARIANTS = {
     _where(_is_largest),
     "Half confirmed: at the unseen size the loss is far lower after training at many "
     "sizes. The judge reads more words right in the clips of the model that trained at "
-    "one size, at the unseen size as well: all its steps went into clips of the largest "
-    "size, where the baseline learned ten sizes in as many steps.",
+    "one size, at the unseen size as well: all its steps went into clips of the "
+    "largest size, where the baseline learned ten sizes in as many steps.",
   ),
   "no-images": Variant(
     "Images among the clips help",
