@@ -59,13 +59,7 @@ def environment(devices: int) -> dict[str, str]:
   flags.append(f"--xla_force_host_platform_device_count={devices}")
   # Eight devices on two busy cores meet late; by default XLA gives up after 40 seconds.
   flags.append(f"--xla_cpu_collective_call_terminate_timeout_seconds={PATIENCE:.0f}")
-  return os.environ | {
-    "XLA_FLAGS": " ".join(flags),
-    "JAX_PLATFORMS": "cpu",
-    # Programs in flight share XLA's few threads, and each holds one per device while it
-    # waits for the others: two of them can wait for one another for ever.
-    "JAX_CPU_ENABLE_ASYNC_DISPATCH": "false",
-  }
+  return os.environ | {"XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"}
 
 
 class Process:
