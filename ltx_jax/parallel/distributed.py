@@ -25,7 +25,7 @@ from ltx_jax.config.distributed import DistributedConfig
 
 
 def run_host_devices_in_turn() -> None:
-  """Lets several devices of a CPU have one program at a time; other devices keep theirs.
+  """Lets several devices of one CPU run one program at a time.
 
   They share a few threads, and each program holds one per device while its devices wait
   for one another. Two programs in flight can then wait for each other's threads for
