@@ -13,7 +13,6 @@ from rich.console import Console
 import ltx_jax
 from ltx_jax.cli import console as shared
 from ltx_jax.data import contact_sheet, outputs, video
-from ltx_jax.parallel import distributed
 from ltx_jax.pipeline.generate import Way, generate
 from ltx_jax.pipeline.model import OnePass
 from ltx_jax.pipeline.request import Request
@@ -29,7 +28,6 @@ from sample.prompts import by_window, parts
 
 def load(options: Options, prompts: Sequence[str]) -> ltx_jax.LTXVideo:
   """Loads the model, with the text encoder beside it that has encoded all prompts."""
-  distributed.run_host_devices_in_turn()
   mesh = mesh_of(options.mesh)
   encoder = ltx_jax.load_text_encoder(
     options.model,

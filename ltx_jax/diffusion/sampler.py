@@ -59,6 +59,12 @@ from ltx_jax.typing import (
 OnStep = Callable[[int, int, Tokens], Any]
 """Called after a step is dispatched with (index, number of steps, tokens)."""
 
+_AHEAD = 8
+"""Steps that are dispatched to several devices of a CPU before they are waited for.
+
+XLA has 32 places on each for programs in flight. Where later steps take them all before
+an earlier step has got one on every device, both wait for ever."""
+
 
 class Context(NamedTuple):
   """What is the same in every step of a call.
@@ -294,7 +300,7 @@ def sample(
   draws: Draws | None = None,
   on_step: OnStep | None = None,
 ) -> Tokens:
-  """Denoises from the first level to 0, without waiting for the device.
+  """Denoises from the first level to 0, without waiting for an accelerator.
 
   Args:
     step: The compiled step of `make_step`.
@@ -330,7 +336,15 @@ def sample(
     tokens = step(context, tokens, control, given, fresh)
     if on_step is not None:
       on_step(i, len(levels), tokens[:, start.extra :])
+    if i % _AHEAD == _AHEAD - 1 and _are_host_devices(tokens):
+      jax.block_until_ready(tokens)
   return tokens[:, start.extra :]
+
+
+def _are_host_devices(array: jax.Array) -> bool:
+  """Whether an array is shared by several devices of a CPU."""
+  devices = array.sharding.device_set
+  return len(devices) > 1 and all(device.platform == "cpu" for device in devices)
 
 
 def _guidances(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import socket
 import sys
 import threading
@@ -22,18 +21,6 @@ import jax
 import numpy as np
 
 from ltx_jax.config.distributed import DistributedConfig
-
-
-def run_host_devices_in_turn() -> None:
-  """Lets several devices of one CPU run one program at a time.
-
-  They share a few threads, and each program holds one per device while its devices wait
-  for one another. Two programs in flight can then wait for each other's threads for
-  ever. Takes effect before JAX looks for devices.
-  """
-  flag = re.search(r"host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
-  if max(jax.config.jax_num_cpu_devices, int(flag[1]) if flag else 1) > 1:
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def start(config: DistributedConfig, recipe: Any) -> None:
@@ -46,7 +33,6 @@ def start(config: DistributedConfig, recipe: Any) -> None:
   Raises:
     ValueError: where processes or devices are missing, or one runs another recipe.
   """
-  run_host_devices_in_turn()
   if config.coordinator or config.cluster:
     _join(config)
     if config.processes not in (None, jax.process_count()):
