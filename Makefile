@@ -3,6 +3,7 @@
 # make app      the page in the browser that makes videos
 # make verify   the long checks: hours, resumable; writes docs/verification.md;
 #               CHECKS="page processes" runs those again
+# make docs     these pages and the API reference as a site: build/docs/index.html
 # make format   rewrite the code in the project's style
 # make lint     check style without changing anything
 #
@@ -15,7 +16,7 @@ CANDIDATES = $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python)
 PROMPTS = "a large red circle moving right on a navy background" \
   "a small yellow triangle moving up on a black background"
 
-.PHONY: demo app test verify format lint
+.PHONY: demo app test verify docs format lint
 
 demo: $(VENV)/installed
 	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m sample.generate $(PROMPTS) \
@@ -31,6 +32,13 @@ verify: $(VENV)/installed $(VENV)-page/installed
 
 app: $(VENV)-page/installed
 	$(VENV)-page/bin/python -m sample.app
+
+# A warning is an error; then every link and what each page asks for is looked at.
+docs: $(VENV)/docs-installed
+	rm -rf build/docs docs/reference/generated
+	JAX_PLATFORMS=cpu $(VENV)/bin/python -m sphinx -q -W --keep-going -c docs . build/docs
+	$(VENV)/bin/python -m docs.site.check build/docs
+	@echo "The first page is build/docs/index.html."
 
 format: $(VENV)/installed
 	$(VENV)/bin/ruff format .
@@ -66,3 +74,9 @@ $(VENV)-page/installed: $(VENV)/installed
 	@$(VENV)-page/bin/python -m pip install -qq --disable-pip-version-check \
 	  -r requirements.txt "gradio>=6.31" playwright -c $(VENV)-page/constraints.txt
 	@$(VENV)-page/bin/python -m pip freeze >$@
+
+# Beside what the tests need: the extra [docs] of pyproject.toml.
+$(VENV)/docs-installed: $(VENV)/installed
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check \
+	  "sphinx>=9.0.4" "myst-parser>=5.2.0" "furo>=2025.12.19" -c constraints.txt
+	@$(VENV)/bin/python -m pip freeze >$@

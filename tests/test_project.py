@@ -49,3 +49,11 @@ def test_library_requires_what_requirements_say():
   needed = {str(requirement) for requirement in read("requirements.txt")}
   missing = {str(Requirement(line)) for line in project()["dependencies"]} - needed
   assert not missing, f"in pyproject.toml, otherwise in requirements.txt: {missing}"
+
+
+def test_make_installs_what_the_site_is_built_with():
+  makefile = (ROOT / "Makefile").read_text()
+  missing = [
+    line for line in project()["optional-dependencies"]["docs"] if line not in makefile
+  ]
+  assert not missing, f"in pyproject.toml, otherwise in the Makefile: {missing}"

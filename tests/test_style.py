@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("ltx_jax", "train", "sample", "configs", "tests")
+FOLDERS = ("ltx_jax", "train", "sample", "configs", "tests", "docs")
 
 FILE_LINES = 400
 FUNCTION_LINES = 60

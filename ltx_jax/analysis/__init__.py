@@ -1,0 +1,1 @@
+"""What a compiled program takes on a device that is not there."""

@@ -1,0 +1,1 @@
+"""Files of weights and their layouts, and the state of a training run."""

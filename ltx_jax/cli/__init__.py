@@ -1,0 +1,1 @@
+"""Command lines and the console, for the programs."""

@@ -1,0 +1,1 @@
+"""The mathematics, one concept a file: flow, noise levels, guidance, sampling."""

@@ -1,0 +1,1 @@
+"""What the VAE is trained on."""

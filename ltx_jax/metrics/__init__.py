@@ -1,0 +1,1 @@
+"""Measures of quality, and the linear baseline of the VAE."""

@@ -1,0 +1,1 @@
+"""Several devices and several processes: the mesh, and what is split over it."""

@@ -1,0 +1,1 @@
+"""What a run needs, asked before it starts: memory, tiles, operations."""

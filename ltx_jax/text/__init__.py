@@ -1,0 +1,1 @@
+"""Prompts, the text encoder, and the cache of encoded prompts."""

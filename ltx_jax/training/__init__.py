@@ -1,0 +1,1 @@
+"""One step of training, whatever is trained: state, optimiser, low-rank updates."""

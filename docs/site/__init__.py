@@ -1,0 +1,1 @@
+"""What turns the pages, the docstrings and the programs' `--help` into one site."""
