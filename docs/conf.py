@@ -35,7 +35,7 @@ extensions = [
   "docs.site.extension",
 ]
 myst_heading_anchors = 4
-smartquotes = False  # Options begin with two hyphens.
+smartquotes_action = "D"  # Dashes alone; quotes belong to code as well.
 templates_path = [str(HERE / "site" / "templates")]
 rst_prolog = """
 .. |br| raw:: html

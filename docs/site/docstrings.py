@@ -36,10 +36,13 @@ def to_rest(lines: Sequence[str]) -> list[str]:
 
 
 def inline(text: str) -> str:
-  """Doubles backticks, and takes the meaning from what is markup to Sphinx only."""
-  pieces = re.split(r"(`+[^`]+`+)", text)
+  """Doubles backticks, and takes the meaning from what is markup to Sphinx only.
+
+  Options stand in backticks too: two hyphens would become a dash.
+  """
+  pieces = re.split(r"(`+[^`]+`+|(?<![\w-])--[a-z][\w.-]*\w)", text)
   for i, piece in enumerate(pieces):
-    if piece.startswith("`"):
+    if i % 2:
       code = " ".join(piece.strip("`").split())
       # Markup ends only where a word does; an escaped space ends it anywhere.
       left = "\\ " if re.search(r"[\w\])}/-]$", pieces[i - 1]) else ""

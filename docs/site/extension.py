@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import sys
 import types
@@ -118,9 +119,16 @@ class Names(SphinxPostTransform):
 
   def run(self, **_: Any) -> None:
     objects = self.env.get_domain("py").objects
+    by_name: dict[str, list[str]] = collections.defaultdict(list)
+    for path in objects:
+      by_name[path.rpartition(".")[2]].append(path)
     for node in list(self.document.findall(addnodes.pending_xref)):
       if node.get("refdomain") == "py":
-        target = _meant(node["reftarget"], _module_around(node))
+        name = node["reftarget"]
+        target = _meant(name, _module_around(node))
+        if target not in objects and len(by_name[name]) == 1:
+          # A field that is inherited has its type from another module.
+          (target,) = by_name[name]
         if target in objects or target in sys.modules:
           node["reftarget"] = target
         else:

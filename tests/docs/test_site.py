@@ -86,6 +86,8 @@ def test_commands_have_the_lines_of_the_source():
   [
     ("res_x_ and x_", "res_x\\_ and x\\_"),
     ("(`x`)", "(``x``)"),
+    ("see --lora.rank.", "see ``--lora.rank``."),
+    ("a -- b, a--b", "a -- b, a--b"),
     ("a\\b", "a\\\\b"),
     ("`a`/`b`", "``a``/\\ ``b``"),
   ],
