@@ -50,6 +50,17 @@ def test_page_holds_figure_command_and_date(place):
     assert text in page
 
 
+def test_a_figure_is_text_on_the_page(place):
+  add(
+    place,
+    "a",
+    body="""return [{
+    "figure": "<img src=x>|", "value": 1, "unit": "", "target": "", "ok": True}]""",
+  )
+  assert run(place)
+  assert "| &lt;img src=x>\\| | 1 |  | yes |" in place.document.read_text()
+
+
 def test_kept_results_stay_on_the_page(place):
   add(place, "a")
   add(place, "b")

@@ -18,7 +18,7 @@ PAGES = sorted(
     *(ROOT / "ltx_jax" / "assets").rglob("README.md"),
   ]
 )
-PROGRAMS = sorted(
+SOURCES = sorted(
   path
   for folder in ("configs", "train", "sample")
   for path in (ROOT / folder).rglob("*.py")

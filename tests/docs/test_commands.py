@@ -18,10 +18,11 @@ import pytest
 
 from ltx_jax.cli import command_line
 from ltx_jax.files import read_text
+from sample.__main__ import PROGRAMS
 from tests.docs.pages import (
   PAGES,
-  PROGRAMS,
   ROOT,
+  SOURCES,
   docstring,
   fences,
   indented,
@@ -47,7 +48,7 @@ def found() -> dict[tuple[str, tuple[str, ...]], str]:
     blocks += [(path, *each[::2]) for each in fences(text) if each[1] == "sh"]
     blocks += [(path, *each) for each in indented(text)]
     blocks += [(path, *each) for each in spans(text)]
-  for path in PROGRAMS:
+  for path in SOURCES:
     blocks += [(path, *each) for each in indented(docstring(path) + "\n")]
   places = {}
   for path, line, code in blocks:
@@ -105,7 +106,9 @@ def fault(program: str, arguments: list[str], monkeypatch, capsys) -> str | None
     targets = re.findall(r"^(\w+):", read_text(ROOT / "Makefile"), re.MULTILINE)
     return None if arguments[0] in targets else "has no such target"
   if program == "ltx-jax":
-    program = "sample"
+    if arguments[0] not in PROGRAMS:
+      return f"there is no program {arguments[0]}"
+    (program, _), arguments = PROGRAMS[arguments[0]], arguments[1:]
   if not program.startswith(OURS):
     return None
   try:
@@ -142,6 +145,7 @@ def test_commands_are_found_where_they_are():
   [
     ("sample.generate", ["x", "--widht", "64"], "did you mean --width?"),
     ("ltx-jax", ["generate", "x", "--widht", "64"], "did you mean --width?"),
+    ("ltx-jax", ["generat"], "there is no program generat"),
     ("train.vae", ["tinny"], "No recipe tinny"),
     (
       "train.compile",

@@ -18,6 +18,7 @@ import ast
 import dataclasses
 import datetime
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -185,7 +186,12 @@ def _line(row: dict) -> str:
   text = f"{value:.4g}" if isinstance(value, float) else str(value)
   met = "yes" if row["ok"] else "**no**"
   cells = [row["figure"], f"{text} {row['unit']}".strip(), row["target"], met]
-  return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+  return "| " + " | ".join(_plain(str(cell)) for cell in cells) + " |"
+
+
+def _plain(text: str) -> str:
+  """Text of a cell as it is: no end of the cell, and no HTML that a page would run."""
+  return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", text.replace("|", "\\|"))
 
 
 def verify(checks: list[Check], todo: list[Check], place: Place) -> bool:
