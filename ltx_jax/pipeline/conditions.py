@@ -1,7 +1,7 @@
-"""What is given beside the text, from media to latents: conditions, and a first clip.
+"""Encodes everything given besides the text: conditions, and a clip to start from.
 
-Each clip of a batch has its own sample of the posterior of everything that is encoded,
-as in the original. What becomes of the latents is in `diffusion.conditioning`.
+The posterior is sampled separately for each clip of a batch, as in the original.
+`diffusion.conditioning` says how the latents are used.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Place = Callable[..., Float[np.ndarray, "n 3"]]
 
 
 class MediaEncoder(NamedTuple):
-  """How media become latents.
+  """What it takes to turn media into latents.
 
   Attributes:
     config: Config of the VAE.
     encode: (video [1 F H W 3], noise [b f h w c]) -> normalised latents [b f h w c].
-    keys: Keys of the clips [b], which the noise is drawn from.
+    keys: Keys of the clips [b]; the noise is drawn from them.
     draws: Replaces random draws by name.
   """
 
@@ -52,13 +52,13 @@ class MediaEncoder(NamedTuple):
   def latents(
     self, frames: FloatFrames, name: str, index: int | None = None
   ) -> Latents:
-    """Encodes frames [F H W 3], a sample of the posterior for each clip."""
+    """Encodes frames [F H W 3]; samples the posterior for each clip."""
     grid = self.config.latent_shape(*frames.shape[:3])
     noise = self.noise(name, index, grid)
     return self.encode(frames[None], noise)
 
   def noise(self, name: str, index: int | None, grid: tuple[int, int, int]) -> Latents:
-    """Draws standard normal numbers of a grid (f, h, w), for each clip."""
+    """Draws standard normal noise [b f h w c] for a grid (f, h, w)."""
     shape = (len(self.keys), *grid, self.config.latent_channels)
     return draw(self.keys, name, shape, index, self.draws)
 
@@ -66,17 +66,17 @@ class MediaEncoder(NamedTuple):
 def encode_conditions(
   conditions: Conditions, canvas: Canvas, encoder: MediaEncoder, place: Place
 ) -> tuple[list[EncodedCondition], list[Keyframe]]:
-  """Returns what of the conditions is mixed into the clip, and what is put before it.
+  """Returns the conditions that replace latents, and those that add tokens.
 
   Args:
-    conditions: Conditions of any size; they are made as large as what is generated.
-    canvas: Its size.
+    conditions: Conditions of any size; they are scaled to the size of the video.
+    canvas: The size of the video.
     encoder: The VAE; it draws "posterior/i" and, for keyframes, "condition/i".
     place: Function that gives the positions of tokens.
 
   Raises:
-    ValueError: where media cannot be read, a clip starts where it cannot, or a
-      reference cannot be made as much smaller as it is to be.
+    ValueError: If media cannot be read, a clip starts within a latent frame, or the
+      size of the video is not divisible for a smaller reference.
   """
   items, keyframes = [], []
   factor = encoder.config.temporal_factor
@@ -99,10 +99,10 @@ def encode_conditions(
 
 
 def extra_tokens(conditions: Conditions, canvas: Canvas, config: VAEConfig) -> int:
-  """Returns how many tokens there are beside those of the clip.
+  """Returns the number of tokens that the conditions add to those of the clip.
 
   Args:
-    conditions: Conditions whose media are frames, as of `media.fit`.
+    conditions: Conditions whose media are frames, as `media.fit` returns them.
     canvas: The size of the clip.
     config: Config of the VAE.
   """
@@ -119,22 +119,22 @@ def extra_tokens(conditions: Conditions, canvas: Canvas, config: VAEConfig) -> i
 
 
 def encode_start(media: Any, canvas: Canvas, encoder: MediaEncoder) -> Latents:
-  """Returns latents [b f h w c] of a clip that sampling starts from.
+  """Encodes the clip that sampling starts from: latents [b f h w c].
 
   Args:
-    media: Media of the clip, as `Condition.media`; what is beyond the length asked for
-      is cut.
-    canvas: The size asked for, and what is generated to crop it from.
+    media: Media of the clip, as `Condition.media`; frames beyond the requested length
+      are cut.
+    canvas: The requested size, and the size that is generated and cropped to it.
     encoder: The VAE; it draws "video".
 
   Raises:
-    ValueError: where the clip cannot be read, or is shorter than what is asked for.
+    ValueError: If the clip cannot be read or is shorter than the video.
   """
   frames = fit(Condition(media), canvas).media
   if len(frames) < canvas.asked[0]:
     raise ValueError(
-      f"The clip to start from has {len(frames)} frames and {canvas.asked[0]} are to "
-      "be made; give a longer clip, or ask for fewer frames."
+      f"The clip to start from has {len(frames)} frames, but the video is to have "
+      f"{canvas.asked[0]}; give a longer clip, or ask for fewer frames."
     )
   beyond = canvas.used[0] - len(frames)
   still = np.pad(frames, [(0, beyond), (0, 0), (0, 0), (0, 0)], mode="edge")
@@ -142,12 +142,12 @@ def encode_start(media: Any, canvas: Canvas, encoder: MediaEncoder) -> Latents:
 
 
 def _frames(item: Condition, canvas: Canvas, factor: int) -> FloatFrames:
-  """Those frames of a condition that are encoded, of the size that is generated."""
+  """Returns the frames of a condition to encode, scaled to the generated size."""
   frames, height, width = canvas.used
   smaller, side = item.downscale, item.downscale * canvas.factors[1]
   if height % side or width % side:
     raise ValueError(
-      f"A reference is to be {smaller} times smaller than {width}x{height}; give a "
+      f"A reference cannot be {smaller} times smaller than {width}x{height}; give a "
       f"width and height that are multiples of {side}, or another downscale."
     )
   size = {"height": height // smaller, "width": width // smaller}
@@ -162,17 +162,17 @@ def check_start(frame: int, frames: int, factor: int) -> None:
   """Refuses a clip that starts within a latent frame.
 
   Args:
-    frame: Frame at which the clip starts.
-    frames: Number of frames that it has.
-    factor: Frames that a latent frame holds.
+    frame: Frame of the video at which the clip starts.
+    frames: Number of frames of the clip.
+    factor: Frames per latent frame.
 
   Raises:
-    ValueError: where it does.
+    ValueError: If a clip of several frames does not start at a multiple of `factor`.
   """
   if frames > 1 and frame % factor:
     before = frame // factor * factor
     raise ValueError(
-      f"A clip of {frames} frames starts at frame {frame}; a clip starts at a multiple "
-      f"of {factor}, such as {before} or {before + factor}, and only a single image "
-      "anywhere."
+      f"A clip of {frames} frames starts at frame {frame}; a clip must start at a "
+      f"multiple of {factor}, such as {before} or {before + factor}, and only a single "
+      "image may start anywhere."
     )

@@ -1,8 +1,8 @@
-"""From a request to a video, whatever the way there: text, then latents, then pixels.
+"""Turns a request into a video: text, then latents, then pixels.
 
 text      prompts -> text          T5, once
-denoise   text -> latents          the way's own: one pass, two passes, or windows
-decode    latents -> video         the VAE's decoder, the last step
+denoise   text -> latents          differs by way: one pass, two passes, or windows
+decode    latents -> video         the VAE's decoder, at the end
 """
 
 from __future__ import annotations
@@ -25,34 +25,35 @@ from ltx_jax.planning.memory import Plan
 from ltx_jax.typing import EncodedText, Latents, NegativeText
 
 OnStep = Callable[[int, int, Latents], Any]
-"""Called after each step is dispatched with (index, steps, latents). What it raises
-ends the run, at most one step later."""
+"""Called after each step is dispatched with (index, steps, latents). An exception that
+it raises ends the run at most one step later."""
 
 OnStage = Callable[[str], contextlib.AbstractContextManager[Callable[[Any], Any]]]
-"""Called with the name of a stage, "text", "denoise" or "decode"; what it returns is
-entered before the stage and left after it. It yields a function through which the
-arrays of the stage pass: `jax.block_until_ready` waits for them."""
+"""Called with the name of a stage: "text", "denoise" or "decode". It returns a context
+manager that is entered before the stage and left after it. The context yields a
+function that all arrays of the stage pass through, such as `jax.block_until_ready`,
+which waits for them."""
 
 _LOG = logging.getLogger("ltx_jax")
 
 
 @runtime_checkable
 class Way(Protocol):
-  """How the latents of a request are made: `OnePass`, `InTwoPasses`, `InWindows`."""
+  """How to make the latents of a request: `OnePass`, `InTwoPasses`, `InWindows`."""
 
   @property
   def model(self) -> Networks:
-    """What encodes the text, and decodes the latents."""
+    """The networks that encode the text and decode the latents."""
 
   @property
   def samplings(self) -> tuple[Sampling, ...]:
-    """Sampling of each pass, in order; the last one's latents are decoded."""
+    """Sampling of each pass, in order; the latents of the last pass are decoded."""
 
   def plan(self, request: Request) -> Plan:
-    """Plans the memory and the decoder's tiles, before anything runs.
+    """Plans the memory and the decoder's tiles before anything runs.
 
     Raises:
-      ValueError: in one sentence, where the request does not fit the way, or memory.
+      ValueError: If the request does not fit the way or the memory.
     """
 
   def denoise(
@@ -68,7 +69,7 @@ class Way(Protocol):
 
     Args:
       texts: Encoded text of each of `request.prompts`.
-      request: What else is asked for.
+      request: Everything else that the user asked for.
       negative: Encoded text that guidance leads away from; None without guidance.
       start: Latents of `request.start`.
       on_step: Callback after each step.
@@ -86,15 +87,14 @@ def generate(
   """Turns a request into videos.
 
   Args:
-    way: How the latents are made.
-    request: What is to be seen.
-    plan: What `way.plan` said of the request; None asks it now.
+    way: How to make the latents.
+    request: What to generate.
+    plan: Result of `way.plan(request)`; None computes it here.
     on_stage: Context of each stage.
     on_step: Callback after each step.
 
   Raises:
-    ValueError: in one sentence, where the request does not fit the model, the way or
-      memory.
+    ValueError: If the request does not fit the model, the way or the memory.
   """
   plan = plan or way.plan(request)
   if plan.tiles is not None:
@@ -125,7 +125,7 @@ def _generate(
 
 
 def encode(model: Networks, prompt: Prompt | NegativeText) -> EncodedText:
-  """Encodes a prompt or several, unless they are encoded already."""
+  """Encodes one prompt or several, unless they are encoded already."""
   if isinstance(prompt, str):
     prompt = [prompt]
   return tuple(prompt) if is_encoded(prompt) else model.encode_text(prompt)

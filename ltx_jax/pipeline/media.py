@@ -1,4 +1,4 @@
-"""Conditions' media, whatever they come as, to frames in [-1, 1] of the right size."""
+"""Turns the media of conditions into frames in [-1, 1] of the right size."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def load_frames(
   frames: int | None = None,
   crf: int | None = None,
 ) -> FloatFrames:
-  """Reads media, scales them to cover a frame and crops what stands out, centred.
+  """Reads media, scales them to cover a frame and crops them at the centre.
 
   Args:
     media: A path, a PIL image, uint8 [F H W 3] or [H W 3], or float of those shapes in
       [-1, 1].
-    height: Height of the frame, in pixels; None: that of the media.
-    width: Width of the frame, in pixels; None: that of the media.
-    frames: Takes at most so many, from the first one.
-    crf: Softens them, as of a condition; they are then scaled linearly, as the original
-      does.
+    height: Height of the result in pixels; None keeps that of the media.
+    width: Width of the result in pixels; None keeps that of the media.
+    frames: Maximum number of frames, counted from the first.
+    crf: Compression that softens the media (`Condition.crf`); the media are then scaled
+      linearly, as in the original.
 
   Returns:
     Frames in [-1, 1].
 
   Raises:
-    ValueError: naming what was found, where it is none of these or cannot be read.
+    ValueError: If the media are none of these or cannot be read.
   """
   array = _frames(media, frames)
   height, width = height or array.shape[1], width or array.shape[2]
@@ -64,13 +64,13 @@ def load_frames(
 
 
 def fit(item: Condition, canvas: Canvas) -> Condition:
-  """Returns a condition as frames of the size that is generated.
+  """Returns a condition whose media are frames of the size that is generated.
 
-  They cover the size that is asked for; what is cropped away again repeats their edges.
-  What would reach beyond the last frame is cut.
+  The media cover the requested size; the padding, which is cropped off again in the
+  end, repeats their edges. Frames beyond the end of the video are cut.
 
   Raises:
-    ValueError: as `load_frames`, or where the condition starts after the last frame.
+    ValueError: If the media cannot be read, or start after the last frame.
   """
   frames, height, width = canvas.asked
   room = room_for(item, frames)
@@ -79,10 +79,10 @@ def fit(item: Condition, canvas: Canvas) -> Condition:
 
 
 def fit_all(items: Sequence[Condition], canvas: Canvas) -> list[Condition]:
-  """Returns conditions as `fit` makes them.
+  """Applies `fit` to each condition.
 
   Raises:
-    ValueError: as `fit`, or where one is given in place of a list.
+    ValueError: If `fit` refuses one, or `items` is a single condition.
   """
   if isinstance(items, Condition):
     raise ValueError("conditions is one Condition; give a list, such as [condition].")
@@ -90,10 +90,10 @@ def fit_all(items: Sequence[Condition], canvas: Canvas) -> list[Condition]:
 
 
 def room_for(item: Condition, frames: int) -> int:
-  """Returns how many of a video's frames there are from a condition's first one on.
+  """Returns how many frames the video has from a condition's first frame on.
 
   Raises:
-    ValueError: where there are none.
+    ValueError: If the condition starts after the last frame.
   """
   if item.frame >= frames:
     raise ValueError(
@@ -106,12 +106,12 @@ def room_for(item: Condition, frames: int) -> int:
 def whole_positions(
   media: FloatFrames, temporal_factor: int
 ) -> Float32[np.ndarray, "_ H W 3"]:
-  """Returns the first 8k + 1 frames, the longest clip that a VAE encodes."""
+  """Returns the first 8k + 1 frames: the longest clip that the VAE can encode."""
   kept = (len(media) - 1) // temporal_factor * temporal_factor + 1
   if kept < len(media):
     _LOG.warning(
-      f"A condition has {len(media)} frames; its first {kept} are used, since clips "
-      f"come as {temporal_factor}k + 1."
+      f"A condition has {len(media)} frames; its first {kept} are used, because a clip "
+      f"must have {temporal_factor}k + 1."
     )
   return media[:kept]
 
@@ -119,9 +119,9 @@ def whole_positions(
 def stretch(
   frames: Float[AnyArray, "*b H W 3"], height: int, width: int
 ) -> Float[AnyArray, "*b _ _ 3"]:
-  """Scales frames to a size, whatever becomes of their proportions.
+  """Scales frames to a size without keeping their proportions.
 
-  By linear interpolation without smoothing, as the original does between its passes.
+  Interpolates linearly without smoothing, as the original does between its passes.
   """
   if frames.shape[-3:-1] == (height, width):
     return frames
@@ -130,7 +130,7 @@ def stretch(
 
 
 def _frames(media: Any, frames: int | None) -> np.ndarray:
-  """The media as [F H W 3], uint8 or floating point."""
+  """Returns media as [F H W 3], uint8 or floating point."""
   if isinstance(media, str | os.PathLike):
     from ltx_jax.data import video
 
@@ -174,7 +174,7 @@ def _checked(array: np.ndarray) -> FloatFrames:
 def _cover_floats(
   array: FloatFrames, height: int, width: int
 ) -> Float32[np.ndarray, "F _ _ 3"]:
-  """`data.video.cover` for floats: the same crop and filter, channel by channel."""
+  """Does what `data.video.cover` does, for floats: the same crop and filter."""
   rows, columns = array.shape[1:3]
   if (rows, columns) == (height, width):
     return array
@@ -189,5 +189,5 @@ def _cover_floats(
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box))
 
   planes = [[resize(frame[..., c]) for c in range(3)] for frame in array]
-  # Bicubic weights overshoot beside sharp edges.
+  # Bicubic weights overshoot at sharp edges.
   return np.clip(np.moveaxis(np.array(planes), 1, -1), -1, 1)

@@ -1,8 +1,8 @@
-"""LTXVideo: a model, from a request to a video.
+"""LTXVideo: a model that turns prompts and conditions into a video.
 
-encode_text   prompts -> text                 T5, once and apart from the rest
-denoise       text, conditions -> latents     one compiled program a step
-decode        latents -> video                the VAE's decoder, the last step
+encode_text   prompts -> text                 T5, run once
+denoise       text, conditions -> latents     one compiled program per step
+decode        latents -> video                the VAE's decoder, at the end
 generate      prompts -> uint8 video          all three
 """
 
@@ -52,7 +52,7 @@ class LTXVideo(Networks):
   Other attributes are those of `Networks`.
 
   Attributes:
-    recipe: What `generate` takes where an argument is None; `load` knows a release's.
+    recipe: Defaults of `generate`; for a release, `load` sets the release's own.
   """
 
   recipe: Recipe = Recipe()
@@ -73,28 +73,28 @@ class LTXVideo(Networks):
     draws: Draws | None = None,
     on_step: OnStep | None = None,
   ) -> Latents:
-    """Samples normalised latents [b f h w c], float32, one clip a row of `text`.
+    """Samples normalised latents [b f h w c], float32: one clip per row of `text`.
 
     Args:
       text: What `encode_text` returned.
-      width: Width in pixels; sizes that the VAE does not make are rounded up.
+      width: Width in pixels; a size that the VAE cannot make is rounded up.
       height: Height in pixels.
       frames: Number of frames.
-      fps: Frames a second.
-      sampling: How: noise levels, guidance, noise.
-      conditions: Images and clips that are given, or their latents.
-      latents: Normalised latents to start from, with a first noise level below 1.
-      negative: Text that guidance leads away from; None is that of "".
-      seed: Clip i draws from fold_in(key(seed), i); or one seed for each clip.
+      fps: Frames per second.
+      sampling: Noise levels, guidance and noise.
+      conditions: Images and clips to follow, or their latents.
+      latents: Normalised latents to start from; requires a first noise level below 1.
+      negative: Text that guidance leads away from; None encodes "".
+      seed: Clip i draws from fold_in(key(seed), i); or one seed per clip.
       draws: Replaces random draws by name.
       on_step: Callback after each step is dispatched, with (index, steps, latents).
 
     Raises:
-      ValueError: where the model lacks a network, or an argument does not fit.
+      ValueError: If the model lacks a network, or an argument is invalid.
     """
     config = self._config("transformer")
     check_fps(fps)
-    vae = self.config.vae or VAEConfig()  # Of a transformer alone: the released sizes.
+    vae = self.config.vae or VAEConfig()  # Without a VAE: the releases' factors.
     canvas = Canvas.of(vae, frames, height, width)
     grid = vae.latent_shape(*canvas.used)
     clips, levels = len(text[0]), self._levels(sampling, grid)
@@ -107,7 +107,7 @@ class LTXVideo(Networks):
       noise = draw(keys, "initial", (clips, *grid, config.in_channels), None, draws)
       begin = begin_from(latents, noise, sampling, levels)
       given = ((), ())
-      if conditions:  # Without them, a model without a VAE will do.
+      if conditions:  # Only conditions need the VAE.
         encoder = self._encoder(keys, draws)
         given = encode_conditions(conditions, canvas, encoder, place)
       conditioned = condition(begin, place(grid)[None], *given)
@@ -135,26 +135,27 @@ class LTXVideo(Networks):
     sampling: Sampling | None = None,
     on_step: OnStep | None = None,
   ) -> UInt8[np.ndarray, "b F H W 3"]:
-    """Turns prompts into videos; None takes the recipe's (`presets`).
+    """Turns prompts into videos; where an argument is None, the recipe decides.
 
     Args:
-      prompt: A prompt, several, or what `encode_text` returned.
-      width: Width in pixels; any, though multiples of 32 waste nothing.
+      prompt: One prompt, several, or what `encode_text` returned.
+      width: Width in pixels; multiples of 32 are the most efficient.
       height: Height in pixels.
-      frames: Number of frames of each video; any, though 8k + 1 wastes nothing.
-      fps: Frames a second.
+      frames: Number of frames of each video; 8k + 1 is the most efficient.
+      fps: Frames per second.
       steps: Denoising steps.
       guidance: Scale of classifier-free guidance; 1 turns it off.
       negative_prompt: What guidance leads away from, or its encoded text.
-      conditions: Images and clips that are given.
-      video: A clip to make over, as `Condition.media`, long enough; it takes a sampling
-        that skips initial steps, the more of them the closer to the clip.
-      seed: Video i draws from fold_in(key(seed), i); or one seed for each video.
-      sampling: All other options; `steps` and `guidance` come before its own.
+      conditions: Images and clips to follow.
+      video: Clip for video-to-video, as `Condition.media`, at least as long as the
+        result. Requires `sampling.skip_initial`; the more steps are skipped, the closer
+        the result stays to the clip.
+      seed: Video i draws from fold_in(key(seed), i); or one seed per video.
+      sampling: All other options; `steps` and `guidance` override its own.
       on_step: Callback after each step is dispatched, with (index, steps, latents).
 
     Raises:
-      ValueError: in one sentence, where an argument does not fit.
+      ValueError: If an argument is invalid.
     """
     sampling = (sampling or self.recipe.sampling).override(steps, guidance)
     request = self.recipe.request(
@@ -172,12 +173,13 @@ class LTXVideo(Networks):
   def check_memory(
     self, clips: int, canvas: Canvas, sampling: Sampling, conditions: Conditions = ()
   ) -> Plan:
-    """Plans memory, and refuses what will not fit beside the weights.
+    """Plans the memory, and refuses a run that does not fit next to the weights.
 
-    Media of conditions are frames, as of `media.fit`.
+    The media of conditions must be frames, as `media.fit` returns them.
 
     Raises:
-      ValueError: with the plan, and the largest size that fits; or as of `decode`.
+      ValueError: If the run does not fit; the message has the plan and the largest size
+        that fits. Also if the latents cannot be decoded in the tiles asked for.
     """
     free = memory.free_beside(self.params)
     if free is not None:
@@ -188,13 +190,13 @@ class LTXVideo(Networks):
     return memory.check(*plan, tiling=sampling.tiling, extra=extra, made_for=made_for)
 
   def _levels(self, sampling: Sampling, grid: tuple[int, int, int]) -> Levels:
-    """The noise levels of a run; a distilled model refuses others than its own."""
+    """Returns the noise levels of a run; a distilled model accepts only its own."""
     levels = sampling.levels(self.config.scheduler, int(np.prod(grid)))
     schedules.check_trained(levels, self.config.allowed_inference_steps)
     return levels
 
   def _places(self, fps: Scalar) -> Place:
-    """The function that gives the positions of a grid's tokens."""
+    """Returns the function that gives the positions of a grid's tokens."""
     vae = self.config.vae or VAEConfig()
     return functools.partial(
       coordinates,
@@ -207,7 +209,7 @@ class LTXVideo(Networks):
   def _unconditional(self) -> EncodedText:
     if self.config.text_encoder is None:
       raise ValueError(
-        'Guidance needs the encoding of "" and this model has no text encoder; pass '
+        'Guidance needs the encoding of "", but this model has no text encoder; pass '
         "negative=, or a guidance of 1."
       )
     return self.encode_text([""])
@@ -226,11 +228,11 @@ class OnePass:
 
   @property
   def samplings(self) -> tuple[Sampling]:
-    """The sampling alone."""
+    """The only sampling."""
     return (self.sampling,)
 
   def plan(self, request: Request) -> Plan:
-    """Plans the clip."""
+    """Plans the memory and the tiles of the clip."""
     request.check(windows=1)
     of = request.clips, request.canvas, self.sampling, request.conditions
     return self.model.check_memory(*of)
@@ -244,7 +246,7 @@ class OnePass:
     start: Latents | None,
     on_step: OnStep | None,
   ) -> Latents:
-    """Samples the latents, from those of a clip where there are such."""
+    """Samples the latents, from noise or from those of a clip."""
     return self.model.denoise(
       texts[0],
       sampling=self.sampling,

@@ -4,16 +4,17 @@
   u  = AdaIN(normalize(upsample(unnormalize(z))), z)    twice as wide and high
   z' = denoise((1 - sigma) u + sigma noise)         from the second pass's first level
 
-Where things are and how they move is decided with few tokens, and only the last steps,
-which draw the detail, see the many of a large frame. AdaIN gives each channel the
-mean and deviation back that it had before it was enlarged (`diffusion.latents`).
+The first pass decides the layout and the motion, with few tokens. Only the last steps,
+which draw the detail, work on the many tokens of a large frame. AdaIN gives each
+channel the mean and the deviation that it had before it was enlarged
+(`diffusion.latents`).
 
-The second pass is made larger than what is asked for, 2 scale = 4/3 as wide and high,
-up to whole latent positions; its frames are scaled down. Conditions are given to both
-passes, scaled to the size of each.
+The second pass is larger than the requested size, by a factor of 2 scale = 4/3, rounded
+to whole latent positions; its frames are scaled down in the end. Both passes receive
+the conditions, scaled to their own size.
 
-The second pass draws under the names of the first with "second/" before them, and from
-keys of its own. Source: the original's multi-scale pipeline.
+The draws of the second pass have the same names as those of the first, with "second/"
+in front, and use keys of their own. Source: the original's multi-scale pipeline.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class MultiScale:
   """A model and the upscaler between its two passes.
 
   Raises:
-    ValueError: where the model has no VAE, or the upscaler does not fit it or makes
-      more frames.
+    ValueError: If the model has no VAE, the upscaler has other latent channels, or it
+      adds frames.
   """
 
   model: LTXVideo
@@ -77,12 +78,12 @@ class MultiScale:
       raise ValueError("Two passes need a VAE; load a checkpoint that has one.")
     if config.temporal_upsample or not config.spatial_upsample:
       raise ValueError(
-        "The upscaler makes more frames; two passes need one that makes width and "
-        "height larger alone, such as ltxv-spatial-upscaler-0.9.8."
+        "The upscaler adds frames; two passes need one that enlarges only width and "
+        "height, such as ltxv-spatial-upscaler-0.9.8."
       )
     if config.in_channels != vae.latent_channels:
       raise ValueError(
-        f"The upscaler takes {config.in_channels} channels and the VAE's latents have "
+        f"The upscaler takes {config.in_channels} channels, but the VAE's latents have "
         f"{vae.latent_channels}; use the upscaler of the same release."
       )
 
@@ -107,11 +108,11 @@ class MultiScale:
 
     Args:
       passes: How each pass is sampled.
-      on_step: Callback after each step, whose number is counted in each pass.
+      on_step: Callback after each step; each pass counts its steps from 0.
 
     Raises:
-      ValueError: where the size is too small to be made smaller, or as
-        `LTXVideo.denoise`.
+      ValueError: If the size is too small for a first pass, or `LTXVideo.denoise`
+        refuses an argument.
     """
     model, config = self.model, self.model.config.vae
     canvas = Canvas.of(config, frames, height, width)
@@ -148,8 +149,8 @@ class MultiScale:
     return one_pass(second, passes.second, keys, large, named)
 
   def enlarge(self, small: Latents) -> Float[AnyArray, "b f _ _ c"]:
-    """Returns latents twice as wide and high, with the channels' statistics kept."""
-    policy = self.model.policy.in_dtype("float32")  # As the released ones are run.
+    """Doubles width and height; keeps the mean and deviation of each channel."""
+    policy = self.model.policy.in_dtype("float32")  # As the releases run it.
     with memory_in_words(f"enlarging latents of shape {small.shape}"):
       program = programs.enlarge(self.upscaler.config, policy)
       return program(self.upscaler.params, self.model.params["vae"], small)
@@ -168,22 +169,22 @@ class MultiScale:
     seed: Seed = 0,
     on_step: OnStep | None = None,
   ) -> UInt8[np.ndarray, "b F H W 3"]:
-    """Turns prompts into videos in two passes; None takes the recipe's.
+    """Turns prompts into videos in two passes; None takes the recipe's value.
 
     Other arguments are those of `LTXVideo.generate`.
 
     Args:
-      passes: How each pass is sampled, and how much smaller the first one is.
+      passes: Sampling of each pass, and the scale of the first one.
 
     Raises:
-      ValueError: in one sentence, where an argument does not fit.
+      ValueError: If an argument is invalid.
     """
     model, recipe = self.model, self.model.recipe
     passes = passes or recipe.passes
     if passes is None:
       raise ValueError(
-        "This model's recipe has one pass; give passes=TwoPasses(first, second), the "
-        "second with sigmas below 1 or with skip_initial."
+        "This model's recipe has one pass; give passes=TwoPasses(first, second), where "
+        "the second has sigmas below 1 or skip_initial."
       )
     request = recipe.request(
       model.config.vae,
@@ -203,13 +204,14 @@ class MultiScale:
     passes: TwoPasses,
     conditions: Sequence[Condition] = (),
   ) -> Plan:
-    """Plans both passes, and refuses what will not fit beside the weights.
+    """Plans both passes, and refuses a run that does not fit next to the weights.
 
     Returns:
-      The plan of the second, whose latents are decoded.
+      The plan of the second pass, whose latents are decoded.
 
     Raises:
-      ValueError: with the plan, and the largest size that fits.
+      ValueError: If a pass does not fit; the message has the plan and the largest size
+        that fits.
     """
     frames, height, width = canvas.used
     config = self.model.config.vae
@@ -241,7 +243,7 @@ class InTwoPasses:
     return self.passes.both
 
   def plan(self, request: Request) -> Plan:
-    """Plans both passes; the second one's latents are decoded."""
+    """Plans both passes; the latents of the second are decoded."""
     request.check(windows=1)
     request.refuse_start("in two passes")
     of = request.clips, request.canvas, self.passes, request.conditions
@@ -269,22 +271,22 @@ class InTwoPasses:
 def sizes(
   config: VAEConfig, height: int, width: int, scale: float
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-  """Returns (height, width) of the first and of the second pass, in pixels.
+  """Returns (height, width) in pixels of the first and of the second pass.
 
   Raises:
-    ValueError: where nothing would be left of a side.
+    ValueError: If a side of the first pass would be 0.
   """
   s = config.spatial_factor
   first = tuple(int(side * scale) // s * s for side in (height, width))
   if not all(first):
     raise ValueError(
-      f"{width}x{height} is too small for two passes: the first has {scale:.3g} of it, "
-      f"in multiples of {s}; ask for {int(s / scale) + 1} pixels a side or more."
+      f"{width}x{height} is too small for two passes: the first is {scale:.3g} of it, "
+      f"in multiples of {s}; ask for at least {int(s / scale) + 1} pixels a side."
     )
   return first, tuple(2 * side for side in first)
 
 
 def _scaled(item: Condition, frames: int, size: tuple[int, int]) -> Condition:
-  """A condition in the size of a pass, whose frames are scaled back in the end."""
+  """Stretches a condition to the size of a pass; the frames are scaled back later."""
   media = load_frames(item.media, frames=frames, crf=item.crf)
   return dataclasses.replace(item, media=np.asarray(stretch(media, *size)), crf=None)

@@ -1,4 +1,4 @@
-"""What each network of a model does alone: encode, decode, encode text, velocity."""
+"""The networks of a model, one method each: encode, decode, encode_text, velocity."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ _LOG = logging.getLogger("ltx_jax")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Networks:
-  """Configs and parameters together, and what each network does alone.
+  """Configs and parameters of all networks, with a method for each network.
 
   Attributes:
-    config: Configs of all networks; None for those that are not there.
+    config: Configs of all networks; None for a network that is missing.
     params: {"transformer", "vae", "text_encoder"}: nested dicts of arrays.
     policy: Compute dtype and kernels.
     tokenizer: Tokenizer of the text encoder.
-    text_encoder: Text encoder that is not among the parameters.
+    text_encoder: Text encoder whose parameters are not in `params`.
   """
 
   config: ModelConfig
@@ -67,13 +67,13 @@ class Networks:
 
   @functools.cached_property
   def _text_encoder(self) -> TextEncoder:
-    """The one that is given, or the one among the parameters."""
+    """The text encoder that was given, or else the one in `params`."""
     own = self.config.text_encoder, self.policy, self.tokenizer
     return self.text_encoder or TextEncoder(*own, lambda: self.params["text_encoder"])
 
   @functools.cached_property
   def _parts(self) -> Params:
-    """What programs of transformer and VAE are called with."""
+    """The parameters that programs of the transformer and the VAE take."""
     networks = self.params.keys() - {"text_encoder"}
     return {name: take_apart(self.params[name], self.policy) for name in networks}
 
@@ -85,8 +85,8 @@ class Networks:
       key: Samples the posterior; None takes its mode.
 
     Raises:
-      ValueError: where the video holds no floating-point numbers, its size cannot be
-        encoded, or the model has no VAE.
+      ValueError: If the video is not floating point, the VAE cannot encode its size, or
+        the model has no VAE.
     """
     vae = self._config("vae")
     if not jnp.issubdtype(video.dtype, jnp.floating):
@@ -116,17 +116,17 @@ class Networks:
 
     Args:
       latents: What `encode` or `denoise` returned.
-      sigma: Noise level that the decoder is told.
+      sigma: Noise level that conditions the decoder.
       noise_scale: Share of noise that is mixed into the latents.
-      key: Draws that noise, and what the decoder injects; None draws none.
+      key: Key for that noise and for the noise inside the decoder; None draws none.
       draws: Replaces the draw "decode".
       tone_map: How far large latents are compressed, in [0, 1] (`latents.compress`).
-      tiling: Whether in tiles, as of `Sampling`.
+      tiling: Whether to decode in tiles, as `Sampling.tiling`.
 
     A VAE without timestep conditioning ignores `sigma`, `noise_scale` and the noise.
 
     Raises:
-      ValueError: where the model has no VAE, or it cannot be tiled so.
+      ValueError: If the model has no VAE, or cannot decode in such tiles.
     """
     options = {"tone_map": tone_map, "tiles": self._tiles(latents, tiling)}
     with memory_in_words(f"decoding latents of shape {latents.shape}"):
@@ -147,10 +147,10 @@ class Networks:
     seed: Seed = 0,
     draws: Draws | None = None,
   ) -> Latents:
-    """Encodes a clip for `denoise(latents=)`, a sample of its own for each of `clips`.
+    """Encodes a clip for `denoise(latents=)`, with one posterior sample per clip.
 
     Raises:
-      ValueError: where it cannot be read, or is shorter than what is asked for.
+      ValueError: If the clip cannot be read or is shorter than the canvas.
     """
     with memory_in_words(f"encoding {canvas.describe(clips)}"):
       return encode_start(video, canvas, self._encoder(clip_keys(seed, clips), draws))
@@ -164,16 +164,16 @@ class Networks:
     seed: Seed = 0,
     plan: Plan | None = None,
   ) -> UInt8[np.ndarray, "b F H W 3"]:
-    """Decodes latents as `generate` does: noise by name, cropped, uint8 on the host.
+    """Decodes latents as `generate` does: seeded noise, cropped, uint8 on the host.
 
-    Frames of another size than the canvas's are scaled to it.
+    Frames that differ in size from the canvas are scaled to it.
 
     Args:
       latents: What `denoise` returned.
-      sampling: The noise that is mixed in, the level, and the tiles.
-      canvas: Size that was asked for.
-      seed: Seed of the draws, as of `denoise`.
-      plan: Says in which tiles; None plans them now.
+      sampling: Share of noise, decoder's noise level, tone map and tiling.
+      canvas: The requested size.
+      seed: Seed of the draws, as in `denoise`.
+      plan: Plan with the tiles; None plans them now.
     """
     with memory_in_words(f"decoding {canvas.describe(len(latents))}"):
       keys = clip_keys(seed, len(latents))
@@ -189,10 +189,10 @@ class Networks:
       return np.asarray(programs.to_uint8(canvas.crop(video)))
 
   def encode_text(self, prompts: Sequence[str]) -> EncodedText:
-    """Turns prompts into text [b m e] and its mask [b m], each on its own and kept.
+    """Encodes prompts one by one, cached: text [b m e] and its mask [b m].
 
     Raises:
-      ValueError: where there is no prompt, or the model has no text encoder.
+      ValueError: If there is no prompt, or the model has no text encoder.
     """
     self._config("text_encoder")
     return self._text_encoder.encode(prompts)
@@ -209,13 +209,13 @@ class Networks:
 
     Args:
       tokens: Noisy normalised latents as tokens.
-      coords: Their positions (seconds, y pixels, x pixels).
+      coords: Positions of the tokens (seconds, y pixels, x pixels).
       text: T5's embeddings.
       mask: True or 1 for real text tokens.
-      sigma: Noise levels in [0, 1], of clips or of tokens.
+      sigma: Noise levels in [0, 1], one per clip or one per token.
 
     Raises:
-      ValueError: where the model has no transformer.
+      ValueError: If the model has no transformer.
     """
     program = programs.velocity(self._config("transformer"), self.policy)
     return program(self._parts["transformer"], tokens, coords, text, mask, sigma)

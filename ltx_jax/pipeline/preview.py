@@ -1,19 +1,20 @@
-"""What a clip will look like while it is denoised: a small picture after each step.
+"""Previews while a clip is denoised: a small image of the expected result per step.
 
-After a step the latents x' are at the noise level sigma' and still look like noise.
-What the network took them for follows from the step, which went along the velocity:
+After a step the latents x' are at the noise level sigma' and still look like noise. The
+network's estimate of the clean latents follows from the step, which went along v:
 
   v   = (x - x') / (sigma - sigma')
   x_0 = x' - sigma' v
 
-Where a step draws fresh noise instead, which hides the velocity, x_0 is the best guess
-from x' alone, for latents of variance 1; the picture is noisier:
+A stochastic step draws fresh noise, which hides the velocity. Then x_0 is the best
+guess from x' alone, for latents of variance 1, and the preview is noisier:
 
   x_0 = (1 - sigma') x' / ((1 - sigma')^2 + sigma'^2)
 
 A latent position holds 32x32 pixels of 8 frames in 128 channels. Their mean colour is
-nearly linear in these: rgb = W x_0 + b. `fit` finds W and b for a VAE by least squares,
-on moving rectangles that it encodes. A preview then costs nothing beside a step.
+nearly linear in the channels: rgb = W x_0 + b. `fit` finds W and b by least squares,
+from moving rectangles that the VAE encodes. A preview costs almost nothing next to a
+step.
 
     on_step = after_each_step(way, fit(model), show)   # show(index, steps, pictures)
     video = generate(way, request, on_step=on_step)
@@ -36,7 +37,7 @@ from ltx_jax.typing import AnyArray, Latents, Scalar
 
 Pictures = UInt8[np.ndarray, "b f h w 3"]
 Show = Callable[[int, int, Pictures], Any]
-"""Called with (index, steps, pictures): a pixel for each latent position."""
+"""Called with (index, steps, pictures): one pixel per latent position."""
 
 _SIDE, _CLIPS, _RECTANGLES, _RIDGE = 4, 32, 3, 0.1
 
@@ -49,15 +50,15 @@ class Preview(NamedTuple):
 
 
 def colors_of(preview: Preview, latents: Latents) -> Float[AnyArray, "b f h w 3"]:
-  """Returns the mean colour of what each latent position holds."""
+  """Returns the mean colour of each latent position."""
   return latents @ preview.weights + preview.bias
 
 
 def fit(model: Networks) -> Preview:
-  """Fits the colours of a model's latents.
+  """Fits the linear map from a model's latents to colours.
 
   Raises:
-    ValueError: where the model has no VAE.
+    ValueError: If the model has no VAE.
   """
   if model.config.vae is None:
     raise ValueError("A preview needs a VAE; load a checkpoint that has one.")
@@ -71,7 +72,7 @@ def fit(model: Networks) -> Preview:
 
 
 def rectangles(config: VAEConfig) -> Float[np.ndarray, "b F H W 3"]:
-  """Returns clips of rectangles that move over one another, all of random colours."""
+  """Returns clips of randomly coloured rectangles that move over one another."""
   random = np.random.default_rng(0)
   side, frames = _SIDE * config.spatial_factor, 2 * config.temporal_factor + 1
   clips = np.empty((_CLIPS, frames, side, side, 3), np.float32)
@@ -92,7 +93,7 @@ def rectangles(config: VAEConfig) -> Float[np.ndarray, "b F H W 3"]:
 def block_means(
   video: Float[np.ndarray, "b F H W 3"], grid: tuple[int, int, int]
 ) -> Float[np.ndarray, "b f h w 3"]:
-  """Returns the mean colour of the pixels that each latent position holds."""
+  """Returns the mean colour of the pixels of each latent position."""
   f, h, w = grid
   b, frames, height, width, _ = video.shape
   rows = video.reshape(b, frames, h, height // h, w, width // w, 3).mean(axis=(3, 5))
@@ -104,26 +105,26 @@ def block_means(
 
 
 def clean(before: Latents, after: Latents, sigma: Scalar, end: Scalar) -> Latents:
-  """Returns what the network took the latents for in an Euler step."""
+  """Returns the network's estimate of the clean latents from one Euler step."""
   return after - end * (before - after) / (sigma - end)
 
 
 def likely(after: Latents, end: Scalar) -> Latents:
-  """Returns the best guess from latents at a noise level alone."""
+  """Returns the best guess of the clean latents from noisy latents alone."""
   return (1 - end) * after / ((1 - end) ** 2 + end**2)
 
 
 def after_each_step(way: Way, preview: Preview, show: Show) -> OnStep:
-  """Returns an `on_step` that shows what the clip will look like.
+  """Returns an `on_step` that shows previews.
 
-  A picture is shown while the device makes the next step, which it therefore never
-  waits with. Of the first step of a pass or a window there is none: where it began is
-  not known.
+  A preview is shown one step late, while the device computes the next step, so that the
+  device never waits for it. The first step of a pass or a window has no preview,
+  because the latents before it are not known.
 
   Args:
     way: How the latents are made.
     preview: What `fit` returned.
-    show: What is called with each picture.
+    show: Function that receives each preview.
   """
   scheduler = way.model.config.scheduler
   samplings = iter(way.samplings)
@@ -139,7 +140,7 @@ def after_each_step(way: Way, preview: Preview, show: Show) -> OnStep:
       at, colors = shown
       show(at, steps, to_uint8(np.asarray(colors)))
       shown = None
-    i = index % len(levels)  # The steps of all windows are counted.
+    i = index % len(levels)  # `index` counts the steps of all windows.
     sigma, end = levels[i], schedules.next_levels(levels)[i]
     if sampling.stochastic:
       shown = index, colors_of(preview, likely(latents, end))

@@ -1,4 +1,4 @@
-"""How a model is sampled where nothing else is asked for."""
+"""Default sampling settings of a model."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _LOG = logging.getLogger("ltx_jax")
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-  """What `generate` takes where an argument is None.
+  """The defaults of `generate`: the values for arguments that are None.
 
   Attributes:
     width: Width in pixels.
     height: Height in pixels.
     frames: Number of frames of the clip.
-    fps: Frames a second.
+    fps: Frames per second.
     sampling: Noise levels, guidance, noise for the decoder.
     negative_prompt: What guidance leads away from.
-    passes: How it is sampled in two passes (`multiscale`); None where it is not.
-    upscaler: Name of the upscaler between them, one of `UPSCALERS`.
+    passes: Sampling in two passes (`multiscale`); None if the model has one pass.
+    upscaler: Name of the upscaler between the passes, one of `UPSCALERS`.
     cache: Threshold for `Sampling.cache` at which videos were measured to stay close to
-      those without (docs/verification.md); None where nothing was measured.
+      those without a cache (docs/verification.md); None if it was not measured.
   """
 
   width: int = 768
@@ -50,10 +50,10 @@ class Recipe:
   def canvas(
     self, vae: VAEConfig, frames: int | None, height: int | None, width: int | None
   ) -> Canvas:
-    """Returns the canvas of a size, in which None is the recipe's.
+    """Returns the canvas of a size; None takes the recipe's value.
 
     Raises:
-      ValueError: as `Canvas.of`.
+      ValueError: If `Canvas.of` refuses the size.
     """
     return Canvas.of(
       vae,
@@ -63,10 +63,10 @@ class Recipe:
     )
 
   def rate(self, fps: Scalar | None) -> Scalar:
-    """Returns frames a second, in which None is the recipe's.
+    """Returns the frames per second; None takes the recipe's value.
 
     Raises:
-      ValueError: as `errors.check_fps`.
+      ValueError: If `errors.check_fps` refuses the number.
     """
     if fps is None:
       return self.fps
@@ -85,20 +85,20 @@ class Recipe:
     video: Any = None,
     seed: Seed = 0,
   ) -> Request:
-    """Returns a request in which None is the recipe's; notes a size that is cropped.
+    """Returns a request with the recipe's values for None; logs a size that is cropped.
 
     Args:
       vae: Config of the VAE.
-      prompts: A prompt for each window; one where there are no windows.
+      prompts: One prompt per window; a single one without windows.
       size: Number of frames, height and width.
-      fps: Frames a second.
+      fps: Frames per second.
       negative_prompt: What guidance leads away from, or its encoded text.
-      conditions: Images and clips that are given; they are read here.
+      conditions: Images and clips to follow; they are read here.
       video: Clip to start from.
-      seed: Seed of all videos, or one for each.
+      seed: Seed of all videos, or one per video.
 
     Raises:
-      ValueError: where a number does not fit, or media cannot be read.
+      ValueError: If a number is invalid, or media cannot be read.
     """
     canvas, rate = self.canvas(vae, *size), self.rate(fps)
     if canvas.note:
@@ -109,5 +109,5 @@ class Recipe:
 
   @property
   def size(self) -> tuple[int, int, int]:
-    """(frames, height, width): what the model was made for."""
+    """(frames, height, width) that the model was made for."""
     return self.frames, self.height, self.width

@@ -1,4 +1,4 @@
-"""What a video is asked to be, once all defaults are known."""
+"""A request for videos, with all defaults filled in."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from ltx_jax.sizes import Canvas
 from ltx_jax.typing import EncodedText, NegativeText, Scalar
 
 Prompt = str | Sequence[str] | EncodedText
-"""A prompt, several, one a video of the batch, or what `encode_text` returned."""
+"""One prompt, several (one per video of the batch), or what `encode_text` returned."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Request:
-  """What is to be seen, how large and how long, whatever the way it is made.
+  """What to generate, however it is made.
 
-  `Recipe.request` makes one from what a user left out.
+  `Recipe.request` makes one and fills in what the user left out.
 
   Attributes:
-    prompts: A prompt for each window of a long video, one after another; the last one
-      is for all windows that follow. Of any other video, one.
-    canvas: Size that is asked for, and that is generated.
-    fps: Frames a second.
-    seed: Video i draws from fold_in(key(seed), i); or one seed for each video.
-    conditions: Images and clips that are given, their media frames as of `media.fit`.
+    prompts: One prompt per window of a long video, in order; the last one also covers
+      all later windows. Any other video has one prompt.
+    canvas: The requested size, and the size that is generated.
+    fps: Frames per second.
+    seed: Video i draws from fold_in(key(seed), i); or one seed per video.
+    conditions: Images and clips to follow; their media are frames, as `media.fit`
+      returns them.
     start: Clip to start from, as `Condition.media`; None starts from noise.
-    negative: What guidance leads away from, or its encoded text; without guidance it is
-      not read.
+    negative: What guidance leads away from, or its encoded text; unused without
+      guidance.
   """
 
   prompts: tuple[Prompt, ...]
@@ -43,7 +44,7 @@ class Request:
 
   @property
   def clips(self) -> int:
-    """How many videos are made in one batch."""
+    """Number of videos in the batch."""
     return count(self.prompts[0])
 
   @property
@@ -57,23 +58,23 @@ class Request:
     """Refuses prompts that do not fit the windows.
 
     Raises:
-      ValueError: where there are more prompts than windows, or windows have prompts for
-        different numbers of videos.
+      ValueError: If there are more prompts than windows, or the prompts of two windows
+        ask for different numbers of videos.
     """
     check_prompts([count(prompt) for prompt in self.prompts], windows)
 
   def refuse_start(self, way: str) -> None:
-    """Refuses a clip to start from, which only a video in one pass takes.
+    """Refuses a clip to start from, which only one pass without windows supports.
 
     Args:
-      way: How the video is made instead.
+      way: How the video is made, for the message.
 
     Raises:
-      ValueError: where there is one.
+      ValueError: If the request has such a clip.
     """
     if self.start is not None:
       raise ValueError(
-        f"A clip to start from is given, and the video is made {way}; take one pass "
+        f"A clip to start from is given, but the video is made {way}; use one pass "
         "without windows, or leave the clip out."
       )
 
@@ -92,19 +93,19 @@ def count(prompt: Prompt) -> int:
 
 
 def check_prompts(counts: Sequence[int], windows: int) -> None:
-  """Refuses what `Request.check` does.
+  """Refuses numbers of prompts that do not fit the windows, as `Request.check` does.
 
   Args:
-    counts: How many videos the prompt of each window asks for.
+    counts: Number of videos that the prompt of each window asks for.
     windows: Number of windows of the video.
 
   Raises:
-    ValueError: as `Request.check`.
+    ValueError: If `Request.check` would refuse them.
   """
   if not 1 <= len(counts) <= windows:
     raise ValueError(
       f"There are {len(counts)} prompts for {windows} window(s); give one for each, or "
-      "fewer, of which the last is for all that follow."
+      "fewer: the last one also covers all later windows."
     )
   if len(set(counts)) > 1:
     raise ValueError(

@@ -1,4 +1,4 @@
-"""Where the windows of a long video lie, and what each is told of the conditions."""
+"""Where the windows of a long video lie, and which conditions each one receives."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ class Window(NamedTuple):
   """One window of a video.
 
   Attributes:
-    start: The frame of the video that is its first.
-    known: Frames of the video that there are before it is made; 0 for the first.
+    start: The frame of the video at which the window starts.
+    known: Number of frames of the video that exist before the window is made; 0 for the
+      first window.
   """
 
   start: int
@@ -22,12 +23,12 @@ class Window(NamedTuple):
 
 
 def split(frames: int, window: int, overlap: int) -> list[Window]:
-  """Returns the windows of a video, one after another.
+  """Splits a video into windows, in order.
 
   Args:
     frames: Number of frames of the video.
-    window: Frames of a window; a shorter video is one window.
-    overlap: Frames that a window shares with what is before it, at least.
+    window: Frames per window; a shorter video is one window.
+    overlap: Minimum number of frames that a window shares with those before it.
   """
   windows = [Window(0, 0)]
   known = window
@@ -39,15 +40,16 @@ def split(frames: int, window: int, overlap: int) -> list[Window]:
 
 
 def in_window(item: Condition, window: Window, frames: int) -> Condition | None:
-  """Returns what a window is told of a condition, at its place in the window, or None.
+  """Returns the part of a condition that a window receives, or None.
 
-  That is what comes after the frames that are known, a clip's from the last of those
-  on; and of a reference all that is beside the window.
+  A window receives the frames that come after the known ones; a clip is cut at the last
+  known frame. It receives every frame of a reference that lies within the window. The
+  result counts frames from the start of the window.
 
   Args:
-    item: Its media are frames, as of `media.fit`.
+    item: Condition whose media are frames, as `media.fit` returns them.
     window: The window.
-    frames: Number of frames that the window has.
+    frames: Number of frames of the window.
   """
   new = begin = window.start
   if not isinstance(item, Reference):
@@ -62,6 +64,6 @@ def in_window(item: Condition, window: Window, frames: int) -> Condition | None:
 def told_in(
   conditions: Sequence[Condition], window: Window, frames: int
 ) -> list[Condition]:
-  """Returns what a window is told of all conditions, as `in_window`."""
+  """Applies `in_window` to all conditions and drops what is None."""
   told = (in_window(item, window, frames) for item in conditions)
   return [item for item in told if item is not None]

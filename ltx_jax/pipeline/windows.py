@@ -1,40 +1,42 @@
-"""Long videos, made window after window.
+"""Long videos, made one window after another.
 
-A window is a clip as long as the network is used to. The first is made as any clip is;
-every other one begins `overlap` = 8k + 1 frames before the end of what there is, is
-given those frames, and makes what comes after them:
+A window is a clip as long as the network makes well. The first window is made like any
+clip. Every other window starts `overlap` = 8k + 1 frames before the end of the video so
+far, is given those frames, and makes the frames after them:
 
   window 0   0 ......................... n
   window 1                  n - overlap ......................... n + window - overlap
 
-The VAE is causal: a clip's first latent frame holds one frame and every other one 8. So
-of a window that starts at frame s, a multiple of 8, latent frame j holds the frames
+The VAE is causal: a clip's first latent frame holds one frame, and every other one
+holds 8. If a window starts at frame s, a multiple of 8, its latent frame j > 0 holds
+the frames
 
   s + 8j - 7, ..., s + 8j,
 
-which are those of the whole video's latent frame s / 8 + j. For j = 1, ..., k the
-latents of the video are therefore given as they are. Only z_0 is another: it holds
-frame s alone. The window before is decoded for it, and that one frame encoded, with no
-noise in either. What is made joins the video by
+which are those of the whole video's latent frame s / 8 + j. So the window is given the
+video's latents unchanged for j = 1, ..., k. Only z_0 differs, because it holds frame s
+alone. To get it, the previous window is decoded and that one frame is encoded, both
+without noise. The result joins the video by
 
   video[s / 8 + j] <- lerp(video[s / 8 + j], z_j, w_j),   w_j = min(j / (k + 1), 1),
 
-so that z_0 is dropped and nothing is there twice. Given with strength 1, z_1, ..., z_k
-are what they were. With less they are made anew, from the noise level 1 - strength on,
-and the video goes over from the ones to the others.
+which drops z_0, so that no frame appears twice. At strength 1, z_1, ..., z_k do not
+change. Below 1 they are made again, from the noise level 1 - strength on, and the video
+blends from the old latents to the new ones.
 
-Colours may drift from window to window. AdaIN gives the latents of each of them, as far
-as is asked for, the mean and the deviation of the first one's.
+Colours may drift from window to window. AdaIN moves the mean and the deviation of each
+window's latents towards those of the first window, as far as `adain` says.
 
-The last window ends where the video ends, and so may be given more than the others. All
-windows are equally long, and one compiled program. What they join to is decoded once.
+The last window ends where the video ends, so it may be given more frames than the
+others. All windows have the same length and share one compiled program. The whole video
+is decoded once, at the end.
 
-A window's frames are at 0, 1 / fps, ... seconds, wherever it starts. Its draws have the
-names of a clip's with "window/i/" before them, from keys of its own; those of window 0
-are the clip's.
+A window's frames are at 0, 1 / fps, ... seconds, wherever it starts. The draws of
+window i have the names of a clip's with "window/i/" in front and use keys of their own;
+window 0 draws exactly as a clip.
 
-Source: the extending and looping samplers of ComfyUI-LTXVideo. There z_0 is the latent
-that holds 8 frames, which the network takes for one frame.
+Source: the extending and looping samplers of ComfyUI-LTXVideo. There z_0 is a latent
+that holds 8 frames, although the network takes it for one frame.
 """
 
 from __future__ import annotations
@@ -77,18 +79,18 @@ _match = jax.jit(adain)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LongVideo:
-  """A model, and the windows in which it makes videos of any length.
+  """A model with the windows in which it makes videos of any length.
 
   Attributes:
     model: Model with a VAE.
-    window: Frames of a window, 8k + 1: as many as the network makes well.
-    overlap: Frames that a window is given of what is before it, 8k + 1.
-    strength: How firmly, above 0; at 1 they are kept as they are.
-    adain: How far the latents of a window get the mean and the deviation of the first
-      one's, from 0, not at all, to 1.
+    window: Frames per window, 8k + 1: as many as the network makes well.
+    overlap: Frames that a window shares with those before it, 8k + 1.
+    strength: How firmly the shared frames are kept, above 0; 1 leaves them unchanged.
+    adain: How far the mean and the deviation of a window's latents move towards those
+      of the first window, from 0 (not at all) to 1.
 
   Raises:
-    ValueError: where one of them does not fit.
+    ValueError: If a value is out of range or the model has no VAE.
   """
 
   model: LTXVideo
@@ -111,7 +113,7 @@ class LongVideo:
     if self.overlap >= self.window:
       raise ValueError(
         f"overlap is {self.overlap} and window is {self.window}; a window must be "
-        "longer than what it shares with the one before."
+        "longer than its overlap with the one before."
       )
     if not 0 < self.strength <= 1:
       raise ValueError(
@@ -140,16 +142,18 @@ class LongVideo:
     Other arguments are those of `LTXVideo.denoise`.
 
     Args:
-      texts: What `encode_text` returned for each window; the last one is also for all
-        windows that follow.
+      texts: What `encode_text` returned for each window; the last one also covers all
+        later windows.
       frames: Number of frames of the whole video.
       sampling: How each window is sampled.
-      conditions: Images and clips that are given, at frames of the whole video.
+      conditions: Images and clips to follow; their frames count from the start of the
+        whole video.
       on_step: Callback after each step, with the steps of all windows counted and the
-        latents of one.
+        latents of the current window.
 
     Raises:
-      ValueError: where there are more texts than windows, or as `LTXVideo.denoise`.
+      ValueError: If there are more texts than windows, or `LTXVideo.denoise` refuses an
+        argument.
     """
     model, vae = self.model, self.model.config.vae
     canvas = Canvas.of(vae, frames, height, width)
@@ -187,9 +191,9 @@ class LongVideo:
     canvas: Canvas,
     sampling: Sampling,
   ) -> Latents:
-    """Makes all windows, each from the end of what there is, and joins them."""
+    """Makes all windows, each from the end of the video so far, and joins them."""
     t = canvas.factors[0]
-    first = held = make(0, None)  # `held`: the last window, as it is in the video.
+    first = held = make(0, None)  # `held`: the latest window as it is in the video.
     rest = (canvas.used[0] - 1) // t + 1 - first.shape[1]
     video = jnp.pad(first, [(0, 0), (0, rest), (0, 0), (0, 0), (0, 0)])
     for i, (before, window) in enumerate(
@@ -197,7 +201,7 @@ class LongVideo:
     ):
       given = self._end_of(held, window.start - before.start, sampling)
       z = make(i, EncodedCondition(given, 0, self.strength))
-      if self.strength > HARD:  # As it was given: while denoising it carries noise.
+      if self.strength > HARD:  # Unchanged; while denoising these latents carry noise.
         z = jnp.concatenate([given, z[:, given.shape[1] :]], axis=1)
       if self.adain:
         z = _match(z, first, np.float32(self.adain))
@@ -209,7 +213,7 @@ class LongVideo:
   def _end_of(
     self, held: Latents, frame: int, sampling: Sampling
   ) -> Float[jax.Array, "b _ h w c"]:
-    """A window's latents from a frame on, as those of a clip that starts there."""
+    """Returns a window's latents from a frame on, as a clip that starts there."""
     t = self.model.config.vae.temporal_factor
     video = self.model.decode(held, 0.0, 0.0, tiling=sampling.tiling)
     still = self.model.encode(video[:, frame : frame + 1])
@@ -231,17 +235,18 @@ class LongVideo:
     sampling: Sampling | None = None,
     on_step: OnStep | None = None,
   ) -> UInt8[np.ndarray, "b F H W 3"]:
-    """Turns a prompt for each window into a long video; None takes the recipe's.
+    """Turns one prompt per window into a long video; None takes the recipe's value.
 
     Other arguments are those of `LTXVideo.generate`.
 
     Args:
-      prompts: Prompts of one window after another, each as `LTXVideo.generate` takes
-        it; the last one is for all windows that follow as well.
-      conditions: Images and clips that are given, at frames of the whole video.
+      prompts: Prompts of the windows in order, each as `LTXVideo.generate` takes it;
+        the last one also covers all later windows.
+      conditions: Images and clips to follow; their frames count from the start of the
+        whole video.
 
     Raises:
-      ValueError: in one sentence, where an argument does not fit.
+      ValueError: If an argument is invalid.
     """
     recipe = self.model.recipe
     sampling = (sampling or recipe.sampling).override(steps, guidance)
@@ -263,12 +268,13 @@ class LongVideo:
     sampling: Sampling,
     conditions: Sequence[Condition] = (),
   ) -> Plan:
-    """Plans a window, and the whole video, which is decoded; refuses what will not fit.
+    """Plans a window and the decoding of the whole video; refuses what does not fit.
 
     The arguments are those of `LTXVideo.check_memory`.
 
     Raises:
-      ValueError: with the plan, and the largest size that fits.
+      ValueError: If it does not fit; the message has the plan and the largest size that
+        fits.
     """
     model, vae = self.model, self.model.config.vae
     windows, length = self.windows(canvas)
@@ -283,7 +289,7 @@ class LongVideo:
     return dataclasses.replace(whole, denoise=window.denoise)
 
   def windows(self, canvas: Canvas) -> tuple[list[Window], int]:
-    """Returns the windows of a video, and the number of frames of each."""
+    """Returns the windows of a video, and the number of frames per window."""
     frames = canvas.used[0]
     return split(frames, self.window, self.overlap), min(self.window, frames)
 
@@ -306,7 +312,7 @@ class InWindows:
     return (self.sampling,)
 
   def plan(self, request: Request) -> Plan:
-    """Plans a window, and how the whole video is decoded."""
+    """Plans the memory of a window and the decoding of the whole video."""
     request.check(len(self.long.windows(request.canvas)[0]))
     request.refuse_start("in windows")
     of = request.clips, request.canvas, self.sampling, request.conditions
@@ -321,7 +327,7 @@ class InWindows:
     start: None,
     on_step: OnStep | None,
   ) -> Latents:
-    """Samples window after window, and joins their latents."""
+    """Samples one window after another, and joins their latents."""
     return self.long.denoise(
       texts,
       sampling=self.sampling,
@@ -332,7 +338,7 @@ class InWindows:
 
 
 def _nothing(vae: VAEConfig, canvas: Canvas) -> EncodedCondition:
-  """A condition at strength 0, so that the first window is the others' program."""
+  """A condition of strength 0: with it, the first window runs the others' program."""
   h, w = vae.latent_shape(*canvas.used)[1:]
   latents = np.zeros((1, 1, h, w, vae.latent_channels), np.float32)
   return EncodedCondition(latents, start=0, strength=0.0)
@@ -369,9 +375,9 @@ def _append(
   start: Int[AnyArray, ""],
   weights: Float[AnyArray, "f"],
 ) -> tuple[Float[jax.Array, "b g h w c"], Latents]:
-  """Returns the video with a window in it, and that window as it is there."""
+  """Returns the video with a window joined to it, and that window as it is there."""
   before = jax.lax.dynamic_slice_in_dim(video, start, z.shape[1], axis=1)
-  # In this form a weight of 0, and equal ends, change nothing at all.
+  # In this form, a weight of 0 or equal operands change no bit.
   joined = before + weights[:, None, None, None] * (z - before)
   video = jax.lax.dynamic_update_slice_in_dim(video, joined, start, axis=1)
   return video, jnp.concatenate([still, joined[:, 1:]], axis=1)
