@@ -1,23 +1,24 @@
-"""What guidance asks of each step, decided on the host: branches, masks, numbers.
+"""The guidance of each step, decided on the host: branches, masks and scales.
 
-A step evaluates the network for up to three branches of a clip, and only for those that
-its numbers need:
+A step evaluates the network for up to three branches of each clip, and only for those
+that its settings need:
 
-  unconditional   where guidance > 1
+  unconditional   if guidance > 1
   conditional     always
-  perturbed       where stg > 0 and something is perturbed
+  perturbed       if stg > 0 and something is perturbed
 
-stacked along the batch, branch after branch. Numbers may change with the noise level:
-with a list of levels, `guidance_sigmas`, the step at sigma takes entry number
+The branches are stacked along the batch. Settings may change with the noise level. If a
+list of levels `guidance_sigmas` is given, the step at sigma takes from every list the
+entry with number
 
-  min {i : guidance_sigmas[i] <= sigma},  or the last one where there is none      (1)
+  min {i : guidance_sigmas[i] <= sigma},  or the last one if there is no such i    (1)
 
-of every list. The four modes of perturbation are those of the original; what each does
-to a block is in `models.transformer_layers`.
+The four modes of perturbation are those of the original; `models.transformer_layers`
+says what each does to a block.
 
-Source: the original's pipeline. It counts rows sample by sample where its batch is
-stacked branch by branch, so that from two clips on it perturbs rows that it should not;
-here the last rows are perturbed, whatever the number of clips.
+Source: the original's pipeline. It numbers the rows of its batch clip by clip, although
+the batch is stacked branch by branch, so with two or more clips it perturbs the wrong
+rows. This code perturbs the last rows, for any number of clips.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from ltx_jax.diffusion.guidance import Guidance, needs_unconditional
 from ltx_jax.typing import Branches, Perturbation
 
 Mode = Literal["attention_values", "attention_skip", "residual", "transformer_block"]
-"""What is perturbed in a block: self-attention becomes each token's own value, or its
-own input; nothing (`residual` acts on a connection that this transformer has not, in
-the original neither); or the block is passed by."""
+"""How a block is perturbed: self-attention returns each token's own value, or its own
+input; or the block is skipped. `residual` changes nothing, here and in the original: it
+acts on a connection that this transformer does not have."""
 
 _FIELDS = {
   "attention_values": "values",
@@ -44,14 +45,14 @@ _FIELDS = {
 
 
 class Setting(NamedTuple):
-  """The numbers of guidance in one step, as `Sampling` gives them.
+  """Guidance settings of one step, as `Sampling` gives them.
 
   Attributes:
     guidance: Scale of classifier-free guidance.
-    star: Whether it is CFG-star.
+    star: Whether to use CFG-star.
     stg: Scale of spatiotemporal guidance.
-    rescale: Share of rescaling, where 1 means none, as in the original.
-    mode: What is perturbed.
+    rescale: Share of rescaling; 1 means none, as in the original.
+    mode: How blocks are perturbed.
     blocks: Numbers of the perturbed blocks.
   """
 
@@ -64,29 +65,29 @@ class Setting(NamedTuple):
 
   @property
   def unconditional(self) -> bool:
-    """Whether the unconditional branch is needed."""
+    """Whether the step needs the unconditional branch."""
     return needs_unconditional(self.guidance)
 
   @property
   def perturbed(self) -> bool:
-    """Whether the perturbed branch is needed, and is another than the conditional."""
+    """Whether the step needs a perturbed branch that differs from the conditional."""
     return self.stg > 0 and bool(self.blocks) and self.mode in _FIELDS
 
   @property
   def branches(self) -> int:
-    """How many branches the step evaluates."""
+    """Number of branches that the step evaluates."""
     return 1 + self.unconditional + self.perturbed
 
   @property
   def share(self) -> float:
-    """How far velocities are rescaled; only where there is spatiotemporal guidance."""
+    """How far velocities are rescaled; 0 without spatiotemporal guidance."""
     return self.rescale if self.stg > 0 and self.rescale != 1 else 0.0
 
 
 def entries(
   levels: Float32[np.ndarray, " s"], guidance_sigmas: Sequence[float]
 ) -> list[int]:
-  """Returns which entry of the lists each level takes, equation (1), in float32."""
+  """Returns the number of the list entry of each level, equation (1), in float32."""
   marks = np.asarray(guidance_sigmas, np.float32)
   reached = marks[None, :] <= levels[:, None]
   return np.where(reached.any(1), reached.argmax(1), len(marks) - 1).tolist()
@@ -98,14 +99,14 @@ def perturbation(
   """Returns the masks that perturb the last `clips` of `rows` rows.
 
   Args:
-    mode: What is perturbed.
+    mode: How blocks are perturbed.
     blocks: Numbers of the perturbed blocks, from 0.
-    layers: How many blocks the network has.
+    layers: Number of blocks of the network.
     rows: Number of rows of the batch.
     clips: Number of clips of the perturbed branch.
 
   Raises:
-    ValueError: where the network lacks one of the blocks.
+    ValueError: If the network lacks one of the blocks.
   """
   missing = sorted({block for block in blocks if not 0 <= block < layers})
   if missing:
@@ -121,17 +122,17 @@ def perturbation(
 def guidance_of(
   setting: Setting, *, clips: int, layers: int, unconditional_texts: bool
 ) -> Guidance:
-  """Returns what the compiled step is told.
+  """Returns the guidance arguments of the compiled step.
 
   Args:
-    setting: The numbers of the step.
+    setting: Guidance settings of the step.
     clips: Number of clips of the batch.
-    layers: Blocks of the network.
-    unconditional_texts: Whether the texts of the run are the unconditional ones and
-      then the conditional ones, and not those alone.
+    layers: Number of blocks of the network.
+    unconditional_texts: Whether the run has the unconditional texts in front of the
+      conditional ones, or only the conditional ones.
 
   Raises:
-    ValueError: where the network lacks a block that is to be perturbed.
+    ValueError: If the network lacks a block that is to be perturbed.
   """
   first = np.arange(clips, dtype=np.int32)
   conditional = first + clips if unconditional_texts else first
@@ -156,5 +157,5 @@ def guidance_of(
 def _unless_in_order(
   text: Int32[np.ndarray, " b"], kinds: int, clips: int
 ) -> Int32[np.ndarray, " b"] | None:
-  """None where the rows take all the texts as they come."""
+  """Returns None if the rows take all texts in order, and else the rows' texts."""
   return None if np.array_equal(text, np.arange(kinds * clips)) else text

@@ -1,38 +1,37 @@
-"""Conditions: images and clips that are given, each with a strength.
+"""Conditions: given images and clips, each with a strength.
 
 A condition at frame 0 replaces the first latent frames z of the noise by
 
   lerp(noise, z, strength)                                                       (1)
 
-and its strength becomes theirs. While denoising, a token is at its own noise level,
-the network is told that level, and the token moves only once the sampler has come down
-to it:
+and its strength applies to these tokens. While denoising, a token has its own noise
+level, the network is told that level, and the token does not move until the sampler has
+come down to it:
 
   sigma_n = min(sigma, 1 - strength_n)                                           (2)
   moves_n = sigma - 1e-6 < 1 - strength_n                                        (3)
 
-So a token of strength 1 is given and never moves, one of strength 0 is free, and one
-between waits at level 1 - strength. Tokens of strength 1 are re-noised before every
-step,
+So a token of strength 1 never moves, a token of strength 0 is free, and a token between
+them waits at level 1 - strength. Before every step, tokens of strength 1 get new noise,
 
   x_n = initial_n + scale noise_n sigma^2                                        (4)
 
-which keeps the network from copying the given frame's grain into frozen motion.
+which keeps the network from turning the grain of the given frame into frozen motion.
 
-A condition that starts later, at frame s, is encoded as if it were a video of its own.
-The encoder's first latent frame then stands for one frame, where the clip's latent
-frame there stands for 8, and the second has seen nothing before it. So an image, or the
-first two latent frames of a clip, become tokens of their own in front of the clip's,
-keyframes: noise mixed with them by (1), at the positions that they have as a video,
-moved by s frames. They guide the clip's tokens by attention alone and are dropped at
-the end. What a clip has beyond two latent frames means the same in both, and replaces
-the clip's latent frames from s / 8 + 2 on by (1).
+A condition that starts later, at frame s, is encoded as a video of its own. Therefore
+its first latent frame holds one frame, where the clip's latent frame holds 8, and its
+second latent frame was encoded without the frames before s. So an image, or the first
+two latent frames of a clip, become extra tokens in front of the clip's: keyframes. They
+are noise mixed with the latents by (1), at their positions as a video, moved by s
+frames. They guide the clip's tokens only through attention, and are dropped at the end.
+The latent frames of a condition after the first two mean the same in both videos; they
+replace the clip's latent frames from s / 8 + 2 on by (1).
 
-A reference is a clip that is shown beside the video and is no part of it: its outlines,
-say, or its depth, for an in-context LoRA that was trained to follow them. All of its
-latent frames become such tokens, at the very positions of the frames that they belong
-to. One that is d times smaller has a token for every d x d of the video's, which stands
-where the first of them does.
+A reference is a clip that is shown next to the video and is not part of it, such as
+outlines or depth for an in-context LoRA that was trained to follow them. All of its
+latent frames become extra tokens, at the positions of the video's own frames. A
+reference that is d times smaller has one token for every d x d tokens of the video, at
+the position of the first of these.
 
 Source: the original's conditioning, and the paper's section on image-to-video; for
 references the LTX-Video trainer, and for smaller ones ComfyUI-LTXVideo.
@@ -53,26 +52,26 @@ from ltx_jax.diffusion.latents import patchify
 from ltx_jax.typing import AnyArray, Latents, NoiseLevels, Scalar, Tokens, Whole
 
 HARD = 1 - 1e-6
-"""Tokens of a strength above this are given outright, and re-noised."""
+"""Tokens whose strength is above this do not move, and get new noise every step."""
 
 PREFIX = 2
-"""Latent frames of a later clip that become keyframes."""
+"""Number of latent frames of a later clip that become keyframes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-  """An image or a clip placed at a frame of the video to come.
+  """An image or a clip placed at a frame of the video.
 
   Attributes:
     media: A path, a PIL image, uint8 [F H W 3] or [H W 3], or float in [-1, 1] of
-      those shapes; it is scaled to cover the frame and cropped about its centre. Of a
-      clip, the first 8k + 1 frames are used that the video has room for.
-    frame: The frame at which it starts; a multiple of 8 for a clip, unless it has but
-      one frame there is room for.
-    strength: Strength from 0, ignored, to 1, kept as it is.
-    crf: Blurs each frame and compresses it as H.264 with this rate factor first, as the
-      original does with 29: what is as soft as a frame of a video is set in motion more
-      readily. From 0, which only blurs, to 51; None leaves the media as they are.
+      those shapes; it is scaled to cover the frame and cropped at its centre. Of a
+      clip, the first 8k + 1 frames that fit into the video are used.
+    frame: The frame at which it starts: a multiple of 8 for a clip, any for an image or
+      for a clip of which only one frame fits.
+    strength: Strength from 0 (ignored) to 1 (kept unchanged).
+    crf: Rate factor of H.264, from 0 (blur only) to 51: each frame is first blurred and
+      compressed with it, because the model moves soft images more readily. The original
+      uses 29. None leaves the media unchanged.
   """
 
   media: Any
@@ -81,7 +80,7 @@ class Condition:
   crf: int | None = None
 
   downscale: ClassVar[int] = 1
-  """How many times smaller it is than the video."""
+  """How many times smaller than the video it is."""
 
   def __post_init__(self):
     if not 0 <= self.strength <= 1:
@@ -98,19 +97,20 @@ class Condition:
       )
 
   def keyframes(self, latent_frames: int) -> int:
-    """Returns how many of its latent frames become tokens of their own."""
+    """Returns how many of its latent frames become extra tokens."""
     return min(latent_frames, PREFIX) if self.frame > 0 else 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Reference(Condition):
-  """A clip that guides the video from beside it, for an in-context LoRA.
+  """A clip that guides the video but is not part of it, for an in-context LoRA.
 
-  Its attributes are those of a condition; it is scaled and cropped like one.
+  It has the attributes of a condition, and is scaled and cropped like one.
 
   Attributes:
-    downscale: How many times smaller than the video it is shown: as the LoRA was
-      trained. Height and width of the video must be multiples of 32 times that.
+    downscale: How many times smaller than the video it is shown; use the value that the
+      LoRA was trained with. The video's height and width must be multiples of 32 times
+      this.
   """
 
   downscale: int = 1
@@ -119,12 +119,12 @@ class Reference(Condition):
     super().__post_init__()
     if not isinstance(self.downscale, Whole) or self.downscale < 1:
       raise ValueError(
-        f"The downscale of a reference is {self.downscale}; it must be at least 1 and "
-        "whole."
+        f"The downscale of a reference is {self.downscale}; it must be a whole number "
+        "of at least 1."
       )
 
   def keyframes(self, latent_frames: int) -> int:
-    """Returns all of its latent frames: none of them is part of the video."""
+    """Returns the number of all its latent frames: none is part of the video."""
     return latent_frames
 
 
@@ -137,17 +137,17 @@ class EncodedCondition(NamedTuple):
 
 
 Conditions = Sequence[Condition | EncodedCondition]
-"""What is given beside the text; what is encoded already is taken as it is."""
+"""Everything given besides the text; encoded latents are used as they are."""
 
 
 class Keyframe(NamedTuple):
-  """Normalised latents that become tokens of their own.
+  """Normalised latents that become extra tokens.
 
   Attributes:
     latents: Latents of one clip, or of each.
-    noise: What they are mixed with, for each clip.
+    noise: Noise that they are mixed with, for each clip.
     coords: Positions of their tokens.
-    strength: How firmly they are given.
+    strength: How firmly they are kept, from 0 to 1.
   """
 
   latents: Float[AnyArray, "_ f h w c"]
@@ -157,13 +157,13 @@ class Keyframe(NamedTuple):
 
 
 class Strengths(NamedTuple):
-  """How firmly each token is given, by the few strengths there are.
+  """How firmly each token is kept, as a few values and an index into them.
 
-  Equal ones are not merged: shapes then follow from the number of conditions, and other
-  strengths compile nothing new.
+  Equal values are not merged: the shapes then depend only on the number of conditions,
+  and other strengths compile nothing new.
 
   Attributes:
-    values: Strengths in [0, 1]: 0, that of free tokens, and one for each condition.
+    values: Strengths in [0, 1]: 0 for free tokens, then one per condition.
     index: Index of each token's strength in `values`.
   """
 
@@ -176,14 +176,14 @@ class Strengths(NamedTuple):
 
 
 class Conditioned(NamedTuple):
-  """What the sampler starts from.
+  """The start of a run of the sampler.
 
   Attributes:
-    tokens: Noise with the conditions mixed in; the first `extra` tokens are conditions
-      alone.
-    coords: Their positions, which all clips of a batch share.
-    strengths: How firmly each token is given; None where nothing is.
-    extra: How many tokens in front are not part of the clip.
+    tokens: Noise with the conditions mixed in; the first `extra` tokens belong to
+      conditions only.
+    coords: Positions of the tokens, the same for all clips of a batch.
+    strengths: How firmly each token is kept; None without conditions.
+    extra: Number of tokens in front that are not part of the clip.
   """
 
   tokens: Tokens
@@ -193,7 +193,7 @@ class Conditioned(NamedTuple):
 
 
 class Beside(NamedTuple):
-  """Tokens that are shown beside clips and are no part of them, with positions."""
+  """Tokens that are shown next to clips but are no part of them, with positions."""
 
   tokens: Float[AnyArray, "b _ c"]
   coords: Float[AnyArray, "#b _ 3"]
@@ -203,11 +203,11 @@ class Layout(NamedTuple):
   """The tokens that the network sees, in sampling and in training.
 
   Attributes:
-    tokens: Tokens of what is shown beside the clip, then the clip's own.
-    coords: Their positions; [1 n 3] where all clips share them.
-    source: What a token belongs to: 0 is the clip, k the k-th thing that is given;
-      [b n] where clips differ.
-    extra: How many tokens in front are not part of the clip.
+    tokens: Extra tokens first, then the clip's own.
+    coords: Positions of the tokens; [1 n 3] if all clips share them.
+    source: What each token belongs to: 0 is the clip, k is the k-th condition; [b n] if
+      clips differ.
+    extra: Number of tokens in front that are not part of the clip.
   """
 
   tokens: Tokens
@@ -223,21 +223,21 @@ def lay_out(
   beside: Sequence[Beside] = (),
   first: int = 1,
 ) -> Layout:
-  """Puts what is shown beside clips in front of them: the network's order.
+  """Puts extra tokens in front of the clips' own, as the network expects.
 
   Args:
     tokens: Tokens of the clips.
-    coords: Their positions.
+    coords: Positions of these tokens.
     source: What each of them belongs to, as `Layout.source`.
-    beside: What is shown beside the clips.
-    first: Number of the first of these among the things that are given.
+    beside: Extra tokens, which are shown next to the clips.
+    first: Number of the first of `beside` among the conditions.
   """
   if not beside:
     return Layout(tokens, coords, source)
   counts = [shown.tokens.shape[1] for shown in beside]
   numbers = np.repeat(np.arange(first, first + len(beside), dtype=np.int32), counts)
   numbers = np.broadcast_to(numbers, (*source.shape[:-1], len(numbers)))
-  # In sampling nothing of this is traced: what a token belongs to stays on the host.
+  # `source` stays on the host in sampling, so that nothing of it is traced there.
   join = np.concatenate if isinstance(source, np.ndarray) else jnp.concatenate
   return Layout(
     jnp.concatenate([*(shown.tokens for shown in beside), tokens], axis=1),
@@ -250,13 +250,13 @@ def lay_out(
 def frames_given(
   grid: tuple[int, int, int], spans: Sequence[slice]
 ) -> Int[np.ndarray, "n"]:
-  """Returns which of some spans of latent frames each token is in, from 1; 0 is none.
+  """Returns for each token the number, from 1, of the span that its frame is in.
 
-  Where spans overlap, a frame belongs to the last.
+  0 means no span. If spans overlap, a frame belongs to the last one.
 
   Args:
     grid: Frames, rows and columns of the latents.
-    spans: Latent frames that are given.
+    spans: Ranges of latent frames that are given.
   """
   index = np.zeros(grid, np.int32)
   for number, span in enumerate(spans, 1):
@@ -269,7 +269,7 @@ def lerp(
   end: Float[AnyArray, "*shape"],
   weight: Scalar,
 ) -> Float[jax.Array, "*shape"]:
-  """Interpolates so that weight 0 gives exactly `start` and 1 exactly `end`."""
+  """Interpolates; weight 0 gives exactly `start`, and weight 1 exactly `end`."""
   difference = jnp.subtract(end, start)
   near_end = end - difference * (1 - weight)
   return jnp.where(weight < 0.5, start + weight * difference, near_end)
@@ -286,11 +286,11 @@ def condition(
   Args:
     noise: Initial noise [b f h w c].
     coords: Positions of the clip's tokens.
-    items: What is mixed into it, as high and wide as `noise` and no longer.
-    keyframes: What is put in front of it.
+    items: Latents to mix into it; as high and wide as `noise`, and not longer.
+    keyframes: Latents whose tokens go in front of it.
 
   Raises:
-    ValueError: where an item's latents do not fit.
+    ValueError: If an item's latents do not fit.
   """
   if not items and not keyframes:
     return Conditioned(patchify(noise), coords, None)
@@ -301,7 +301,7 @@ def condition(
       raise ValueError(
         f"A condition has latents {item.latents.shape[1:]} (frames, height, width, "
         f"channels) from latent frame {item.start} on, which do not fit into the "
-        f"clip's {noise.shape[1:]}."
+        f"clip's {noise.shape[1:]}; give it at the clip's size and at an earlier frame."
       )
     z = jnp.broadcast_to(item.latents, (len(noise), *item.latents.shape[1:]))
     mixed = lerp(latents[:, span], z, np.float32(item.strength))
@@ -331,7 +331,7 @@ def noise_levels(sigma: Scalar, strengths: Strengths, clips: int) -> NoiseLevels
 def moves(
   sigma: Scalar, strengths: Strengths, epsilon: float = 1e-6
 ) -> Bool[jax.Array, "n"]:
-  """Returns whether the step at `sigma` moves each token, equation (3)."""
+  """Returns whether the step at `sigma` moves each token (equation 3)."""
   return jnp.less(sigma - epsilon, 1 - strengths.per_token())
 
 
@@ -343,6 +343,6 @@ def renoise(
   sigma: Scalar,
   scale: Scalar,
 ) -> Tokens:
-  """Returns tokens whose given ones carry fresh noise, equation (4)."""
+  """Returns the tokens, with new noise on those of strength 1 (equation 4)."""
   fresh = initial + scale * noise * sigma**2
   return jnp.where((strengths.per_token() > HARD)[:, None], fresh, tokens)

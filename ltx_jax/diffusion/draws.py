@@ -1,21 +1,21 @@
-"""Random draws by name, each clip of a batch from its own key.
+"""Random draws by name; each clip of a batch draws from its own key.
 
-Clip i of a batch draws from fold_in(key(seed), i), and every draw folds in its own name
-and, where there are several, a number: `initial`, `posterior/0`, `step/7`, `decode`. So
-a clip's noise depends neither on its neighbours nor on what else was drawn, and a test
-can replace any draw by numbers recorded elsewhere. The names:
+Clip i of a batch draws from fold_in(key(seed), i). Every draw folds in its name and, if
+there are several of that name, its number: `initial`, `posterior/0`, `step/7`,
+`decode`. So a clip's noise does not depend on its neighbours or on other draws, and a
+test can replace any draw by recorded numbers. The names:
 
-    initial        what denoising starts from
-    video          the sample of what is encoded of a clip to start from
-    posterior/i    that of condition i
-    condition/i    what its keyframes are mixed with
-    step/i         the noise on conditions in a step
-    stochastic/i   the fresh noise of a stochastic step
-    decode         what is mixed in before decoding
+    initial        the noise that denoising starts from
+    video          the posterior sample of a clip to start from
+    posterior/i    the posterior sample of condition i
+    condition/i    the noise that the keyframes of condition i are mixed with
+    step/i         the noise on conditions in step i
+    stochastic/i   the fresh noise of stochastic step i
+    decode         the noise that is mixed in before decoding
 
-One draw is of the whole batch: the noise that some decoders inject into their layers,
-of which there is, as in the original, one image for all clips. It comes from the first
-clip's key.
+One draw is shared by the batch: the noise that some decoders inject into their layers.
+As in the original, all clips get the same noise image. It comes from the first clip's
+key.
 """
 
 from __future__ import annotations
@@ -37,21 +37,22 @@ Draws = Callable[[str, tuple[int, ...]], Any]
 """Replaces a draw: (name, shape) -> standard normal numbers of that shape."""
 
 Seed = Whole | Sequence[int] | Int[AnyArray, "_"] | Key
-"""One for all clips of a batch, one for each, or the clips' keys."""
+"""One seed for all clips of a batch, one per clip, or the clips' keys."""
 
 
 def clip_keys(seed: Seed, clips: int) -> Key:
   """Returns the keys [b] of the clips of a batch.
 
   Args:
-    seed: One seed, from which clip i takes fold_in(key(seed), i), or one for each clip,
-      which then takes fold_in(key(its seed), 0), as if it were alone; or keys [b] made
-      from such, as they are. Seeds lie in [0, 2^32): JAX reads no more of them.
+    seed: One seed, from which clip i takes fold_in(key(seed), i); or one per clip,
+      which then takes fold_in(key(its seed), 0), as if it were alone; or keys [b],
+      which are returned unchanged. Seeds lie in [0, 2^32), because JAX reads only 32
+      bits.
     clips: Number of clips.
 
   Raises:
-    ValueError: where there are several seeds or keys, and not one for each clip, or a
-      seed is no whole number or out of range.
+    ValueError: If the number of seeds or keys is neither one nor `clips`, or a seed is
+      not a whole number or out of range.
   """
   if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
     if seed.shape != (clips,):
@@ -86,8 +87,8 @@ def normal(
   Args:
     keys: Keys of the clips.
     name: Name of the draw.
-    index: Its number, where there are several of that name.
-    shape: Shape of one clip's numbers.
+    index: Number of the draw, if there are several of that name.
+    shape: Shape per clip.
   """
 
   def one(key: Key) -> jax.Array:
@@ -112,15 +113,15 @@ def draw(
   """Draws standard normal numbers, or takes them from `draws`.
 
   Args:
-    keys: Keys of the clips [b]; None will do where `draws` is given.
+    keys: Keys of the clips [b]; may be None if `draws` is given.
     name: Name of the draw.
     shape: Shape of the result, clips first.
-    index: Its number, where there are several of that name.
-    draws: Replaces the draw where given; called with "name" or "name/index", and free
-      to return any shape with as many numbers.
+    index: Number of the draw, if there are several of that name.
+    draws: Function that replaces the draw; it is called with "name" or "name/index" and
+      may return any shape with the same number of values.
 
   Raises:
-    ValueError: where `draws` returns another number of values.
+    ValueError: If `draws` returns another number of values.
   """
   if draws is None:
     return _jitted_normal(keys, name, index, shape[1:])

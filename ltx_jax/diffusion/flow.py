@@ -7,8 +7,8 @@ Data x0 and noise are joined by a line, and the network learns the line's direct
   L  = mean over clips of  sum_n w_n |v_theta(xt)_n - v_n|^2 / (c sum_n w_n)    (3)
 
 sigma = 1 is pure noise. The weights w of (3) are 0 on tokens that do not count, such as
-those of a given first frame, whose noise level the network is told and need not remove.
-The mean is taken per clip first, so that a long clip weighs no more than a short one.
+those of a given first frame, which the network does not have to denoise. The mean is
+taken per clip first, so that a long clip counts as much as a short one.
 
 Source: section 2 of the LTX-Video paper, after Liu et al. (2022), "Flow Straight and
 Fast".
@@ -39,7 +39,7 @@ def interpolate(
   Args:
     x0: Data, any number of axes, clips first.
     noise: Standard normal noise of the same shape.
-    sigma: Noise levels in [0, 1]: a scalar, one a clip [b], or one a token [b n].
+    sigma: Noise levels in [0, 1]: a scalar, one per clip [b], or one per token [b n].
   """
   sigma = expand(sigma, jnp.ndim(x0))
   return (1 - sigma) * x0 + sigma * noise
@@ -62,8 +62,8 @@ def clip_losses(
   Args:
     prediction: The network's velocity.
     target: noise - x0.
-    weights: How much each token counts, at least 0; None counts all of them equally. A
-      clip none of whose tokens count has loss 0.
+    weights: Weight of each token, at least 0; None weights all tokens equally. A clip
+      without any weight has loss 0.
   """
   error = jnp.asarray(prediction, jnp.float32) - jnp.asarray(target, jnp.float32)
   per_token = jnp.mean(jnp.square(error), axis=-1)  # [b n]
@@ -71,7 +71,7 @@ def clip_losses(
     return jnp.mean(per_token, axis=-1)
   weights = jnp.asarray(weights, jnp.float32)
   total = jnp.sum(weights, axis=-1)
-  # The inner where keeps the gradient finite where a clip has no token that counts.
+  # The inner `where` keeps the gradient finite for a clip without any weight.
   mean = jnp.sum(weights * per_token, axis=-1) / jnp.where(total > 0, total, 1)
   return jnp.where(total > 0, mean, 0)
 

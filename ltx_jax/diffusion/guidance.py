@@ -1,34 +1,35 @@
-"""Guidance: how several predictions for one step become one velocity.
+"""Guidance: combines several predictions of one step into one velocity.
 
-Each rule is a function of predictions, evaluated in float32 whatever the networks
-compute in (differences of nearly equal bfloat16 numbers lose most of their digits).
+Every rule is a function of predictions. All are evaluated in float32, whatever dtype
+the networks compute in, because differences of nearly equal bfloat16 numbers lose most
+of their digits.
 
 Classifier-free guidance (CFG; Ho and Salimans, 2022) extrapolates from the prediction
-without the text to the one with it:
+without the text to the prediction with it:
 
   v = v_uncond + scale (v_cond - v_uncond)                                       (1)
 
-scale = 1 is the conditional prediction alone and needs no second one. CFG-star (the
-optimised scale of CFG-Zero*, arXiv:2503.18886) first scales v_uncond to the projection
-of v_cond onto it, which corrects for its size:
+At scale = 1 this is the conditional prediction, and the other is not needed. CFG-star
+(the optimised scale of CFG-Zero*, arXiv:2503.18886) first projects v_cond onto
+v_uncond, which corrects the size of v_uncond:
 
   v_uncond <- v_uncond <v_cond, v_uncond> / (|v_uncond|^2 + 1e-8)                (2)
 
-That paper also replaces the first velocities by 0; the original does not, nor do we.
+That paper also replaces the first velocities by 0; the original and this code do not.
 
-Spatiotemporal guidance (STG; arXiv:2411.18664) leads away from what a network predicts
-that is perturbed in some blocks (`typing.Perturbation`):
+Spatiotemporal guidance (STG; arXiv:2411.18664) leads away from the prediction of a
+network in which some blocks are perturbed (`typing.Perturbation`):
 
   v <- v + stg (v_cond - v_perturbed)                                            (3)
 
-Both make velocities larger. Rescaling (arXiv:2305.08891, section 3.4) brings back the
-standard deviation, over all tokens and channels of a clip, in part:
+Both make velocities larger. Rescaling (arXiv:2305.08891, section 3.4) restores part of
+the standard deviation over all tokens and channels of a clip:
 
   v <- v (share std(v_cond) / std(v) + 1 - share)                                (4)
 
-Sums, norms and deviations are those of each clip, so a batch is its clips one by one.
-The original is right for one clip only: for more, it perturbs rows of other branches
-and cannot broadcast the factor of (2).
+Sums, norms and deviations are taken per clip, so clips of a batch do not influence one
+another. The original is correct for one clip only: with more, it perturbs rows of other
+branches and cannot broadcast the factor of (2).
 """
 
 from __future__ import annotations
@@ -50,20 +51,20 @@ from ltx_jax.typing import (
   Tokens,
 )
 
-_CLIP = (1, 2)  # The axes of tokens [b n c] that a clip's numbers run over.
+_CLIP = (1, 2)  # Axes of tokens [b n c] that belong to one clip.
 _EPSILON = 1e-8
 
 
 class Guidance(NamedTuple):
-  """What guidance does in one step; a pytree, in which each None leaves a branch out.
+  """Guidance of one step: a pytree in which None leaves out a branch.
 
   Attributes:
-    scale: Scale of equation (1); None for no unconditional branch.
-    star: Whether equation (2) comes before.
-    stg: Scale of equation (3); None for no perturbed branch.
-    rescale: The share of equation (4); at 0 it does nothing.
-    branches: What the network is told of the rows: those of the unconditional branch,
-      of the conditional and of the perturbed one, as far as there are any.
+    scale: Scale of equation (1); None without an unconditional branch.
+    star: Whether equation (2) is applied first.
+    stg: Scale of equation (3); None without a perturbed branch.
+    rescale: The share of equation (4); 0 has no effect.
+    branches: Masks and text rows for the rows of the batch: first the unconditional
+      branch, then the conditional and the perturbed one, where they exist.
   """
 
   scale: Scalar | None
@@ -74,14 +75,14 @@ class Guidance(NamedTuple):
 
   @property
   def count(self) -> int:
-    """How many branches a step evaluates."""
+    """Number of branches that a step evaluates."""
     return 1 + (self.scale is not None) + (self.stg is not None)
 
 
 def needs_unconditional(scale: Scalar | Sequence[float]) -> bool:
-  """Whether guidance at `scale`, or at one of them, needs the unconditional prediction.
+  """Whether guidance at any of these scales needs the unconditional prediction.
 
-  The original draws the same line: only scales above 1 do.
+  Only scales above 1 do, as in the original.
   """
   return max(scale) > 1.0 if isinstance(scale, Sequence) else bool(scale > 1.0)
 
@@ -116,7 +117,7 @@ def spatiotemporal(
   """Returns v of equation (3) in float32.
 
   Args:
-    velocity: The velocity so far: guided already, or the conditional one.
+    velocity: The velocity so far: the guided one, or the conditional one.
     conditional: The velocity of the whole network, given the text.
     perturbed: The velocity of the perturbed network, given the same text.
     scale: Strength of the guidance.
@@ -132,8 +133,8 @@ def rescale(
 
   Args:
     velocity: The guided velocity.
-    conditional: Prediction whose standard deviation to go back to.
-    share: How far, from 0, not at all and exactly so, to 1.
+    conditional: Prediction whose standard deviation is restored.
+    share: How far to restore it, from 0 (exactly no change) to 1.
   """
   velocity = jnp.asarray(velocity, jnp.float32)
   target = _deviation(jnp.asarray(conditional, jnp.float32))
@@ -142,19 +143,19 @@ def rescale(
 
 
 def _deviation(x: Float[jax.Array, "b n c"]) -> Float[jax.Array, "b 1 1"]:
-  return jnp.std(x, axis=_CLIP, keepdims=True)  # Of n or n - 1: it cancels.
+  return jnp.std(x, axis=_CLIP, keepdims=True)  # Biased or not: the factor cancels.
 
 
 def guide(
   predictions: Sequence[Tokens], guidance: Guidance
 ) -> Float[jax.Array, "b n c"]:
-  """Makes one velocity, in float32, of a step's predictions.
+  """Combines the predictions of a step into one velocity, in float32.
 
   Args:
-    predictions: Velocities of `guidance.count` branches: the unconditional one where
-      there is a `scale`, the conditional one, the perturbed one where there is an
-      `stg`.
-    guidance: The numbers of the step.
+    predictions: Velocities of `guidance.count` branches, in this order: the
+      unconditional one (if `scale` is set), the conditional one, the perturbed one (if
+      `stg` is set).
+    guidance: Guidance of the step.
   """
   predictions = [jnp.asarray(v, jnp.float32) for v in predictions]
   if guidance.count == 1:
@@ -171,14 +172,14 @@ def guide(
 
 
 def stack_texts(negative: NegativeText, text: EncodedText) -> tuple[AnyArray, AnyArray]:
-  """Returns the unconditional texts and then the conditional ones, of equal length.
+  """Returns the unconditional texts followed by the conditional ones, of equal length.
 
   Args:
-    negative: One text for all clips, or one for each.
-    text: The prompts'.
+    negative: One text for all clips, or one per clip.
+    text: Texts of the prompts.
 
   Raises:
-    ValueError: where the negative texts are neither one nor as many as the clips.
+    ValueError: If the number of negative texts is neither one nor that of the clips.
   """
   (negative, negative_mask), (text, mask) = negative, text
   length = max(negative.shape[1], text.shape[1])

@@ -1,19 +1,20 @@
-"""What the transformer learns: the rectified-flow loss of clips, some partly given.
+"""The transformer's training loss: rectified flow on clips that may be partly given.
 
     xt   = (1 - sigma) x0 + sigma noise         sigma: shifted log-normal, tails filled
     loss = |v(xt, text, sigma) - (noise - x0)|^2      mean over tokens, then over clips
 
-One model makes videos from texts, from images and from clips; what differs is what is
-given: the first latent frame of a clip or several of them, its last frame, another
-clip. What is given has a low noise level of its own, which the network is told, and
-does not count in the loss. Every token has one of its clip's few noise levels
-(`NoiseLevels`), by what it belongs to (`conditioning.Layout`):
+One model makes videos from texts, from images and from clips. The tasks differ in what
+is given: the first latent frame of a clip or several of them, its last frame, or
+another clip. Given tokens have a low noise level of their own, which the network is
+told, and do not count in the loss. Every token has one of its clip's few noise levels
+(`NoiseLevels`), chosen by what it belongs to (`conditioning.Layout`):
 
-    0  what is learned   sigma ~ the law of `timesteps`, shifted by the clip's tokens
+    0  learned tokens    sigma ~ the law of `timesteps`, shifted by the clip's tokens
     1  first frames      min(sigma, U[0, max_sigma])
-    2  beside the clip   the same, and so on for each thing that is beside it
+    2  extra tokens      the same, drawn again for each item that is shown next to the
+    clip
 
-Of an image, being nothing but a first frame, that frame is never given.
+An image consists of a first frame only, so that frame is never given.
 
 Source: the LTX-Video paper (arXiv:2501.00103), sections on training and on
 image-to-video.
@@ -40,7 +41,7 @@ Network = Callable[[Tokens, Float[AnyArray, "#b n 3"], NoiseLevels], Tokens]
 
 
 class ClipLosses(NamedTuple):
-  """The loss of each clip, and the noise level of its free tokens."""
+  """Loss of each clip, and the noise level of its learned tokens."""
 
   loss: Float[Array, "b"]
   sigma: Float[Array, "b"]
@@ -51,14 +52,14 @@ Grids = Int[AnyArray, "b 3"]
 
 
 class Clips(NamedTuple):
-  """Clips that are learned from.
+  """Clips to learn from.
 
   Attributes:
-    tokens: Tokens of the clips, those that are kept.
-    coords: Their positions.
-    places: Frame, row and column of each in its clip's latents.
+    tokens: Tokens of the clips that are kept.
+    coords: Positions of these tokens.
+    places: Frame, row and column of each token in its clip's latents.
     grids: Sizes of the clips' latents.
-    beside: What is shown beside the clips, each with tokens and positions.
+    beside: Extra tokens that are shown next to the clips, with positions.
   """
 
   tokens: Tokens
@@ -69,7 +70,7 @@ class Clips(NamedTuple):
 
 
 def draw_given(key: Key, clips: Clips, config: ConditionConfig) -> Layout:
-  """Draws how many first latent frames of each clip are given, of an image none."""
+  """Draws how many first latent frames of each clip are given; none of an image."""
   count = len(clips.tokens)
   kind = jax.random.uniform(key, (count,))
   most = config.first_frames_at_most + 1
@@ -84,13 +85,13 @@ def draw_given(key: Key, clips: Clips, config: ConditionConfig) -> Layout:
 def draw_levels(
   key: Key, clips: Clips, flow: FlowConfig, conditions: ConditionConfig
 ) -> tuple[Layout, NoiseLevels]:
-  """Draws what is given of each clip, and at which noise levels.
+  """Draws which tokens of each clip are given, and at which noise levels.
 
   Args:
     key: A random key.
-    clips: Clips that are learned from.
+    clips: Clips to learn from.
     flow: Law of the noise levels.
-    conditions: How much is given.
+    conditions: How often and how much is given.
 
   Returns:
     The tokens in the network's order, and the levels [b s] with each token's choice.
@@ -113,7 +114,7 @@ def loss(
   flow: FlowConfig,
   conditions: ConditionConfig,
 ) -> ClipLosses:
-  """Returns the loss of each clip at noise levels, and for noise, drawn from a key."""
+  """Returns the loss of each clip, at noise levels and for noise drawn from a key."""
   key_levels, key_noise = jax.random.split(key)
   layout, levels = draw_levels(key_levels, clips, flow, conditions)
   noise = jax.random.normal(key_noise, layout.tokens.shape)
@@ -123,9 +124,9 @@ def loss(
 def loss_at(
   network: Network, clips: Clips, sigma: Float[Array, "b"], key: Key
 ) -> ClipLosses:
-  """Returns the loss of each clip at a noise level of its own, none of it given.
+  """Returns the loss of each clip at a given noise level, with no frame given.
 
-  What is beside it is shown without noise.
+  Extra tokens are shown without noise.
   """
   nothing = jnp.zeros(clips.places.shape[:2], jnp.int32)
   layout = lay_out(clips.tokens, clips.coords, nothing, clips.beside)

@@ -1,23 +1,22 @@
-"""The sampler: Euler steps along the learned velocity, one compiled program a step.
+"""The sampler: Euler steps along the learned velocity, with one compiled step.
 
 A step at level sigma goes to the next level sigma' of the schedule,
 
-  x <- x - (sigma - sigma') v(x, sigma),
+  x <- x - (sigma - sigma') v(x, sigma).
 
-for all tokens, or with conditions for those that move, each from its own level
-(`diffusion.conditioning`). The last step goes to 0. Stochastic sampling goes to the
-clip that the velocity points at and back up with fresh noise instead:
+Without conditions all tokens move. With conditions each token moves from its own level,
+and only once the sampler has reached it (`diffusion.conditioning`). The last step goes
+to 0. Stochastic sampling goes to the estimated clean clip and back up with fresh noise:
 
   x <- (1 - sigma') (x - sigma v(x, sigma)) + sigma' noise.
 
-`make_step` compiles that step once for a shape. Everything that changes from step to
-step or from call to call is an argument of the program: both levels, the numbers of
-guidance, the blocks that are perturbed, the strengths, the text. What changes the
-program is only which branches of guidance there are (at most four sets, `guidance`),
-whether there are conditions and whether fresh noise is drawn, picked on the host by
-passing None. A Python loop dispatches the steps ahead of the device and reads nothing
-back, so that another number of steps compiles nothing, and callers may watch or stop
-between steps.
+`make_step` compiles that step once per shape. Everything that changes from step to step
+or from call to call is an argument of the program: both levels, the scales of guidance,
+the perturbed blocks, the strengths, the text. Only three choices change the program:
+which branches of guidance there are (at most four sets, see `guidance`), whether there
+are conditions, and whether fresh noise is drawn. The host makes them by passing None. A
+Python loop dispatches the steps ahead of the device and reads nothing back, so another
+number of steps compiles nothing, and callers may watch or stop between steps.
 """
 
 from __future__ import annotations
@@ -67,13 +66,13 @@ an earlier step has got one on every device, both wait for ever."""
 
 
 class Context(NamedTuple):
-  """What is the same in every step of a call.
+  """Inputs that are the same in every step of a call.
 
   Attributes:
     params: Parameters of the network.
-    text: What the network made of the text; of 2b clips where `Sampling.guidance` is
-      above 1 in any step, the unconditional ones first.
-    positions: What it made of the tokens' positions, which all clips share.
+    text: The network's text state: of 2b clips, unconditional ones first, if
+      `Sampling.guidance` is above 1 in any step; otherwise of b clips.
+    positions: The network's encoding of the token positions, shared by all clips.
   """
 
   params: Params
@@ -82,12 +81,12 @@ class Context(NamedTuple):
 
 
 class Control(NamedTuple):
-  """What a step does.
+  """Settings of a step.
 
   Attributes:
-    sigma: Noise level where it starts.
-    sigma_next: Noise level where it ends.
-    guidance: Its branches and their numbers.
+    sigma: Noise level at which the step starts.
+    sigma_next: Noise level at which it ends.
+    guidance: Branches of guidance, and their scales.
   """
 
   sigma: Scalar
@@ -100,8 +99,8 @@ class Fresh(NamedTuple):
 
   Attributes:
     keys: Keys of the clips [b].
-    index: The number of the step.
-    noise: The noise instead, where a run is replayed; else None.
+    index: Number of the step.
+    noise: Noise to use instead, to replay a run; otherwise None.
   """
 
   keys: Key
@@ -110,15 +109,15 @@ class Fresh(NamedTuple):
 
 
 class Given(NamedTuple):
-  """What a step needs where there are conditions; a pytree, all of it traced.
+  """Inputs of a step that has conditions; a pytree, fully traced.
 
   Attributes:
     initial: The tokens before the first step.
-    strengths: How firmly each token is given.
+    strengths: How firmly each token is kept.
     scale: `Sampling.condition_noise`.
-    keys: Keys of the clips [b], from which the step draws its noise.
-    index: The number of the step.
-    noise: The noise instead, where a run is replayed; else None.
+    keys: Keys of the clips [b]; the step draws its noise from them.
+    index: Number of the step.
+    noise: Noise to use instead, to replay a run; otherwise None.
   """
 
   initial: Tokens
@@ -137,14 +136,14 @@ def denoising_step(
   given: Given | None,
   fresh: Fresh | None,
 ) -> Tokens:
-  """Returns the tokens one step further down.
+  """Returns the tokens after one step.
 
   Args:
     velocity_fn: The network.
-    context: Its parameters, its text, the positions of the tokens.
+    context: The network's parameters, its text state, and the tokens' positions.
     tokens: The tokens at level `control.sigma`.
     control: Levels and guidance of the step.
-    given: The conditions, or None for none.
+    given: The conditions, or None without conditions.
     fresh: Noise for a stochastic step, or None for an Euler step.
   """
   tokens = renoised(tokens, control.sigma, given)
@@ -153,7 +152,7 @@ def denoising_step(
 
 
 def renoised(tokens: Tokens, sigma: Scalar, given: Given | None) -> Tokens:
-  """Returns the tokens that the network is shown: those of conditions with noise."""
+  """Returns the tokens that the network sees: conditions carry new noise."""
   if given is None:
     return tokens
   noise = _noise(given.noise, given.keys, "step", given.index, tokens)
@@ -161,7 +160,7 @@ def renoised(tokens: Tokens, sigma: Scalar, given: Given | None) -> Tokens:
 
 
 def levels_of(sigma: Scalar, given: Given | None, rows: int) -> Sigma:
-  """Returns the noise levels of so many rows, of tokens where there are conditions."""
+  """Returns noise levels for `rows` rows: one per token if there are conditions."""
   if given is None:
     return jnp.full(rows, sigma)
   return noise_levels(sigma, given.strengths, rows)
@@ -174,7 +173,7 @@ def predict(
   control: Control,
   given: Given | None,
 ) -> Tokens:
-  """Returns the guided velocity of the tokens that the network is shown."""
+  """Returns the guided velocity of the tokens that the network sees."""
   guidance = control.guidance
   copies = jnp.concatenate([tokens] * guidance.count)
   levels = levels_of(control.sigma, given, len(copies))
@@ -190,7 +189,7 @@ def moved(
   given: Given | None,
   fresh: Fresh | None,
 ) -> Tokens:
-  """Returns the tokens at the step's end, those of firm conditions where they were."""
+  """Returns the tokens at the end of the step; tokens of strength 1 do not move."""
   sigma, sigma_next, _ = control
   level = sigma
   if given is not None:
@@ -213,12 +212,12 @@ def _noise(
   index: Int[AnyArray, ""] | Whole,
   like: Tokens,
 ) -> Tokens:
-  """The noise that a run is replayed with, or that of the clips' keys."""
+  """Returns the noise of a replayed run, or draws noise from the clips' keys."""
   return normal(keys, name, index, like.shape[1:]) if replayed is None else replayed
 
 
 Step = Callable[..., Tokens]
-"""`denoising_step` for one network, compiled; see `make_step`."""
+"""`denoising_step` of one network, compiled; see `make_step`."""
 
 
 def make_step(
@@ -228,14 +227,14 @@ def make_step(
   compiler_options: Mapping[str, str] | None = None,
   out_sharding: jax.sharding.Sharding | None = None,
 ) -> Step:
-  """Returns `denoising_step` of one network as a compiled program a shape and variant.
+  """Returns `denoising_step` of one network, compiled once per shape and variant.
 
   Args:
     velocity_fn: The network; a pure function.
-    donate: Whether a step takes over the buffer of the tokens it is given.
-    compiler_options: What XLA is told beside.
-    out_sharding: Sharding of the tokens that come out; None leaves it to JAX. Were it
-      not that of the tokens that go in, the second step would be compiled anew.
+    donate: Whether a step reuses the buffer of the tokens that it is given.
+    compiler_options: Extra options for XLA.
+    out_sharding: Sharding of the tokens that come out; None leaves it to JAX. It must
+      equal that of the tokens that go in, or the second step is compiled again.
   """
   step = functools.partial(denoising_step, velocity_fn)
   donated = (1,) if donate else ()
@@ -254,22 +253,22 @@ def begin_from(
   sampling: Sampling,
   levels: schedules.Levels,
 ) -> Latents:
-  """Returns what the first step starts from: noise, or clips noised to its level.
+  """Returns the start of the first step: noise, or clips noised to its level.
 
   Args:
-    latents: Latents of the clips, or of one for all of them; None starts from noise.
+    latents: Latents of the clips, or of one clip for all; None starts from noise.
     noise: Initial noise.
-    sampling: Says whether initial steps are skipped.
+    sampling: Sampling whose `skip_initial` is checked.
     levels: Noise levels of the steps.
 
   Raises:
-    ValueError: where steps are skipped and there is no clip, or the clip does not fit,
-      or the first level is 1, which leaves nothing of it.
+    ValueError: If steps are skipped without a clip, the clip has another shape, or the
+      first level is 1, at which nothing is left of the clip.
   """
   if latents is None:
     if sampling.skip_initial:
       raise ValueError(
-        f"skip_initial is {sampling.skip_initial} and there is no clip to start from; "
+        f"skip_initial is {sampling.skip_initial}, but there is no clip to start from; "
         "give the latents of one, or skip no initial steps."
       )
     return noise
@@ -304,24 +303,24 @@ def sample(
 
   Args:
     step: The compiled step of `make_step`.
-    context: What all steps read, on the device.
+    context: Inputs of all steps, on the device.
     start: Initial noise and conditions.
     sampling: Guidance, noise on conditions, fresh noise.
-    levels: Noise levels, `Sampling.levels`.
+    levels: Noise levels, as `Sampling.levels` returns them.
     keys: Keys of the clips [b].
-    layers: Blocks of the network, where some of them are perturbed.
+    layers: Number of blocks of the network; needed to perturb some of them.
     draws: Replaces random draws by name.
     on_step: Callback after each dispatch, with (index, steps, tokens); the tokens live
       until it returns.
 
   Returns:
-    The clip's tokens in float32, those of extra conditions dropped.
+    The clip's tokens in float32, without the extra tokens of conditions.
   """
   guidances = _guidances(sampling, levels, len(start.tokens), layers)
-  # What every step reads is copied to the device once.
+  # Copy the inputs of every step to the device once.
   strengths = jax.tree.map(jnp.asarray, start.strengths)
   initial = jnp.asarray(start.tokens, jnp.float32)
-  tokens = jnp.array(initial, copy=True)  # For the first step to donate.
+  tokens = jnp.array(initial, copy=True)  # The first step donates this copy.
   ends = schedules.next_levels(levels)
   for i, (sigma, sigma_next) in enumerate(zip(levels, ends, strict=True)):
     given = fresh = None
@@ -350,7 +349,7 @@ def _are_host_devices(array: jax.Array) -> bool:
 def _guidances(
   sampling: Sampling, levels: schedules.Levels, clips: int, layers: int
 ) -> list[Guidance]:
-  """Returns the guidance of every step; equal ones are made and copied once."""
+  """Returns the guidance of every step; equal ones are made and copied only once."""
   made, settings = {}, sampling.settings(levels)
   for setting in set(settings):
     guidance = guidance_of(

@@ -1,7 +1,7 @@
-"""How a video is sampled, as data: noise levels, guidance, noise.
+"""Sampling settings as data: noise levels, guidance, noise.
 
-What may change from step to step is one number for all of them, or a list with an entry
-for each of `guidance_sigmas` (`diffusion.branches` says which entry a step takes).
+A setting that may change from step to step is one number for all steps, or a list with
+one entry per `guidance_sigmas` (`diffusion.branches` says which entry a step takes).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from ltx_jax.typing import Scalar, Tiling, Whole
 _LOG = logging.getLogger("ltx_jax")
 
 PerStep = Scalar | Sequence[float]
-"""A number for all steps, or one for each of `Sampling.guidance_sigmas`."""
+"""A number for all steps, or one per entry of `Sampling.guidance_sigmas`."""
 
 Blocks = Sequence[int] | Sequence[Sequence[int]]
-"""Blocks for all steps, or some for each of `Sampling.guidance_sigmas`."""
+"""Blocks for all steps, or a list of them per entry of `Sampling.guidance_sigmas`."""
 
 
 def check_tiling(tiling: Tiling) -> None:
-  """Checks the kind of what is said about tiles.
+  """Checks a tiling setting.
 
   Raises:
-    ValueError: naming it, where it is none.
+    ValueError: If `tiling` has none of the accepted forms.
   """
   if tiling in ("auto", "off"):
     return
@@ -46,39 +46,38 @@ def check_tiling(tiling: Tiling) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-  """How a video is sampled; the only place where options grow.
+  """Settings of sampling; every new sampling option belongs here.
 
   Attributes:
-    steps: Denoising steps; None means 40, or one for each of `sigmas`.
-    guidance: Scale of classifier-free guidance; at 1 and below there is none.
+    steps: Denoising steps; None means 40, or one per entry of `sigmas`.
+    guidance: Scale of classifier-free guidance; 1 or less turns it off.
     cfg_star: Whether the unconditional prediction is scaled first (CFG-star).
-    stg: Scale of spatiotemporal guidance; at 0 there is none.
-    stg_mode: What it perturbs: "attention_values", "attention_skip",
+    stg: Scale of spatiotemporal guidance; 0 turns it off.
+    stg_mode: How it perturbs blocks: "attention_values", "attention_skip",
       "transformer_block", or "residual", which changes nothing in this transformer.
     stg_blocks: Numbers of the perturbed blocks, from 0.
     rescale: How far guided velocities get back the deviation of the conditional ones,
-      from 0 to below 1; at 1 not at all, as in the original, nor without `stg`.
-    guidance_sigmas: Noise levels, falling, for lists of `guidance`, `stg`, `rescale`
-      and of lists of `stg_blocks`: a step takes the entry of the first that it is at or
-      above, or else the last.
+      from 0 to below 1; 1 turns it off, as in the original. Requires `stg`.
+    guidance_sigmas: Descending noise levels for lists of `guidance`, `stg`, `rescale`
+      and `stg_blocks`: a step takes the entry of the first level that is at or below
+      its own, or else the last entry.
     schedule: Scheduler that spaces the noise levels; None takes the checkpoint's.
-    sigmas: Explicit noise levels, falling, in (0, 1]; they replace the schedule.
-    skip_initial: Steps of the schedule left out at its start, where a clip is given to
-      start from.
-    skip_final: Steps left out at its end; the last one that is made goes to 0.
-    stochastic: Whether every step draws fresh noise, as some distilled models want.
-    cache: Relative change of the network's input below which a step takes the velocity
-      of an earlier one instead of evaluating (`diffusion.step_cache`); 0: always does.
+    sigmas: Explicit descending noise levels in (0, 1]; they replace the schedule.
+    skip_initial: Number of steps left out at the start; requires a clip to start from.
+    skip_final: Number of steps left out at the end; the last remaining step goes to 0.
+    stochastic: Whether every step draws fresh noise, as some distilled models need.
+    cache: Relative change of the network's input below which a step reuses the velocity
+      of an earlier step (`diffusion.step_cache`); 0 evaluates every step.
     condition_noise: Strength of the noise on given tokens, relative to sigma^2.
-    decode_sigma: Noise level that the VAE's decoder is told.
+    decode_sigma: Noise level that conditions the VAE's decoder.
     decode_noise: Share of noise mixed into the latents before decoding.
     tone_map: How far large latents are compressed before decoding, in [0, 1].
-    tiling: "auto" decodes in tiles where a video would not fit otherwise, "off" never;
-      a number in tiles of at most that side in pixels, (side, frames) of that length
-      as well.
+    tiling: "auto" decodes in tiles if the video does not fit otherwise, "off" never
+      does; a number decodes in tiles of at most that side in pixels, and (side, frames)
+      also limits their length.
 
   Raises:
-    ValueError: in one sentence, where an option does not fit.
+    ValueError: If an option is invalid.
   """
 
   steps: int | None = None
@@ -116,7 +115,7 @@ class Sampling:
     steps = self.steps
     if steps is not None and (not isinstance(steps, Whole) or steps < 1):
       raise ValueError(
-        f"The number of steps is {steps}; it must be at least 1 and whole."
+        f"The number of steps is {steps}; it must be a whole number of at least 1."
       )
     if not isinstance(self.schedule, SchedulerConfig | None):
       raise ValueError(
@@ -125,29 +124,29 @@ class Sampling:
       )
     if self.sigmas is not None and self.schedule is not None:
       raise ValueError(
-        "Noise levels are given, and a schedule that would space them; leave one of "
-        "them out."
+        "Both explicit noise levels and a schedule that spaces them are given; leave "
+        "one of them out."
       )
     if self.sigmas is not None and self.steps not in (None, len(self.sigmas)):
       raise ValueError(
-        f"{self.steps} steps are asked for and {len(self.sigmas)} noise levels are "
+        f"{self.steps} steps are asked for, but {len(self.sigmas)} noise levels are "
         "given; leave one of them out."
       )
     for name in ("skip_initial", "skip_final"):
       skipped = getattr(self, name)
       if not isinstance(skipped, Whole) or skipped < 0:
-        raise ValueError(f"{name} is {skipped}; it must be at least 0 and whole.")
+        raise ValueError(f"{name} is {skipped}; it must be a whole number from 0.")
       if skipped and self.sigmas is not None:
         raise ValueError(
-          f"{name} is {skipped} and the noise levels are given; leave the levels that "
-          "are to be skipped out of them."
+          f"{name} is {skipped}, but the noise levels are given; remove the levels to "
+          "skip from them instead."
         )
 
   def _check_guidance(self) -> None:
     if self.guidance_sigmas is not None and not len(self.guidance_sigmas):
       raise ValueError(
         "guidance_sigmas is empty; give the noise levels that the entries of the lists "
-        "belong to, or None where there are no lists."
+        "belong to, or None if there are no lists."
       )
     if self.guidance_sigmas is not None:
       levels = [float(level) for level in self.guidance_sigmas]
@@ -172,12 +171,12 @@ class Sampling:
       )
     if max(_list(self.stg)) > 0 and not len(self.stg_blocks):
       raise ValueError(
-        f"stg is {self.stg} and stg_blocks names no block to perturb; give some, for "
+        f"stg is {self.stg}, but stg_blocks names no block to perturb; give some, for "
         "example (19,) of the 28 blocks of the 2B models."
       )
 
   def _check_length(self, name: str, listed: bool) -> None:
-    """Refuses a list that has not an entry for each of `guidance_sigmas`."""
+    """Refuses a list that does not have one entry per `guidance_sigmas`."""
     if not listed:
       return
     count = len(getattr(self, name))
@@ -188,8 +187,8 @@ class Sampling:
       )
     if count != len(self.guidance_sigmas):
       raise ValueError(
-        f"{name} is a list of {count} and guidance_sigmas one of "
-        f"{len(self.guidance_sigmas)}; give an entry for each level."
+        f"{name} is a list of {count}, but guidance_sigmas has "
+        f"{len(self.guidance_sigmas)}; give one entry per level."
       )
 
   @property
@@ -198,7 +197,7 @@ class Sampling:
     return bool(len(blocks)) and isinstance(blocks[0], Sequence)
 
   def _setting(self, entry: int) -> branches.Setting:
-    """The numbers at one of the entries of the lists."""
+    """Returns the guidance settings at one entry of the lists."""
     blocks = self.stg_blocks[entry] if self._blocks_by_level else self.stg_blocks
     guidance, stg, rescale = (
       float(value[entry] if isinstance(value, Sequence) else value)
@@ -209,7 +208,7 @@ class Sampling:
     )
 
   def settings(self, levels: schedules.Levels) -> list[branches.Setting]:
-    """Returns the numbers of guidance of each step."""
+    """Returns the guidance settings of each step."""
     if self.guidance_sigmas is None:
       return [self._setting(0)] * len(levels)
     chosen = branches.entries(levels, self.guidance_sigmas)
@@ -217,14 +216,14 @@ class Sampling:
 
   @property
   def branches(self) -> int:
-    """How many branches of a clip the largest step evaluates, from 1 to 3."""
+    """Largest number of branches that any step evaluates per clip, from 1 to 3."""
     count = 1 if self.guidance_sigmas is None else len(self.guidance_sigmas)
     return max(self._setting(entry).branches for entry in range(count))
 
   def override(self, steps: int | None, guidance: Scalar | None) -> Sampling:
-    """Returns these options with `steps` and `guidance` where they are not None.
+    """Returns these settings with `steps` and `guidance` replaced if they are not None.
 
-    Another number of steps than there are `sigmas` takes the schedule in their place.
+    If `steps` differs from the number of `sigmas`, the schedule replaces `sigmas`.
     """
     given = {"steps": steps, "guidance": guidance}
     changes: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
@@ -236,12 +235,11 @@ class Sampling:
     """Returns the noise levels for a clip of `tokens` video tokens.
 
     Args:
-      scheduler: The checkpoint's scheduler, used where `schedule` is None.
-      tokens: Video tokens, f h w.
+      scheduler: The checkpoint's scheduler, used if `schedule` is None.
+      tokens: Number of video tokens, f h w.
 
     Raises:
-      ValueError: where the levels, or the scheduler, are not usable, or all steps are
-        skipped.
+      ValueError: If the levels or the scheduler are invalid, or all steps are skipped.
     """
     if self.sigmas is not None:
       return schedules.explicit(self.sigmas)
@@ -249,7 +247,7 @@ class Sampling:
     levels = schedules.schedule(self.schedule or scheduler, steps, tokens)
     if len(levels) < steps:
       _LOG.warning(
-        f"{steps:,} steps are asked for and {len(levels):,} are made: the scheduler "
+        f"{steps:,} steps are asked for, but {len(levels):,} are made: the scheduler "
         "has no more noise levels."
       )
     kept = levels[self.skip_initial : max(0, len(levels) - self.skip_final)]
@@ -263,16 +261,16 @@ class Sampling:
 
 @dataclasses.dataclass(frozen=True)
 class TwoPasses:
-  """How a video is sampled in two passes, the first of them smaller (`multiscale`).
+  """Sampling in two passes, of which the first is smaller (`pipeline.multiscale`).
 
   Attributes:
-    first: How the small video is sampled.
-    second: How the large one is sampled, from a noise level below 1.
-    scale: Width and height of the small video, of those asked for. The original's is
-      a little less than 2/3, and 768 pixels become 480 with it, not 512.
+    first: Sampling of the small video.
+    second: Sampling of the large video, from a noise level below 1.
+    scale: Width and height of the small video, relative to the requested ones. The
+      original's value is slightly below 2/3: 768 pixels become 480, not 512.
 
   Raises:
-    ValueError: where the scale is none.
+    ValueError: If the scale is out of range.
   """
 
   first: Sampling
@@ -285,7 +283,7 @@ class TwoPasses:
 
   @property
   def both(self) -> tuple[Sampling, Sampling]:
-    """One after the other."""
+    """Both samplings, in order."""
     return self.first, self.second
 
 

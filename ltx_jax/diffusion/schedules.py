@@ -1,9 +1,9 @@
-"""Noise levels for sampling: from which sigma to which the steps go, on the host.
+"""Schedules of noise levels for sampling, computed on the host.
 
   Uniform           sigma_i = 1 - i / s
   LinearQuadratic   from 1 down to 0.975 in s // 2 equal steps, then a parabola to 0
   Constant          T(shift, 1 - i / s)
-  explicit          a list, as distilled models come with
+  explicit          a list, as distilled models need
 
 with the time shift T(mu, t) = e^mu / (e^mu + 1/t - 1). Uniform levels may then be
 shifted by size: `SD3` applies T with mu linear in the number of tokens and may stretch
@@ -12,11 +12,11 @@ the log signal-to-noise ratio by 2 log(tokens / base_resolution).
 
 The lists end above 0; the last step goes from their last level straight to 0.
 
-Source: the original's scheduler, whose values these are within 1e-6. It works in
-float32, and the stretch divides by 1 - T of the last level, a small number with few
-digits left; so T and the stretch keep its roundings. Where float32 cannot tell the
-levels apart any more (the original then returns equal levels or NaN), the same formula
-is evaluated in float64, arranged so that nothing cancels.
+Source: the original's scheduler; the values agree within 1e-6. It works in float32, and
+the stretch divides by 1 - T of the last level, a small number with few digits left. So
+T and the stretch round as the original does. If float32 cannot tell the levels apart
+(the original then returns equal levels or NaN), the same formula is evaluated in
+float64, arranged so that nothing cancels.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ STEP_EPSILON = 1e-6
 def uniform(steps: int) -> Levels:
   """Returns 1, 1 - 1/s, ..., 1/s.
 
-  Counted from both ends with one rounding a term, as the original's library does: the
-  terminal stretch would blow up a difference of one unit in the last place.
+  Counts from both ends with one rounding per term, as the original's library does: the
+  terminal stretch would amplify a difference of one unit in the last place.
   """
   if steps == 1:
     return np.ones(1, np.float32)
@@ -78,7 +78,7 @@ def _shift32(mu: float, levels: Levels) -> Levels:
 
 
 def _complement64(mu: float, levels: Levels) -> Float64[np.ndarray, " s"]:
-  """1 - T(mu, t) in float64, without the cancellation."""
+  """1 - T(mu, t) in float64, arranged so that nothing cancels."""
   odds = 1 / levels.astype(np.float64) - 1
   return odds / (math.exp(mu) + odds)
 
@@ -94,10 +94,10 @@ def sd3(levels: Levels, tokens: int, terminal: float | None = None) -> Levels:
   Args:
     levels: Noise levels to shift.
     tokens: Video tokens of the clip, f h w.
-    terminal: The last level afterwards, in (0, 1), or None to leave the levels.
+    terminal: The last level of the result, in (0, 1); None does not stretch.
 
   Raises:
-    ValueError: where `terminal` is outside (0, 1).
+    ValueError: If `terminal` is outside (0, 1).
   """
   if terminal is not None and not 0 < terminal < 1:
     raise ValueError(
@@ -119,7 +119,8 @@ def sd3(levels: Levels, tokens: int, terminal: float | None = None) -> Levels:
 def simple_diffusion(levels: Levels, tokens: int, base_resolution: int) -> Levels:
   """Shifts the log signal-to-noise ratio by 2 log(tokens / base_resolution).
 
-  sigmoid(log(t / (1 - t)) + log k) is k t / (k t + 1 - t), which is finite at t = 1.
+  Uses sigmoid(log(t / (1 - t)) + log k) = k t / (k t + 1 - t), which is finite at t =
+  1.
   """
   t = levels.astype(np.float64)
   k = tokens / base_resolution
@@ -130,7 +131,7 @@ def explicit(levels: Sequence[float]) -> Levels:
   """Checks a list of noise levels and returns it as float32.
 
   Raises:
-    ValueError: where the list is empty, leaves (0, 1] or does not descend.
+    ValueError: If the list is empty, leaves (0, 1] or does not descend.
   """
   array = np.asarray(levels, np.float32)
   inside = array.ndim == 1 and array.size and (array > 0).all() and (array <= 1).all()
@@ -147,10 +148,10 @@ def check_trained(levels: Levels, allowed: Sequence[float] | None) -> None:
 
   Args:
     levels: Noise levels of the steps.
-    allowed: Levels that it was trained for, to four decimals; None: any.
+    allowed: Levels that it was trained for, to four decimals; None allows any.
 
   Raises:
-    ValueError: naming the first few that are not among them.
+    ValueError: If a level is not among them; the message names the first few.
   """
   if allowed is None:
     return
@@ -165,14 +166,14 @@ def check_trained(levels: Levels, allowed: Sequence[float] | None) -> None:
 
 def _constant(config: SchedulerConfig, steps: int) -> Levels:
   if config.shift is None:
-    raise ValueError("The scheduler has sampler = 'Constant' and no shift; set one.")
+    raise ValueError("The scheduler has sampler = 'Constant' but no shift; set one.")
   return constant(steps, config.shift)
 
 
 def _simple_diffusion(config: SchedulerConfig, levels: Levels, tokens: int) -> Levels:
   if config.base_resolution is None:
     raise ValueError(
-      "The scheduler has shifting = 'SimpleDiffusion' and no base_resolution; set it, "
+      "The scheduler has shifting = 'SimpleDiffusion' but no base_resolution; set it, "
       "for example to 1024."
     )
   return simple_diffusion(levels, tokens, config.base_resolution)
@@ -197,11 +198,11 @@ def schedule(config: SchedulerConfig, steps: int, tokens: int) -> Levels:
 
   Args:
     config: The scheduler of the checkpoint.
-    steps: Denoising steps, at least 1; more than `num_train_timesteps` are cut to it.
-    tokens: Video tokens of the clip, f h w.
+    steps: Denoising steps, at least 1; at most `num_train_timesteps` are used.
+    tokens: Number of video tokens of the clip, f h w.
 
   Raises:
-    ValueError: where `steps` is below 1, or the config lacks a number it needs.
+    ValueError: If `steps` is below 1, or the config lacks a number it needs.
   """
   if steps < 1:
     raise ValueError(f"The number of steps is {steps}; it must be at least 1.")

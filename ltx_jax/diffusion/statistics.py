@@ -1,18 +1,18 @@
-"""Running statistics of the latents, and the noise that a decoder learns under.
+"""Running statistics of the latents, and the noise for training a decoder.
 
-With m and s the mean and standard deviation of every channel of the encoder's means,
-kept as running moments E[z] and E[z^2],
+m and s are the mean and standard deviation of every channel of the encoder's means.
+They are kept as running moments E[z] and E[z^2],
 
   E   <- E + (1 - decay) (batch - E)                                            (1)
   s^2  = E[z^2] - E[z]^2                                                        (2)
 
-the decoder is given, at the noise level sigma of a clip,
+At the noise level sigma of a clip, the decoder receives
 
   z_sigma = m + (1 - sigma)(z - m) + sigma s noise                              (3)
 
-which is the straight path between data and noise on normalised latents (z - m) / s. m
-and s are written into the checkpoint and normalise the transformer's latents, so the
-decoder meets the noise in training that it will meet in sampling.
+which is the straight path between data and noise on normalised latents (z - m) / s. The
+checkpoint contains m and s, and they normalise the transformer's latents. So the
+decoder is trained with the same noise that it receives in sampling.
 
 Source: the LTX-Video paper (arXiv:2501.00103), section on the Video-VAE.
 """
@@ -32,7 +32,7 @@ _LEAST_VARIANCE = 1e-8
 
 
 def initial(channels: int) -> Params:
-  """Returns the moments that a run starts from: mean 0, and 1 of the squares."""
+  """Returns the initial moments of a run: mean 0, mean square 1."""
   return {"mean": jnp.zeros(channels), "mean_square": jnp.ones(channels)}
 
 
@@ -46,7 +46,7 @@ def moments(latents: Latents) -> Params:
 
 
 def moments_of(statistics: Params) -> Params:
-  """Returns the moments whose `statistics` these are."""
+  """Returns the moments that have the given mean and std."""
   mean, std = statistics["mean"], statistics["std"]
   return {"mean": mean, "mean_square": mean**2 + std**2}
 
@@ -61,7 +61,7 @@ def statistics(moments: Params) -> Params:
 
 
 def early_decay(decay: float, step: Int[AnyArray, ""] | int) -> Float[AnyArray, ""]:
-  """Returns the decay of moments that start from nothing: fast at first."""
+  """Returns a decay that starts small, for moments that start from nothing."""
   return jnp.minimum(decay, (1 + step) / (10 + step))
 
 

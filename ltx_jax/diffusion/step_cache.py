@@ -1,25 +1,26 @@
-"""Step caching: a step whose input has hardly changed takes an earlier step's velocity.
+"""Step caching: a step whose input has hardly changed reuses an earlier velocity.
 
-Let h be what the first block works on, the normed and modulated tokens: it changes with
-the tokens and with the noise level, and is made without running a single block. With h'
-and v' those of the last evaluated step, a clip's input has changed by
+Let h be the input of the first block: the normed and modulated tokens. It depends on
+the tokens and on the noise level, and needs no block to compute. With h' and v' from
+the last evaluated step, a clip's input has changed by
 
   change = sum |h - h'| / sum |h'|                                               (1)
 
-over tokens and channels. At or above the threshold the network is evaluated, and h and
-its guided velocity v are kept; below it, v <- v'. As the network is asked nothing, such
-a step costs next to nothing.
+over tokens and channels. If the change is at least the threshold, the network is
+evaluated, and h and its guided velocity v are kept. Below it, v <- v', and the step
+costs almost nothing.
 
-The first and the last step are always evaluated, and those whose guidance is another
-than the step's before. Fresh noise (stochastic steps) changes the input, and is seen.
+The first and the last step are always evaluated, and so is a step whose guidance
+differs from that of the step before. The fresh noise of stochastic steps counts as a
+change of the input.
 
-The comparison is part of the compiled step, whose network lies in a branch (`lax.cond`)
-that is taken or not: nothing is read back, and the threshold is a number that compiles
-nothing. A plan made from the noise levels alone would need no branch, but be nothing
-new: two Euler steps along one velocity are one longer step, so it would leave out
-levels of the schedule, as fewer `steps` do. In a batch the network is evaluated where
-any clip needs it, for all of them, and clips that do not need it keep what they have:
-a clip does not depend on its neighbours.
+The comparison is part of the compiled step, and `lax.cond` decides whether the network
+runs: nothing is read back, and another threshold compiles nothing. A plan made from the
+noise levels alone would need no branch, but would be nothing new: two Euler steps along
+one velocity are one longer step, so the plan would only remove levels from the
+schedule, as fewer `steps` do. In a batch, the network runs for all clips if any clip
+needs it. Clips that do not need it still keep their velocity, so that a clip does not
+depend on its neighbours.
 
 Source: TeaCache (arXiv:2411.19108). It adds up the changes from step to step, rescaled
 by a polynomial that is fitted to each model, and keeps the residual of all blocks.
@@ -45,15 +46,15 @@ _LOG = logging.getLogger("ltx_jax")
 
 Inputs = Float[AnyArray, "b n d"]
 InputFn = Callable[[Params, Tokens, Sigma], Inputs]
-"""What the first block works on, given parameters, tokens and noise levels."""
+"""Returns the input of the first block from parameters, tokens and noise levels."""
 
 
 class Kept(NamedTuple):
-  """What one step leaves for the next.
+  """State that one step passes to the next.
 
   Attributes:
     inputs: h of each clip's last evaluated step.
-    velocity: Its guided velocity.
+    velocity: Guided velocity of that step.
     evaluated: Number of steps in which the network was evaluated.
   """
 
@@ -66,8 +67,8 @@ class When(NamedTuple):
   """When the network is evaluated.
 
   Attributes:
-    must: Whether the step is evaluated in any case.
-    threshold: Change of the input from which it is evaluated.
+    must: Whether to evaluate it in any case.
+    threshold: Smallest change of the input at which it is evaluated.
   """
 
   must: Bool[AnyArray, ""] | np.bool_
@@ -92,7 +93,7 @@ def caching_step(
   kept: Kept,
   when: When,
 ) -> tuple[Tokens, Kept]:
-  """`sampler.denoising_step` that evaluates the network only where it has to."""
+  """Does what `sampler.denoising_step` does; evaluates the network only if needed."""
   tokens = sampler.renoised(tokens, control.sigma, given)
   levels = sampler.levels_of(control.sigma, given, len(tokens))
   inputs = input_fn(context.params, tokens, levels)
@@ -119,7 +120,7 @@ def make_caching_step(
   compiler_options: Mapping[str, str] | None = None,
   out_sharding: jax.sharding.Sharding | None = None,
 ) -> Callable[..., tuple[Tokens, Kept]]:
-  """Returns `caching_step` of one network, compiled as by `sampler.make_step`."""
+  """Returns `caching_step` of one network, compiled as in `sampler.make_step`."""
   step = functools.partial(caching_step, velocity_fn, input_fn)
   return jax.jit(
     step,
@@ -131,10 +132,10 @@ def make_caching_step(
 
 
 class Caching:
-  """A `sampler.Step` for one run, which carries what its steps keep.
+  """A `sampler.Step` for one run, which passes the cache from step to step.
 
-  After the last step it reads back, once, in how many steps the network was evaluated,
-  and says so.
+  After the last step it reads back once how many steps evaluated the network, and logs
+  that number.
   """
 
   def __init__(
@@ -150,11 +151,11 @@ class Caching:
 
     Args:
       program: What `make_caching_step` returned.
-      threshold: Change of the input, equation (1), from which on the network is
+      threshold: Smallest change of the input, equation (1), at which the network is
         evaluated (`Sampling.cache`).
-      steps: How many steps the run has.
-      width: Channels of what the first block works on.
-      dtype: Its dtype.
+      steps: Number of steps of the run.
+      width: Number of channels of the first block's input.
+      dtype: Dtype of that input.
     """
     self._program, self._threshold = program, np.float32(threshold)
     self._steps, self._index = steps, 0
@@ -175,10 +176,11 @@ class Caching:
     if kept is None:
       inputs = jnp.zeros((*tokens.shape[:2], self._width), self._dtype)
       kept = Kept(inputs, jnp.zeros_like(tokens), jnp.zeros((), jnp.int32))
-      if isinstance(tokens, jax.Array):  # On a mesh, where the program leaves them.
+      if isinstance(tokens, jax.Array):  # On a mesh: the sharding of the program.
         kept = jax.device_put(kept, tokens.sharding)
     last = self._index == self._steps - 1
-    # Equal guidance is one object in a run (`sampler.sample`); there is none before it.
+    # `sampler.sample` makes equal guidance one object; before the first step it is
+    # None.
     must = np.bool_(last or control.guidance is not self._guidance)
     when = When(must, self._threshold)
     tokens, self._kept = self._program(
@@ -187,8 +189,8 @@ class Caching:
     self._index, self._guidance = self._index + 1, control.guidance
     if last:
       _LOG.warning(
-        "The network was evaluated in %d of %d steps; the others took the velocity of "
-        "an earlier one.",
+        "The network was evaluated in %d of %d steps; the others reused the velocity "
+        "of an earlier one.",
         int(self._kept.evaluated),
         self._steps,
       )

@@ -1,25 +1,25 @@
 """Noise levels for training: a shifted log-normal law with its tails filled in.
 
-More tokens share more of the picture, so the same sigma destroys less of it; the law
-moves towards noise as a clip grows:
+The tokens of a larger clip share more of the image, so the same sigma destroys less of
+it. Therefore the law moves towards noise as a clip grows:
 
   mu(n) = 0.95 + (n - 1024) (2.05 - 0.95) / (4096 - 1024)                        (1)
   sigma = sigmoid(z + mu),  z ~ N(0, 1),  with density p                         (2)
 
-p vanishes at both ends, and a sampler does visit them. So the density in use is
+p vanishes at both ends, but a sampler does visit them. So the density in use is
 
   f(t) = p(clip(t, q_lo, q_hi)) / Z                                              (3)
 
-with q_lo, q_hi the percentiles `quantiles` of (2), z_lo, z_hi those of N(0, 1). It has
-three pieces, whose masses times Z are
+where q_lo, q_hi are the percentiles `quantiles` of (2), and z_lo, z_hi those of N(0,
+1). It has three pieces, whose masses times Z are
 
   A_lo = q_lo p(q_lo) = phi(z_lo) / (1 - q_lo)    flat on [0, q_lo]
   A    = hi - lo                                  (2) itself
   A_hi = (1 - q_hi) p(q_hi) = phi(z_hi) / q_hi    flat on [q_hi, 1]
 
 because p(t) = phi(logit t - mu) / (t (1 - t)). Each piece has a closed-form inverse, so
-one uniform number gives one noise level. A share of the levels may be uniform instead,
-all of them in the control of the paper's comparison.
+one uniform number gives one noise level. A share of the levels may be uniform instead;
+in the control of the paper's comparison all of them are.
 
 Source: the LTX-Video paper's section on timestep scheduling; (1) as in the original.
 """
@@ -48,9 +48,9 @@ def token_shift(
   """Returns mu of equation (1), a straight line.
 
   Args:
-    tokens: Number of tokens of a clip, or of each, none dropped.
-    at_most: Bounds it where clips are long: at 27,588 tokens the line gives 10.5, where
-      (2) is noise alone, and (3) little but its flat tail. None does not.
+    tokens: Number of tokens of a clip, or of each clip, before any are dropped.
+    at_most: Upper bound of the result; None has no bound. At 27,588 tokens the line
+      gives 10.5, where (2) is pure noise and (3) little more than its flat tail.
   """
   shift = _SLOPE * tokens + (0.95 - _SLOPE * 1024)
   if at_most is None:
@@ -66,10 +66,10 @@ def median(mu: float) -> float:
 
 
 def check_quantiles(quantiles: tuple[float, float]) -> None:
-  """Refuses quantiles that are none.
+  """Checks quantiles.
 
   Raises:
-    ValueError: where they do not lie in (0, 1), the smaller one first.
+    ValueError: If they do not lie in (0, 1) in ascending order.
   """
   low, high = quantiles
   if not 0 < low < high < 1:
@@ -86,7 +86,7 @@ def _pieces(
   z_low, z_high = (_NORMAL.inv_cdf(q) for q in quantiles)
   low = jax.nn.sigmoid(mu + z_low)
   above = jax.nn.sigmoid(-(mu + z_high))
-  # 1 - low and q_hi, again without the cancellation.
+  # 1 - low and q_hi, arranged so that nothing cancels.
   mass_low = _NORMAL.pdf(z_low) / jax.nn.sigmoid(-(mu + z_low))
   mass_high = _NORMAL.pdf(z_high) / jax.nn.sigmoid(mu + z_high)
   return low, above, mass_low, mass_high
@@ -108,7 +108,7 @@ def inverse_cdf(
     Noise levels in [0, 1], increasing in `uniform`.
 
   Raises:
-    ValueError: unless 0 < low < high < 1.
+    ValueError: If not 0 < low < high < 1.
   """
   check_quantiles(quantiles)
   mu = jnp.asarray(mu, jnp.float32)
@@ -116,7 +116,7 @@ def inverse_cdf(
   middle = quantiles[1] - quantiles[0]
   mass = jnp.asarray(uniform, jnp.float32) * (mass_low + middle + mass_high)
   left = low * mass / mass_low
-  # Each branch is evaluated everywhere, so the normal's quantile is kept in its piece.
+  # Each branch is evaluated everywhere, so clip the rank to the range of its piece.
   rank = jnp.clip(quantiles[0] + mass - mass_low, *quantiles)
   center = jax.nn.sigmoid(mu + jax.scipy.special.ndtri(rank))
   right = 1 - above * (mass_low + middle + mass_high - mass) / mass_high
@@ -132,7 +132,7 @@ def density(
   """Returns f of equation (3) at noise levels in [0, 1].
 
   Raises:
-    ValueError: unless 0 < low < high < 1.
+    ValueError: If not 0 < low < high < 1.
   """
   check_quantiles(quantiles)
   low, above, mass_low, mass_high = _pieces(jnp.asarray(mu, jnp.float32), quantiles)
@@ -153,18 +153,18 @@ def draw(
 
   Args:
     key: A random key.
-    shape: Shape of the result, usually (b,): one level a clip.
+    shape: Shape of the result, usually (b,): one level per clip.
     mu: The shift, `token_shift` of the clip's tokens; broadcasts against `shape`.
     quantiles: The percentiles beyond which the density is constant.
     uniform_share: Share of the levels that are uniform in [0, 1], in [0, 1].
 
   Raises:
-    ValueError: unless 0 < low < high < 1.
+    ValueError: If not 0 < low < high < 1.
   """
   uniform = jax.random.uniform(key, shape)
   if not uniform_share:
     return inverse_cdf(uniform, mu, quantiles)
-  # One number says both which law a level follows, and which level of it.
+  # One uniform number decides both the law of a level and the level itself.
   rest = (uniform - uniform_share) / max(1 - uniform_share, 1e-6)
   levels = inverse_cdf(jnp.clip(rest, 0, 1), mu, quantiles)
   return jnp.where(uniform < uniform_share, uniform / uniform_share, levels)
