@@ -3,15 +3,15 @@
   attend(q, k, v, bias) = softmax(q k^T / sqrt(x) + bias) v        per clip and head
 
 The logits of a whole clip are n x m: 4.8 GB in float32 for 6144 tokens and 32 heads.
-`xla` therefore works on as many queries at a time as keep them within `LOGITS_BYTES`,
-and computes a chunk again when gradients are taken rather than keep it. `cudnn` is the
-fused kernel of NVIDIA GPUs, which never has them in memory; for shapes that it does not
-take, `xla` stands in. `splash` is that of TPUs (`attention_splash`).
+`xla` therefore works on chunks of queries whose logits stay within `LOGITS_BYTES`; for
+gradients it computes a chunk again instead of keeping it. `cudnn` is the fused kernel
+of NVIDIA GPUs, which never stores the logits; for shapes that it does not support,
+`xla` runs instead. `splash` is the fused kernel of TPUs (`attention_splash`). All of
+them use float32 for logits and softmax.
 
-Logits and softmax are float32 in all of them.
-
-For the backward pass each kernel keeps what it gives, and its softmax's sums; a block
-that is computed again need not run it again where `keeps_attention` lets it keep those.
+For the backward pass each kernel keeps its result and the sums of its softmax. With the
+policy `keeps_attention`, a rematerialised block reuses these instead of running
+attention again.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ Keys = Float[Array, "b m k x"]
 Bias = Float[Array, "b m"]
 
 LOGITS_BYTES = 256 * 2**20
-"""What the float32 logits of one chunk of queries may take, over batch and heads."""
+"""Limit for the float32 logits of one chunk of queries, over batch and heads."""
 
 _FUSED_WIDTHS = range(8, 129, 8)
 
 
-# cuDNN's kernel under gradients. What it keeps cannot be named from outside: a name is
-# a copy, and the backward pass reads the kernel's own results.
+# Forward pass of cuDNN's kernel under gradients. It is matched by function, because
+# what it keeps cannot be named from outside: a name makes a copy, and the backward pass
+# reads the kernel's own results.
 _CUDNN_FORWARD = "dot_product_attention_fwd_wrapper"
 
 
@@ -50,7 +51,7 @@ def _is_cudnn(primitive: Any, *__: Any, **_: Any) -> bool:
 keeps_attention = jax.checkpoint_policies.save_from_both_policies(
   jax.checkpoint_policies.save_only_these_names(RESIDUALS), _is_cudnn
 )
-"""A policy of `jax.checkpoint`: keeps results and softmax sums of attention alone."""
+"""A policy of `jax.checkpoint` that keeps only attention results and softmax sums."""
 
 
 def _head_major_attention(
@@ -64,7 +65,7 @@ def _head_major_attention(
   logits = logits * scale
   if bias is not None:
     logits = logits + bias[:, None, None, :].astype(jnp.float32)
-  # The sum divides the result, which is smaller than the weights wherever m > x.
+  # Divide the result, not the weights: it is the smaller array when m > x.
   largest = jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True))
   weights = jnp.exp(logits - largest)
   total = weights.sum(axis=-1, keepdims=True)
@@ -77,12 +78,13 @@ def _head_major_attention(
 def attend_in_chunks(
   q: Queries, k: Keys, v: Keys, bias: Bias | None, logits_bytes: int = LOGITS_BYTES
 ) -> Queries:
-  """`attend` by XLA, with at most `logits_bytes` of logits, or one query's, at a time.
+  """Does what `attend` does, by XLA, with at most `logits_bytes` of logits at a time.
 
-  The bound counts the batch that it is given: over a mesh a device's share of it.
+  A chunk has at least one query. The limit counts the local batch: on a mesh, the share
+  of one device.
   """
-  # Head-major operands make both products plain batched matmuls: 1.3x faster on a CPU
-  # than leaving the transposes to the compiler.
+  # With head-major operands both products are plain batched matmuls: 1.3x faster on a
+  # CPU than leaving the transposes to the compiler.
   q, k, v = (jnp.moveaxis(a, 2, 1) for a in (q, k, v))  # b k n x
   b, heads, n, x = q.shape
   most = max(1, logits_bytes // (4 * b * heads * k.shape[2]))
@@ -101,11 +103,12 @@ def attend_in_chunks(
 
 
 def _cudnn(q: Queries, k: Keys, v: Keys, bias: Bias | None) -> Queries:
-  """`attend` by the fused kernel, or by XLA what that does not take.
+  """Does what `attend` does, by the fused kernel, or by XLA if that does not support
+  it.
 
-  It has heads of a multiple of 8 channels, at most 128 on every GPU, and no gradient of
-  a bias where a number of tokens is odd. Who calls does not say whether there will be
-  a gradient.
+  The kernel needs heads of a multiple of 8 channels, at most 128 on every GPU. It has
+  no gradient of a bias if a number of tokens is odd; since the caller does not say
+  whether gradients follow, such shapes always go to XLA.
   """
   if q.dtype not in (jnp.bfloat16, jnp.float16):
     raise ValueError(
@@ -116,8 +119,8 @@ def _cudnn(q: Queries, k: Keys, v: Keys, bias: Bias | None) -> Queries:
   if q.shape[-1] not in _FUSED_WIDTHS or (bias is not None and odd):
     return attend_in_chunks(q, k, v, bias)
   if bias is not None:
-    # The kernel wants a bias for every query. It stays a finite bias, not a mask: a
-    # clip whose text is all padding then averages over it, as in the other path.
+    # The kernel needs a bias for every query. It stays a finite bias, not a mask: a
+    # clip whose text is all padding then averages over it, as on the other path.
     shape = (q.shape[0], 1, q.shape[1], k.shape[1])
     bias = jnp.broadcast_to(bias[:, None, None, :].astype(q.dtype), shape)
   return jax.nn.dot_product_attention(q, k, v, bias=bias, implementation="cudnn")
@@ -133,17 +136,17 @@ IMPLEMENTATIONS: dict[str, Callable[[Queries, Keys, Keys, Bias | None], Queries]
 def attend(
   q: Queries, k: Keys, v: Keys, bias: Bias | None, implementation: Attention
 ) -> Queries:
-  """Returns attention of the queries to the keys' values, per clip and head.
+  """Returns attention of the queries over the keys' values, per clip and head.
 
   Args:
     q: Queries of n tokens.
     k: Keys of m tokens.
-    v: Their values.
-    bias: Added to the logits of a key, the same for all queries and heads: 0 to attend
-      to it, a large negative number not to. None attends to all.
+    v: Values of m tokens.
+    bias: Added to the logits of each key, for all queries and heads: 0 attends to the
+      key, a large negative number masks it. None attends to all.
     implementation: The policy's `attention`.
 
   Raises:
-    ValueError: where `cudnn` is asked to compute in float32.
+    ValueError: If `cudnn` is asked to compute in float32.
   """
   return IMPLEMENTATIONS[implementation](q, k, v, bias)

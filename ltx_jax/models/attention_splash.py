@@ -1,15 +1,15 @@
 """Attention by the fused kernel of TPUs: splash attention, written in Pallas.
 
-Queries and keys are worked on in blocks, of which only one pair's logits are ever
-there, in the chip's fast memory. The kernel wants
+The kernel works on blocks of queries and keys. Only the logits of one pair of blocks
+exist at a time, in the chip's fast memory. The kernel needs
 
 - head-major operands [k n x];
-- numbers of tokens that are multiples of 128: others are padded, and padding is told
-  apart by segment: a query attends to the keys of its own segment;
-- of heads narrower than the 128 lanes of a register, operands [k x n] (`SEQ_MINOR`):
+- numbers of tokens that are multiples of 128: others are padded, and the padding gets a
+  segment of its own, because a query attends only to the keys of its own segment;
+- operands [k x n] (`SEQ_MINOR`) if a head is narrower than the 128 lanes of a register:
   as [k n x] they would take twice the memory, half of it padding.
 
-It does not divide the logits by sqrt(x); the queries are divided before.
+It does not divide the logits by sqrt(x), so the queries are divided first.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 RESIDUALS = "attention"
-"""What attention keeps for the backward pass, by this name (`jax.checkpoint`)."""
+"""Name under which attention keeps its residuals for the backward pass."""
 
 _LANES = 128
 _BLOCKS = (512, 384, 256, 128)
 _MASKED = -1000.0
-"""Keys with a bias below it are left out; the kernel adds no biases."""
+"""Keys with a bias below this are masked; the kernel adds no biases."""
 
 
 def attend_by_splash(
@@ -37,15 +37,16 @@ def attend_by_splash(
   *,
   interpret: bool = False,
 ) -> Float[Array, "b n k x"]:
-  """`attention.attend` by the fused kernel.
+  """Does what `attention.attend` does, by the fused kernel.
 
-  A clip whose keys are all masked attends to all of them alike, as with finite biases.
+  A clip whose keys are all masked attends to all of them equally, as with finite
+  biases.
 
   Args:
     q: Queries.
     k: Keys.
-    v: Their values.
-    bias: 0, or a large negative number where a key is masked.
+    v: Values of the keys.
+    bias: 0, or a large negative number for a masked key.
     interpret: Runs the kernel without a TPU, slowly, for tests.
   """
   n, heads, x = q.shape[1:]
@@ -68,7 +69,7 @@ def _head_major(a: Float[Array, "b n k x"]) -> Float[Array, "b k _ x"]:
 def _segments(
   bias: Float[Array, "b m"] | None, b: int, m: int, padded: tuple[int, int]
 ) -> tuple[Int[Array, "b _"], Int[Array, "b _"]]:
-  """Segment 0 holds the queries and the keys that they attend to."""
+  """Returns segments of queries and keys: 0 for queries and the keys they attend to."""
   from jax.experimental.pallas.ops.tpu.splash_attention import SegmentIds
 
   masked = jnp.zeros((b, m), bool) if bias is None else bias < _MASKED
@@ -82,7 +83,7 @@ def _block(tokens: int) -> int:
 
 
 def _kernel(n: int, m: int, heads: int, x: int, interpret: bool):
-  """The kernel for a shape; tests and other platforms need not import it."""
+  """Makes the kernel for a shape; imports it here, so that other platforms need not."""
   from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
   layout = splash.QKVLayout.SEQ_MINOR if x % _LANES else splash.QKVLayout.HEAD_DIM_MINOR

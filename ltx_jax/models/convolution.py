@@ -1,8 +1,8 @@
-"""Causal 3-D convolution, in the form that the platform runs fastest.
+"""Causal 3-D convolution, in the form that is fastest on the platform.
 
-A kernel of 3 x 3 x 3 sees two earlier frames and the present one (causal), or one frame
-either side. Time is padded by repeating the first (and last) frame, space by one pixel
-in the configured mode. The four forms below give the same result:
+A kernel of 3 x 3 x 3 sees the current frame and two earlier ones (causal), or one frame
+on either side. Time is padded by repeating the first (and last) frame, space by one
+pixel in the configured mode. The four forms below give the same result:
 
   direct   one 3-D convolution; best on GPU and TPU
   frames   y_t = sum_i conv2d(x_{t + i}, K_i): three 2-D convolutions
@@ -10,8 +10,8 @@ in the configured mode. The four forms below give the same result:
   winograd  64 matmuls over tiles of 2 x 2 x 2: a third of the work (models.winograd);
     in float32
 
-On a CPU the result, the gradient of the input and that of the kernel are three
-different pieces of work, and each takes the form that was measured fastest for it.
+On a CPU the result, the gradient of the input and the gradient of the kernel each use
+the form that was measured to be fastest for that computation.
 
 Source: `CausalConv3d` of the PyTorch original; the choice for CPUs is by measurement.
 """
@@ -41,7 +41,7 @@ _LAYOUT_2D = ("NHWC", "HWIO", "NHWC")
 def pad_time(
   x: Float[Array, "b f h w c"], size: int, causal: bool
 ) -> Float[Array, "b f2 h w c"]:
-  """Repeats the first frame (causal), or half of it at each end."""
+  """Repeats the first frame (causal), or both end frames half as often each."""
   before, after = (size - 1, 0) if causal else ((size - 1) // 2, (size - 1) // 2)
   return jnp.pad(x, ((0, 0), (before, after), (0, 0), (0, 0), (0, 0)), mode="edge")
 
@@ -53,7 +53,7 @@ def pad_space(x: Float[Array, "b f h w c"], mode: str) -> Float[Array, "b f h2 w
 
 
 def _direct(x: Array, kernel: Array, strides: Strides, edge: int = 0) -> Array:
-  """With `edge` pixels of zeros around each frame."""
+  """One 3-D convolution, with `edge` pixels of zeros around each frame."""
   padding = ((0, 0), (edge, edge), (edge, edge))
   return jax.lax.conv_general_dilated(
     x, kernel, strides, padding, dimension_numbers=_LAYOUT_3D
@@ -61,7 +61,7 @@ def _direct(x: Array, kernel: Array, strides: Strides, edge: int = 0) -> Array:
 
 
 def _time_slices(x: Array, kernel: Array, stride: int) -> list[Array]:
-  """The frames that each of the kernel's time steps meets, one array a step."""
+  """Returns the frames that each time step of the kernel sees, one array per step."""
   size = kernel.shape[0]
   frames = (x.shape[1] - size) // stride + 1
   return [
@@ -71,8 +71,8 @@ def _time_slices(x: Array, kernel: Array, stride: int) -> list[Array]:
 
 
 def _frames(x: Array, kernel: Array, strides: Strides) -> Array:
-  """One row of zeros is added below and what it makes dropped again: without padding
-  XLA's CPU backend convolves two to four times slower."""
+  """Adds a row of zeros and drops its result, because XLA's CPU backend convolves two
+  to four times slower without any padding."""
   rows = (x.shape[2] - kernel.shape[1]) // strides[1] + 1
   padding = ((0, strides[1]), (0, 0))
 
@@ -89,24 +89,24 @@ def _frames(x: Array, kernel: Array, strides: Strides) -> Array:
 
 
 def _places(size: Sequence[int]) -> Array:
-  """The kernel's places (t, y, x), in the order of its numbers."""
+  """Returns the kernel's places (t, y, x), in the order of its elements."""
   return jnp.asarray(list(np.ndindex(*size)))
 
 
 def _extent(shape: Sequence[int], strides: Strides) -> list[int]:
-  """Positions from the first to the last that a tap sees, for a result of `shape`."""
+  """Returns the span of positions that a tap sees, for a result of `shape`."""
   return [(n - 1) * stride + 1 for n, stride in zip(shape, strides, strict=True)]
 
 
 def _seen(x: Array, at: Array, extent: list[int], strides: Strides) -> Array:
-  """What the tap at a place of the kernel sees, one row a position."""
+  """Returns what the tap at a place of the kernel sees, one row per position."""
   window = jax.lax.dynamic_slice(x, (0, *at, 0), (len(x), *extent, x.shape[-1]))
   window = window[:, :: strides[0], :: strides[1], :: strides[2]]
   return window.reshape(-1, x.shape[-1])
 
 
-# The loops below run over taps. Their matmuls are as fast as one of whole patches would
-# be, they compile in a third of the time, and no patches are held.
+# The loops below run over taps. Their matmuls are as fast as one matmul over whole
+# patches; they compile in a third of the time and keep no patches in memory.
 
 
 def _taps(x: Array, kernel: Array, strides: Strides) -> Array:
@@ -128,7 +128,7 @@ def _taps(x: Array, kernel: Array, strides: Strides) -> Array:
 
 
 def _winograd(x: Array, kernel: Array, _: Strides) -> Array:
-  """Without strides: tiles are of neighbours."""
+  """Ignores the strides, which must be 1, because a tile covers adjacent positions."""
   return winograd.convolve(x, kernel)
 
 
@@ -138,7 +138,7 @@ def _frames_gradient(x: Array, kernel: Array, strides: Strides, dy: Array) -> Ar
 
 
 def _taps_gradient(x: Array, kernel: Array, strides: Strides, dy: Array) -> Array:
-  """Each tap adds dy K_j^T to what it saw."""
+  """Adds dy K_j^T of each tap j to the positions that the tap saw."""
   *size, c, out = kernel.shape
   flat = dy.reshape(-1, out)
   between = [(0, 0, stride - 1) for stride in strides]
@@ -158,7 +158,7 @@ def _taps_gradient(x: Array, kernel: Array, strides: Strides, dy: Array) -> Arra
 
 
 def _kernel_gradient(x: Array, kernel: Array, strides: Strides, dy: Array) -> Array:
-  """Of each tap: what it saw, transposed, times the gradient of the result."""
+  """Returns for each tap its input, transposed, times the gradient of the result."""
   *size, c, out = kernel.shape
   extent, flat = _extent(dy.shape[1:4], strides), dy.reshape(-1, out)
 
@@ -169,22 +169,22 @@ def _kernel_gradient(x: Array, kernel: Array, strides: Strides, dy: Array) -> Ar
 
 
 def _few_positions(x: Array) -> bool:
-  """Whether the input is small beside a kernel, or frames are hardly more than edges:
-  2 x 2 and its padding."""
+  """Whether the input is small compared to a kernel, or frames are hardly more than
+  their padding: 2 x 2."""
   b, f, height, width, c = x.shape
   return height * width <= 16 or b * f * height * width <= c
 
 
 def pays_transforms(positions: int, c: int, out: int, dtype: jnp.dtype | str) -> bool:
-  """Whether Winograd's form is worth its transforms: there are positions enough for
-  that of the kernel, and channels enough for those of the positions.
+  """Whether Winograd's form is worth its transforms: there must be enough positions for
+  the kernel's transform, and enough channels for the transforms of the positions.
 
   Args:
     positions: Number of positions of all clips together, padding included.
     c: Channels of the input.
     out: Channels of the result.
-    dtype: Dtype of input, kernel and result. Halves would be rounded at every
-      transform, to three times the error.
+    dtype: Dtype of input, kernel and result. 16-bit numbers would be rounded at every
+      transform, which triples the error.
   """
   if jnp.dtype(dtype) != jnp.float32:
     return False
@@ -212,7 +212,7 @@ def _input_gradient_form(x: Array, kernel: Array) -> Callable:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _measured(x: Array, kernel: Array, strides: Strides) -> Array:
-  """Each in the form that was fastest on CPUs for such shapes (see the module)."""
+  """Uses the forms that were fastest on CPUs for such shapes (see the module)."""
   return _result_form(x, kernel, strides)(x, kernel, strides)
 
 
@@ -253,16 +253,16 @@ def causal_conv(
     kernel: Kernel of odd size in every direction; space is padded for size 3.
     strides: Strides over (time, height, width). With causal padding and a time stride
       of 2, 8k + 1 frames become 4k + 1.
-    causal: Whether an output frame sees no later input frame.
-    padding: `zeros`, `replicate` or `reflect`, for space.
+    causal: Whether an output frame sees only its own and earlier input frames.
+    padding: Padding of space: `zeros`, `replicate` or `reflect`.
   """
   if x.shape[1] == 1:
     # All padding repeats the one frame, so the kernel's time steps add up.
     kernel = jnp.sum(kernel, axis=0, keepdims=True)
   x = pad_time(x, kernel.shape[0], causal)
   if padding == "zeros" and policy.convolution == "direct":
-    # Rows that are padded first do not divide by devices as they did: most of them
-    # would change hands. So only those at the edges do.
+    # Padding rows before a split over devices would shift most rows to another device.
+    # Padding within the convolution moves only the rows at the edges.
     y = _direct(x, jnp.asarray(kernel, policy.dtype), strides, edge=1)
     return y + bias.astype(policy.dtype)
   return convolve(pad_space(x, padding), kernel, bias, strides, policy)
@@ -275,6 +275,6 @@ def convolve(
   strides: Strides,
   policy: Policy,
 ) -> Float[Array, "b f2 h2 w2 o"]:
-  """Convolves what is padded already and adds the bias, in the policy's dtype."""
+  """Convolves a padded input and adds the bias, in the policy's dtype."""
   y = _FORMS[policy.convolution](x, jnp.asarray(kernel, policy.dtype), strides)
   return y + bias.astype(policy.dtype)

@@ -1,9 +1,9 @@
-"""Sinusoidal embedding of a noise level, as PixArt-alpha and DiT do it.
+"""Sinusoidal embedding of a noise level, as in PixArt-alpha and DiT.
 
     e(t) = (cos(t w_0), ..., cos(t w_127), sin(t w_0), ..., sin(t w_127))
     w_i = 10000^(-i / 128)
 
-followed by two dense layers. Cosines come first. Computed in float32.
+followed by two dense layers. Cosines come first. The computation is in float32.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAX_PERIOD = 10000.0
 
 
 def sinusoid(t: Float[Array, "s"]) -> Float[Array, "s 256"]:
-  """Embeds scaled noise levels (in the releases sigma x 1000)."""
+  """Embeds scaled noise levels (sigma x 1000 in the releases)."""
   half = CHANNELS // 2
   frequencies = jnp.exp(-jnp.log(_MAX_PERIOD) * jnp.arange(half) / half)
   angles = t.astype(jnp.float32)[:, None] * frequencies.astype(jnp.float32)
@@ -38,7 +38,7 @@ class _Layers(nn.Module):
 
 
 class TimestepEmbedder(nn.Module):
-  """Scaled noise levels [s] to embeddings [s d]."""
+  """Maps scaled noise levels [s] to embeddings [s d]."""
 
   width: int
   policy: Policy

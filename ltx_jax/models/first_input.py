@@ -1,6 +1,6 @@
-"""What the first block of the transformer works on, made without running it.
+"""The input of the transformer's first block, computed without running the block.
 
-It shows how far a step's input has moved since another's (`diffusion.step_cache`).
+It shows how much a step's input differs from another step's (`diffusion.step_cache`).
 """
 
 from __future__ import annotations

@@ -1,32 +1,30 @@
-"""Dense layers, of full-precision weights or of 8-bit ones with a scale.
+"""Dense layers with full-precision weights, or with 8-bit weights and a scale.
 
     y = x W + b            y = (x Q) * s + b
 
-Q is W in int8 or float8, and s has one float32 number for each output channel
-(`checkpoints.quantization` makes both). A layer of a model's params is 8-bit where it
-has the leaf `kernel_scale` beside `kernel`; stacked layers stack their scales as well.
-Where it has `lora_down` A and `lora_up` B, a low-rank update is added
-(`training.lora`):
+Q is W in int8 or float8, and s has one float32 number per output channel
+(`checkpoints.quantization` makes both). A layer is 8-bit if its params have the leaf
+`kernel_scale` next to `kernel`; stacked layers stack their scales as well. If they have
+`lora_down` A and `lora_up` B, a low-rank update is added (`training.lora`):
 
     y = ... + (x A) B
 
-Q is widened to the compute dtype on its way into the product, which holds all its
-values exactly. The product is summed in float32 and scaled before it is rounded: sums
-over int8 are up to 127 times larger than y, and would leave the range of float16. Q and
-s are never trained; what goes backwards through them, to low-rank updates, is
+Q is widened to the compute dtype just before the product; that dtype holds all its
+values exactly. The product is summed in float32 and scaled before it is rounded,
+because sums over int8 are up to 127 times larger than y and would overflow float16. Q
+and s are never trained. The gradient that passes through them, to low-rank updates, is
 
     dx = (s * dy) Q^T
 
-in the compute dtype. Q itself is kept for it, and is widened a second time. A block
-that is computed again keeps y alone of these products where `keeps_products` has it
-keep what products give.
+in the compute dtype. Q itself is kept for the backward pass and widened again. With the
+policy `keeps_products`, a rematerialised block keeps only y of these products.
 
-Backwards, with all clips' tokens as the rows of x and of dy = dL/dy,
+In the backward pass, with the tokens of all clips as the rows of x and of dy = dL/dy,
 
     dx = dy W^T            dW = x^T dy            db = 1^T dy
 
-On a CPU they are these very products of matrices (`measured`). As JAX derives them, dW
-is made from a transposed copy of dy, and XLA adds up db by a slow tree of sums.
+On a CPU these are computed as exactly these matrix products (`measured`). By default
+JAX makes dW from a transposed copy of dy, and XLA adds up db by a slow tree of sums.
 """
 
 from __future__ import annotations
@@ -50,7 +48,7 @@ keeps_products = jax.checkpoint_policies.save_from_both_policies(
   jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
   jax.checkpoint_policies.save_only_these_names(_PRODUCT),
 )
-"""A policy of `jax.checkpoint`: keeps what dense layers give."""
+"""A policy of `jax.checkpoint` that keeps the results of dense layers."""
 
 
 def linear(
@@ -66,11 +64,11 @@ def linear(
 
   Args:
     x: Inputs.
-    kernel: W, or Q where there is a scale. Float8 without a scale is W as it is.
-    scale: One number for each output channel; None for a kernel that needs none.
-    bias: b; None for none.
+    kernel: W, or Q if there is a scale. A float8 kernel without a scale is W itself.
+    scale: One number per output channel; None for a kernel without a scale.
+    bias: b; None for no bias.
     dtype: Dtype in which x and kernel are multiplied.
-    out_dtype: Dtype of the result, and of the sums where it is wider; None: `dtype`.
+    out_dtype: Dtype of the result, and of the sums if it is wider; None means `dtype`.
   """
   x = jnp.asarray(x, dtype)
   if scale is None:
@@ -141,7 +139,7 @@ def measured(
   *,
   out_dtype: str | None = None,
 ) -> Float[Array, "*b o"]:
-  """`linear`, in float32 with the gradients that CPUs are fastest at."""
+  """Does what `linear` does in float32, with the gradients that are fastest on CPUs."""
   if scale is not None or dtype != "float32":
     return linear(x, kernel, scale, bias, dtype, out_dtype=out_dtype)
   y = _affine(jnp.asarray(x, dtype), jnp.asarray(kernel, dtype), bias)
@@ -152,10 +150,10 @@ _FORMS = {"derived": linear, "measured": measured}
 
 
 class Dense(nn.Module):
-  """`linear` with its parameters: kernel (in, out), bias, and what else is there.
+  """`linear` with parameters: kernel (in, out), optional bias, scale, low-rank update.
 
-  A scale is never initialised: it comes with the kernel that it was made with. Nor is a
-  low-rank update, which is trained for a kernel that is there.
+  `init` makes no scale, which comes with its 8-bit kernel, and no low-rank update,
+  which is trained for an existing kernel.
   """
 
   features: int
@@ -180,5 +178,6 @@ class Dense(nn.Module):
       y = y + form(narrow, up, None, None, dtype, out_dtype=self.out_dtype)
     if down is None and scale is None:
       return y
-    # A policy sees no sum, nor into a product with a gradient of its own.
+    # The name is on the whole sum: a policy cannot see into a product with a custom
+    # gradient.
     return checkpoint_name(y, _PRODUCT)

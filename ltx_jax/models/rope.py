@@ -1,23 +1,23 @@
 """Rotary position embedding over fractional positions in time, height and width.
 
-Channels are taken in pairs, and each pair is turned by an angle that grows with the
-token's position, so that the product of a query and a key depends on how far apart they
-are. The angle of frequency k along axis a is
+Channels are taken in pairs, and each pair is rotated by an angle that grows with the
+token's position, so that the product of a query and a key depends on their distance.
+The angle of frequency k along axis a is
 
   exponential            w_k (2 p_a - 1)    w_k = (pi / 2) theta^(k / (K - 1))       (1)
   inverse exponential    w_k p_a            w_k = (pi / 2) theta^(-6 k / d)          (2)
 
-with k = 0 .. K - 1, K = d // 6, and p_a the position in seconds or pixels over the
-largest one of its axis. (1) is what every release uses; (2) is the control of the
+with k = 0 .. K - 1, K = d // 6, and p_a the position in seconds or pixels divided by
+the largest position of its axis. Every release uses (1); (2) is the control of the
 paper's ablation. Frequencies run over the full width d, before heads are split, so that
-heads see different bands. Channels are ordered frequency slowest, then axis (t, y, x),
-then the two of a pair; the d mod 6 channels that are left come first and do not turn.
+each head has other bands. Channels are ordered frequency slowest, then axis (t, y, x),
+then the two of a pair; the remaining d mod 6 channels come first and do not rotate.
 
-The angles of (1) reach 15708 rad, where neighbouring float32 numbers lie 1e-3 apart:
-how the frequencies are rounded shows in the result. They are therefore made on the
-host, from the very exponents of `torch.linspace`, by a power rounded once. The
-original's own power rounds about one in a hundred the other way, differently from one
-kind of processor to the next: there its tables and ours lie up to 2e-4 apart.
+The angles of (1) reach 15708 rad, where neighbouring float32 numbers are 1e-3 apart. So
+the rounding of the frequencies shows in the result. Therefore they are made on the
+host, from the exact exponents of `torch.linspace`, by a power that rounds once. The
+original's power rounds about one in a hundred of them the other way, and differs
+between kinds of processor. There its tables and ours differ by up to 2e-4.
 
 Source: LTX-Video (arXiv:2501.00103), section on the transformer; RoFormer
 (arXiv:2104.09864).
@@ -38,18 +38,18 @@ from ltx_jax.platforms import Rotation
 from ltx_jax.typing import AnyArray
 
 Positions = Float[AnyArray, "#b n 3"]
-"""`Coords`, or [1 n 3] where all clips share them."""
+"""`Coords`, or [1 n 3] if all clips share them."""
 
 
 class RopeTables(NamedTuple):
-  """Cosines and sines by token and channel; b is 1 where clips share positions."""
+  """Cosines and sines per token and channel; b is 1 if all clips share positions."""
 
   cos: Float[Array, "b n d"]
   sin: Float[Array, "b n d"]
 
 
 def _linspace(count: int) -> Float[np.ndarray, "count"]:
-  """`torch.linspace(0, 1, count)` in float32: it counts from both ends."""
+  """`torch.linspace(0, 1, count)` in float32, which counts from both ends."""
   step = np.float32(1 / max(count - 1, 1))
   k = np.arange(count)
   left = (k * np.float64(step)).astype(np.float32)
@@ -79,14 +79,14 @@ _POSITIONS = {
 
 
 def frequencies(config: TransformerConfig) -> Float[np.ndarray, "k"]:
-  """Returns w_k in radians, d // 6 of them, float32, made on the host.
+  """Returns w_k in radians: d // 6 float32 numbers, made on the host.
 
   Raises:
-    ValueError: where the width is odd, so that channels do not pair up.
+    ValueError: If the width is odd, so that channels do not pair up.
   """
   if config.width % 2:
     raise ValueError(
-      f"The transformer's width is {config.width}; rotary embedding turns pairs of "
+      f"The transformer's width is {config.width}; rotary embedding rotates pairs of "
       "channels, so attention heads times head width must be even."
     )
   make = _FREQUENCIES[config.rope_spacing]
@@ -96,15 +96,15 @@ def frequencies(config: TransformerConfig) -> Float[np.ndarray, "k"]:
 def rope_tables(coords: Positions, config: TransformerConfig) -> RopeTables:
   """Returns the float32 tables of the tokens at `coords`.
 
-  Pass coordinates [1 n 3] where all clips share them: one table then serves the batch.
+  Pass coordinates [1 n 3] if all clips share them: one table then serves the batch.
 
   Raises:
-    ValueError: where the transformer's width is odd.
+    ValueError: If the transformer's width is odd.
   """
   coords = jnp.asarray(coords, jnp.float32)
   largest = jnp.asarray(config.positional_embedding_max_pos, jnp.float32)
-  # Behind a barrier, or the compiler sees that a few numbers divide all coordinates and
-  # multiplies by their rounded inverse instead: errors of 1e-3 in the tables.
+  # Without the barrier the compiler sees that a few constants divide all coordinates,
+  # and multiplies by their rounded inverses instead: errors of 1e-3 in the tables.
   fraction = coords / jax.lax.optimization_barrier(
     jnp.broadcast_to(largest, coords.shape)
   )
@@ -115,7 +115,7 @@ def rope_tables(coords: Positions, config: TransformerConfig) -> RopeTables:
     angle = w * position[..., None]  # b n k
     return jnp.cos(angle), jnp.sin(angle)
 
-  # In a loop, or XLA's CPU backend makes sines anew for each clip, block and head.
+  # Without the loop, XLA's CPU backend recomputes sines for each clip, block and head.
   cos, sin = jax.lax.map(of_axis, jnp.moveaxis(position, -1, 0))  # 3 b n k
   cos, sin = (
     jnp.moveaxis(a, 0, -1).reshape(*a.shape[1:3], -1) for a in (cos, sin)
@@ -128,19 +128,20 @@ def rope_tables(coords: Positions, config: TransformerConfig) -> RopeTables:
 
 
 def _flip(x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
-  """Swaps the two of each pair by a flip over an axis of two, its own transpose.
+  """Swaps the channels of each pair by a flip over an axis of two.
 
-  The fastest form on CPUs, forwards and backwards, and one fused pass on GPUs.
+  Its transpose is itself. It is the fastest form on CPUs, forwards and backwards, and
+  one fused pass on GPUs.
   """
   return jnp.flip(x.reshape(*x.shape[:-1], -1, 2), axis=-1).reshape(x.shape)
 
 
 def _shift(x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
-  """The same: even channels take what is on their right, odd ones what is on the left.
+  """Does what `_flip` does: even channels take the right neighbour, odd ones the left.
 
-  TPUs lay out an axis of two anew: four passes through memory for queries and four for
-  keys. This is fused into the product with the tables; of the 2B model's traffic in a
-  step a quarter goes.
+  On TPUs `_flip` changes the layout, with four passes through memory for queries and
+  four for keys. This form is fused into the product with the tables, which saves a
+  quarter of the 2B model's memory traffic in a step.
   """
   zero, rest = jnp.zeros((), x.dtype), [(0, 0, 0)] * (x.ndim - 1)
   right = jax.lax.pad(x, zero, [*rest, (-1, 1, 0)])
@@ -154,16 +155,16 @@ _SWAPS: dict[Rotation, Callable[[Array], Array]] = {"flip": _flip, "shift": _shi
 def rotate(
   x: Float[Array, "b n d"], tables: RopeTables, rotation: Rotation = "flip"
 ) -> Float[Array, "b n d"]:
-  """Turns the pairs (x_0, x_1), (x_2, x_3), ... of `x`, in the dtype of `x`.
+  """Rotates the pairs (x_0, x_1), (x_2, x_3), ... of `x`, in the dtype of `x`.
 
     (x_0, x_1) -> (x_0 cos - x_1 sin, x_1 cos + x_0 sin)
 
-  Tables of another dtype are cast first, lest they promote queries and keys.
+  Tables of another dtype are cast first; otherwise they would promote queries and keys.
 
   Args:
     x: Queries or keys.
     tables: Rotary tables of their positions.
-    rotation: How pairs are swapped, the policy's; both give the same numbers.
+    rotation: How pairs are swapped, as the policy says; both ways give the same result.
   """
   cos, sin = (table.astype(x.dtype) for table in tables)
   sign = np.resize([-1, 1], x.shape[-1]).astype(x.dtype)

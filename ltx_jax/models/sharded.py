@@ -1,23 +1,24 @@
-"""How activations are split over the devices of a policy's mesh, where it has one.
+"""Sharding of activations over the devices of the policy's mesh, if it has one.
 
-    stream      [b n d]        rows over the policy's `rows`, tokens over the rest
-    attention   [b n k x]      its queries so too, heads over `tensor`; each device has
-                               the keys and values of all tokens
+    stream      [b n d]        rows over the policy's `rows`, tokens over the other axes
+    attention   [b n k x]      queries likewise, heads over `tensor`; each device has
+    the
+                               keys and values of all tokens
     frames      [b f h w c]    clips over the policy's `rows`, rows of pixels over the
                                other axes
 
-Rows are split over `data`, in training over `fsdp` too; tokens over `context`, and in
-sampling over `fsdp`. An axis of the mesh is used where it divides what it splits. If it
-does not divide the rows or the clips it goes on to the tokens or the pixels: three
-branches of guidance on data=2 have their tokens split in two. Tokens are padded until
-all of their axes divide them. Rows of pixels are not: an axis that does not divide them
-goes on to the columns, and if it does not divide those either, its devices do the same
-work.
+Rows are sharded over `data`, and in training over `fsdp` too; tokens over `context`,
+and in sampling over `fsdp`. An axis of the mesh is used if it divides what it shards.
+An axis that does not divide the rows or the clips shards the tokens or the pixels
+instead: with data=2, three branches of guidance have their tokens split in two. Tokens
+are padded until all of their axes divide them. Rows of pixels are not padded: an axis
+that does not divide them shards the columns, and if it does not divide those either,
+its devices repeat the same work.
 
-These are constraints on a few arrays. What lies between, and what devices tell each
-other (keys and values in attention, edges of pixels in convolutions, sums over a split
-kernel), XLA's partitioner makes of them, and of how parameters are split
-(`parallel.sharding`). Without a mesh, nothing here does anything.
+These are constraints on a few arrays. From them, and from the sharding of the
+parameters (`parallel.sharding`), XLA's partitioner derives everything in between, and
+the communication: keys and values in attention, edges of pixels in convolutions, sums
+over a sharded kernel. Without a mesh, nothing here has any effect.
 """
 
 from __future__ import annotations
@@ -38,21 +39,21 @@ from ltx_jax.typing import AnyArray
 P = PartitionSpec
 Axes = tuple[str, ...]
 
-# Axes that split tokens, in this order, where they do not split rows. `data` is last:
-# it then splits further what `context` has split, and moves nothing.
+# Axes that shard tokens, in this order, if they do not shard rows. `data` is last, so
+# that it subdivides the shards of `context` without moving data.
 _OF_TOKENS = ("context", "fsdp", "data")
 _OF_PIXELS = ("data", "context", "fsdp", "tensor")
 
 
 class StreamAxes(NamedTuple):
-  """Axes of the mesh that split the stream's rows, and its tokens."""
+  """Axes of the mesh that shard the stream's rows, and its tokens."""
 
   rows: Axes
   tokens: Axes
 
 
 class FrameAxes(NamedTuple):
-  """Axes of the mesh that split clips, rows of pixels, and columns."""
+  """Axes of the mesh that shard clips, rows of pixels, and columns."""
 
   clips: Axes
   rows: Axes
@@ -60,12 +61,12 @@ class FrameAxes(NamedTuple):
 
 
 def devices_of(mesh: Mesh | None, axes: Iterable[str]) -> int:
-  """Returns into how many parts axes split something; a mesh may lack some of them."""
+  """Returns the number of shards that the axes make; the mesh may lack some of them."""
   return 1 if mesh is None else math.prod(mesh.shape.get(axis, 1) for axis in axes)
 
 
 def _dividing(mesh: Mesh, axes: Iterable[str], length: int) -> Axes:
-  """Returns those of the axes that together divide a length, the first ones first."""
+  """Returns the axes whose product divides a length, taken in order."""
   found = ()
   for axis in axes:
     more = (*found, axis)
@@ -75,21 +76,21 @@ def _dividing(mesh: Mesh, axes: Iterable[str], length: int) -> Axes:
 
 
 def row_axes(mesh: Mesh, axes: Axes, rows: int) -> Axes:
-  """Returns those of the axes that split a number of rows, the largest ones first."""
+  """Returns the axes that shard a number of rows, largest first."""
   by_size = sorted(axes, key=lambda axis: -devices_of(mesh, (axis,)))
   found = _dividing(mesh, by_size, rows)
   return tuple(axis for axis in axes if axis in found)
 
 
 def stream_axes(policy: Policy, rows: int, tokens: int) -> StreamAxes:
-  """Returns how an array [rows tokens ...] is split, over a policy that has a mesh."""
+  """Returns the axes that shard an array [rows tokens ...]; the policy has a mesh."""
   of_rows = row_axes(policy.mesh, policy.rows, rows)
   rest = [axis for axis in _OF_TOKENS if axis not in of_rows]
   return StreamAxes(of_rows, _dividing(policy.mesh, rest, tokens))
 
 
 def frame_axes(policy: Policy, clips: int, height: int, width: int) -> FrameAxes:
-  """Returns how an array [clips f height width c] is split, likewise."""
+  """Returns the axes that shard an array [clips f height width c]."""
   of_clips = row_axes(policy.mesh, policy.rows, clips)
   rest = [axis for axis in _OF_PIXELS if axis not in of_clips]
   of_rows = _dividing(policy.mesh, rest, height)
@@ -106,19 +107,20 @@ def _constrain(x: Array, mesh: Mesh, spec: PartitionSpec) -> Array:
 
 
 def split_stream(x: Float[Array, "b n d"], policy: Policy) -> Float[Array, "b n d"]:
-  """Splits rows and tokens; the channels of the stream are whole on every device."""
+  """Shards rows and tokens; every device has all channels of the stream."""
   if policy.mesh is None:
     return x
   return _constrain(x, policy.mesh, _spec(*stream_axes(policy, *x.shape[:2])))
 
 
 def positions_spec(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
-  """How sampling splits tables [1 n d]: as a stream whose rows are split."""
+  """Returns the sharding of tables [1 n d] in sampling: that of a stream with sharded
+  rows."""
   return _spec(None, _dividing(mesh, ("context", "fsdp"), shape[1]))
 
 
 def split_positions(x: Float[Array, "1 n d"], policy: Policy) -> Float[Array, "1 n d"]:
-  """Splits what all rows of a sampling run share (`positions_spec`)."""
+  """Shards positions that all rows of a sampling run share (`positions_spec`)."""
   if policy.mesh is None:
     return x
   return _constrain(x, policy.mesh, positions_spec(policy.mesh, x.shape))
@@ -127,7 +129,7 @@ def split_positions(x: Float[Array, "1 n d"], policy: Policy) -> Float[Array, "1
 def split_tables(
   x: Float[Array, "#b n d"], rows: int, policy: Policy
 ) -> Float[Array, "#b n d"]:
-  """Splits tables of positions as the stream of `rows` rows that they belong to."""
+  """Shards tables of positions like the stream of `rows` rows that they belong to."""
   if policy.mesh is None:
     return x
   of_rows, tokens = stream_axes(policy, rows, x.shape[1])
@@ -135,17 +137,17 @@ def split_tables(
 
 
 def text_spec(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
-  """How all blocks' keys and values of the text [l b m d] are split.
+  """Returns the sharding of all blocks' keys and values of the text [l b m d].
 
-  Heads over `tensor`; tokens over `fsdp`, as the parameters, to be gathered a block at
-  a time.
+  Heads over `tensor`; tokens over `fsdp`, like the parameters, to be gathered one block
+  at a time.
   """
   tokens, heads = _dividing(mesh, ("fsdp",), shape[2]), ("tensor",)
   return _spec(None, None, tokens, _dividing(mesh, heads, shape[3]))
 
 
 def split_text(x: Float[Array, "l b m d"], policy: Policy) -> Float[Array, "l b m d"]:
-  """Splits what a run keeps of the text (`text_spec`)."""
+  """Shards a run's keys or values of the text (`text_spec`)."""
   if policy.mesh is None:
     return x
   return _constrain(x, policy.mesh, text_spec(policy.mesh, x.shape))
@@ -154,9 +156,9 @@ def split_text(x: Float[Array, "l b m d"], policy: Policy) -> Float[Array, "l b 
 def split_frames(
   x: Float[Array, "b f h w c"], policy: Policy
 ) -> Float[Array, "b f h w c"]:
-  """Splits clips, rows and columns, anew at each resolution.
+  """Shards clips, rows and columns, separately at each resolution.
 
-  The higher it is, the more axes divide it.
+  The higher the resolution, the more axes divide it.
   """
   if policy.mesh is None:
     return x
@@ -166,12 +168,12 @@ def split_frames(
 
 
 def whole(x: Float[Array, "..."], policy: Policy) -> Float[Array, "..."]:
-  """Gives every device all of an array."""
+  """Replicates an array on every device."""
   return x if policy.mesh is None else _constrain(x, policy.mesh, P())
 
 
 def padded_tokens(rows: int, count: int, policy: Policy) -> int:
-  """Returns the next number of tokens of a stream that all of their axes divide."""
+  """Returns the smallest number of tokens >= `count` that all of their axes divide."""
   return count + -count % parts_of_stream(policy, rows)[1]
 
 
@@ -179,7 +181,7 @@ def pad_tokens(tree: Any, shape: tuple[int, ...], policy: Policy) -> Any:
   """Pads arrays [b n ...] with zeros until all axes of tokens divide n.
 
   Args:
-    tree: Arrays; those of another number along their second axis stay as they are.
+    tree: Arrays; those whose second axis is not n stay unchanged.
     shape: (b, n) of the stream.
   """
   if policy.mesh is None:
@@ -198,7 +200,7 @@ def pad_tokens(tree: Any, shape: tuple[int, ...], policy: Policy) -> Any:
 def drop_padding(
   x: Float[Array, "b n c"], count: int, policy: Policy
 ) -> Float[Array, "b _ c"]:
-  """Returns the tokens that are none of padding; rows stay split."""
+  """Drops the tokens that are padding; rows stay sharded."""
   if policy.mesh is None or x.shape[1] == count:
     return split_stream(x, policy)
   rows = row_axes(policy.mesh, policy.rows, len(x))
@@ -213,19 +215,20 @@ def attend(
   policy: Policy,
   count: int | None = None,
 ) -> attention.Queries:
-  """`attention.attend` by the policy's implementation: on each device, of its queries.
+  """Does what `attention.attend` does; each device handles its own queries.
 
-  Kernels cannot be split by XLA, and chunks of queries would be cut across devices:
-  each device runs them by itself. It gathers keys that are split as the queries are, so
-  that backwards each device is sent its own keys' gradients alone, not the sum of all.
+  XLA cannot partition kernels, and chunks of queries would be cut across devices, so
+  each device runs them by itself. Keys that are sharded like the queries are gathered
+  inside, so that in the backward pass each device receives only the gradients of its
+  own keys, not the sum of all.
 
   Args:
     q: Queries of n tokens.
     k: Keys of m tokens.
-    v: Their values.
+    v: Values of m tokens.
     bias: Bias of each key's logits (see `attention.attend`); None attends to all.
     policy: The mesh and the implementation.
-    count: How many of the keys there are, the rest being padding; None: all.
+    count: Number of keys that are not padding; None means all.
   """
   mesh = policy.mesh
   if mesh is None:
@@ -233,8 +236,8 @@ def attend(
 
   rows, tokens = stream_axes(policy, *q.shape[:2])
   heads = _dividing(mesh, ("tensor",), q.shape[2])
-  split = tokens if k.shape[1] == q.shape[1] else ()  # The text is whole everywhere.
-  last = policy.reads_tokens_last  # So gathered, they are not copied once more.
+  split = tokens if k.shape[1] == q.shape[1] else ()  # The text is replicated.
+  last = policy.reads_tokens_last  # Gathered in this layout, keys need no second copy.
 
   def gathered(keys: Array) -> Array:
     if split:
@@ -247,7 +250,7 @@ def attend(
   queries = P(rows, tokens, heads)
   keys = P(rows, heads, None, split) if last else P(rows, split, heads)
   k, v = (jnp.moveaxis(a, 1, 3) if last else a for a in (k, v))
-  # Without its check of what varies: kernels do not take part in it.
+  # No check of what varies across devices: kernels do not support it.
   return jax.shard_map(
     of_a_device,
     mesh=mesh,
@@ -258,15 +261,15 @@ def attend(
 
 
 def parts_of_stream(policy: Policy, rows: int) -> tuple[int, int]:
-  """Returns into how many parts rows, and the tokens of each, are split."""
+  """Returns the number of shards of the rows, and of the tokens of each row."""
   if policy.mesh is None:
     return 1, 1
-  of_rows, of_tokens = stream_axes(policy, rows, 0)  # Padded: all axes divide it.
+  of_rows, of_tokens = stream_axes(policy, rows, 0)  # Padding makes all axes divide.
   return devices_of(policy.mesh, of_rows), devices_of(policy.mesh, of_tokens)
 
 
 def parts_of_frames(policy: Policy, clips: int, size: Sequence[int]) -> int:
-  """Returns into how many parts frames of (height, width) are split."""
+  """Returns the number of shards of frames of (height, width)."""
   if policy.mesh is None:
     return 1
   axes = frame_axes(policy, clips, *size)

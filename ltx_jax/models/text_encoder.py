@@ -1,18 +1,19 @@
-"""T5 v1.1 encoder: prompts' tokens to the embeddings that the transformer attends to.
+"""T5 v1.1 encoder: tokens of prompts to the embeddings that the transformer attends to.
 
 With N the RMS norm x / sqrt(mean(x^2) + eps) * scale, a block is
 
     h += softmax(q k^T + B + mask) v W_o      q, k, v = N(h) W_q, N(h) W_k, N(h) W_v
     h += (gelu(N(h) W_0) * N(h) W_1) W_2
 
-There are no biases, and q k^T is not divided by sqrt(d_kv): the initialisation of W_q
-does that once. B is a learned number per head and bucket of relative positions, one
-table for all blocks; buckets are single positions nearby and grow logarithmically.
+There are no biases, and q k^T is not divided by sqrt(d_kv), because the initialisation
+of W_q includes that factor. B is a learned number per head and bucket of relative
+positions, one table for all blocks. A bucket holds one position nearby, and
+logarithmically more further away.
 
 Source: Raffel et al. 2020 (arXiv:1910.10683) and Shazeer 2020 (arXiv:2002.05202), as
 `transformers` runs the checkpoints. Matmuls run in the policy's dtype; the residual
-stream, the norms and the softmax stay in float32, since the activations of the XXL
-model leave the range of float16 and lose digits in bfloat16.
+stream, the norms and the softmax stay in float32, because the activations of the XXL
+model overflow float16 and lose digits in bfloat16.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ TextTokens = Int[AnyArray, "b m"]
 def relative_position_buckets(
   length: int, num_buckets: int, max_distance: int
 ) -> Int[np.ndarray, "m m"]:
-  """Returns the bucket of key position j as query position i sees it, at [i, j].
+  """Returns at [i, j] the bucket of key position j for query position i.
 
-  The upper half of the buckets is for keys to the right. Of each half, the first half
-  holds one distance a bucket; the rest covers distances up to `max_distance` in equal
+  The upper half of the buckets is for keys to the right. In each half, the first half
+  has one distance per bucket; the rest covers distances up to `max_distance` in equal
   steps of their logarithm, and the last bucket everything beyond.
   """
   half = num_buckets // 2
@@ -48,7 +49,7 @@ def relative_position_buckets(
   position = np.arange(length)
   offset = position[None, :] - position[:, None]
   distance = np.abs(offset)
-  # float32, as the checkpoints were trained: a rounding up or down moves a boundary.
+  # float32, as the checkpoints were trained: another rounding would move a boundary.
   scaled = np.maximum(distance, 1).astype(np.float32) / np.float32(exact)
   steps = np.log(scaled) / np.float32(math.log(max_distance / exact))
   far = exact + (steps * np.float32(half - exact)).astype(np.int64)
@@ -73,7 +74,7 @@ class _RMSNorm(nn.Module):
 
 
 class _Table(nn.Module):
-  """Rows looked up by index; float32. An index that is not in the table gives NaN."""
+  """Looks up rows by index, in float32. An index outside the table gives NaN."""
 
   rows: int
   width: int
@@ -127,10 +128,10 @@ class _Block(nn.Module):
 
 
 class TextEncoder(nn.Module):
-  """Tokens [b m] and their mask to embeddings [b m e] in the policy's dtype.
+  """Maps tokens [b m] and their mask to embeddings [b m e] in the policy's dtype.
 
-  Padding is attended to by nobody. Its own rows hold numbers of no meaning: whoever
-  attends to the text passes the mask on.
+  No token attends to padding. The embeddings of padding itself mean nothing, so whoever
+  attends to the text must pass the mask on.
   """
 
   config: TextEncoderConfig
@@ -170,24 +171,25 @@ def encode(
   tokens: TextTokens,
   mask: TextMask,
 ) -> Text:
-  """Encodes prompts' tokens (`text.prompts.tokenize`); to be called inside `jit`.
+  """Encodes prompts' tokens (`text.prompts.tokenize`); call it inside `jit`.
 
   Args:
     params: The encoder's parameters (`init`, `checkpoints.t5.load_t5`).
-    tokens: Indices into the vocabulary; one outside it gives NaN.
-    mask: True for real tokens, the end-of-sequence token included.
+    tokens: Indices into the vocabulary; an index outside it gives NaN.
+    mask: True for real tokens, including the end-of-sequence token.
 
   Returns:
-    Embeddings [b m e] in `policy.dtype`; the rows of padding mean nothing.
+    Embeddings [b m e] in `policy.dtype`; those of padding mean nothing.
   """
   return TextEncoder(config, policy).apply({"params": params}, tokens, mask)
 
 
 def init(config: TextEncoderConfig, key: Key) -> Params:
-  """Draws float32 parameters for training from scratch, as T5 v1.1 was initialised.
+  """Draws float32 parameters for training from scratch, initialised like T5 v1.1.
 
-  Embeddings are drawn from N(0, 1), kernels from N(0, 1 / fan in) and the kernel of the
-  queries from N(0, 1 / (fan in d_kv)), which stands in for the missing 1 / sqrt(d_kv).
+  Embeddings are drawn from N(0, 1), kernels from N(0, 1 / fan in), and the kernel of
+  the queries from N(0, 1 / (fan in d_kv)), which replaces the missing factor 1 /
+  sqrt(d_kv).
   """
   tokens = jnp.zeros((1, 2), jnp.int32)
   return TextEncoder(config, CPU).init(key, tokens, tokens)["params"]

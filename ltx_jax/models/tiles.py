@@ -1,18 +1,18 @@
-"""Where a decode is cut into tiles, and what is kept of each.
+"""Plans for decoding in tiles: where tiles lie, and which part of each is kept.
 
-    exact     the stages up to an up-sampling run whole, the rest in tiles
-    blended   everything runs in tiles, which fade into one another
+    exact     the stages before some up-sampling run whole, the rest in tiles
+    blended   everything runs in tiles, which are blended into one another
 
-A tile is a window of the frame, and the network pads it at its own borders as it pads
-frames. At a border of the frame that is right. At a border inside the frame it is not,
-and each layer carries the mistake further in: one position a convolution (two frames
-from the start of causal time), twice as far after an up-sampling. Exact tiles keep none
-of what this reaches, so that what they keep is the whole decode's. Blended tiles keep
-nothing of the outer quarter of what two of them share, and fade linearly over the half
-between: most of the mistake is near the border.
+A tile is a window of the frame. The network pads a tile at its own borders, as it pads
+frames. At a border of the frame that is correct. At a border inside the frame it is an
+error, which every layer spreads further: by one position per convolution (two frames
+from the start of causal time), and twice as far after an up-sampling. Exact tiles
+discard everything that the error reaches, so they keep only pixels of the whole decode.
+Blended tiles discard the outer quarter of each overlap and blend linearly over the half
+between, because most of the error is near the border.
 
-All tiles have one shape: the last one along a side begins early enough to end with the
-frame. Every position is made by weights that add up to 1 over the tiles.
+All tiles have the same shape: the last one along a side starts early enough to end with
+the frame. At every position, the weights of the tiles add up to 1.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _BLENDED_OVERLAP = 3
 
 
 class Side(NamedTuple):
-  """What a part of the decoder makes of n positions along time or space.
+  """How a part of the decoder maps n positions along time or space to its result.
 
   Attributes:
-    ratio: They become ratio * n - lost.
-    lost: Frames that stand for nothing, ratio - 1 in time; 0 in space.
-    low: How many of those a false border at the start spoils.
-    high: How many of those a false border at the end spoils.
+    ratio: n positions become ratio * n - lost.
+    lost: Number of frames that are dropped: ratio - 1 in time, 0 in space.
+    low: Number of result positions that a false border at the start spoils.
+    high: Number of result positions that a false border at the end spoils.
   """
 
   ratio: int
@@ -46,12 +46,12 @@ class Side(NamedTuple):
   high: int
 
   def made(self, n: int) -> int:
-    """Returns how many positions are made of n."""
+    """Returns the number of result positions for n positions."""
     return self.ratio * n - self.lost
 
   @property
   def overlap(self) -> int:
-    """How many positions two exact tiles must share: their halo."""
+    """Number of positions that two exact tiles must share: their halo."""
     return -(-(self.low + self.high + self.lost) // self.ratio)
 
 
@@ -60,9 +60,9 @@ class Axis(NamedTuple):
 
   Attributes:
     size: Positions of a tile where the decode is cut.
-    ratio: Pixels, or frames, a position.
+    ratio: Pixels (or frames) per position.
     starts: First position of each tile.
-    weights: [tiles, pixels of a tile], adding up to 1 wherever tiles meet.
+    weights: [tiles, pixels of a tile]; they add up to 1 wherever tiles meet.
   """
 
   size: int
@@ -72,7 +72,7 @@ class Axis(NamedTuple):
 
   @property
   def pixels(self) -> int:
-    """Pixels, or frames, of the whole frame along this side."""
+    """Pixels (or frames) of the whole frame along this side."""
     return self.ratio * int(self.starts[-1]) + self.weights.shape[1]
 
 
@@ -99,10 +99,10 @@ def sides(config: VAEConfig, begin: int | None) -> tuple[Side, Side]:
 
 
 def cuts(config: VAEConfig) -> list[int]:
-  """Returns the blocks that exact tiles may begin with, the last one first.
+  """Returns the blocks that exact tiles may begin with, last one first.
 
-  These are the last two up-samplings, as far as no attention over the whole frame
-  follows. There are none where norms take statistics of the whole frame.
+  These are the last two up-samplings that no attention over the whole frame follows.
+  There are none if norms take statistics of the whole frame.
   """
   found = []
   if config.norm_layer == "group_norm":
@@ -117,7 +117,7 @@ def cuts(config: VAEConfig) -> list[int]:
 
 
 def why_not(config: VAEConfig) -> str | None:
-  """Says why a VAE cannot be decoded in blended tiles, or None where it can."""
+  """Says why a VAE cannot be decoded in blended tiles, or None if it can."""
   if config.norm_layer == "group_norm":
     what = "group norm takes its statistics"
   elif any(block.attention_head_dim for block in config.decoder_blocks):
@@ -139,19 +139,19 @@ def _spread(n: int, most: int, overlap: int) -> tuple[int, np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class ExactTiles:
-  """Tiles whose video equals the whole decode's.
+  """Tiles whose video equals that of the whole decode.
 
   Attributes:
     begin: First block that runs in tiles, one of `cuts`.
-    window: Most frames, rows and columns of a tile, in positions before that block,
-      with what tiles share. Each exceeds `Side.overlap`, or covers the frame.
+    window: Largest number of frames, rows and columns of a tile, overlap included, in
+      positions before that block. Each exceeds `Side.overlap`, or covers the frame.
   """
 
   begin: int
   window: Size
 
   def axes(self, config: VAEConfig, size: Size) -> tuple[Axis, Axis, Axis]:
-    """Cuts a frame of a size, in positions before block `begin`."""
+    """Plans the tiles of a frame whose size is in positions before block `begin`."""
     time, space = sides(config, self.begin)
     places = zip((time, space, space), size, self.window, strict=True)
     return tuple(_exact(*place) for place in places)
@@ -161,7 +161,7 @@ def _exact(side: Side, n: int, most: int) -> Axis:
   size, starts = _spread(n, most, side.overlap)
   made = side.made(size)
   weights = np.zeros((len(starts), made), np.float32)
-  done = 0  # Pixels of the frame that the tiles so far have made.
+  done = 0  # Pixels of the frame that earlier tiles cover.
   for row, start in zip(weights, starts, strict=True):
     last = start + size == n
     row[done - side.ratio * start : made if last else made - side.high] = 1
@@ -171,11 +171,11 @@ def _exact(side: Side, n: int, most: int) -> Axis:
 
 @dataclasses.dataclass(frozen=True)
 class BlendedTiles:
-  """Tiles of the whole decoder, whose video is near the whole decode's.
+  """Tiles of the whole decoder, whose video is close to that of the whole decode.
 
   Attributes:
-    window: Most frames, rows and columns of a tile, in latent positions; above the
-      positions that tiles share, or covering the frame.
+    window: Largest number of frames, rows and columns of a tile, in latent positions;
+      each exceeds the overlap of tiles, or covers the frame.
   """
 
   window: Size
@@ -183,7 +183,7 @@ class BlendedTiles:
   begin = None
 
   def axes(self, config: VAEConfig, size: Size) -> tuple[Axis, Axis, Axis]:
-    """Cuts latents of a size."""
+    """Plans the tiles of latents of a size."""
     time, space = sides(config, None)
     places = zip((time, space, space), size, self.window, strict=True)
     return tuple(_blended(*place) for place in places)
@@ -193,7 +193,7 @@ def _blended(side: Side, n: int, most: int) -> Axis:
   size, starts = _spread(n, most, _BLENDED_OVERLAP)
   made = side.made(size)
   shared = side.ratio * _BLENDED_OVERLAP - side.lost
-  # From one end: nothing for a quarter of what is shared, all after three quarters.
+  # From one end: weight 0 for a quarter of the overlap, 1 after three quarters.
   up = np.clip((np.arange(made) + 0.5 - shared / 4) / (shared / 2), 0, 1)
   weights = np.ones((len(starts), made), np.float32)
   weights[1:] *= up

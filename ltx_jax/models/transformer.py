@@ -2,17 +2,18 @@
 
     tokens -> patchify_proj -> l blocks -> norm, scale, shift -> proj_out -> velocity
 
-`transformer_layers` holds the block. What a block takes beside the tokens is made once:
+`transformer_layers` holds the block. The other inputs of the blocks are computed once:
 
-- The noise level acts only through the modulation, which is computed per distinct level
-  of a clip; tokens pick theirs.
+- The noise level acts only through the modulation, which is computed once per distinct
+  level of a clip; each token picks its own.
 - The text acts only through the keys and values of the cross-attentions, which depend
-  on nothing else: `text_state` computes them for all steps of a sampling run, and
+on
+  nothing else. `text_state` computes them for all steps of a sampling run, and
   `Transformer.velocity` takes them.
 - Positions become rotary tables (`rope`).
 
-Rows of the batch may share a text, and may be perturbed (`typing.Branches`): that is
-how guidance evaluates several branches of a clip at once.
+Rows of the batch may share a text and may be perturbed (`typing.Branches`). Guidance
+uses this to evaluate several branches of a clip at once.
 
 Source: LTX-Video (arXiv:2501.00103), section on the transformer, and the PyTorch
 original, whose parameter names are kept.
@@ -66,11 +67,11 @@ from ltx_jax.typing import (
 )
 
 Velocity = Float[Array, "b n channels"]
-"""Velocities of `config.out_channels` channels, in every release as many as the tokens
-have."""
+"""Velocities with `config.out_channels` channels; in every release as many as the
+tokens have."""
 
 MASK_BIAS = -10000.0
-"""Added to the logits of padding. Finite: text that is all padding is averaged over."""
+"""Added to the logits of padding. Finite, so that text of only padding is averaged."""
 
 REMAT_POLICIES = {
   "none": None,
@@ -82,17 +83,17 @@ REMAT_POLICIES = {
   ),
 }
 """What a block keeps for the backward pass: everything (no recomputation), nothing, its
-projections, what attention gives, or both of these, which recomputes no product."""
+projections, attention results, or both of these, which recomputes no product."""
 
 _NORM_OUT_EPS = 1e-6
 
 
 class TextState(NamedTuple):
-  """What the blocks need to know of the text, for all steps of a sampling run.
+  """Keys and values of the text in every block, for all steps of a sampling run.
 
   Attributes:
     keys: Keys of every block's cross-attention, normed.
-    values: Their values.
+    values: Values of every block's cross-attention.
     bias: 0 for real tokens, `MASK_BIAS` for padding.
   """
 
@@ -102,15 +103,15 @@ class TextState(NamedTuple):
 
 
 class Transformer(nn.Module):
-  """The transformer; `__call__` is one evaluation, made of `text_state` and `denoise`.
+  """The transformer; `__call__` is one evaluation: `text_state`, then `velocity`.
 
   Attributes:
-    config: Sizes and options, with the names of a checkpoint's metadata.
+    config: Sizes and options, named as in a checkpoint's metadata.
     policy: Compute dtype and attention.
     remat: What blocks keep for the backward pass, one of `REMAT_POLICIES`.
 
   Raises:
-    ValueError: where `cross_attention_dim` is not the width, or `remat` is unknown.
+    ValueError: If `cross_attention_dim` is not the width, or `remat` is unknown.
   """
 
   config: TransformerConfig
@@ -142,7 +143,7 @@ class Transformer(nn.Module):
     )
 
   def text_state(self, text: Text, mask: TextMask) -> TextState:
-    """Returns keys and values of the text for every block, from T5's embeddings."""
+    """Returns the text's keys and values for every block, from T5's embeddings."""
     text = self.caption_projection(jnp.asarray(text, self.policy.dtype))  # b m d
 
     def body(block: TransformerBlock, carry: None, text: Array) -> tuple:
@@ -167,10 +168,10 @@ class Transformer(nn.Module):
       tokens: Noisy latents, normalised.
       rope: `rope_tables` of their positions.
       text: What `text_state` returned.
-      sigma: Noise levels in [0, 1], of clips or tokens; levels of tokens are cheapest
-        as `NoiseLevels`.
-      branches: The text that each row has, and what is left out for it.
-      count: How many of the tokens are no padding; None: all.
+      sigma: Noise levels in [0, 1], per clip or per token; per token, `NoiseLevels` is
+        the cheapest form.
+      branches: The text of each row, and the row's perturbations.
+      count: Number of tokens that are not padding; None means all.
     """
     dtype = self.policy.dtype
     levels, index = distinct_levels(sigma)  # b s
@@ -208,10 +209,10 @@ class Transformer(nn.Module):
 
     Args:
       tokens: Noisy latents, normalised.
-      coords: Positions (seconds, y pixels, x pixels); [1 n 3] where clips share them.
+      coords: Positions (seconds, y pixels, x pixels); [1 n 3] if all clips share them.
       text: T5's embeddings.
       mask: True or 1 for real text tokens, False or 0 for padding.
-      sigma: Noise levels in [0, 1], of clips or tokens.
+      sigma: Noise levels in [0, 1], per clip or per token.
     """
     rows, count = tokens.shape[:2]
     rope = rope_tables(coords, self.config)
@@ -239,7 +240,7 @@ def _check(config: TransformerConfig, remat: str) -> None:
 def _of_rows(
   texts: Float[Array, "u ..."], row: Int[AnyArray, "b"] | None
 ) -> Float[Array, "b ..."]:
-  """Gives each row its text; in the loop over blocks, so that no more is copied."""
+  """Gives each row its text; called per block, so that only one block's is copied."""
   if row is None:
     return texts
   return texts.at[jnp.asarray(row)].get(mode="promise_in_bounds")
@@ -248,7 +249,7 @@ def _of_rows(
 def distinct_levels(
   sigma: Sigma,
 ) -> tuple[Float[Array, "b s"], Int[Array, "b n"] | None]:
-  """Brings noise levels to distinct ones per clip, and what token has which."""
+  """Returns the distinct noise levels of each clip, and which one each token has."""
   if isinstance(sigma, NoiseLevels):
     return jnp.asarray(sigma.sigma, jnp.float32), jnp.asarray(sigma.index)
   levels = jnp.asarray(sigma, jnp.float32)
@@ -258,8 +259,8 @@ def distinct_levels(
 def init(config: TransformerConfig, key: Key) -> Params:
   """Returns float32 parameters for training from scratch, as a nested dict.
 
-  `jax.eval_shape(functools.partial(init, config), key)` gives their shapes only; under
-  `jax.jit` with `out_shardings` nothing else is computed, and no device holds them all.
+  `jax.eval_shape(functools.partial(init, config), key)` gives only their shapes. Under
+  `jax.jit` with `out_shardings` each device computes and holds only its own shards.
   """
   clip = jnp.zeros((1, 1, config.in_channels)), jnp.zeros((1, 1, 3))
   text = jnp.zeros((1, 1, config.caption_channels)), jnp.ones((1, 1), bool)
@@ -274,7 +275,7 @@ def text_state(
   text: Text,
   mask: TextMask,
 ) -> TextState:
-  """Returns what `denoise` needs of the text: every block's keys and values."""
+  """Returns the text input of `velocity`: every block's keys and values."""
   module = Transformer(config, policy)
   return module.apply({"params": params}, text, mask, method="text_state")
 
@@ -282,7 +283,7 @@ def text_state(
 def velocity_fn(config: TransformerConfig, policy: Policy) -> VelocityFn:
   """Returns velocity(params, text_state, tokens, rope_tables, sigma, branches).
 
-  That is how sampling has it: whole on every device of the policy's mesh.
+  It is the form for sampling: the result is replicated on every device of the mesh.
   """
   module = Transformer(config, policy)
 

@@ -1,21 +1,21 @@
 """The parts of the denoising transformer: its block, and what feeds all blocks.
 
-With N the RMS norm without weights and (shift, scale, gate) x 2 six vectors that depend
-on the noise level and the block, a block is
+N is the RMS norm without weights, and (shift, scale, gate) x 2 are six vectors that
+depend on the noise level and the block. A block is
 
     x += gate_1 SelfAttention(N(x) (1 + scale_1) + shift_1)     rotary positions
     x += CrossAttention(x, text)                                not normed, not gated
     x += gate_2 MLP(N(x) (1 + scale_2) + shift_2)
 
 Queries and keys are RMS-normed over the full width. The six vectors are a projection of
-the noise level that all blocks share, plus a table of the block's own (AdaLN-single).
-Norms, modulation and gates are float32; the matmuls are in the policy's dtype, and the
-stream in its `stream`, which is the same but for float16.
+the noise level that all blocks share, plus a table that belongs to the block
+(AdaLN-single). Norms, modulation and gates are float32. The matmuls are in the policy's
+dtype, and the residual stream in its `stream`, which differs from it only for float16.
 
-A row of the batch may be perturbed in a block (`typing.Perturbation`, for guidance):
-the mixture of values that its self-attention makes, before the output projection, is
-replaced by each token's own value or by the attention's input, or the row passes the
-block by. The masks are data, so that one program serves every choice of blocks.
+A row of the batch may be perturbed in a block (`typing.Perturbation`, for guidance).
+Then the result of its self-attention, before the output projection, is replaced by each
+token's own value or by the attention's input, or the row skips the block. The masks are
+data, so that one program serves every choice of blocks.
 
 Source: LTX-Video (arXiv:2501.00103), section on the transformer; PixArt-alpha
 (arXiv:2310.00426) for AdaLN-single; DiT (arXiv:2212.09748) for the initial values. The
@@ -44,10 +44,10 @@ from ltx_jax.typing import Key, Perturbation
 _QK_NORM_EPS = 1e-5
 _MLP_RATIO = 4
 
-# Initial values for training from scratch, after DiT. What writes to the residual
-# stream without a gate starts at zero (cross-attention, the output), and so does the
-# projection of the noise level. Gates are then the tables' rows, of size 1 / sqrt(d) as
-# in the original: blocks start close to the identity.
+# Initial values for training from scratch, after DiT. Layers that write to the residual
+# stream without a gate start at zero (cross-attention, the output), and so does the
+# projection of the noise level. The gates are then rows of the tables, of size 1 /
+# sqrt(d) as in the original, so blocks start close to the identity.
 XAVIER = nn.initializers.xavier_uniform()
 ZEROS = nn.initializers.zeros_init()
 
@@ -82,12 +82,12 @@ def layer_norm(x: Float[Array, "b n d"], eps: float) -> Float[Array, "b n d"]:
 def per_token(
   values: Float[Array, "b s r d"], index: Int[Array, "b n"] | None
 ) -> list[Float[Array, "b _ d"]]:
-  """Returns the r rows of the tokens' noise levels, each [b n d], or [b 1 d].
+  """Returns the r rows of each token's noise level, each [b n d], or [b 1 d].
 
-  Where s is 1 or n the rows broadcast or fit already, and `index` is None. Else each is
-  a chain of s - 1 selects: the compiler fuses them into the arithmetic that follows,
-  so that no [b n d] array of modulation is ever in memory, and their gradient is a sum
-  over tokens where that of a gather would be a scatter.
+  If s is 1 or n, the rows broadcast or fit already, and `index` is None. Otherwise each
+  row is a chain of s - 1 selects. The compiler fuses them into the arithmetic that
+  follows, so that no [b n d] array of modulation is stored. Their gradient is a sum
+  over tokens, where the gradient of a gather would be a scatter.
   """
   rows = [values[:, :, r] for r in range(values.shape[2])]
   if index is None:
@@ -103,7 +103,7 @@ def per_token(
 
 
 def saturate(x: Float[Array, "b n d"], dtype: str) -> Float[Array, "b n d"]:
-  """Casts a stream that is not normed; what float16 has no number for stays finite."""
+  """Casts a stream that is not normed; values beyond float16's range stay finite."""
   if x.dtype == dtype:
     return x
   largest = jnp.finfo(dtype).max
@@ -119,9 +119,9 @@ def _where_row(
 def _added(
   x: Float[Array, "b n d"], more: Float[Array, "b n d"], perturbed: Perturbation | None
 ) -> Float[Array, "b n d"]:
-  """Adds to the stream, but of rows that pass the block by.
+  """Adds to the stream, except in rows that skip the block.
 
-  To choose between the stream before and after the block would keep both in memory.
+  Choosing between the stream before and after the block would keep both in memory.
   """
   if perturbed is not None:
     more = _where_row(perturbed.block, jnp.zeros((), more.dtype), more)
@@ -129,7 +129,7 @@ def _added(
 
 
 class Attention(nn.Module):
-  """Multi-head attention whose parts are called one by one."""
+  """Multi-head attention; the block calls its parts one by one."""
 
   config: TransformerConfig
   policy: Policy
@@ -166,9 +166,9 @@ class Attention(nn.Module):
     bias: Float[Array, "b m"] | None,
     count: int | None = None,
   ) -> Float[Array, "b n d"]:
-    """Returns what the heads mix, side by side; `to_out` comes after.
+    """Returns the results of all heads, side by side; `to_out` comes after.
 
-    Keys beyond the first `count` are padding.
+    Keys after the first `count` are padding.
     """
     heads = self.config.num_attention_heads, self.config.attention_head_dim
     q, k, v = (a.reshape(*a.shape[:2], *heads) for a in (q, k, v))  # b n k x
@@ -177,7 +177,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-  """Two dense layers with a tanh-approximated GELU between, four times as wide."""
+  """Two dense layers, four times as wide between, with a tanh-approximated GELU."""
 
   config: TransformerConfig
   policy: Policy
@@ -225,13 +225,13 @@ class TransformerBlock(nn.Module):
 
     Args:
       x: The stream.
-      text: Keys and values of the text, `text_keys_values`.
-      bias: Bias of the text's keys, which masks its padding.
-      modulation: The six vectors that all blocks share, of each noise level.
-      index: Index of each token's level (`per_token`).
+      text: Keys and values of the text, from `text_keys_values`.
+      bias: Bias of the text's keys, which masks padding.
+      modulation: The six vectors of each noise level, shared by all blocks.
+      index: Index of each token's noise level (`per_token`).
       rope: Rotary tables.
       perturbed: Masks [b] of this block; None perturbs no row.
-      count: How many of the tokens are no padding; None: all.
+      count: Number of tokens that are not padding; None means all.
     """
     dtype = self.policy.dtype
     add = functools.partial(_added, perturbed=perturbed)
@@ -256,7 +256,7 @@ class TransformerBlock(nn.Module):
 
 
 class CaptionProjection(nn.Module):
-  """Text embeddings to the transformer's width."""
+  """Projects text embeddings to the transformer's width."""
 
   config: TransformerConfig
   policy: Policy
@@ -270,7 +270,7 @@ class CaptionProjection(nn.Module):
 
 
 class AdaLNSingle(nn.Module):
-  """Noise levels to their embedding and the six vectors that all blocks share."""
+  """Maps noise levels to their embedding and the six vectors that all blocks share."""
 
   config: TransformerConfig
   policy: Policy
@@ -282,7 +282,7 @@ class AdaLNSingle(nn.Module):
     width = self.config.width
     float32 = dataclasses.replace(self.policy, dtype="float32")
     embedding = TimestepEmbedder(width, float32, name="emb")(t)  # s d
-    # The large matrix is read in the compute dtype, and summed and kept in float32.
+    # The large matrix is read in the compute dtype; the sums are float32.
     modulation = Dense(
       6 * width,
       self.policy,

@@ -1,4 +1,4 @@
-"""The latent upsampler: latents of twice the width and height, or twice the frames.
+"""The latent upsampler: doubles the width and height of latents, or their frames.
 
     h = SiLU(norm(conv(z)))          width c -> mid
     h = residual blocks(h)
@@ -7,11 +7,11 @@
     z = conv(h)                      mid -> c
 
 A residual block is SiLU(x + norm(conv(SiLU(norm(conv(x)))))). Convolutions are not
-causal and pad with zeros, in time too. Of 2 f frames that growing in time makes, the
-first is dropped, since a causal VAE's first latent frame stands for one frame: 2 f - 1.
+causal and pad with zeros, in time too. Growing in time makes 2 f frames. The first is
+dropped, because a causal VAE's first latent frame stands for one frame; 2 f - 1 remain.
 
-It works on latents as the encoder gives them, before they are normalised. The released
-ones run in float32. Source: `LatentUpsampler` of the PyTorch original.
+The network works on un-normalised latents, as the encoder returns them. The releases
+run it in float32. Source: `LatentUpsampler` of the PyTorch original.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _kernel_init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal
 
 
 class _Conv(nn.Module):
-  """A convolution of size 3 over space, and over time where `in_time`."""
+  """A convolution of size 3 over space, and over time if `in_time`."""
 
   features: int
   in_time: bool
@@ -67,7 +67,7 @@ class _ResBlock(nn.Module):
 
 
 class LatentUpsampler(nn.Module):
-  """The network of the module's docstring; latents [b f h w c], un-normalised."""
+  """The network of the module docstring; latents [b f h w c], un-normalised."""
 
   config: LatentUpsamplerConfig
   policy: Policy
@@ -92,7 +92,7 @@ class LatentUpsampler(nn.Module):
 
   def _stage(self, name: str, x: Array) -> Array:
     depth = self.config.num_blocks_per_stage
-    # Passing a module to a scanned function scans that module's parameters alone.
+    # A scanned function scans only the parameters of a module that it is passed.
     layers = nn.scan(
       lambda layer, x, _: (layer(x), None),
       variable_axes={"params": 0},
@@ -111,7 +111,7 @@ class LatentUpsampler(nn.Module):
 
 
 def growth(config: LatentUpsamplerConfig) -> Strides:
-  """How much more (frames, height, width) an upsampler makes."""
+  """Returns the factors by which an upsampler multiplies (frames, height, width)."""
   space = 2 if config.spatial_upsample else 1
   return (2 if config.temporal_upsample else 1, space, space)
 
@@ -125,18 +125,18 @@ def init_upsampler(key: Key, config: LatentUpsamplerConfig) -> Params:
 def upsample(
   params: Params, config: LatentUpsamplerConfig, policy: Policy, latents: Latents
 ) -> Float[Array, "b f2 h2 w2 c"]:
-  """Returns latents of more frames, rows and columns (`growth`), in float32.
+  """Returns latents with more frames, rows and columns (`growth`), in float32.
 
   Args:
-    latents: Un-normalised latents, as the encoder gives them.
+    latents: Un-normalised latents, as the encoder returns them.
 
   Raises:
-    ValueError: where they have another number of channels than the upsampler.
+    ValueError: If the number of channels differs from the upsampler's.
   """
   c = latents.shape[-1]
   if c != config.in_channels:
     raise ValueError(
-      f"The latents have {c} channels and the upsampler takes {config.in_channels}; "
+      f"The latents have {c} channels, but the upsampler takes {config.in_channels}; "
       "use the upsampler of the same release as the VAE."
     )
   variables = {"params": params}

@@ -1,17 +1,17 @@
-"""The causal Video-VAE: 32 x 32 x 8 pixels a latent position, 128 channels, 1:192.
+"""The causal Video-VAE: one latent of 128 channels per 32 x 32 x 8 pixels, 1:192.
 
     encoder   pixels -> patches -> [blocks] -> (mean, log-variance)
     decoder   latents, sigma -> [blocks] -> patches -> pixels
 
-The encoder is causal: latent frame 0 sees pixel frame 0 alone, latent frame k the
-frames up to 8k. An image is a video of one frame. The decoder also takes the last
-denoising step: it is told the noise level sigma of its latents and returns clean
+The encoder is causal: latent frame 0 sees only pixel frame 0, and latent frame k sees
+the frames up to 8k. An image is a video of one frame. The decoder also does the last
+denoising step: it receives the noise level sigma of its latents and returns clean
 pixels,
 
     x0 = D((1 - sigma) z + sigma noise, sigma).
 
-Which blocks there are, of what kind and in which order, is data: `VAEConfig`. Source:
-paper, section on the Video-VAE; the PyTorch original's `causal_video_autoencoder`.
+`VAEConfig` lists the blocks, their kinds and their order. Source: the paper's section
+on the Video-VAE; the PyTorch original's `causal_video_autoencoder`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _TIMESTEP_SCALE = 1000.0
 
 
 class ResStage(nn.Module):
-  """Equal residual blocks, scanned, each followed by attention where asked for.
+  """Identical residual blocks, scanned, each followed by attention if configured.
 
   All blocks of a conditioned stage share one embedding of the noise level.
   """
@@ -70,7 +70,7 @@ class ResStage(nn.Module):
       embedder = TimestepEmbedder(4 * self.features, self.policy, name="time_embedder")
       embedding = embedder(scaled_sigma)  # b 4c
     keys = None if key is None else jax.random.split(key, self.block.num_layers)
-    # Passing a module to a scanned function scans that module's parameters alone.
+    # A scanned function scans only the parameters of a module that it is passed.
     layers = nn.scan(
       lambda layer, x, embedding, key: (layer(x, embedding, key, place), None),
       variable_axes={"params": 0},
@@ -95,12 +95,12 @@ class ResStage(nn.Module):
 def _downsample(
   block: Block, c: int, config: VAEConfig, policy: Policy, name: str
 ) -> nn.Module:
-  """The encoder's module for one entry of the block list, from c channels on."""
+  """Returns the encoder's module for one entry of the block list, given c channels."""
   shared = (block.channels_down(c), config, policy, True)
   if block.name == "attn_res_x":
     raise ValueError("An encoder has no 'attn_res_x' blocks; use 'res_x'.")
   if block.kind == "stage":
-    # Noise is the decoder's alone, also where both share one list.
+    # Only the decoder injects noise, even if both share one block list.
     plain = dataclasses.replace(block, inject_noise=False)
     return ResStage(plain, *shared, name=name)
   if block.kind == "resnet":
@@ -111,11 +111,11 @@ def _downsample(
 
 
 class Encoder(nn.Module):
-  """Pixels in [-1, 1] to moments: `config.moment_channels`, before expansion.
+  """Maps pixels in [-1, 1] to moments: `config.moment_channels`, before expansion.
 
   Raises:
-    ValueError: naming a block that an encoder does not have, or whose channels do not
-      fit.
+    ValueError: If an encoder has no such block, or a block's channels do not fit; the
+      message names the block.
   """
 
   config: VAEConfig
@@ -135,20 +135,20 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-  """Latents at noise level sigma to pixels, about [-1, 1]; or a part of that way.
+  """Maps latents at noise level sigma to pixels, about [-1, 1]; or runs a part of that.
 
   Blocks are counted in the order in which they run. The parameters are those of the
-  whole decoder, whatever part of it runs.
+  whole decoder, whichever part runs.
 
   Attributes:
-    begin: Block to begin with, given what those before it made; None begins with the
-      latents.
-    end: Block to end before, returning what those before it made; None goes on to
+    begin: First block to run, given the result of the block before; None begins with
+      the latents.
+    end: Block before which to stop, returning the result so far; None goes on to the
       pixels.
 
   Raises:
-    ValueError: naming a block that a decoder does not have, whose channels do not fit,
-      or that the PyTorch original runs otherwise than its options say.
+    ValueError: If a decoder has no such block, a block's channels do not fit, or the
+      PyTorch original does not follow its options; the message names the block.
   """
 
   config: VAEConfig
@@ -233,8 +233,8 @@ def expand_moments(
 ) -> Float[Array, "b f h w o"]:
   """Gives every channel a log-variance (paper: uniform log-variance).
 
-  `uniform` repeats the one predicted; `constant` drops it for -30; `none` has no
-  log-variance, which is -30 as well.
+  `uniform` repeats the predicted one for all channels; `constant` replaces it by -30;
+  `none` predicts none and uses -30.
   """
   c = config.latent_channels
   if config.latent_log_var == "per_channel":
@@ -251,7 +251,7 @@ def init_vae(key: Key, config: VAEConfig) -> Params:
   """Draws the parameters of a VAE for training, with mean 0 and std 1 as statistics.
 
   Raises:
-    ValueError: where a block does not fit where it stands, as `Encoder` and `Decoder`.
+    ValueError: If a block does not fit in its place, as in `Encoder` and `Decoder`.
   """
   key_encoder, key_decoder, key_quant = jax.random.split(key, 3)
   size, p = config.spatial_factor, config.temporal_factor
@@ -287,11 +287,11 @@ def encode_moments(
   """Returns mean and log-variance of the posterior, un-normalised, in float32.
 
   Args:
-    video: Pixels in [-1, 1]; 8k + 1 frames, height and width multiples of 32, or what
-      the config's block list makes of these.
+    video: Pixels in [-1, 1]; 8k + 1 frames, height and width multiples of 32, or the
+      factors that the config's block list implies.
 
   Raises:
-    ValueError: naming the size, where it is none of these.
+    ValueError: If the size is not of this form; the message names it.
   """
   _check_video(video.shape, config)
   variables = {"params": params["encoder"]}
@@ -317,13 +317,13 @@ def _check_video(shape: tuple[int, ...], config: VAEConfig) -> None:
 
 
 def normalize(params: Params, latents: Latents) -> Float[Array, "b f h w c"]:
-  """(z - mean) / std with the checkpoint's per-channel statistics."""
+  """Returns (z - mean) / std with the checkpoint's statistics per channel."""
   statistics = params["per_channel_statistics"]
   return (latents - statistics["mean"]) / statistics["std"]
 
 
 def unnormalize(params: Params, latents: Latents) -> Float[Array, "b f h w c"]:
-  """The inverse of `normalize`."""
+  """Returns z std + mean: the inverse of `normalize`."""
   statistics = params["per_channel_statistics"]
   return latents * statistics["std"] + statistics["mean"]
 
@@ -341,10 +341,10 @@ def decode(
   Args:
     latents: Latents at noise level `sigma`.
     sigma: Noise level in [0, 1]; ignored by a VAE without timestep conditioning.
-    key: Key of injected noise; None injects none.
+    key: Key of injected noise; None injects no noise.
 
   Raises:
-    ValueError: where the latents' channels are not the config's.
+    ValueError: If the latents' channels are not the config's.
   """
   x = decoder_input(params, config, policy, latents)
   variables = {"params": params["decoder"]}
@@ -355,10 +355,10 @@ def decode(
 def decoder_input(
   params: Params, config: VAEConfig, policy: Policy, latents: Latents
 ) -> Float[Array, "b f h w c"]:
-  """Turns un-normalised latents into what `Decoder` takes.
+  """Turns un-normalised latents into the input of `Decoder`.
 
   Raises:
-    ValueError: where the latents' channels are not the config's.
+    ValueError: If the latents' channels are not the config's.
   """
   if latents.shape[-1] != config.latent_channels:
     raise ValueError(

@@ -15,7 +15,7 @@ class AttentionBlock(nn.Module):
   """Multi-head attention with query-key norm over the full width, plus the input.
 
   Raises:
-    ValueError: where the channels are no multiple of `head_dim`.
+    ValueError: If the channels are not a multiple of `head_dim`.
   """
 
   head_dim: int

@@ -1,10 +1,10 @@
 """Building blocks of the Video-VAE.
 
-Residual blocks with pixel norm, conditioned on the noise level by adaptive scale and
-shift and roughened by injected noise; down-sampling by moving space and time into
-channels; up-sampling by moving them back. Shapes are b f h w c.
+Residual blocks have pixel norm, an adaptive scale and shift from the noise level, and
+injected noise. Down-sampling moves space and time into channels; up-sampling moves them
+back. Shapes are b f h w c.
 
-Source: paper, section on the Video-VAE; the PyTorch original's
+Source: the paper's section on the Video-VAE; the PyTorch original's
 `causal_video_autoencoder`.
 """
 
@@ -33,7 +33,7 @@ _kernel_init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal
 
 
 class TilePlace(NamedTuple):
-  """Where in a frame a tile lies: its noise is cut from that of the whole frame.
+  """The place of a tile in a frame; its noise is cut from that of the whole frame.
 
   Attributes:
     frame: Rows and columns of the whole frame.
@@ -49,7 +49,7 @@ class TilePlace(NamedTuple):
 
 
 def _noise_image(key: Key, size: tuple[int, int], place: TilePlace | None) -> Array:
-  """Draws the noise of a frame; for a tile, cut from the draw for its whole frame."""
+  """Draws the noise of a frame; for a tile, cuts it from that of the whole frame."""
   if place is None:
     return jax.random.normal(key, size)
   image = jax.random.normal(key, place.frame)
@@ -82,7 +82,7 @@ class CausalConv(nn.Module):
 
 
 def pixel_norm(x: Float[Array, "b f h w c"]) -> Float[Array, "b f h w c"]:
-  """x / sqrt(mean over channels of x^2), statistics in float32."""
+  """Returns x / sqrt(mean over channels of x^2), with statistics in float32."""
   mean_square = jnp.mean(jnp.square(x.astype(jnp.float32)), axis=-1, keepdims=True)
   scale = jax.lax.rsqrt(mean_square + _PIXEL_NORM_EPS)
   return (x * scale).astype(x.dtype)
@@ -108,7 +108,7 @@ class GroupNorm(nn.Module):
   """Normalises over time, space and a 32nd of the channels, with scale and bias.
 
   Raises:
-    ValueError: where the channels are no multiple of 32.
+    ValueError: If the channels are not a multiple of 32.
   """
 
   policy: Policy
@@ -123,7 +123,7 @@ class GroupNorm(nn.Module):
       )
     scale = self.param("scale", nn.initializers.ones, (c,))
     bias = self.param("bias", nn.initializers.zeros, (c,))
-    # Rows and columns stay axes of their own: devices may have some of them each.
+    # Keep rows and columns as separate axes, because they may be sharded.
     g = x.astype(jnp.float32).reshape(b, f, h, w, _GROUPS, c // _GROUPS)
     group = (1, 2, 3, 5)
     g = g - jnp.mean(g, axis=group, keepdims=True)
@@ -148,12 +148,12 @@ class ResnetBlock(nn.Module):
   """norm, modulate, SiLU, convolve; twice; plus a shortcut.
 
   Attributes:
-    features: Output channels; the shortcut is projected where they differ.
+    features: Output channels; the shortcut is projected if the input has others.
     conditioned: Whether scale and shift come from the noise level's embedding.
     inject_noise: Whether each convolution is followed by noise: one standard-normal
-      image for the whole batch and all frames, times a learned strength a channel.
-    attention_head_dim: Width of a head of the self-attention that follows
-      (`attn_res_x`); None: none follows.
+      image for the whole batch and all frames, times a learned strength per channel.
+    attention_head_dim: Head width of the self-attention that follows (`attn_res_x`);
+      None means no attention.
   """
 
   features: int
@@ -183,7 +183,7 @@ class ResnetBlock(nn.Module):
 
     h = norm(self.policy, name="norm2")(h)
     h = nn.silu(h * (1 + scale2) + shift2)
-    # Zero: at the start of training a residual block is the identity.
+    # Zeros: at the start of training a residual block is the identity.
     h = self._conv("conv2", nn.initializers.zeros)(h)
     h = self._add_noise("per_channel_scale2", h, key2, place)
     h = self._shortcut(x) + h
@@ -202,7 +202,7 @@ class ResnetBlock(nn.Module):
     )
 
   def _modulation(self, c: int, embedding: Array | None) -> tuple[Array | float, ...]:
-    """shift and scale of the first and of the second norm, each b 1 1 1 c."""
+    """Returns shift and scale of the first and of the second norm, each b 1 1 1 c."""
     if not self.conditioned:
       return 0.0, 0.0, 0.0, 0.0
     init = nn.initializers.normal(1 / math.sqrt(c))
@@ -237,8 +237,8 @@ def pixels_to_patches(
 ) -> Float[Array, "b F h w k"]:
   """Moves p x p pixels into channels ordered (c, x offset, y offset).
 
-  H and W are multiples of p. The x offset varies slower than the y offset, the other
-  way round than usual; so it is in the original.
+  H and W are multiples of p. The x offset varies slower than the y offset, which is
+  unusual but matches the original.
   """
   b, f, height, width, c = video.shape
   x = video.reshape(b, f, height // p, p, width // p, p, c)
@@ -250,7 +250,7 @@ def pixels_to_patches(
 def patches_to_pixels(
   x: Float[Array, "b F h w k"], p: int
 ) -> Float[Array, "b F H W c"]:
-  """The inverse of `pixels_to_patches`."""
+  """Moves channels back to pixels: the inverse of `pixels_to_patches`."""
   b, f, h, w, k = x.shape
   x = x.reshape(b, f, h, w, k // (p * p), p, p)
   return x.transpose(0, 1, 2, 6, 3, 5, 4).reshape(b, f, h * p, w * p, k // (p * p))
@@ -274,7 +274,7 @@ def space_to_depth(
 def depth_to_space(
   x: Float[Array, "b f h w k"], strides: Strides
 ) -> Float[Array, "b F H W c"]:
-  """The inverse of `space_to_depth`."""
+  """Moves channels back to time and space: the inverse of `space_to_depth`."""
   b, f, h, w, k = x.shape
   p, q, r = strides
   c = k // (p * q * r)
@@ -300,11 +300,11 @@ class Downsample(nn.Module):
 
 
 class SpaceToDepthDownsample(nn.Module):
-  """Convolution and space-to-depth, plus the group means of the input's own.
+  """Convolution and space-to-depth, plus group means of the rearranged input.
 
   Raises:
-    ValueError: where `features` cannot be cut into the blocks' positions, or the
-      input's own channels not into groups.
+    ValueError: If `features` is not a multiple of the block's volume, or the input's
+      channels times that volume not a multiple of `features`.
   """
 
   features: int
@@ -333,11 +333,11 @@ class SpaceToDepthDownsample(nn.Module):
 
 
 class DepthToSpaceUpsample(nn.Module):
-  """Convolution and depth-to-space, optionally plus the input's own, tiled.
+  """Convolution and depth-to-space, optionally plus the rearranged input, tiled.
 
   Raises:
-    ValueError: where the input's own channels cannot be cut into the blocks' positions
-      and tiled to `features`.
+    ValueError: If the input's channels are not a multiple of the block's volume, or
+      cannot be tiled to `features`.
   """
 
   features: int

@@ -1,11 +1,11 @@
-"""Decoding in tiles: less memory for the same video, or for one near it.
+"""Decoding in tiles: less memory for the same video, or for a similar one.
 
-What comes before the tiles runs whole. Then a loop decodes tile after tile and adds
-each to the video by its weights (`models.tiles`): it holds what the tiles are cut from,
-the video, and the activations of one tile. Where each pixel is of one tile alone, it is
-finished, to uint8 for example, before it is put into the video, which is then smaller.
-These are two functions, to be two programs, so that the activations of the first are
-gone before there is a video.
+The part before the tiles runs whole. Then a loop decodes one tile after another and
+adds each to the video by its weights (`models.tiles`). It holds the array that the
+tiles are cut from, the video, and the activations of one tile. If every pixel comes
+from a single tile, it is finished (for example to uint8) before it is put into the
+video, which then takes less memory. The two parts are two functions, meant as two
+programs, so that the activations of the first are freed before the video is allocated.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ def before_tiles(
   *,
   tiles: Tiles,
 ) -> Float[Array, "b f2 h2 w2 o"]:
-  """Runs what comes before the tiles, whole: what they are cut from.
+  """Runs the part before the tiles, whole, and returns what the tiles are cut from.
 
   Args:
     latents: Un-normalised latents at noise level `sigma`.
     sigma: Noise level in [0, 1]; ignored by a VAE without timestep conditioning.
-    key: Key of injected noise; None injects none.
-    tiles: The tiles that the result is cut into.
+    key: Key of injected noise; None injects no noise.
+    tiles: The tiles that the result will be cut into.
 
   Raises:
-    ValueError: where the latents' channels are not the config's.
+    ValueError: If the latents' channels are not the config's.
   """
   x = decoder_input(params, config, policy, latents)
   if tiles.begin is None:
@@ -65,14 +65,14 @@ def decode_tiles(
   tiles: Tiles,
   finish: Callable[[AnyArray], AnyArray],
 ) -> Shaped[Array, "b F H W 3"]:
-  """Runs the rest in tiles: what becomes of pixels in [-1, 1], in float32.
+  """Runs the rest in tiles, and returns `finish` of the pixels in [-1, 1].
 
   Args:
-    x: What `before_tiles` made, with the same `sigma`, `key` and `tiles`.
+    x: What `before_tiles` returned, for the same `sigma`, `key` and `tiles`.
     sigma: Noise level in [0, 1]; ignored by a VAE without timestep conditioning.
-    key: Key of injected noise, which is that of a whole decode; None injects none.
-    tiles: The tiles that the rest is decoded in.
-    finish: What becomes of each pixel.
+    key: Key of injected noise, the same as in a whole decode; None injects no noise.
+    tiles: The tiles to decode in.
+    finish: Function applied to each pixel.
   """
   variables, sigma = {"params": params["decoder"]}, jnp.asarray(sigma)
   frame = x.shape[2:4]
@@ -114,7 +114,7 @@ def _assemble(
   axes: tuple[Axis, Axis, Axis],
   shape: tuple[int, ...],
 ) -> Shaped[Array, "b F H W 3"]:
-  """Puts the tiles that `decode` makes of their corners into a video of a shape."""
+  """Puts the tiles that `decode` makes from their corners into a video of a shape."""
   ratios = np.array([axis.ratio for axis in axes], np.int32)
 
   def add(video: Array, tile: tuple[Array, list[Array]]) -> tuple[Array, None]:
