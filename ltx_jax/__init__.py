@@ -1,4 +1,4 @@
-"""LTX-Video in JAX and Flax: text and images to video, and the training of all of it.
+"""LTX-Video in JAX and Flax: text and images to video, and the training of the models.
 
 model = ltx_jax.load("moving-shapes")
 videos = model.generate("a large red circle moving right on a navy background")
@@ -62,7 +62,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-  # Imported when it is asked for: a program's --help needs neither Flax nor models.
+  # Imported on demand: a program's --help needs neither Flax nor models.
   if name not in __all__:
     raise AttributeError(f"module 'ltx_jax' has no attribute {name!r}")
   module = importlib.import_module(f"ltx_jax.{_PLACES.get(name, 'config')}")

@@ -1,7 +1,7 @@
-"""Files that users write and name: text of any editor, and outputs kept off inputs.
+"""Files that users write and name: reads text of any editor, and protects inputs.
 
-Editors save text with or without a byte order mark, and with any of three line ends;
-a path may be a link, or hold a `~` that no shell has expanded.
+Editors save text with or without a byte order mark, and with any of three line ends. A
+path may be a link, or contain a `~` that no shell has expanded.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_text(path: AnyPath) -> str:
-  """Reads text in UTF-8, or in UTF-16 where a byte order mark says so.
+  """Reads text in UTF-8, or in UTF-16 if a byte order mark says so.
 
   Returns:
-    The text without the mark; its lines end in a line feed alone.
+    The text without the mark, with line feeds as line ends.
 
   Raises:
-    ValueError: naming the file, where it cannot be read or is no such text.
+    ValueError: If the file cannot be read or is not such text; the message names it.
   """
   try:
     data = Path(path).read_bytes()
@@ -43,10 +43,10 @@ def read_text(path: AnyPath) -> str:
 def read_lines(path: AnyPath) -> list[str]:
   """Reads the lines of a text, without their ends.
 
-  Only line ends part lines: a JSON string may hold what Unicode calls a separator.
+  Only line ends separate lines: a JSON string may contain other Unicode separators.
 
   Raises:
-    ValueError: as `read_text`.
+    ValueError: If `read_text` refuses the file.
   """
   lines = read_text(path).split("\n")
   return lines[:-1] if lines[-1] == "" else lines
@@ -55,15 +55,15 @@ def read_lines(path: AnyPath) -> list[str]:
 def refuse_overwriting(
   outputs: Iterable[AnyPath], inputs: Iterable[tuple[str, AnyPath | None]]
 ) -> None:
-  """Refuses outputs that would replace an input, by whatever path or link.
+  """Refuses outputs that would replace an input, whatever the path or link.
 
   Args:
     outputs: Files and folders that will be written.
-    inputs: (the option that names it, what is read); None, and names that are no
-      paths, are in no danger.
+    inputs: (the option that names it, what is read); None and names that are not paths
+      are ignored.
 
   Raises:
-    ValueError: naming both.
+    ValueError: If an output would replace an input; the message names both.
   """
   given = [(option, Path(path)) for option, path in inputs if path is not None]
   for output in map(Path, outputs):

@@ -1,8 +1,8 @@
-"""Sizes that were asked for, and the sizes that a VAE can make.
+"""Requested sizes, and the sizes that a VAE can make.
 
 A VAE makes whole latent positions: width and height in multiples of 32, and 8k + 1
-frames. Any other size is made a little larger and cropped about its centre; frames are
-cut at the end.
+frames. For any other size, a slightly larger video is made. Its frames are cropped at
+the centre, and surplus frames are cut at the end.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from ltx_jax.config import VAEConfig
 from ltx_jax.errors import check_number
 
 MOST_FRAMES = 100_000
-"""Frames of a video at most: an hour, made in windows."""
+"""Largest number of frames of a video: an hour, made in windows."""
 
 LONGEST_SIDE = 8192
-"""Pixels along a side at most; no memory holds such a clip in one piece."""
+"""Longest side in pixels; no memory holds a larger clip in one piece."""
 
 
 def check_size(frames: Any, height: Any, width: Any) -> None:
-  """Checks what is asked for; None, what a recipe says, is not checked.
+  """Checks a requested size; None, which takes the recipe's value, is not checked.
 
   Raises:
-    ValueError: naming the first that is no whole number, or out of bounds.
+    ValueError: If a value is not a whole number, or out of bounds; the message names
+      the first.
   """
   bounds = {"frames": MOST_FRAMES, "height": LONGEST_SIDE, "width": LONGEST_SIDE}
   for (name, most), size in zip(bounds.items(), (frames, height, width), strict=True):
@@ -37,7 +38,7 @@ def check_size(frames: Any, height: Any, width: Any) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Canvas:
-  """What is asked for, and what is generated to crop it from: (frames, height, width).
+  """A requested size, and the size to generate and crop: (frames, height, width).
 
   `Canvas.of` makes one for a VAE.
   """
@@ -51,7 +52,7 @@ class Canvas:
     """Returns the canvas of a VAE for a size.
 
     Raises:
-      ValueError: as `check_size`.
+      ValueError: If `check_size` refuses the size.
     """
     asked = (frames, height, width)
     check_size(*asked)
@@ -61,7 +62,7 @@ class Canvas:
 
   @property
   def note(self) -> str | None:
-    """One sentence that says what is generated instead, or None where nothing is."""
+    """One sentence about a different generated size, or None if it is the same."""
     if self.asked == self.used:
       return None
     t, s = self.factors
@@ -69,26 +70,26 @@ class Canvas:
     used_frames, used_height, used_width = self.used
     return (
       f"{width}x{height} with {frames} frames is asked for; {used_width}x{used_height} "
-      f"with {used_frames} frames is generated and cropped, since width and height "
-      f"come in multiples of {s} and frames as {t}k + 1."
+      f"with {used_frames} frames is generated and cropped, because width and height "
+      f"must be multiples of {s} and frames {t}k + 1."
     )
 
   def describe(self, clips: int) -> str:
-    """Names clips of the size that is generated."""
+    """Describes clips of the generated size."""
     frames, height, width = self.used
     return f"{clips} clip(s) of {frames} frames of {width}x{height}"
 
   def _margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(before, after) of rows and of columns."""
+    """Rows and columns to crop: (before, after) of each."""
     spare = [used - asked for used, asked in zip(self.used, self.asked, strict=True)]
     return tuple((n // 2, n - n // 2) for n in spare[1:])
 
   def crop(self, video: Any) -> Any:
-    """Cuts a generated video [b F H W 3] to what is asked for."""
+    """Cuts a generated video [b F H W 3] to the requested size."""
     frames, height, width = self.asked
     (top, _), (left, _) = self._margins()
     return video[:, :frames, top : top + height, left : left + width]
 
   def pad(self, video: Float[np.ndarray, "F H W 3"]) -> Float[np.ndarray, "F _ _ 3"]:
-    """Grows frames of the size asked for, by repeating their edges."""
+    """Pads frames of the requested size by repeating their edges."""
     return np.pad(video, [(0, 0), *self._margins(), (0, 0)], mode="edge")

@@ -23,19 +23,19 @@ from jaxtyping import Bool, Float, Int
 AnyArray = jax.Array | np.ndarray
 
 Params = dict[str, Any]
-"""A nested dict of arrays, what every network's parameters are."""
+"""A nested dict of arrays; every network's parameters have this form."""
 
 Key = jax.Array
 """A typed JAX random key (`jax.random.key`)."""
 
 Weights = Literal["int8", "fp8"]
-"""What kernels are kept as in 8 bits (`checkpoints.quantization`)."""
+"""8-bit format of kernels (`checkpoints.quantization`)."""
 
 Scalar = float | int | np.number | Float[AnyArray, ""]
-"""One number: of Python, of NumPy, or traced."""
+"""One number, from Python, from NumPy, or traced."""
 
 Whole = int | np.integer
-"""A whole number by its type, for `isinstance` as well."""
+"""A whole number by its type; also for `isinstance`."""
 
 Video = Float[AnyArray, "b F H W 3"]
 """Pixels in [-1, 1]."""
@@ -53,16 +53,16 @@ EncodedText = tuple[Text, TextMask]
 NegativeText = tuple[
   Float[AnyArray, "u v e"], Bool[AnyArray, "u v"] | Int[AnyArray, "u v"]
 ]
-"""A text that may have other numbers of rows and tokens than the one it goes with."""
+"""A text whose numbers of rows and tokens may differ from those of the main text."""
 
 
 class NoiseLevels(NamedTuple):
-  """Noise levels of tokens that take few values: those, and which token has which.
+  """Noise levels of tokens as a few distinct values, and an index into them.
 
-  The network's modulation is then computed s times a clip instead of n times.
+  The network's modulation is then computed s times per clip instead of n times.
 
   Attributes:
-    sigma: The s levels that tokens of each clip have, in [0, 1]; s is small.
+    sigma: The s distinct levels of each clip, in [0, 1]; s is small.
     index: Index of each token's level in `sigma`, in [0, s).
   """
 
@@ -71,20 +71,20 @@ class NoiseLevels(NamedTuple):
 
 
 Tiling = Literal["auto", "off"] | int | tuple[int, int]
-"""Whether a video is decoded in tiles: where it would not fit otherwise, never, or in
-tiles of at most a side in pixels, or (side, frames)."""
+"""Whether to decode a video in tiles: if it does not fit otherwise, never, or in tiles
+of at most a side in pixels, or (side, frames)."""
 
 Sigma = Float[AnyArray, "b"] | Float[AnyArray, "b n"] | NoiseLevels
-"""Noise levels in [0, 1]: of clips, of tokens, or of tokens by distinct level."""
+"""Noise levels in [0, 1]: per clip, per token, or per token by distinct level."""
 
 
 class Perturbation(NamedTuple):
-  """Which rows of a batch lose what in which block; all False is the network as it is.
+  """Masks of rows and blocks to perturb; all False leaves the network unchanged.
 
   Attributes:
-    values: Self-attention gives every token its own value, as if it saw no other.
-    attention: Self-attention gives back its input.
-    block: The whole block gives back its input.
+    values: Self-attention returns every token's own value, as if it saw no other.
+    attention: Self-attention returns its input.
+    block: The whole block returns its input.
   """
 
   values: Bool[AnyArray, "l b"]
@@ -93,13 +93,13 @@ class Perturbation(NamedTuple):
 
 
 class Branches(NamedTuple):
-  """What the rows of a batch are where they are not one clip a text.
+  """The texts and perturbations of rows, if rows are not one clip per text.
 
   Guidance evaluates a clip several times: with and without its text, or perturbed.
 
   Attributes:
-    text: Index of the text that each row is given; None: the texts are the rows'.
-    perturbation: What is left out for which rows; None: nothing.
+    text: Index of each row's text; None means that each row has its own.
+    perturbation: Perturbed rows and blocks; None perturbs none.
   """
 
   text: Int[AnyArray, "b"] | None = None
@@ -107,15 +107,15 @@ class Branches(NamedTuple):
 
 
 PLAIN = Branches()
-"""Each row is a clip with its own text, and nothing is left out."""
+"""Each row is a clip with its own text, and nothing is perturbed."""
 
 
 @runtime_checkable
 class VelocityFn(Protocol):
   """The network as the samplers see it; `models.transformer.velocity_fn` makes one.
 
-  What it makes of the text and of the positions is the same in every step: it is made
-  once, and passed in as pytrees that only the network looks into.
+  The network's encodings of the text and of the positions are the same in every step.
+  They are computed once, and passed in as pytrees that only the network reads.
   """
 
   def __call__(

@@ -14,7 +14,7 @@ def program(name: str, *options: Any) -> None:
   """Runs `python -m NAME` with options, from the repository's root.
 
   Raises:
-    RuntimeError: where it fails.
+    RuntimeError: If it fails.
   """
   command = [sys.executable, "-m", name, *map(str, options)]
   if subprocess.run(command, cwd=ROOT, check=False).returncode:

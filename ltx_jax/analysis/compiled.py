@@ -1,13 +1,13 @@
-"""What a compiled program takes, read from the compiler, and the least time it needs.
+"""The resources of a compiled program, read from the compiler, and its minimum time.
 
-The roofline is an estimate, not a measurement: the larger of
+The roofline is an estimate, not a measurement. It is the largest of
 
     floating-point operations / the device's rate
     bytes moved               / the bandwidth of its memory
     bytes on the wire         / the bandwidth of its links
 
-as if each were reached all the time, and none waited for another. Of several devices
-every figure is that of one.
+as if each rate were always reached, and nothing waited. With several devices, every
+figure is that of one device.
 """
 
 from __future__ import annotations
@@ -25,30 +25,31 @@ from ltx_jax.planning.training import device_bytes
 
 @dataclasses.dataclass(frozen=True)
 class StageReport:
-  """One compiled stage; bytes are of one device.
+  """One compiled stage; bytes are those of one device.
 
   Attributes:
-    stage: Its name.
+    stage: Name of the stage.
     arguments: Bytes of the arguments that it reads, weights included.
-    unread: Bytes of its network's weights that it does not read, which are in memory
-      all the same: the encoder of a VAE that decodes.
-    temporaries: Bytes that it needs beside arguments and results.
-    peak: Arguments, temporaries and results that take over no argument: what is set
-      aside, with the gaps between buffers.
-    in_use: The most of that that holds something at one time.
+    unread: Bytes of its network's weights that it does not read but that are in memory
+      all the same, such as the encoder of a VAE that decodes.
+    temporaries: Bytes that it needs besides arguments and results.
+    peak: Arguments, temporaries, and results that reuse no argument's memory: the bytes
+      that are reserved, with the gaps between buffers.
+    in_use: Largest number of these bytes that hold something at the same time.
     flops: Floating-point operations of the program, as `hlo_flops` counts them.
-    minimum: Floating-point operations of its mathematics, by the formulas of
-      `planning.flops`; of several devices, one's share.
-    moved: Bytes through memory, `hlo_traffic`.
-    attention: Its calls of fused attention: the queries' sizes, keys, and how often.
-    tokens: Video tokens that it attends to; None where it does not.
-    squares: Arrays in memory with n x n numbers; of several devices, with one's own
-      queries times n.
-    sent: What a device sends the others, by kind of communication.
-    unknown_trips: Loops that are counted once for want of a better number.
-    seconds: Seconds that compiling took.
-    wire_seconds: Seconds of sending by the roofline.
-    estimate: The roofline's seconds, of all three.
+    minimum: Floating-point operations of the mathematics, by the formulas of
+      `planning.flops`; with several devices, the share of one.
+    moved: Bytes moved through memory (`hlo_traffic`).
+    attention: Calls of fused attention: sizes of the queries, keys, and how often.
+    tokens: Number of video tokens that it attends to; None if it does not.
+    squares: Arrays in memory with n x n numbers; with several devices, with a device's
+      own queries times n.
+    sent: Communication that a device sends, by kind.
+    unknown_trips: Number of loops that are counted once, because their length is
+      unknown.
+    seconds: Seconds of compilation.
+    wire_seconds: Seconds of sending, by the roofline.
+    estimate: Seconds by the roofline, over all three.
   """
 
   stage: str
@@ -87,7 +88,7 @@ class StageReport:
 
 
 def compile_stage(stage: Stage, target: Target) -> StageReport:
-  """Compiles a stage for the devices that its arguments are on, and reads it."""
+  """Compiles a stage for the devices of its arguments, and reads the program."""
   start = time.perf_counter()
   compiled = stage.compile()
   seconds = time.perf_counter() - start
@@ -127,7 +128,7 @@ def read(stage: Stage, compiled: Any, target: Target, seconds: float) -> StageRe
 
 
 def _squares(stage: Stage, program: hlo.Program) -> tuple[str, ...]:
-  """Lists n x n arrays; of several devices, with one's own queries times n."""
+  """Lists n x n arrays; with several devices, a device's own queries times n."""
   if stage.tokens is None:
     return ()
   sizes = {"heads": stage.heads, "width": stage.width}

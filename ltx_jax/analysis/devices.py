@@ -1,16 +1,18 @@
-"""Accelerators that programs are compiled for without having one.
+"""Accelerators that programs can be compiled for without having one.
 
-A TPU compiler needs a topology's name; XLA's GPU compiler a description of the card.
-Both come with a package that is large and not required otherwise (`Target.install`).
-Rates are the makers' for dense matrix products in 16 bits, and of the main memory.
+A TPU compiler needs the name of a topology; XLA's GPU compiler needs a description of
+the card. Both come in a large package that nothing else requires (`Target.install`).
+The rates are the makers' figures for dense matrix products in 16 bits, and for the main
+memory.
 
-Several TPU chips have the names that the cloud rents them by, in which v5e and v6e
-count chips and v5p counts cores, of which a chip has two: v5p-8 is four chips. What a
-chip sends goes over two of its links, as a ring through all chips has it: 45 GB/s each
-way a link of v5e, 90 GB/s of v5p and v6e ("How to Scale Your Model", Austin et al.
-2025). A chip has more links than two; a small slice does not connect them all. 8xh100
-is one machine of eight cards, each of which sends 450 GB/s over NVLink. 2xv5p-128 is
-two slices; to the other a chip sends 6.25 GB/s over the network of the data centre.
+Several TPU chips have the names under which the cloud rents them. In these, v5e and v6e
+count chips, and v5p counts cores, of which a chip has two: v5p-8 is four chips. A chip
+sends over two of its links, as in a ring through all chips: 45 GB/s per link and
+direction on v5e, 90 GB/s on v5p and v6e ("How to Scale Your Model", Austin et al.
+2025). A chip has more than two links, but a small slice does not connect them all.
+8xh100 is one machine of eight cards, each of which sends 450 GB/s over NVLink.
+2xv5p-128 is two slices; a chip sends 6.25 GB/s to the other slice, over the network of
+the data centre.
 """
 
 from __future__ import annotations
@@ -109,21 +111,22 @@ _RTX4090 = _GPU.format(
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-  """An accelerator, or several that are linked; rates and memory are those of one.
+  """An accelerator, or several linked ones; rates and memory are those of one.
 
   Attributes:
-    name: Name by which the command line calls it.
+    name: Name on the command line.
     policy: How programs run on it.
-    flops: Multiplications and additions a second, in 16 bits.
-    bandwidth: Bytes a second from its memory.
-    wire: Bytes a second that it sends to others.
-    memory: Bytes that it has.
-    topology: Arrangement of the chips. Of TPUs: the smallest that their compiler knows
-      and that has so many. Of several GPUs: slices, hosts of a slice, cards of a host.
+    flops: Multiplications and additions per second, in 16 bits.
+    bandwidth: Bytes per second from its memory.
+    wire: Bytes per second that it sends to others.
+    memory: Bytes of its memory.
+    topology: Arrangement of the chips. For TPUs: the smallest that their compiler knows
+      and that has enough chips. For several GPUs: slices, hosts per slice, cards per
+      host.
     description: Description of a GPU's card, for XLA; empty for other devices.
-    chips: How many there are, in all slices.
-    slices: How many slices of TPUs, each with the topology.
-    network: Bytes a second that a chip sends to other slices.
+    chips: Number of chips in all slices.
+    slices: Number of slices of TPUs, each with the topology.
+    network: Bytes per second that a chip sends to other slices.
   """
 
   name: str
@@ -140,7 +143,7 @@ class Target:
 
   @property
   def install(self) -> str:
-    """The command that installs its compiler."""
+    """The command that installs the compiler for it."""
     extra = "cuda12" if self.description else "tpu"
     size = "5.5 GB" if self.description else "0.7 GB"
     return f'pip install "jax[{extra}]=={jax.__version__}" ({size})'
@@ -156,7 +159,7 @@ TARGETS = {
   for target in (
     Target("h100", GPU, 989e12, 3.35e12, 450e9, 80 * _GB, description=_H100),
     Target("a100-40", GPU, 312e12, 1.555e12, 300e9, 40 * _GB, description=_A100_40),
-    # Half of the rate that its halves have where they are summed in halves.
+    # Half the rate of 16-bit products that are summed in 16 bits.
     Target("rtx4090", GPU, 165e12, 1.008e12, 32e9, 24 * _GB, description=_RTX4090),
     Target("t4", T4, 65e12, 320e9, 16e9, 16 * _GB, description=_T4),
     Target("v5e", TPU, 197e12, 819e9, 90e9, 16 * _GB, "v5e:2x2"),
@@ -193,10 +196,10 @@ TARGETS |= {
 
 
 def use_host_only() -> None:
-  """Keeps JAX off accelerators that are there; to be called before its first use.
+  """Keeps JAX away from present accelerators; call it before the first use of JAX.
 
-  GPU kernels are not tried out to find the fastest, for which there is no card, and the
-  TPU's compiler does not ask the cloud on which machine it runs.
+  It stops XLA from trying out GPU kernels to find the fastest, because there is no
+  card, and the TPU compiler from asking the cloud on which machine it runs.
   """
   os.environ["JAX_PLATFORMS"] = "cpu"
   os.environ["TPU_SKIP_MDS_QUERY"] = "1"
@@ -207,19 +210,19 @@ def use_host_only() -> None:
 
 
 def devices_of(target: Target) -> list[jax.Device]:
-  """Returns the devices to compile for, on which nothing can run.
+  """Returns the devices to compile for; they are described, so nothing can run on them.
 
-  Those of this machine's CPU can, and are as many as it passes for.
+  The exception is this machine's CPU, with as many devices as JAX shows.
 
   Raises:
-    ValueError: where the compiler is not installed.
+    ValueError: If the compiler is not installed.
   """
   if target.policy.name == "cpu":
     return jax.devices("cpu")
   if importlib.util.find_spec(target._module) is None:
     raise ValueError(
-      f"To compile for {target.name} takes its compiler, which is not installed; "
-      f"install it: {target.install}."
+      f"The compiler for {target.name} is not installed; install it with "
+      f"{target.install}."
     )
   if target.description:
     described = topologies.get_topology_desc(

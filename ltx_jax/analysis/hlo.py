@@ -1,7 +1,7 @@
 """Reads a compiled XLA program from its text: what runs, on which shapes, how often.
 
-The text lists computations; one of them is the entry. Instructions name the values that
-they read and the computations that they call:
+The text lists computations, one of which is the entry. Instructions name the values
+that they read and the computations that they call:
 
     %body (...) -> (...) {
       %dot.1 = bf16[32,16]{1,0} dot(%x, %w), lhs_contracting_dims={1}, ...
@@ -11,8 +11,9 @@ they read and the computations that they call:
         backend_config={"known_trip_count":{"n":"28"}}
     }
 
-A loop's body runs as often as the compiler knows; a fusion is one kernel, whose
-computation holds what it does. What the walk is for: `hlo_flops`, `hlo_traffic`.
+The trip count of a loop is in its attributes if the compiler knows it. A fusion is one
+kernel, and its computation holds what it does. `hlo_flops` and `hlo_traffic` walk over
+the program.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ _INLINE = (*_CALLS, "conditional", "async-start")
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-  """An array's element type, as XLA calls it, and sizes.
+  """An array's element type, as XLA names it, and its sizes.
 
   Attributes:
-    near: Whether it is in a TPU's fast memory, `S(1)`, and not in the main one.
+    near: Whether it is in a TPU's fast memory, `S(1)`, and not in the main memory.
   """
 
   dtype: str
@@ -59,12 +60,12 @@ class Shape:
 
   @property
   def size(self) -> int:
-    """Numbers that it holds."""
+    """Number of its elements."""
     return math.prod(self.dims)
 
   @property
   def bytes(self) -> int:
-    """What it takes, without the padding of a device's layout."""
+    """Number of its bytes, without the padding of a device's layout."""
     return self.size * _BITS[self.dtype] // 8
 
 
@@ -74,12 +75,12 @@ class Instruction:
 
   Attributes:
     name: Name of its value.
-    opcode: What it does, such as `dot`.
+    opcode: Operation, such as `dot`.
     shapes: Shape of its value, or the shapes of a tuple's parts.
     operands: Names of the values that it reads.
-    inside: The text between its parentheses.
-    attributes: The text after them.
-    root: Whether it is what the computation returns.
+    inside: Text between its parentheses.
+    attributes: Text after the parentheses.
+    root: Whether its value is the result of the computation.
   """
 
   name: str
@@ -102,12 +103,12 @@ class Instruction:
 
   @property
   def far_bytes(self) -> int:
-    """Bytes of those parts of the value that are in the main memory."""
+    """Bytes of the parts of the value that are in the main memory."""
     return sum(shape.bytes for shape in self.shapes if not shape.near)
 
   @property
   def called(self) -> tuple[str, ...]:
-    """Computations that it runs; not the sum that a reduction applies."""
+    """Computations that it runs, without the sum that a reduction applies."""
     found = _CALLED.findall(self.attributes)
     if self.opcode in _CALLS:
       found += _APPLIED.findall(self.attributes)
@@ -115,34 +116,34 @@ class Instruction:
 
   @property
   def target(self) -> str:
-    """What a custom call calls, or nothing."""
+    """Name of the function that a custom call calls, or an empty text."""
     return self.attribute(r'custom_call_target="([^"]*)"') or ""
 
   def attribute(self, pattern: str) -> str | None:
-    """Returns what a pattern's group is in the attributes, or None."""
+    """Returns the text that the pattern's group matches in the attributes, or None."""
     found = re.search(pattern, self.attributes)
     return found and found[1]
 
 
 @dataclasses.dataclass(frozen=True)
 class Computation:
-  """Instructions in the order that they run in, by name."""
+  """Instructions by name, in the order in which they run."""
 
   name: str
   instructions: dict[str, Instruction]
 
   def operands(self, instruction: Instruction) -> list[Instruction]:
-    """Returns what makes the values that an instruction reads."""
+    """Returns the instructions that make the values that an instruction reads."""
     return [self.instructions[name] for name in instruction.operands]
 
   @property
   def root(self) -> Instruction:
-    """What is returned."""
+    """The instruction whose value is returned."""
     return next(i for i in self.instructions.values() if i.root)
 
   @functools.cached_property
   def users(self) -> dict[str, list[Instruction]]:
-    """What reads each value."""
+    """Instructions that read each value."""
     found = {name: [] for name in self.instructions}
     for instruction in self.instructions.values():
       for name in dict.fromkeys(instruction.operands):
@@ -155,9 +156,9 @@ class Kernel:
   """An instruction that a device runs as one piece, and how often.
 
   Attributes:
-    instruction: A fusion, a custom call, or any other that is no control flow.
+    instruction: A fusion, a custom call, or any other that is not control flow.
     home: The computation that it stands in.
-    times: How often it runs: the product of the trip counts around it.
+    times: How often it runs: the product of the trip counts of the loops around it.
   """
 
   instruction: Instruction
@@ -170,16 +171,16 @@ class Program:
   """A program's computations by name.
 
   Attributes:
-    entry: The name of the first one to run.
+    entry: Name of the computation that runs first.
   """
 
   computations: dict[str, Computation]
   entry: str
 
   def kernels(self) -> Iterator[Kernel]:
-    """Yields what runs, loops and calls entered, fusions whole.
+    """Yields the kernels that run; enters loops and calls, but not fusions.
 
-    Of a conditional each branch is taken to run.
+    Every branch of a conditional counts as if it ran.
     """
     yield from self._kernels(self.entry, 1)
 
@@ -196,12 +197,12 @@ class Program:
         yield Kernel(instruction, home, times)
 
   def trips(self, loop: Instruction) -> int | None:
-    """Returns how often a loop runs, or None where that is not known."""
+    """Returns how often a loop runs, or None if that is not known."""
     found = _TRIPS.search(loop.attributes)
     return int(found[1]) if found else self._counted(loop)
 
   def _counted(self, loop: Instruction) -> int | None:
-    """Reads a loop that counts from 0 in steps of 1, from its condition."""
+    """Reads the trip count of a loop that counts from 0 by 1, from its condition."""
     condition = self.computations[loop.attribute(r"condition=%([\w.\-]+)")]
     root = condition.root
     limits = [
@@ -216,12 +217,12 @@ class Program:
 
   @property
   def instructions(self) -> int:
-    """How many there are, in all computations."""
+    """Number of instructions in all computations."""
     return sum(len(each.instructions) for each in self.computations.values())
 
   @property
   def arguments(self) -> int:
-    """Bytes of what the program is given and reads."""
+    """Bytes of the arguments that the program reads."""
     entry = self.computations[self.entry].instructions.values()
     return sum(each.bytes for each in entry if each.opcode == "parameter")
 
@@ -231,7 +232,7 @@ class Program:
 
   @property
   def unknown_trips(self) -> int:
-    """How many loops run an unknown number of times; `kernels` takes them once."""
+    """Number of loops with an unknown trip count, which `kernels` counts once."""
     return sum(
       self.trips(instruction) is None
       for computation in self.computations.values()
@@ -244,7 +245,7 @@ def parse(text: str) -> Program:
   """Reads the text of a compiled program (`Compiled.as_text`).
 
   Raises:
-    ValueError: where it has no entry computation.
+    ValueError: If there is no entry computation.
   """
   computations, entry, name = {}, None, None
   for line in _joined(text):
@@ -274,7 +275,7 @@ def _joined(text: str) -> Iterator[str]:
 
 
 def _instruction(name: str, text: str, root: bool) -> Instruction:
-  """Reads what stands after the equals sign: shape, opcode, operands, attributes."""
+  """Reads the text after the equals sign: shape, opcode, operands, attributes."""
   end = _closing(text) + 1 if text.startswith("(") else text.index(" ")
   shape, text = text[:end], text[end:].lstrip()
   opcode = _OPCODE.match(text)[1]
@@ -290,7 +291,7 @@ def _instruction(name: str, text: str, root: bool) -> Instruction:
 
 
 def _closing(text: str) -> int:
-  """Returns where the parenthesis that a text begins with is closed."""
+  """Returns the position where the first parenthesis of a text is closed."""
   depth = 0
   for found in re.finditer(r"[()]", text):
     depth += 1 if found[0] == "(" else -1

@@ -1,26 +1,28 @@
-"""Floating-point operations of a compiled program, by a walk over it (`hlo`).
+"""Floating-point operations of a compiled program, counted by a walk over it (`hlo`).
 
-Matrix products, convolutions and fused attention are counted, a multiply-add as two, in
-loops as often as these run; the rest is not, nor is it in `flops`, the count by formula
-that this is held against.
+Matrix products, convolutions and fused attention are counted, a multiply-add as two
+operations, and in loops as often as they run. Nothing else is counted, as in
+`planning.flops`, the count by formula that this count is compared with.
 
     dot            2 |out| |contracted|
     convolution    2 batch features channels times, for each axis, pairs (pixel, tap)
     attention      4 |q| m, for q k^T and for weights times values
                    8 |q| m backwards, for the gradients of q, k, v and of the weights
 
-Kernels that attend backwards work the logits out again, and where one makes the
-gradient of q and another those of k and v, each does, and the weights' gradient too:
-that is `inside_kernels`, apart. What a program computes a second time because the first
+Kernels for attention's backward pass compute the logits again. If one kernel makes the
+gradient of q and another those of k and v, each of them does, and each also computes
+the gradient of the weights. These operations are counted separately, by
+`inside_kernels`. Everything that a program computes a second time because the first
 result was not kept (`jax.checkpoint`, or XLA's own rematerialisation) is part of the
-count, and `recomputed` says how much.
+count; `recomputed` says how much.
 
-As in `flops`, a tap outside the input does not count, whether or not the device
-multiplies by that zero. XLA's own `cost_analysis` counts the body of a loop once, knows
-no fused attention, and does not exist for a GPU that is not there.
+As in `planning.flops`, a tap outside the input does not count, whether or not the
+device multiplies by that zero. XLA's own `cost_analysis` counts the body of a loop
+once, does not know fused attention, and does not exist for a GPU that is not there.
 
-Compilers rewrite: a TPU's dots are convolutions, some of them with a batch dimension as
-a window; a GPU's are calls of cuBLAS and cuDNN, or stand in a fusion.
+Compilers rewrite programs: a TPU's dots become convolutions, some of them with a batch
+dimension as a window; a GPU's dots become calls of cuBLAS and cuDNN, or part of a
+fusion.
 """
 
 from __future__ import annotations
@@ -44,9 +46,9 @@ class Pass(NamedTuple):
   """A direction of attention, in products of 2 |q| m operations.
 
   Attributes:
-    products: Number of products that the mathematics takes.
-    again: Number of products that the kernel makes although another, or it before,
-      has made them.
+    products: Number of products in the mathematics.
+    again: Number of products that the kernel repeats, because another kernel or the
+      forward pass has made them.
   """
 
   products: int
@@ -59,11 +61,11 @@ _CUDNN_BACKWARD = Pass(4, 1)
 
 
 class FusedAttention(NamedTuple):
-  """A kernel that attends without having all logits in memory.
+  """A kernel that computes attention without storing all logits.
 
   Attributes:
     shape: Sizes of the queries.
-    keys: How many of them a query meets.
+    keys: Number of keys per query.
     times: How often it runs.
     flops: Floating-point operations of all its runs.
   """
@@ -75,7 +77,7 @@ class FusedAttention(NamedTuple):
 
 
 def flops(program: Program) -> int:
-  """Counts a whole program."""
+  """Counts the operations of a whole program."""
   return sum(
     kernel.times * of_instruction(program, kernel.home, kernel.instruction)
     for kernel in program.kernels()
@@ -83,7 +85,7 @@ def flops(program: Program) -> int:
 
 
 def recomputed(program: Program) -> int:
-  """Counts what is computed a second time, having not been kept."""
+  """Counts the operations that are computed a second time."""
   return sum(
     kernel.times * _again(program, kernel.home, kernel.instruction)
     for kernel in program.kernels()
@@ -91,7 +93,7 @@ def recomputed(program: Program) -> int:
 
 
 def inside_kernels(program: Program) -> int:
-  """Counts what kernels of attention compute beyond the formula, `flops` without it."""
+  """Counts the operations of attention kernels that `flops` leaves out."""
   count = 0
   for kernel in program.kernels():
     if (found := _pass(kernel.instruction)) is not None:
@@ -115,7 +117,7 @@ def fused_attention(program: Program) -> list[FusedAttention]:
 
 
 def of_instruction(program: Program, home: Computation, it: Instruction) -> int:
-  """Counts one run of an instruction, and of what is fused into it."""
+  """Counts one run of an instruction, including what is fused into it."""
   if it.opcode == "fusion":
     return sum(
       of_instruction(program, inner, each) for inner, each in _fused(program, it)
@@ -138,9 +140,9 @@ def _fused(
 
 
 def _again(program: Program, home: Computation, it: Instruction) -> int:
-  """Counts as `of_instruction` what is marked as computed a second time.
+  """Counts, as `of_instruction`, the operations marked as computed a second time.
 
-  A fusion carries the mark of one of its instructions, so each is asked for itself.
+  A fusion carries the mark of only one of its instructions, so each is checked itself.
   """
   if ".remat" in it.name:
     return of_instruction(program, home, it)
@@ -189,7 +191,7 @@ def _convolution(it: Instruction, lhs: Shape, rhs: Shape) -> int:
 
 
 class _Window(NamedTuple):
-  """How a kernel moves along one axis."""
+  """The movement of a kernel along one axis."""
 
   stride: int
   before: int
@@ -199,7 +201,7 @@ class _Window(NamedTuple):
 
   @classmethod
   def read(cls, text: str, axis: int) -> _Window:
-    """Reads `size=3x3 stride=2x1 pad=1_1x0_0 ...`; what is not there is 1, or 0."""
+    """Reads `size=3x3 stride=2x1 pad=1_1x0_0 ...`; the defaults are 1, or 0."""
     fields = dict(field.split("=") for field in text.split())
 
     def entry(name: str, default: str) -> str:
@@ -215,7 +217,7 @@ class _Window(NamedTuple):
 
 
 def _pairs(pixels: int, taps: int, outputs: int, window: _Window) -> int:
-  """Counts along one axis the (output, tap) that meet a pixel of the input."""
+  """Counts along one axis the pairs (output, tap) that meet a pixel of the input."""
   at = np.arange(outputs)[:, None] * window.stride - window.before
   at = at + np.arange(taps)[None, :] * window.rhs_dilate
   inside = (at >= 0) & (at <= (pixels - 1) * window.lhs_dilate)
@@ -223,13 +225,13 @@ def _pairs(pixels: int, taps: int, outputs: int, window: _Window) -> int:
 
 
 def _operands(home: Computation, it: Instruction) -> list[Shape]:
-  """Queries, keys and values; a TPU's kernel has tables of integers before them."""
+  """Returns queries, keys and values; a TPU's kernel has integer tables before them."""
   shapes = [made.shape for made in home.operands(it)]
   return [s for s in shapes if s.dtype in ("bf16", "f16", "f32") and len(s.dims) >= 3]
 
 
 def _pass(it: Instruction) -> Pass | None:
-  """Which direction of fused attention it is; None for any other instruction."""
+  """Returns the direction of fused attention; None for any other instruction."""
   if it.opcode != "custom-call":
     return None
   if it.target.startswith(_CUDNN_ATTENTION):
@@ -241,7 +243,7 @@ def _pass(it: Instruction) -> Pass | None:
 
 
 def _keys(home: Computation, it: Instruction) -> int:
-  """How many keys a query of fused attention meets."""
+  """Returns the number of keys per query of fused attention."""
   if it.target.startswith(_CUDNN_ATTENTION):
     logits = it.attribute(r'"intermediate_tensor_shape":.*?"dimensions":\s*\[([^\]]*)')
     return _numbers(logits)[-1]

@@ -1,12 +1,12 @@
-"""What a compiled program moves: through memory, between devices; and what it keeps.
+"""Traffic of a compiled program: through memory and between devices; and its arrays.
 
 A kernel reads its operands from memory and writes its result, whatever happens inside.
-Where it takes a slice of an operand, as the body of a loop does of the stacked weights,
-the slice counts; where it writes into a larger array, what is written. A value that
-several kernels read counts for each of them: caches are not modelled, so that the sum
-is an estimate from above. What a TPU's compiler keeps in fast memory does not count.
+If it takes a slice of an operand, as the body of a loop does with stacked weights, the
+slice counts. If it writes into a larger array, the part that it writes counts. A value
+that several kernels read counts once for each: caches are not modelled, so the sum is
+an upper estimate. Values that a TPU's compiler keeps in fast memory do not count.
 
-Bytes on the wire are those that a device sends, by ring algorithms, of g devices:
+Bytes on the wire are those that one of g devices sends, with ring algorithms:
 
     all-gather, reduce-scatter, all-to-all    (g - 1) / g of the whole
     all-reduce                                twice that
@@ -40,10 +40,10 @@ class Collective(NamedTuple):
   """Communication of one kind, in loops of one length.
 
   Attributes:
-    kind: Its opcode.
-    count: How many instructions there are of it.
+    kind: Opcode.
+    count: Number of such instructions.
     times: How often each of them runs.
-    wire_bytes: What a device sends, in all runs of all of them.
+    wire_bytes: Bytes that a device sends, over all runs of all of them.
   """
 
   kind: str
@@ -53,14 +53,14 @@ class Collective(NamedTuple):
 
 
 def bytes_moved(program: Program) -> int:
-  """Estimates what the program reads from a device's memory and writes to it."""
+  """Estimates the bytes that the program reads from memory and writes to it."""
   return sum(kernel.times * _kernel_bytes(program, kernel) for kernel in _work(program))
 
 
 def collectives(program: Program) -> list[Collective]:
-  """Lists what devices send one another, one entry a kind and length of loop.
+  """Lists the communication between devices, one entry per kind and loop length.
 
-  Those that send most come first.
+  The entries that send most come first.
   """
   found: dict[tuple[str, int], Collective] = {}
   for home, it, kind, times in _sending(program):
@@ -73,7 +73,7 @@ def collectives(program: Program) -> list[Collective]:
 def between_slices(program: Program) -> list[tuple[int, int]]:
   """Lists what a device sends to other slices of TPUs: (how often, bytes each time).
 
-  The compiler hands it to the host, which has the network.
+  The compiler hands these bytes to the host, which has the network.
   """
   return [
     (kernel.times, kernel.instruction.shape.bytes)
@@ -97,11 +97,11 @@ def largest_sent(program: Program) -> int:
 
 
 def _sending(program: Program) -> Iterator[tuple[Computation, Instruction, str, int]]:
-  """Yields communication, that inside a fusion too: (where, what, kind, how often).
+  """Yields communication, also within fusions: (where, what, kind, how often).
 
-  A TPU's may stand in several fusions, that which starts it and those it runs beside.
-  Its channel and its place in the source tell that it is one: all that a `shard_map`
-  sends has one channel.
+  On a TPU one collective may appear in several fusions: the one that starts it and
+  those that it overlaps with. It is identified by its channel and its place in the
+  source, because all collectives of a `shard_map` share one channel.
   """
   seen = set()
   for kernel in _work(program):
@@ -129,7 +129,7 @@ def _sending_inside(
 
 
 def _kind_inside(home: Computation, part: Instruction) -> str:
-  """A TPU writes a reduce-scatter as a fusion of a sum and one's own slice of it."""
+  """Returns the kind of a fusion; on a TPU, a sum and a slice is a reduce-scatter."""
   kind, root = part.opcode.removesuffix("-start"), home.root
   scattered = root.opcode == "dynamic-slice" and root.operands[0] == part.name
   return "reduce-scatter" if kind == "all-reduce" and scattered else kind
@@ -138,16 +138,16 @@ def _kind_inside(home: Computation, part: Instruction) -> str:
 def square_buffers(
   program: Program, tokens: int, *, queries: int | None = None, least: int = 0
 ) -> list[Shape]:
-  """Lists arrays in memory that have an axis of tokens twice, as logits do.
+  """Lists arrays in memory with two axes of n tokens, as logits have.
 
-  An axis may be several clips or heads long, or padded to whole blocks. What stands
-  inside a fusion is never in memory.
+  An axis may cover several clips or heads, or be padded to whole blocks. Values inside
+  a fusion are never in memory.
 
   Args:
-    tokens: Video tokens n.
-    queries: Video tokens that a device has to itself; None: all.
-    least: Numbers that an array has to hold; of use where a layer is as wide as there
-      are tokens, which makes plain activations square as well.
+    tokens: Number of video tokens n.
+    queries: Number of video tokens that a device holds itself; None means all.
+    least: Smallest number of elements of such an array; needed if a layer is as wide as
+      there are tokens, because then plain activations are square too.
   """
 
   def along(n: int, length: int) -> bool:
@@ -170,16 +170,16 @@ def square_buffers(
 def squares(
   program: Program, tokens: int, queries: int, *, heads: int, width: int
 ) -> list[Shape]:
-  """Lists logits in memory (`square_buffers`), of layers of a known width.
+  """Lists logits in memory (`square_buffers`), for layers of a known width.
 
-  Where there are as many tokens as a layer is wide, 6144 being three times the width of
-  the 2B model, plain activations are square too: only arrays with as many numbers as
-  the logits of one row of the batch count then.
+  If there are as many tokens as a layer is wide, plain activations are square too; for
+  example 6144 is three times the width of the 2B model. Then only arrays with as many
+  elements as the logits of one row of the batch count.
 
   Args:
-    tokens: Video tokens n.
-    queries: Video tokens that are a device's own.
-    heads: Heads of attention that are a device's own.
+    tokens: Number of video tokens n.
+    queries: Number of video tokens that a device holds itself.
+    heads: Number of attention heads that a device holds itself.
     width: Width of the layers.
   """
   ambiguous = tokens in [width * times for times in range(1, 5)]
@@ -214,7 +214,7 @@ def _kernel_bytes(program: Program, kernel: Kernel) -> int:
 
 
 def _read(program: Program, inner: Computation, operands: list[Instruction]) -> int:
-  """What a fusion reads of its operands."""
+  """Returns the bytes that a fusion reads of its operands."""
   parameters = _parameters(inner)
   return sum(
     min(made.far_bytes, _used(program, inner, parameters[i]))
@@ -228,14 +228,14 @@ def _parameters(inner: Computation) -> dict[int, Instruction]:
 
 
 def _used(program: Program, inner: Computation, value: Instruction) -> int:
-  """What is read of a value inside a fusion: slices of it, or all, once."""
+  """Returns the bytes read of a value in a fusion: its slices, or all of it once."""
   count = 0
   for user in inner.users[value.name]:
     first = user.operands[0] == value.name
     if user.opcode in _SLICES and first:
       count += user.bytes
     elif user.opcode == "dynamic-update-slice" and first:
-      continue  # It is written into; see `_written`.
+      continue  # This value is written into; see `_written`.
     elif user.opcode in _SAME and user.shape.size == value.shape.size:
       count += _used(program, inner, user)
     elif user.opcode == "fusion":
@@ -257,7 +257,7 @@ def _written(inner: Computation, it: Instruction) -> int:
 
 
 def _wire_bytes(home: Computation, it: Instruction, kind: str) -> float:
-  """What one device sends in one run."""
+  """Returns the bytes that one device sends in one run."""
   given = float(sum(made.bytes for made in home.operands(it)))
   if kind == "collective-permute":
     return given
@@ -269,10 +269,10 @@ def _wire_bytes(home: Computation, it: Instruction, kind: str) -> float:
 
 
 def _group(it: Instruction) -> int:
-  """Reads how many devices talk to one another, in each form that XLA writes it in.
+  """Reads how many devices communicate, in each form in which XLA writes it.
 
-  `{{0,1},{2,3}}`, short for it `[2,2]<=[4]`, or by axes `mesh['a'=2,'b'=2] {'b'}`, with
-  the order of the devices before the second brace where it is another.
+  `{{0,1},{2,3}}`, the short form `[2,2]<=[4]`, or by axes `mesh['a'=2,'b'=2] {'b'}`,
+  with the order of the devices before the second brace if it is not the default.
   """
   by_axes = re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", it.attributes)
   if by_axes:

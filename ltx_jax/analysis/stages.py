@@ -1,15 +1,15 @@
 """The compiled programs of a sampling run, by stage, from shapes alone.
 
-    text       prompts' tokens -> embeddings                       once a prompt
-    keys       embeddings -> keys and values of all blocks         once a run
+    text       tokens of prompts -> embeddings                     once per prompt
+    keys       embeddings -> keys and values of all blocks         once per run
     denoise    one step, its branches of guidance in one batch     every step
-    decode     latents -> video, whole                             once a run
-    tiled      the same, first stages and then tiles               where memory is short
+    decode     latents -> video, whole                             once per run
+    tiled      the same, first stages and then tiles               if memory is short
 
-Nothing is allocated: weights are shapes, in the dtype that a policy loads them in, on
-devices that need not be there (`devices`). Over a policy's mesh every argument is split
-as it is when a model is sampled: weights as they are loaded, the text's keys and values
-and the tables of positions as the programs before leave them, and all else whole.
+Nothing is allocated: weights are shapes, in the dtype in which a policy loads them, on
+devices that need not exist (`devices`). With a mesh, every argument is sharded as in
+sampling: weights as they are loaded; the text's keys and values, and the position
+tables, as the previous programs leave them; everything else is replicated.
 """
 
 from __future__ import annotations
@@ -47,29 +47,29 @@ from ltx_jax.sizes import Canvas
 from ltx_jax.typing import Params
 
 Split = Callable[[Mesh, tuple[int, ...]], PartitionSpec]
-"""How an array of a shape lies over a mesh."""
+"""Returns the sharding over a mesh of an array of a shape."""
 
 STAGES = ("text", "keys", "denoise", "decode", "tiled")
 
 
 def _whole(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
-  """Every device has all of it."""
+  """Replicates an array on every device."""
   return PartitionSpec()
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-  """A program that is to be compiled.
+  """A program to compile.
 
   Attributes:
     name: Name of the stage.
-    program: The compiled function, to be lowered.
+    program: The jitted function to lower.
     arguments: Shapes of its arguments.
-    minimum: Floating-point operations that its mathematics takes, by formula: of one
-      device, its share.
-    tokens: Video tokens, where the stage attends to them.
-    queries: Video tokens that are a device's own.
-    heads: Heads of its attention that are a device's own.
+    minimum: Floating-point operations of the mathematics, by formula: the share of one
+      device.
+    tokens: Number of video tokens, if the stage attends to them.
+    queries: Number of video tokens that a device holds itself.
+    heads: Number of attention heads that a device holds itself.
     width: Width of its layers.
     keywords: Shapes of arguments that are passed by name.
   """
@@ -85,25 +85,24 @@ class Stage:
   keywords: dict[str, Any] = dataclasses.field(default_factory=dict)
 
   def compile(self) -> jax.stages.Compiled:
-    """Compiles it for the device that its arguments are on."""
+    """Compiles it for the devices of its arguments."""
     return self.program.lower(*self.arguments, **self.keywords).compile()
 
 
 @dataclasses.dataclass(frozen=True)
 class SamplingRun:
-  """What is sampled, and where.
+  """A sampling run to compile: networks, devices and sizes.
 
   Attributes:
-    config: Config of the networks; a text encoder that it lacks is T5-XXL.
-    policy: How they run, and over which mesh.
-    device: What programs are compiled for where there is no mesh; None: what JAX runs
+    config: Config of the networks; T5-XXL replaces a missing text encoder.
+    policy: How the networks run, and over which mesh.
+    device: Device to compile for if there is no mesh; None takes the one that JAX runs
       on.
     canvas: The size.
-    branches: Number of branches of guidance that a step evaluates: 1 plain, 2 with
+    branches: Number of branches of guidance per step: 1 without guidance, 2 with
       classifier-free guidance, 3 with spatiotemporal guidance as well.
-    clips: Number of clips at a time.
-    params: Parameters of a model that is loaded; None takes the shapes that they
-      would have.
+    clips: Number of clips in a batch.
+    params: Parameters of a loaded model; None takes the shapes that they would have.
   """
 
   config: ModelConfig
@@ -121,21 +120,21 @@ class SamplingRun:
 
   @property
   def text_config(self) -> TextEncoderConfig:
-    """Config of the text encoder; T5-XXL's where the model's config has none."""
+    """Config of the text encoder; that of T5-XXL if the model's config has none."""
     return self.config.text_encoder or TextEncoderConfig()
 
   @property
   def texts(self) -> int:
-    """Texts of a batch: with guidance an empty one beside each prompt."""
+    """Number of texts in a batch: with guidance, an empty one for each prompt too."""
     return self.clips * (2 if self.branches > 1 else 1)
 
   def share(self, flops: int) -> int:
-    """Returns what each device does of some work where they share it evenly."""
+    """Returns the work of each device if they share some work evenly."""
     mesh = self.policy.mesh
     return flops if mesh is None else flops // mesh.size
 
   def place(self, tree: Any, split: Split = _whole) -> Any:
-    """Returns shapes on the devices, each split as is said; whole otherwise."""
+    """Returns shapes on the devices, sharded by `split`; replicated by default."""
     mesh = self.policy.mesh
     if mesh is None and self.device is not None:
       mesh, split = Mesh(np.array([self.device]), ("device",)), _whole
@@ -147,7 +146,7 @@ class SamplingRun:
     return jax.tree.map(shape, tree)
 
   def weights(self, part: str, init: Callable[[jax.Array], Params]) -> Params:
-    """Returns a network's parameters as programs are called with them."""
+    """Returns a network's parameters as the programs take them."""
     if self.params is not None:
       params = self.params[part]
       if part != "text_encoder":
@@ -161,7 +160,7 @@ class SamplingRun:
 
   @property
   def setting(self) -> Setting:
-    """Numbers of a step with all the branches that there are."""
+    """Guidance settings of a step with `branches` branches."""
     perturbed = self.branches > 2
     return Setting(
       guidance=3.0 if self.branches > 1 else 1.0,
@@ -176,15 +175,15 @@ class SamplingRun:
 def stages(
   run: SamplingRun, names: tuple[str, ...], memory: int | None
 ) -> Iterator[Stage]:
-  """Yields what is compiled, in the order that it runs in.
+  """Yields the stages to compile, in the order in which they run.
 
   Args:
-    run: What is sampled, and where.
+    run: The sampling run.
     names: Names of the stages to compile, from `STAGES`.
-    memory: Bytes that the tiled decode may take; None: half of the whole decode's.
+    memory: Bytes that the tiled decode may use; None is half of the whole decode's.
 
   Raises:
-    ValueError: where the VAE cannot be tiled.
+    ValueError: If the VAE cannot be tiled.
   """
   if "text" in names:
     yield text(run)
@@ -199,7 +198,7 @@ def stages(
 
 
 def _cast(tree: Any, dtype: str) -> Any:
-  """Shapes as they are loaded: floats in another dtype."""
+  """Returns shapes as they are loaded: floats in another dtype."""
 
   def cast(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     floating = jnp.issubdtype(x.dtype, jnp.floating)
@@ -237,7 +236,7 @@ def _transformer_weights(run: SamplingRun) -> Params:
 
 
 def keys(run: SamplingRun) -> Stage:
-  """Keys and values of the text for every block."""
+  """The keys and values of the text for every block."""
   config = run.config.transformer
   program = programs.text_state(config, run.policy)
   arguments = _transformer_weights(run), *_text_inputs(run)
@@ -301,10 +300,10 @@ def decode(run: SamplingRun) -> Stage:
 
 
 def tiled(run: SamplingRun, memory: int | None) -> Iterator[Stage]:
-  """The decoder in tiles: two programs, of which the first has freed its own.
+  """The decoder in tiles: two programs; the first frees its memory before the second.
 
   Raises:
-    ValueError: where the VAE cannot be tiled.
+    ValueError: If the VAE cannot be tiled.
   """
   config = run.config.vae
   tiles = _tiles(run, memory)

@@ -1,15 +1,16 @@
-"""What a compiled training step takes of each device, and the least time it needs.
+"""The resources of a compiled training step on each device, and its minimum time.
 
-All figures are of one device and one step, whose arguments are
+All figures are those of one device and one step. The arguments of a step are
 
-    state     parameters, moments of the optimiser, averaged parameters: taken over
-    frozen    what is not trained: kept
-    batch     a device's clips
+    state     parameters, optimiser moments, averaged parameters: their memory is reused
+    frozen    parameters that are not trained: kept
+    batch     the clips of a device
 
-Peak is arguments + temporaries + results that take over no argument. A step fits where
-that is at most `FILLED` of the device's memory: the rest is the runtime's, and what
-lies between buffers. The seconds are the roofline's (`analysis.compiled`), with what
-kernels of attention compute again; the utilisation is that of the mathematics alone.
+The peak is arguments + temporaries + results that reuse no argument's memory. A step
+fits if its peak is at most `FILLED` of the device's memory; the runtime and the gaps
+between buffers need the rest. The seconds are the roofline's (`analysis.compiled`) and
+include what attention kernels compute again; the utilisation counts only the
+mathematics.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from ltx_jax.planning.training import FILLED, device_bytes
 
 @dataclasses.dataclass(frozen=True)
 class Attention:
-  """Sizes by which N x N arrays are told from others.
+  """Sizes by which N x N arrays are recognised.
 
   Attributes:
-    tokens: Video tokens of a clip.
-    queries: Video tokens that are a device's own.
-    heads: Heads of attention that are a device's own.
+    tokens: Number of video tokens of a clip.
+    queries: Number of video tokens that a device holds itself.
+    heads: Number of attention heads that a device holds itself.
     width: Width of the layers.
   """
 
@@ -46,13 +47,13 @@ class Attention:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-  """A training step that is to be compiled.
+  """A training step to compile.
 
   Attributes:
     program: The jitted update.
-    arguments: Shapes on the devices: the state, what is frozen, the batch.
-    minimum: Floating-point operations of the mathematics, one device's share.
-    attention: None where the network does not attend to tokens of video.
+    arguments: Shapes on the devices: the state, the frozen parameters, the batch.
+    minimum: Floating-point operations of the mathematics, the share of one device.
+    attention: Sizes of attention; None if the network does not attend to video tokens.
   """
 
   program: Callable
@@ -63,32 +64,32 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class StepReport:
-  """A compiled step; everything is of one device and one step.
+  """A compiled step; all figures are those of one device and one step.
 
   Attributes:
     state_bytes: Bytes of its share of the state.
-    argument_bytes: Bytes of the state, of what is frozen, and of the batch.
-    temporaries_bytes: Bytes that are needed beside arguments and results.
-    peak_bytes: Arguments, temporaries, and results that take over no argument.
+    argument_bytes: Bytes of the state, the frozen parameters and the batch.
+    temporaries_bytes: Bytes that are needed besides arguments and results.
+    peak_bytes: Arguments, temporaries, and results that reuse no argument's memory.
     flops: Floating-point operations of the program, as `hlo_flops` counts them.
-    recomputed_flops: Part of `flops` that is computed a second time, not having been
-      kept.
-    kernel_flops: What kernels of attention compute beyond the formula, not in `flops`.
+    recomputed_flops: Part of `flops` that is computed a second time.
+    kernel_flops: Operations of attention kernels beyond the formula, not in `flops`.
     minimum_flops: Three times the forward pass, by formula.
     moved_bytes: Bytes moved through memory.
     sent_bytes: Bytes sent to other devices.
-    collectives: Number of collectives that run and what they send, by kind: {"count",
+    collectives: Number of collectives that run and their bytes, by kind: {"count",
       "bytes"}.
     largest_sent: Bytes of the largest array that a collective reads or makes.
     crossed_bytes: Bytes sent to other slices.
     crossings: Number of times that something is sent to other slices.
-    largest_crossed: Bytes of the largest array that is.
+    largest_crossed: Bytes of the largest array that is sent to other slices.
     squares: Arrays in memory with n x n numbers.
     instructions: Number of instructions of the optimised program.
-    unknown_trips: Loops that are counted once for want of a better number.
-    compile_seconds: Lowering and compiling.
-    estimate_seconds: The roofline's.
-    utilisation: Share of the device's rate that the mathematics has, by the roofline.
+    unknown_trips: Number of loops that are counted once, because their length is
+      unknown.
+    compile_seconds: Seconds of lowering and compiling.
+    estimate_seconds: Seconds of a step by the roofline.
+    utilisation: Share of the device's rate that the mathematics uses, by the roofline.
   """
 
   state_bytes: int
@@ -115,19 +116,19 @@ class StepReport:
 
   @property
   def ratio(self) -> float:
-    """Operations of the program over those of the mathematics."""
+    """Operations of the program divided by those of the mathematics."""
     return self.flops / self.minimum_flops
 
   def fits(self, target: Target) -> bool:
-    """Whether the peak leaves a device of the target what it needs for itself."""
+    """Whether the peak leaves a device enough memory for itself."""
     return self.peak_bytes <= FILLED * target.memory
 
 
 class DoesNotFit(ValueError):
-  """The compiler found no place for a step's buffers.
+  """The compiler found no room for a step's buffers.
 
   Attributes:
-    wanted: Bytes that it wanted, where it says so.
+    wanted: Bytes that it needed, if it says so.
   """
 
   def __init__(self, message: str, wanted: int | None):
@@ -136,10 +137,10 @@ class DoesNotFit(ValueError):
 
 
 def compile_step(step: Step, target: Target) -> StepReport:
-  """Compiles a step for the devices that its arguments are on, and reads it.
+  """Compiles a step for the devices of its arguments, and reads the program.
 
   Raises:
-    DoesNotFit: where the compiler refuses it for want of memory.
+    DoesNotFit: If the compiler refuses it because memory is too small.
   """
   start = time.perf_counter()
   lowered = step.program.lower(*step.arguments)
@@ -197,7 +198,7 @@ def read(step: Step, compiled: Any, target: Target, seconds: float) -> StepRepor
 
 
 def by_kind(sent: list[hlo_traffic.Collective]) -> dict[str, dict[str, int]]:
-  """Sums communication by kind: how many run in a step, and what a device sends."""
+  """Sums communication by kind: runs per step, and bytes that a device sends."""
   found: dict[str, dict[str, int]] = {}
   for each in sent:
     entry = found.setdefault(each.kind, {"count": 0, "bytes": 0})
@@ -216,7 +217,7 @@ def _squares(sizes: Attention | None, program: hlo.Program) -> tuple[str, ...]:
 
 
 def _wanted(message: str) -> int | None:
-  """Reads what a TPU's compiler wanted: "Used 246.1G of 95.74G hbm"."""
+  """Reads the bytes that a TPU's compiler needed: "Used 246.1G of 95.74G hbm"."""
   found = re.search(r"[Uu]sed ([\d.]+)([KMGT])i?B? of", message)
   if found is None:
     return None

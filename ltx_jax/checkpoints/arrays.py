@@ -1,8 +1,8 @@
-"""Tensors in files to arrays of our tree, and back: what all layouts have in common.
+"""Conversion between tensors in files and arrays of our tree, shared by all layouts.
 
-An array is made of the tensors of one `Entry` path: of one, or stacked of one a layer.
-Each tensor is read straight into its place, transposed and cast on the way, and is
-written from a view of it. On a CPU, JAX takes an array over as it was read.
+An array is made from the tensors of one `Entry` path: from one, or stacked from one per
+layer. Each tensor is read straight into its place, transposed and cast on the way. It
+is written from a view of the array. On a CPU, JAX uses the array without a copy.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _MAX_LISTED = 10
 
 Placed = AnyArray | Mapping[str, AnyArray]
 Place = Callable[[str, Shaped[np.ndarray, "..."]], Placed]
-"""Takes an array's path (`blocks/q/kernel`) and value, and returns it placed; or, by
-name, the leaves that take its place in the tree (`kernel` and `kernel_scale`)."""
+"""Places an array, given its path (`blocks/q/kernel`) and value, and returns it; or
+returns by name the leaves that replace it in the tree (`kernel` and `kernel_scale`)."""
 
 Tensors = Mapping[str, tuple[Reader, str]]
-"""The open file that has a tensor, and the tensor's name there, by official key."""
+"""By official key: the open file that has a tensor, and the tensor's name there."""
 
 
 def listed(items: Sequence[str]) -> str:
@@ -41,25 +41,25 @@ def listed(items: Sequence[str]) -> str:
 
 
 def to_default_device(_: str, array: Shaped[np.ndarray, "..."]) -> jax.Array:
-  """Places an array where JAX places them by default (a `Place`)."""
-  # Waiting frees the host's copy, where there is one, before the next array is read.
+  """Places an array on JAX's default device (a `Place`)."""
+  # Wait, to free the host's copy, if any, before the next array is read.
   return jax.block_until_ready(jax.device_put(array))
 
 
 def on_host(_: str, array: Shaped[np.ndarray, "..."]) -> np.ndarray:
-  """Leaves an array where it was read to (a `Place`)."""
+  """Leaves an array in host memory (a `Place`)."""
   return array
 
 
 def read(
   group: Sequence[Entry], tensors: Tensors, dtype: str | None
 ) -> Shaped[np.ndarray, "..."]:
-  """Reads one array of our tree, layer by layer where it is a stack.
+  """Reads one array of our tree, layer by layer if it is a stack.
 
   Args:
     group: The entries of one path.
     tensors: Open files that have their tensors, by official key.
-    dtype: What they are cast to; None keeps the file's.
+    dtype: Dtype to cast to; None keeps the file's.
   """
   found = [tensors[entry.key] for entry in group]
   stored = _common({reader.dtype(name) for reader, name in found})
@@ -71,7 +71,7 @@ def read(
 
 
 def _common(dtypes: Collection[np.dtype]) -> np.dtype:
-  """The dtype that holds all of a stack, of which only some layers may be float8."""
+  """Returns a dtype that holds a whole stack, even if only some layers are float8."""
   wide = [dtype for dtype in dtypes if dtype.itemsize > 1]
   return jnp.result_type(*(wide or dtypes))
 
@@ -79,13 +79,13 @@ def _common(dtypes: Collection[np.dtype]) -> np.dtype:
 def to_write(
   name: str, entry: Entry, array: AnyArray, dtype: str | None
 ) -> TensorToWrite:
-  """Returns the tensor of an entry as a file is written from it.
+  """Returns the tensor of an entry in the form in which a file is written.
 
   Args:
-    name: What it is called in the file.
-    entry: Entry that says which layer of the array it is, and in which layout.
+    name: Name of the tensor in the file.
+    entry: Entry with the tensor's layer and layout.
     array: The whole array of our tree.
-    dtype: What it is cast to; None keeps the array's.
+    dtype: Dtype to cast to; None keeps the array's.
   """
   to = np.dtype(dtype or array.dtype)
 
@@ -105,7 +105,7 @@ def _on_host(array: AnyArray, layer: int | None) -> np.ndarray:
   if isinstance(array, np.ndarray) or _is_in_host_memory(array):
     whole = np.asarray(array)
     return whole if layer is None else whole[layer]
-  # Sliced before it is fetched: JAX keeps the host's copy of what is fetched whole.
+  # Slice before fetching, because JAX keeps the host's copy of a fetched array.
   return np.asarray(array if layer is None else array[layer])
 
 

@@ -1,8 +1,8 @@
-"""From one layout of a checkpoint to another, tensor by tensor.
+"""Converts a checkpoint from one layout to another, tensor by tensor.
 
-The layouts name the same tensors differently (`networks`), so nothing is computed but
-the cast: each tensor is read, cast and written before the next one is read, and memory
-holds one tensor whatever the model's size.
+The layouts name the same tensors differently (`networks`), so the only computation is
+the cast. Each tensor is read, cast and written before the next one is read, so memory
+holds one tensor, whatever the model's size.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ltx_jax.config import ModelConfig
 DTYPES = ("float32", "bfloat16")
 
 OnBytes = Callable[[int, int], Any]
-"""Called after each tensor is read with the bytes done so far and those of all."""
+"""Called after each tensor is read, with the bytes done so far and the total."""
 
 
 class Written(NamedTuple):
-  """What was written: its configs, its tensors and the bytes of these."""
+  """The result of a conversion: configs, tensors, and the bytes of the tensors."""
 
   config: ModelConfig
   tensors: int
@@ -37,7 +37,7 @@ class Written(NamedTuple):
 
 
 def layout_of(target: str | os.PathLike[str]) -> ModuleType:
-  """The layout that a name asks for: a file for `*.safetensors`, else a folder."""
+  """Returns the layout that a name implies: `*.safetensors` a file, else a folder."""
   return lightricks if pathlib.Path(target).suffix == ".safetensors" else diffusers
 
 
@@ -47,23 +47,23 @@ def convert(
   dtype: str | None = None,
   on_bytes: OnBytes | None = None,
 ) -> Written:
-  """Writes a checkpoint again, in the layout that the target's name asks for.
+  """Writes a checkpoint in the layout that the target's name implies.
 
   Args:
     source: The official single file, or a folder in the layout of diffusers.
     target: `*.safetensors` for the single file, any other name for a folder.
-    dtype: What weights are cast to, float8 ones included; None keeps theirs.
+    dtype: Dtype to cast weights to, including float8 ones; None keeps theirs.
       Statistics are written as float32.
-    on_bytes: Callback that is told how far it is.
+    on_bytes: Callback that receives the progress.
 
   Raises:
-    ValueError: where the source cannot be read, the target is there already, the dtype
-      is another one, or diffusers' classes cannot be these networks.
+    ValueError: If the source cannot be read, the target exists already, the dtype is
+      not supported, or diffusers' classes cannot represent these networks.
   """
   if dtype is not None and dtype not in DTYPES:
     raise ValueError(f"dtype is {dtype!r}; it may be {', '.join(DTYPES)}, or None.")
   if pathlib.Path(target).exists():
-    raise ValueError(f"{target} is there already; give another name, or remove it.")
+    raise ValueError(f"{target} exists already; give another name, or remove it.")
   reading = diffusers if pathlib.Path(source).is_dir() else lightricks
   count = _Count(on_bytes)
   with reading.open_checkpoint(source) as opened:
@@ -79,7 +79,7 @@ def convert(
 
 @dataclasses.dataclass
 class _Count:
-  """Counts what is listed, and what of it is done."""
+  """Counts the listed tensors and their progress."""
 
   on_bytes: OnBytes | None
   tensors: int = 0
@@ -87,7 +87,7 @@ class _Count:
   done: int = 0
 
   def watched(self, tensor: TensorToWrite) -> TensorToWrite:
-    """A tensor that tells when it was read."""
+    """Returns a tensor that reports when it was read."""
     name, shape, dtype, produce = tensor
     size = math.prod(shape) * dtype.itemsize
     self.tensors += 1
@@ -106,7 +106,7 @@ class _Count:
 def _tensor(
   opened: networks.Opened, part: str, entry: Entry, name: str, dtype: str | None
 ) -> TensorToWrite:
-  """One tensor of the new checkpoint, read when its turn comes."""
+  """Returns one tensor of the new checkpoint, which is read when it is written."""
   if entry.key not in opened.tensors[part]:  # `mean-of-means`, which may be missing.
     zeros = np.zeros(entry.shape, np.float32)
     return name, entry.shape, zeros.dtype, lambda: zeros

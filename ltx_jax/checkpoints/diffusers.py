@@ -1,15 +1,16 @@
 """Folders in the layout of diffusers: a JSON config and weights for each network.
 
-    model_index.json                     which class each part is of
+    model_index.json                     the class of each part
     transformer/  vae/                   config.json, diffusion_pytorch_model*.safetensors
     scheduler/                           scheduler_config.json
-    text_encoder/  tokenizer/            in the Hugging Face layout (`t5`), left as they are
+    text_encoder/  tokenizer/            in the Hugging Face layout (`t5`), left
+    unchanged
 
-The tensors are the official ones under other names; shapes and numbers are the same.
-They are read one by one, as from the official file (`lightricks`). A folder may hold a
-transformer or a VAE alone.
+The tensors are the official ones under other names, with the same shapes and numbers.
+They are read one by one, as from the official file (`lightricks`). A folder may hold
+only a transformer or only a VAE.
 
-Source: the names and configs of diffusers 0.35.2, which reads what is written here.
+Source: the names and configs of diffusers 0.35.2, which reads the folders written here.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
 
 
 def transformer_name(key: str) -> str:
-  """Returns diffusers' name of a transformer's tensor by its official one."""
+  """Returns diffusers' name of a transformer's tensor, given its official one."""
   for ours, theirs in _RENAMED:
     key = key.replace(ours, theirs)
   return key
@@ -88,7 +89,7 @@ def load_checkpoint(
   place: Place | None = None,
   parts: Sequence[str] | None = None,
 ) -> tuple[ModelConfig, Params]:
-  """Reads a folder; arguments, result and errors as of `lightricks.load_checkpoint`."""
+  """Reads a folder; see `lightricks.load_checkpoint` for arguments and errors."""
   with open_checkpoint(path, parts) as opened:
     return opened.config, nest(networks.read(opened, dtype, place))
 
@@ -101,11 +102,11 @@ def open_checkpoint(
 
   Args:
     path: The folder.
-    parts: Names of the networks that are wanted; None: all that it has.
+    parts: Names of the networks to open; None opens all that the folder has.
 
   Raises:
-    ValueError: where a config or file is missing or malformed, or a tensor is not of
-      the network that its config describes.
+    ValueError: If a config or file is missing or malformed, or a tensor does not belong
+      to the network that its config describes.
   """
   folder = pathlib.Path(path)
   config = read_config(folder)
@@ -120,21 +121,21 @@ def open_checkpoint(
 def _tensors(
   folder: pathlib.Path, part: str, config: ModelConfig, stack: contextlib.ExitStack
 ) -> Tensors:
-  """The tensors in a part's folder, by official key."""
+  """Returns the tensors in a part's folder, by official key."""
   official = {name: key for key, name in _names(part, config).items()}
   readers = shards.open_shards(folder, WEIGHTS, stack)
   unknown = [name for name in readers if name not in official]
   if unknown:
     found = [f"{name} {readers[name].shape(name)}" for name in unknown]
     raise ValueError(
-      f"The tensors in {folder} do not fit its config.json: it has {len(unknown)} that "
-      f"are unknown: {listed(found)}."
+      f"The tensors in {folder} do not fit its config.json: {len(unknown)} of them are "
+      f"unknown: {listed(found)}."
     )
   return {official[name]: (reader, name) for name, reader in readers.items()}
 
 
 def _names(part: str, config: ModelConfig) -> dict[str, str]:
-  """diffusers' name of each tensor of a part, by official key."""
+  """Returns diffusers' name of each tensor of a part, by official key."""
   if part == "vae":
     return diffusers_vae.names(config.vae)
   entries = transformer_entries(config.transformer)
@@ -142,10 +143,10 @@ def _names(part: str, config: ModelConfig) -> dict[str, str]:
 
 
 def read_config(path: str | os.PathLike[str]) -> ModelConfig:
-  """Reads the configs of all parts that a folder has, and no tensor.
+  """Reads the configs of all parts of a folder, but no tensors.
 
   Raises:
-    ValueError: as `open_checkpoint`.
+    ValueError: If a config is missing or malformed.
   """
   folder = pathlib.Path(path)
   files = {"index": _INDEX} | _FILES
@@ -157,8 +158,8 @@ def read_config(path: str | os.PathLike[str]) -> ModelConfig:
   }
   if not any(part in contents for part in PARTS):
     raise ValueError(
-      f"{folder} is no folder in the diffusers layout: neither {_FILES['transformer']} "
-      f"nor {_FILES['vae']} is there."
+      f"{folder} is not a folder in the diffusers layout: it has neither "
+      f"{_FILES['transformer']} nor {_FILES['vae']}."
     )
   try:
     config = _config(contents)
@@ -169,7 +170,7 @@ def read_config(path: str | os.PathLike[str]) -> ModelConfig:
 
 
 def _config(contents: Contents) -> ModelConfig:
-  """The configs that JSON objects describe, what is kept under `REST` included."""
+  """Returns the configs in JSON objects, including values stored under `REST`."""
   plain = _plain_config(contents)
   index = contents.get("index", {}).get(configs.REST, {})
   if not isinstance(index, Mapping):
@@ -190,7 +191,7 @@ def _config(contents: Contents) -> ModelConfig:
 
 
 def _plain_config(contents: Contents) -> ModelConfig:
-  """The configs as far as diffusers' own words say, with a guess at the release."""
+  """Returns the configs that diffusers' options give, with a guess at the release."""
   vae = transformer = None
   if "vae" in contents:
     vae = diffusers_vae.from_diffusers(contents["vae"])
@@ -208,7 +209,7 @@ def _plain_config(contents: Contents) -> ModelConfig:
 def _is_newer(
   pipeline: str | None, transformer: TransformerConfig | None, vae: VAEConfig | None
 ) -> bool:
-  """Whether a model is of 0.9.5 or later."""
+  """Whether a model belongs to 0.9.5 or later."""
   deep = transformer and transformer.num_layers == TRANSFORMER_13B.num_layers
   shuffles = vae and any(block.kind == "shuffle" for block in vae.encoder_blocks)
   return pipeline == configs.NEWER_PIPELINE or bool(deep or shuffles)
@@ -227,16 +228,16 @@ def save_checkpoint(
   or pass `text_encoder=None, tokenizer=None` to `from_pretrained`.
 
   Args:
-    path: The folder; it is made if it is not there.
-    config: Parts that are None are not written.
+    path: The folder; it is made if it does not exist.
+    config: Configs; parts that are None are not written.
     params: {"transformer": ..., "vae": ...}.
-    dtype: What weights are cast to; None keeps theirs. Statistics are written as
+    dtype: Dtype to cast weights to; None keeps theirs. Statistics are written as
       float32.
-    max_shard_bytes: Weights above this size are written as several files.
+    max_shard_bytes: Size above which weights are written as several files.
 
   Raises:
-    ValueError: where diffusers' classes cannot be these networks, or `params` are not
-      the arrays that `config` asks for.
+    ValueError: If diffusers' classes cannot represent these networks, or `params` do
+      not have the arrays that `config` needs.
   """
   make = networks.from_params(str(path), config, params, dtype)
   write(path, config, make, max_shard_bytes)
@@ -248,10 +249,10 @@ def write(
   make: MakeTensor,
   max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> None:
-  """Writes a folder, tensor by tensor as `make` gives them, configs last.
+  """Writes a folder, tensor by tensor as `make` returns them, configs last.
 
   Raises:
-    ValueError: where diffusers' classes cannot be these networks.
+    ValueError: If diffusers' classes cannot represent these networks.
   """
   folder = pathlib.Path(path)
   parts = networks.written_parts(str(path), config)
@@ -276,7 +277,7 @@ def write(
 
 
 def _contents(config: ModelConfig, parts: Sequence[str]) -> Contents:
-  """The JSON objects that `_config` reads, the index last."""
+  """Returns the JSON objects that `_config` reads, the index last."""
   version = {"_diffusers_version": _VERSION}
   contents: Contents = {}
   if "transformer" in parts:

@@ -1,13 +1,13 @@
-"""Configs of a diffusers folder, and what they leave out, both ways.
+"""Configs of a diffusers folder, and what they leave out, in both directions.
 
-diffusers' configs say less than the official ones: nothing of the positions of frames
-(`causal_temporal_positioning`), of a distilled model's noise levels, of foreign keys.
-What a folder written here cannot say in diffusers' words is kept under `_ltx_video` in
-the same JSON file, whose readers pass over names with an underscore.
+diffusers' configs say less than the official ones: nothing about the positions of
+frames (`causal_temporal_positioning`), a distilled model's noise levels, or foreign
+keys. When a folder is written here, values without a diffusers option are stored under
+`_ltx_video` in the same JSON file; diffusers ignores names with an underscore.
 
-A folder that others wrote is told by its networks: what comes with generation C of the
-VAE, with 48 layers, or for `LTXConditionPipeline` is 0.9.5 or later, which has causal
-positions and linear-quadratic noise levels; the rest is 0.9.0 or 0.9.1.
+For folders that others wrote, the networks tell the release. Generation C of the VAE,
+48 layers, or `LTXConditionPipeline` means 0.9.5 or later, with causal positions and
+linear-quadratic noise levels; everything else is 0.9.0 or 0.9.1.
 
 Source: `transformer_ltx.py`, `pipeline_ltx.py`, `pipeline_ltx_condition.py` and
 `scheduling_flow_match_euler_discrete.py` of diffusers 0.35.2.
@@ -28,7 +28,7 @@ OLDER_PIPELINE, NEWER_PIPELINE = "LTXPipeline", "LTXConditionPipeline"
 
 _Config = TypeVar("_Config", bound=Metadata)
 
-# The constructor's defaults of what both sides have.
+# Defaults of the constructor for options that both sides have.
 _DEFAULTS: dict[str, Any] = {
   "in_channels": 128,
   "out_channels": 128,
@@ -40,7 +40,7 @@ _DEFAULTS: dict[str, Any] = {
   "caption_channels": 4096,
   "attention_bias": True,
 }
-# What only one value is run of, here or there.
+# Options of which only one value is supported, here or there.
 _FIXED: dict[str, Any] = {
   "patch_size": 1,
   "patch_size_t": 1,
@@ -49,7 +49,7 @@ _FIXED: dict[str, Any] = {
   "norm_elementwise_affine": False,
   "attention_out_bias": True,
 }
-# What diffusers has written into its code.
+# Values that are built into diffusers' code.
 _BUILT_IN: dict[str, Any] = {
   "qk_norm": "rms_norm",
   "positional_embedding_theta": 10000.0,
@@ -63,7 +63,7 @@ _DYNAMIC = {
   "base_image_seq_len": (1024, 256),
   "max_image_seq_len": (4096, 4096),
 }
-"""What the shift of LTX-Video is, and what diffusers takes where a config is silent."""
+"""The shift of LTX-Video, and what diffusers assumes if a config does not say it."""
 
 
 def transformer_from_diffusers(
@@ -73,10 +73,10 @@ def transformer_from_diffusers(
 
   Args:
     metadata: The JSON object.
-    causal: Whether latent frame 0 stands for one frame, which it does not say.
+    causal: Whether latent frame 0 stands for one frame; the JSON object does not say.
 
   Raises:
-    ValueError: where the class is another one, or an option is not known.
+    ValueError: If the class is another one, or an option is unknown.
   """
   name = "The transformer's config in the diffusers layout"
   class_name = metadata.get("_class_name", TRANSFORMER)
@@ -93,15 +93,15 @@ def transformer_from_diffusers(
 
 
 def transformer_to_diffusers(config: TransformerConfig) -> dict[str, Any]:
-  """Returns what `transformer/config.json` says of this transformer.
+  """Returns `transformer/config.json` of a transformer.
 
   Raises:
-    ValueError: where diffusers' class cannot be this transformer.
+    ValueError: If diffusers' class cannot represent this transformer.
   """
   for key, only in _BUILT_IN.items():
     if getattr(config, key) != only:
       raise ValueError(
-        f"diffusers' {TRANSFORMER} has {key} = {only!r} built in and this transformer "
+        f"diffusers' {TRANSFORMER} has {key} = {only!r} built in, but this transformer "
         f"has {getattr(config, key)!r}; write the official single file (layout "
         '"lightricks") instead.'
       )
@@ -116,11 +116,11 @@ def scheduler_from_diffusers(
 
   Args:
     metadata: The JSON object.
-    newer: Whether the model is of 0.9.5 or later.
+    newer: Whether the model belongs to 0.9.5 or later.
 
   Raises:
-    ValueError: where the class is another one, or it spaces the noise levels in a way
-      that this code does not run.
+    ValueError: If the class is another one, or it spaces the noise levels in a way that
+      this code does not support.
   """
   name = "The scheduler's config in the diffusers layout"
   class_name = metadata.get("_class_name", SCHEDULER)
@@ -146,7 +146,7 @@ def scheduler_from_diffusers(
 
 
 def scheduler_to_diffusers(config: SchedulerConfig) -> dict[str, Any]:
-  """Returns what `scheduler/scheduler_config.json` says of this scheduler."""
+  """Returns `scheduler/scheduler_config.json` of a scheduler."""
   shifted = config.shifting == "SD3"
   return {
     "_class_name": SCHEDULER,
@@ -159,11 +159,11 @@ def scheduler_to_diffusers(config: SchedulerConfig) -> dict[str, Any]:
 
 
 def rest_of(config: Metadata, read_back: Metadata) -> dict[str, Any]:
-  """Returns what diffusers' words for `config` leave out, as `{REST: ...}` or nothing.
+  """Returns what diffusers' options for `config` leave out: `{REST: ...}` or nothing.
 
   Args:
-    config: What is written.
-    read_back: What reading diffusers' words alone gives.
+    config: Config that is written.
+    read_back: Config that results from reading only diffusers' own options.
   """
   known, absent = _comparable(read_back), object()
   said = _comparable(config).items()
@@ -172,10 +172,10 @@ def rest_of(config: Metadata, read_back: Metadata) -> dict[str, Any]:
 
 
 def with_rest(config: _Config, metadata: Mapping[str, Any]) -> _Config:
-  """Returns a config with what its JSON file says beside diffusers' words.
+  """Returns a config, completed by the values under `REST` in its JSON file.
 
   Raises:
-    ValueError: where that is no JSON object, or has options that are not known.
+    ValueError: If these are not a JSON object, or have unknown options.
   """
   rest = metadata.get(REST, {})
   if not isinstance(rest, Mapping):
@@ -184,13 +184,13 @@ def with_rest(config: _Config, metadata: Mapping[str, Any]) -> _Config:
 
 
 def pipeline_class(transformer: TransformerConfig | None) -> str:
-  """The pipeline of diffusers that samples a transformer."""
+  """Returns the diffusers pipeline that samples a transformer."""
   newer = transformer is not None and transformer.causal_temporal_positioning
   return NEWER_PIPELINE if newer else OLDER_PIPELINE
 
 
 def _comparable(config: Metadata) -> dict[str, Any]:
-  """Metadata without block lists, which diffusers says in full in its own words."""
+  """Returns metadata without block lists, which diffusers' own options cover fully."""
   metadata = config.to_metadata()
   for key in ("encoder_blocks", "decoder_blocks"):
     metadata.pop(key, None)

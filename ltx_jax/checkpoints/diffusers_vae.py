@@ -1,16 +1,17 @@
-"""The VAE's config and names in diffusers (`AutoencoderKLLTXVideo`), both ways.
+"""The VAE's config and names in diffusers (`AutoencoderKLLTXVideo`), in both
+directions.
 
-The official config lists blocks one after the other; diffusers has levels. A level is a
-stage of residual blocks, what changes the size after it (towards the latents), and one
-more residual block where the channels change; the last level is the stage in the
-middle:
+The official config lists blocks one after another; diffusers groups them in levels. A
+level is a stage of residual blocks, then the block that changes the size (towards the
+latents), then one more residual block if the channels change. The last level is the
+stage in the middle:
 
     encoder   res_x, compress_*, res_x_y   down_blocks.k.{resnets, downsamplers.0, conv_out}
     decoder   res_x, compress_all, res_x_y   up_blocks.k.{resnets, upsamplers.0, conv_in}
     both      res_x   mid_block.resnets
 
-Both lists run from pixels to latents, as in the metadata; the decoder walks its own
-backwards, and so do the indices of its blocks. Generation C's encoder compresses by
+Both lists run from pixels to latents, as in the metadata; the decoder walks its list
+backwards, and its block indices do too. Generation C's encoder compresses by
 space-to-depth ("0.9.5" in diffusers), which changes the channels itself.
 
 Source: `autoencoder_kl_ltx.py` of diffusers 0.35.2.
@@ -36,7 +37,7 @@ _DOWNSAMPLING = {
   "compress_time_res": "temporal",
   "compress_all_res": "spatiotemporal",
 }
-# Of the class's constructor; early folders leave out what was added later.
+# Defaults of the class's constructor; early folders leave out options added later.
 _DEFAULTS: dict[str, Any] = {
   "in_channels": 3,
   "out_channels": 3,
@@ -90,10 +91,10 @@ class _Level(NamedTuple):
 
 
 def names(config: VAEConfig) -> dict[str, str]:
-  """Returns diffusers' name of every tensor by its official key.
+  """Returns diffusers' name of every tensor, by its official key.
 
   Raises:
-    ValueError: where diffusers' class cannot be this VAE.
+    ValueError: If diffusers' class cannot represent this VAE.
   """
   modules = {}
   for part, blocks, (folder, sampler, change) in (
@@ -129,7 +130,7 @@ def from_diffusers(metadata: Mapping[str, Any]) -> VAEConfig:
   """Builds the config from `vae/config.json`.
 
   Raises:
-    ValueError: where the class is another one, or an option is not known.
+    ValueError: If the class is another one, or an option is unknown.
   """
   given = {k: v for k, v in metadata.items() if not k.startswith("_")}
   require(_NAME, "_class_name", metadata.get("_class_name", CLASS), (CLASS,))
@@ -206,7 +207,7 @@ def _decoder_blocks(options: Mapping[str, Any]) -> tuple[Block, ...]:
 
 
 def _widths(options: Mapping[str, Any]) -> list[int]:
-  """The channels of the decoder's stages, from pixels to latents."""
+  """Returns the channels of the decoder's stages, from pixels to latents."""
   channels, factors = options["decoder_block_out_channels"], options["upsample_factor"]
   ratios = [_ratio("upsample_factor", c, factors[k]) for k, c in enumerate(channels)]
   return [*ratios, channels[-1]]
@@ -214,15 +215,15 @@ def _widths(options: Mapping[str, Any]) -> list[int]:
 
 def _ratio(key: str, large: int, small: int) -> int:
   if large % small:
-    raise ValueError(f"{_NAME} has {key} with {large}, no multiple of {small}.")
+    raise ValueError(f"{_NAME} has {key} with {large}, not a multiple of {small}.")
   return large // small
 
 
 def to_diffusers(config: VAEConfig) -> dict[str, Any]:
-  """Returns what `vae/config.json` says of this VAE.
+  """Returns `vae/config.json` of a VAE.
 
   Raises:
-    ValueError: where diffusers' class cannot be this VAE.
+    ValueError: If diffusers' class cannot represent this VAE.
   """
   for key, only in (
     ("norm_layer", "pixel_norm"),
@@ -300,7 +301,7 @@ def _decoder_options(config: VAEConfig) -> dict[str, Any]:
 
 
 def _levels(part: str, blocks: Sequence[Block]) -> list[_Level]:
-  """Splits a list into levels; every `res_x` begins one, and the last is alone."""
+  """Splits a list into levels: every `res_x` begins one, and the last one is alone."""
   samplers = _DOWNSAMPLING if part == "encoder" else ("compress_all",)
   levels: list[_Level] = []
   for index, block in enumerate(blocks):
@@ -320,7 +321,7 @@ def _levels(part: str, blocks: Sequence[Block]) -> list[_Level]:
 
 
 def _plain(config: VAEConfig) -> VAEConfig:
-  """The config with multipliers written out, and without foreign keys."""
+  """Returns the config with multipliers written out, and without foreign keys."""
 
   def plain(block: Block) -> Block:
     if block.name == "res_x":

@@ -1,4 +1,4 @@
-"""Hashes that tell networks from one another."""
+"""Hashes that identify networks."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """The two-way map between the tensors of the official file and our parameter trees.
 
 Each network's map is a list of `Entry`, derived from its config: the official name and
-shape of a tensor, its path in our tree, how its axes are laid out there, and which
-layer of a stack it is. Reading, writing, and the shapes that a tree must have all
-follow from the one list.
+shape of a tensor, its path in our tree, its axis order there, and its layer in a stack.
+Reading, writing, and the required shapes of a tree all follow from this one list.
 
     transformer_blocks.3.attn1.to_q.weight (out, in)
       = blocks/attn1/to_q/kernel[3] (in, out)
@@ -29,7 +28,7 @@ Shape = tuple[int, ...]
 NpArray = Shaped[np.ndarray, "..."]
 
 PREFIXES = {"transformer": "model.diffusion_model.", "vae": "vae."}
-# What keys start with in a file that holds one network alone, without its prefix.
+# Prefixes of keys in a file that holds one network alone, without the network's prefix.
 MODULES = {
   "transformer": (
     "transformer_blocks",
@@ -48,18 +47,18 @@ MODULES = {
     "per_channel_statistics",
   ),
 }
-TIMESTEP_CHANNELS = 256  # Of the sinusoid; the original fixes them.
+TIMESTEP_CHANNELS = 256  # Channels of the sinusoid; the original fixes them.
 
 STATISTICS = "per_channel_statistics."
-# In the official files, and used by nobody.
+# Tensors in the official files that nothing uses.
 IGNORED = (
   f"{STATISTICS}channel",
   f"{STATISTICS}mean-of-stds",
   f"{STATISTICS}mean-of-stds_over_std-of-means",
   "latent_norm_out.num_batches_tracked",
 )
-MEAN_OF_MEANS = f"{STATISTICS}mean-of-means"  # Zeros where a file lacks it.
-# Measured, not trained; float32 in memory and in files whatever the weights are.
+MEAN_OF_MEANS = f"{STATISTICS}mean-of-means"  # Zeros if a file lacks it.
+# Measured, not trained: float32 in memory and in files, whatever the weights are.
 MEASURED = ("per_channel_statistics/", "latent_norm_out/")
 _RENAMED = {
   ".resnets.": ".res_blocks.",
@@ -73,8 +72,9 @@ class Layout:
   """An axis order: `axes[k]` is the official axis that becomes our axis k.
 
   Attributes:
-    axes: The permutation of the first `len(axes)` axes; None leaves all as they are.
-    trailing: Axes of length 1 that the official shape has at its end and ours lacks.
+    axes: The permutation of the first `len(axes)` axes; None keeps the order.
+    trailing: Number of axes of length 1 at the end of the official shape, which ours
+      lacks.
   """
 
   axes: tuple[int, ...] | None = None
@@ -108,12 +108,12 @@ class Entry:
   """One tensor of the official file and its place in our tree.
 
   Attributes:
-    key: Its official name, without the network's prefix.
-    path: The path of its array in our tree, with slashes.
-    shape: Its official shape.
-    layout: Its axes in our tree.
-    layer: Its index in the stack; None where the array is no stack.
-    layers: The stack's depth.
+    key: Official name, without the network's prefix.
+    path: Path of its array in our tree, with slashes.
+    shape: Official shape.
+    layout: Axis order in our tree.
+    layer: Index in the stack; None if the array is not a stack.
+    layers: Depth of the stack.
   """
 
   key: str
@@ -134,7 +134,7 @@ Entries = Iterator[Entry]
 
 
 def by_path(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-  """Groups entries by the array they make up, layers in order."""
+  """Groups entries by the array that they form, layers in order."""
   groups: dict[str, list[Entry]] = {}
   for entry in entries:
     groups.setdefault(entry.path, []).append(entry)
@@ -147,17 +147,17 @@ def tree_shapes(entries: Iterable[Entry]) -> dict[str, Shape]:
 
 
 def vae_key(key: str) -> str:
-  """Returns today's name of a VAE's tensor that an older file may call otherwise."""
+  """Returns the current name of a VAE's tensor that an older file names differently."""
   for old, new in _RENAMED.items():
     key = key.replace(old, new)
   return key
 
 
 def stray_norms(found: Iterable[str], entries: Iterable[Entry]) -> set[str]:
-  """Returns the keys that the original drops: of norms that its VAE does not have.
+  """Returns the keys that the original ignores: those of norms that its VAE lacks.
 
   Such a key contains "norm", and the module it belongs to does not exist. Norms without
-  parameters exist, so a key of theirs is not dropped.
+  parameters do exist, so their keys are not ignored.
   """
   modules = set()
   for entry in entries:
@@ -199,7 +199,7 @@ def _conv(key: str, name: str, n_in: int, n_out: int, size: int = 3) -> Entries:
 
 
 def _two_dense(name: str, n_in: int, n_out: int) -> Entries:
-  """linear_1 and linear_2 of a timestep embedder or a caption projection."""
+  """Returns linear_1 and linear_2 of a timestep embedder or a caption projection."""
   layers = [
     *_dense("linear_1", "linear_1", n_in, n_out),
     *_dense("linear_2", "linear_2", n_out, n_out),
@@ -295,14 +295,14 @@ def _resnet(
 
 
 def _stage(config: VAEConfig, block: Block, c: int, conditioned: bool) -> Entries:
-  """A `res_x` or `attn_res_x` stage."""
+  """Returns the entries of a `res_x` or `attn_res_x` stage."""
   if conditioned:
     yield from _time_embedder("time_embedder", 4 * c)
   resnet = _resnet(config, c, c, conditioned, block.inject_noise)
   yield from stacked(resnet, block.num_layers, "res_blocks", "res_blocks")
   if block.attention_head_dim is not None:
     attention = _attention(c, c, bias=True, qk_norm=True)
-    path = "res_blocks/attention"  # Scanned with the residual block it follows.
+    path = "res_blocks/attention"  # Scanned with the residual block that it follows.
     yield from stacked(attention, block.num_layers, "attention_blocks", path)
 
 
@@ -318,7 +318,7 @@ def _encoder(config: VAEConfig) -> Entries:
 
 
 def _down(config: VAEConfig, block: Block, c: int) -> Entries:
-  """Returns the entries of an encoder's block, from c channels on."""
+  """Returns the entries of an encoder's block whose input has c channels."""
   out = block.channels_down(c)
   if block.name == "attn_res_x":
     raise ValueError("An encoder has no 'attn_res_x' blocks; use 'res_x'.")
@@ -349,7 +349,7 @@ def _decoder(config: VAEConfig) -> Entries:
 
 
 def _up(config: VAEConfig, block: Block, c: int) -> Entries:
-  """Returns the entries of a decoder's block, from c channels on."""
+  """Returns the entries of a decoder's block whose input has c channels."""
   block.check_decoder()
   out = block.channels_up(c)
   if block.kind == "stage":

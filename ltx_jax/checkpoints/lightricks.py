@@ -1,14 +1,15 @@
-"""The official single file: transformer, VAE, statistics, and the config of them all.
+"""The official single file: transformer, VAE, statistics, and one config for all.
 
-Under the metadata key `config` such a file holds a JSON object with `transformer`,
-`vae`, `scheduler` and, for distilled models, `allowed_inference_steps`. It is read
-first, and says which tensors there must be; a file without it is recognised by the
-shapes of its tensors. Each tensor is then read straight into its place in a stacked
-array, transposed and cast on the way, and each array leaves host memory as soon as it
-is placed, so that host memory holds at most the model and one stack.
+Under the metadata key `config` such a file has a JSON object with `transformer`, `vae`,
+`scheduler` and, for distilled models, `allowed_inference_steps`. It is read first and
+says which tensors the file must have. A file without it is recognised by the shapes of
+its tensors. Each tensor is then read straight into its place in a stacked array,
+transposed and cast on the way. Each array leaves host memory as soon as it is placed,
+so host memory holds at most the model and one stack.
 
-It is our release format too: the PyTorch original reads what is written here. Source:
-`Transformer3DModel.from_pretrained` and `CausalVideoAutoencoder.from_pretrained` there.
+This is also our release format: the PyTorch original reads the files written here.
+Source: the original's `Transformer3DModel.from_pretrained` and
+`CausalVideoAutoencoder.from_pretrained`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from ltx_jax.typing import Params
 _KNOWN = {*PARTS, "scheduler", "name", "allowed_inference_steps"}
 
 Names = dict[str, dict[str, str]]
-"""Names in a file by official key, for every part that it has."""
+"""Names in a file by official key, for every part that the file has."""
 
 
 def load_checkpoint(
@@ -53,20 +54,20 @@ def load_checkpoint(
   """Reads a checkpoint.
 
   Args:
-    path: The official file, or one with a transformer or a VAE alone.
-    dtype: What weights are cast to while they are read; None keeps the file's. The
-      statistics, per channel and of a latent norm, are float32 whatever it says.
-    place: Function that places each array as soon as it is complete, such as in shards
-      on a mesh; None: on the default device.
-    parts: "transformer", "vae" or both; None: what the file has.
+    path: The official file, or one with only a transformer or only a VAE.
+    dtype: Dtype to cast weights to while they are read; None keeps the file's. The
+      statistics, per channel and of a latent norm, are always float32.
+    place: Function that places each array as soon as it is complete, for example in
+      shards on a mesh; None uses the default device.
+    parts: "transformer", "vae" or both; None reads all that the file has.
 
   Returns:
-    The configs, and {"transformer": ..., "vae": ...}; both hold the asked parts only.
+    The configs, and {"transformer": ..., "vae": ...}; both hold only the asked parts.
 
   Raises:
-    ValueError: in one sentence that names the file and what was found, where it is
-      truncated, lacks a part asked for, has tensors that are missing, unknown or of
-      another shape than its config asks for, or has networks that do not go together.
+    ValueError: If the file is truncated, lacks an asked part, has tensors that are
+      missing, unknown or of another shape than its config says, or has networks that do
+      not fit together. The message names the file and what was found.
   """
   with open_checkpoint(path, parts) as opened:
     return opened.config, nest(networks.read(opened, dtype, place))
@@ -80,10 +81,10 @@ def open_checkpoint(
 
   Args:
     path: The file.
-    parts: Names of the networks that are wanted; None: all that it has.
+    parts: Names of the networks to open; None opens all that the file has.
 
   Raises:
-    ValueError: as `load_checkpoint`.
+    ValueError: If the file is truncated or its config is missing or malformed.
   """
   with open_safetensors(path) as reader:
     names = _split(reader)
@@ -99,10 +100,10 @@ def open_checkpoint(
 
 
 def read_config(path: str | os.PathLike[str]) -> ModelConfig:
-  """Reads the configs of all parts that a checkpoint has, and no tensor.
+  """Reads the configs of all parts of a checkpoint, but no tensors.
 
   Raises:
-    ValueError: as `load_checkpoint`.
+    ValueError: If the file is truncated or its config is missing or malformed.
   """
   with open_safetensors(path) as reader:
     return _config(reader, _split(reader))
@@ -120,23 +121,23 @@ def save_checkpoint(
 
   Args:
     path: The file; it appears only once it is complete.
-    config: Parts that are None are not written.
-    params: {"transformer": ..., "vae": ...}; a text encoder beside them is left to
-      `t5.save_t5`.
-    dtype: What weights are cast to; None keeps theirs. Statistics are written as
+    config: Configs; parts that are None are not written.
+    params: {"transformer": ..., "vae": ...}; a text encoder among them is ignored, and
+      `t5.save_t5` writes it.
+    dtype: Dtype to cast weights to; None keeps theirs. Statistics are written as
       float32.
 
   Raises:
-    ValueError: where `params` are not the arrays that `config` asks for.
+    ValueError: If `params` do not have the arrays that `config` needs.
   """
   write(path, config, networks.from_params(str(path), config, params, dtype))
 
 
 def write(path: str | os.PathLike[str], config: ModelConfig, make: MakeTensor) -> None:
-  """Writes a checkpoint, tensor by tensor as `make` gives them.
+  """Writes a checkpoint, tensor by tensor as `make` returns them.
 
   Raises:
-    ValueError: where the config has no part, or two that do not go together.
+    ValueError: If the config has no part, or two that do not fit together.
   """
   tensors = [
     make(part, entry, keys.PREFIXES[part] + entry.key)
@@ -149,8 +150,8 @@ def write(path: str | os.PathLike[str], config: ModelConfig, make: MakeTensor) -
 def _split(reader: Reader) -> Names:
   """Sorts the names in a file by part.
 
-  Where any name has a part's prefix, that part is the names that have it; else it is
-  the names that start like its modules.
+  If any name has a part's prefix, the part consists of the names that have it;
+  otherwise of the names that start like its modules.
   """
   names: Names = {}
   unknown = dict.fromkeys(reader.names)
@@ -180,7 +181,7 @@ def _split(reader: Reader) -> Names:
 
 
 def _config(reader: Reader, names: Names) -> ModelConfig:
-  """Reads the config inside the file; recognises the parts that it is silent about."""
+  """Reads the config inside the file; recognises the parts that it leaves out."""
   try:
     metadata = _read_metadata(reader)
     silent = [part for part in names if part not in metadata]
@@ -211,21 +212,23 @@ def _config(reader: Reader, names: Names) -> ModelConfig:
 
 
 def _read_metadata(reader: Reader) -> dict[str, Any]:
-  """The JSON object under `config`, empty where there is none."""
+  """Returns the JSON object under `config`, or an empty one if there is none."""
   try:
     metadata = json.loads(reader.metadata.get("config", "{}"))
   except json.JSONDecodeError as error:
-    raise ValueError(f"Its metadata config is no JSON ({error}).") from None
+    raise ValueError(f"Its metadata config is not JSON ({error}).") from None
   nested = (*PARTS, "scheduler")
   if not isinstance(metadata, dict) or not all(
     isinstance(metadata.get(key, {}), dict) for key in nested
   ):
-    raise ValueError(f"Its metadata config is no JSON object of {', '.join(nested)}.")
+    raise ValueError(
+      f"Its metadata config is not a JSON object of {', '.join(nested)}."
+    )
   return metadata
 
 
 def _metadata(config: ModelConfig) -> dict[str, Any]:
-  """The JSON object that `_config` reads."""
+  """Returns the JSON object that `_config` reads."""
   networks = (*PARTS, "scheduler")
   metadata = {
     name: getattr(config, name).to_metadata()

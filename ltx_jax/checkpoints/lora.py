@@ -1,18 +1,18 @@
 """Low-rank updates (LoRA) of a transformer, merged into its kernels while it is read.
 
-A LoRA holds, for some of the transformer's linear layers, two thin matrices: A (r, in)
-and B (out, r) of rank r. With a strength w that the user gives,
+For some of the transformer's linear layers, a LoRA has two thin matrices A (r, in) and
+B (out, r) of rank r. With a strength w that the user gives,
 
-    W' = W + w (alpha / r) B A
+  W' = W + w (alpha / r) B A
 
-where alpha is a number in the file, and equal to r where it is silent. Several are
-added up in float32 and rounded once. Each stacked kernel is changed in host memory
-after it is read and before it is placed, one layer at a time, so that nothing but that
-layer is there twice.
+where alpha is a number in the file, or r if the file does not say it. Several updates
+are summed in float32 and rounded once. Each stacked kernel is changed in host memory,
+after it is read and before it is placed, one layer at a time, so that only one layer is
+there twice.
 
 Files name layers as diffusers does (`transformer.transformer_blocks.0...lora_A.weight`)
-or as ComfyUI (`diffusion_model.transformer_blocks.0...lora_down.weight`); inside the
-blocks both use the official names.
+or as ComfyUI does (`diffusion_model.transformer_blocks.0...lora_down.weight`); inside
+the blocks both use the official names.
 
 Source: Hu et al. 2021 (arXiv 2106.09685), equation 3; scales as in `peft`, whose
 settings diffusers writes into a file's metadata.
@@ -71,10 +71,10 @@ _METADATA = "lora_adapter_metadata"
 
 
 class Update(NamedTuple):
-  """What is added to one layer's kernel: scale (up down), transposed.
+  """The update of one layer's kernel: scale (up down), transposed.
 
   Attributes:
-    layer: The index in the stack; None where the kernel is no stack.
+    layer: Index in the stack; None if the kernel is not a stack.
     down: A, (r, in).
     up: B, (out, r).
     scale: The strength times alpha / r.
@@ -87,19 +87,19 @@ class Update(NamedTuple):
 
 
 Updates = Mapping[str, Sequence[Update]]
-"""Updates of each kernel by its path, "transformer/" included."""
+"""Updates of each kernel by its path, which starts with "transformer/"."""
 
 
 def read_loras(loras: Loras, config: TransformerConfig) -> Updates:
   """Reads LoRA files for a transformer.
 
   Args:
-    loras: Files and strengths; 0 leaves a file's update out, negative ones subtract it.
-    config: The transformer's.
+    loras: Files and strengths; 0 ignores a file, and negative strengths subtract it.
+    config: Config of the transformer.
 
   Raises:
-    ValueError: where a file cannot be read, nothing or not everything in it belongs to
-      this transformer, a shape is another one, or a pair is not complete.
+    ValueError: If a file cannot be read, not everything in it belongs to this
+      transformer, a shape does not fit, or a pair is incomplete.
   """
   modules = _modules(config)
   updates: dict[str, list[Update]] = {}
@@ -124,7 +124,7 @@ def merging(updates: Updates, place: Place) -> Place:
 
 
 def merge(kernel: Shaped[np.ndarray, "..."], updates: Sequence[Update]) -> None:
-  """Adds updates to a kernel (in, out), or a stack of them, in its own memory."""
+  """Adds updates in place to a kernel (in, out) or to a stack of them."""
   for layer in dict.fromkeys(update.layer for update in updates):
     target = kernel if layer is None else kernel[layer]
     total = target.astype(np.float32)
@@ -136,7 +136,7 @@ def merge(kernel: Shaped[np.ndarray, "..."], updates: Sequence[Update]) -> None:
 
 
 def _modules(config: TransformerConfig) -> dict[str, Entry]:
-  """The linear layers, by their official names and by those of diffusers."""
+  """Returns the linear layers, by their official names and by those of diffusers."""
   modules = {}
   for entry in transformer_entries(config):
     if entry.layout == DENSE:
@@ -148,7 +148,7 @@ def _modules(config: TransformerConfig) -> dict[str, Entry]:
 def _read(
   reader: Reader, modules: Mapping[str, Entry], what: str
 ) -> list[tuple[Entry, Update]]:
-  """The updates in a file, without the user's strength."""
+  """Returns the updates in a file, without the user's strength."""
   found, strange = _sorted(reader, modules)
   if not found:
     raise ValueError(
@@ -158,8 +158,8 @@ def _read(
     )
   if strange:
     raise ValueError(
-      f"{reader.path} has {len(strange)} of {len(reader.names)} tensors that are no "
-      f"LoRA of a layer of {what}: {listed(strange)}; give a LoRA made for this model."
+      f"{reader.path} has {len(strange)} of {len(reader.names)} tensors that belong to "
+      f"no layer of {what}: {listed(strange)}; give a LoRA made for this model."
     )
   settings = _settings(reader)
   return [
@@ -171,7 +171,7 @@ def _read(
 def _sorted(
   reader: Reader, modules: Mapping[str, Entry]
 ) -> tuple[dict[str, dict[str, str]], list[str]]:
-  """Names in the file by module and by "down", "up" or "alpha"; and all others."""
+  """Returns the names by module and by "down", "up" or "alpha"; and all others."""
   found: dict[str, dict[str, str]] = {}
   strange, taken = [], set()
   for name in reader.names:
@@ -200,11 +200,11 @@ def _update(
   sides: Mapping[str, str],
   settings: Mapping[str, Any],
 ) -> Update:
-  """One layer's update, once its shapes are seen to fit."""
+  """Returns one layer's update, after checking its shapes."""
   for side in ("down", "up"):
     if side not in sides:
       raise ValueError(
-        f"{reader.path} has {', '.join(sides.values())} and not the other half of it."
+        f"{reader.path} has {', '.join(sides.values())} but not the other half of it."
       )
   down, up = reader.shape(sides["down"]), reader.shape(sides["up"])
   n_out, n_in = entry.shape
@@ -216,7 +216,9 @@ def _update(
     )
   for name in sides.values():
     if not jnp.issubdtype(reader.dtype(name), jnp.floating):
-      raise ValueError(f"{reader.path} has {name} as {reader.dtype(name)}, no floats.")
+      raise ValueError(
+        f"{reader.path} has {name} as {reader.dtype(name)}, not floating point."
+      )
   rank = down[0]
   alpha = float(rank)
   if "alpha" in sides:
@@ -229,23 +231,23 @@ def _update(
 
 
 def _settings(reader: Reader) -> dict[str, Any]:
-  """peft's settings in the metadata, empty where there are none."""
+  """Returns peft's settings in the metadata, empty if there are none."""
   try:
     content = json.loads(reader.metadata.get(_METADATA, "{}"))
   except json.JSONDecodeError as error:
     raise ValueError(
-      f"{reader.path} has {_METADATA} that is no JSON ({error})."
+      f"{reader.path} has {_METADATA} that is not JSON ({error})."
     ) from None
   if not isinstance(content, dict):
-    raise ValueError(f"{reader.path} has {_METADATA} that is no JSON object.")
+    raise ValueError(f"{reader.path} has {_METADATA} that is not a JSON object.")
   settings = {key.removeprefix("transformer."): v for key, v in content.items()}
   if settings.get("use_dora"):
-    raise ValueError(f"{reader.path} is a DoRA; this code merges plain LoRA only.")
+    raise ValueError(f"{reader.path} is a DoRA; this code merges only plain LoRA.")
   return settings
 
 
 def _alpha(module: str, settings: Mapping[str, Any], rank: int) -> float:
-  """alpha of one layer: of the first pattern that its name ends with, or of all."""
+  """Returns a layer's alpha: of the first pattern its name ends with, or of all."""
   for pattern, alpha in (settings.get("alpha_pattern") or {}).items():
     if re.match(rf"(.*\.)?({pattern})$", module):
       return float(alpha)
@@ -259,14 +261,14 @@ def write_for_diffusers(
   lora: LoRAConfig,
   metadata: Mapping[str, str],
 ) -> None:
-  """Writes updates that were trained (`training.lora`), for diffusers and `peft`.
+  """Writes trained updates (`training.lora`) for diffusers and `peft`.
 
   Args:
     path: The file; its numbers are float32.
     updates: `lora_down` (l, in, r) and `lora_up` (l, r, out) of stacked layers.
-    config: The transformer's.
-    lora: Their rank and alpha, which the header says as `peft` does.
-    metadata: What else the header says, such as what they were trained on.
+    config: Config of the transformer.
+    lora: Rank and alpha of the updates, which go into the header as in `peft`.
+    metadata: Other entries of the header, such as the data they were trained on.
   """
   halves = {
     transformer_name(f"{module}.weight").removesuffix(".weight"): pair
@@ -276,7 +278,7 @@ def write_for_diffusers(
     "r": lora.rank,
     "lora_alpha": _alpha_of(lora),
     "target_modules": sorted(halves),
-    "rank_pattern": {},  # diffusers asks for both.
+    "rank_pattern": {},  # diffusers requires both patterns.
     "alpha_pattern": {},
   }
   settings = {f"transformer.{key}": value for key, value in settings.items()}
@@ -295,7 +297,7 @@ def write_for_comfyui(
   lora: LoRAConfig,
   metadata: Mapping[str, str],
 ) -> None:
-  """Writes updates for ComfyUI, alpha as a tensor; else as `write_for_diffusers`."""
+  """Writes updates for ComfyUI, with alpha as a tensor; see `write_for_diffusers`."""
   tensors = {}
   for module, (down, up) in _halves(updates, config).items():
     name = f"diffusion_model.{module}"
@@ -306,7 +308,7 @@ def write_for_comfyui(
 
 
 WRITERS = {"diffusers": write_for_diffusers, "comfyui": write_for_comfyui}
-"""By the name of the program that reads the file."""
+"""Writers by the name of the program that reads the file."""
 
 
 def _alpha_of(lora: LoRAConfig) -> float:
@@ -316,7 +318,7 @@ def _alpha_of(lora: LoRAConfig) -> float:
 def _halves(
   updates: Params, config: TransformerConfig
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-  """A (r, in) and B (out, r) of every layer, by its official name."""
+  """Returns A (r, in) and B (out, r) of every layer, by its official name."""
   flat, found = flatten(updates), {}
   for entry in transformer_entries(config):
     layer = entry.path.removesuffix("/kernel")

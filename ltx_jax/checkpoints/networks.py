@@ -1,10 +1,10 @@
-"""What the layouts of a checkpoint have in common: its networks, whatever names them.
+"""The part of reading and writing checkpoints that all layouts share.
 
-A layout, the official single file (`lightricks`) or a diffusers folder (`diffusers`),
-opens a checkpoint as its configs and, for each network, the tensors by their official
-keys. From there on reading is the same: the config says which tensors there must be
-(`keys`), all of them are there or the checkpoint is refused, and each is read straight
-into its place. Writing goes the other way, from the same lists.
+A layout is the official single file (`lightricks`) or a diffusers folder (`diffusers`).
+It opens a checkpoint as its configs and, for each network, the tensors by their
+official keys. The rest of reading is the same for all: the config says which tensors
+there must be (`keys`), the checkpoint is refused if one is missing, and each tensor is
+read straight into its place. Writing goes the other way, from the same lists.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ CONFIGS = {"transformer": TransformerConfig, "vae": VAEConfig}
 ENTRIES = {"transformer": keys.transformer_entries, "vae": keys.vae_entries}
 
 MakeTensor = Callable[[str, Entry, str], TensorToWrite]
-"""Takes a part, an entry and the name in the new file; returns what is written."""
+"""Returns what to write, given a part, an entry and the name in the new file."""
 
 
 class Opened(NamedTuple):
   """An open checkpoint.
 
   Attributes:
-    where: What errors call it.
-    config: Config of the parts that are there.
+    where: Name of the checkpoint in error messages.
+    config: Config of the parts that the checkpoint has.
     tensors: Tensors of each part, by official key without prefix.
   """
 
@@ -46,16 +46,17 @@ class Opened(NamedTuple):
 
 
 def read(opened: Opened, dtype: str | None, place: Place | None) -> dict[str, Placed]:
-  """Reads the parts that `opened.config` names, as flat paths below their names.
+  """Reads the parts that `opened.config` has, as flat paths that start with their
+  names.
 
   Args:
     opened: The checkpoint.
-    dtype: What weights are cast to while they are read; None keeps the file's.
-    place: Function that places each array as soon as it is complete; None: on the
+    dtype: Dtype to cast weights to while they are read; None keeps the file's.
+    place: Function that places each array as soon as it is complete; None uses the
       default device.
 
   Raises:
-    ValueError: where the tensors are not those that the config asks for.
+    ValueError: If the tensors are not exactly those that the config needs.
   """
   put = place or arrays.to_default_device
   flat = {}
@@ -70,10 +71,10 @@ def read(opened: Opened, dtype: str | None, place: Place | None) -> dict[str, Pl
 
 
 def fitting_entries(opened: Opened, part: str) -> list[Entry]:
-  """Returns the entries to read, once the tensors found are exactly those.
+  """Returns the entries to read, after checking that the tensors are exactly those.
 
   Raises:
-    ValueError: where a tensor is missing, unknown, misshaped or no floating point.
+    ValueError: If a tensor is missing, unknown, misshaped or not floating point.
   """
   tensors, config = opened.tensors[part], getattr(opened.config, part)
   entries = ENTRIES[part](config)
@@ -100,7 +101,7 @@ def check(
   """Refuses anything but the expected names with the expected shapes.
 
   Raises:
-    ValueError: naming what differs.
+    ValueError: If any differ; the message names them.
   """
   problems = [
     f"{name} (expected {expected.get(name, 'nothing')}, "
@@ -110,7 +111,7 @@ def check(
   ]
   if problems:
     raise ValueError(
-      f"{where} should hold {what} by its config and differs in {len(problems)} "
+      f"{where} should hold {what} by its config, but differs in {len(problems)} "
       f"tensors: {listed(problems)}."
     )
 
@@ -119,7 +120,7 @@ def written_parts(where: str, config: ModelConfig) -> list[str]:
   """Returns the parts that a checkpoint of `config` has.
 
   Raises:
-    ValueError: where there is none, or two do not go together.
+    ValueError: If there is none, or two do not fit together.
   """
   check_same_latents(config, config)
   parts = [part for part in PARTS if getattr(config, part) is not None]
@@ -131,16 +132,16 @@ def written_parts(where: str, config: ModelConfig) -> list[str]:
 def from_params(
   where: str, config: ModelConfig, params: Params, dtype: str | None
 ) -> MakeTensor:
-  """Returns what makes a file's tensors of parameters.
+  """Returns the function that makes a file's tensors from parameters.
 
   Args:
-    where: What errors call the checkpoint that is written.
-    config: Its configs.
+    where: Name of the new checkpoint in error messages.
+    config: Configs of the checkpoint.
     params: {"transformer": ..., "vae": ...}.
-    dtype: What weights are cast to; None keeps theirs.
+    dtype: Dtype to cast weights to; None keeps theirs.
 
   Raises:
-    ValueError: where `params` are not the arrays that `config` asks for.
+    ValueError: If `params` do not have the arrays that `config` needs.
   """
   flat = {}
   for part in written_parts(where, config):
@@ -160,25 +161,25 @@ def from_params(
 
 
 def stored_as(entry: Entry, dtype: str | None) -> str | None:
-  """The dtype of a tensor: statistics are float32 whatever the weights are."""
+  """Returns the dtype of a tensor in a file; statistics are always float32."""
   return "float32" if entry.path.startswith(keys.MEASURED) else dtype
 
 
 def check_same_latents(
   transformer: ModelConfig, vae: ModelConfig, sources: tuple[str, str] | None = None
 ) -> None:
-  """Refuses a transformer and a VAE of different latents; parts may be missing.
+  """Refuses a transformer and a VAE with different latents; parts may be missing.
 
-  Their latents differ where their channels do, and where both name a release and it is
-  not the same.
+  Their latents differ if their numbers of channels differ, or if they name different
+  releases.
 
   Args:
-    transformer: The model whose transformer is taken.
-    vae: The model whose VAE is taken, which may be the same.
+    transformer: Config of the model whose transformer is used.
+    vae: Config of the model whose VAE is used, which may be the same.
     sources: Names of the places where the two were found.
 
   Raises:
-    ValueError: naming both.
+    ValueError: If their latents differ; the message names both.
   """
   network, decoder = transformer.transformer, vae.vae
   if network is None or decoder is None:
@@ -187,14 +188,14 @@ def check_same_latents(
   if network.in_channels != decoder.latent_channels:
     raise ValueError(
       f"The networks do not go together: {recognize.describe(network)}{first} has "
-      f"in_channels = {network.in_channels}, {recognize.describe(decoder)}{second} has "
-      f"latent_channels = {decoder.latent_channels}; take both from one release."
+      f"in_channels = {network.in_channels}, but {recognize.describe(decoder)}{second} "
+      f"has latent_channels = {decoder.latent_channels}; take both from one release."
     )
   if None not in (transformer.name, vae.name) and transformer.name != vae.name:
     raise ValueError(
       f"The networks do not go together: the transformer{first} is of "
-      f"{transformer.name!r}, the VAE{second} of {vae.name!r}; take both from one "
-      "release."
+      f"{transformer.name!r}, but the VAE{second} is of {vae.name!r}; take both from "
+      "one release."
     )
 
 
@@ -204,7 +205,7 @@ def asked_parts(
   """Returns the parts to read, in the order asked.
 
   Raises:
-    ValueError: where one is not there.
+    ValueError: If one is not there.
   """
   asked = tuple(there) if parts is None else tuple(parts)
   for part in asked:
@@ -216,13 +217,13 @@ def asked_parts(
 
 
 def without(parts: Collection[str]) -> dict[str, Any]:
-  """The changes to a `ModelConfig` that leave `parts` alone in it."""
+  """Returns the changes to a `ModelConfig` that leave only `parts` in it."""
   return {part: None for part in PARTS if part not in parts}
 
 
 def _read_array(group: list[Entry], tensors: Tensors, dtype: str | None) -> np.ndarray:
-  """Reads one array of our tree, layer by layer where it is a stack."""
+  """Reads one array of our tree, layer by layer if it is a stack."""
   first = group[0]
-  if first.key not in tensors:  # `mean-of-means`, which alone may be missing.
+  if first.key not in tensors:  # `mean-of-means`, the only one that may be missing.
     return np.zeros(first.our_shape, np.float32)
   return arrays.read(group, tensors, stored_as(first, dtype))

@@ -1,18 +1,18 @@
-"""Weights in 8 bits: half the memory of bfloat16, where they are not trained.
+"""Weights in 8 bits: half the memory of bfloat16, for networks that are not trained.
 
-The kernels of the transformer's and of the text encoder's blocks, nearly all of their
-weights, become 8-bit numbers with one float32 scale for each output channel o:
+The kernels in the blocks of the transformer and of the text encoder are nearly all of
+their weights. They become 8-bit numbers with one float32 scale per output channel o:
 
     s_o = max_i |W_io| / M       Q_io = round(W_io / s_o)        W_io ~ Q_io s_o
 
 For int8, M is 127 and an error is at most s_o / 2. For fp8 (float8_e4m3fn), M is 448,
-its largest number, and an error is at most 1/16 of the weight itself, or s_o / 1024
-where that is larger. A channel whose weights are float8 numbers already, as in the fp8
-files of the releases, is kept as it is, with a scale of 1.
+its largest number, and an error is at most 1/16 of the weight itself, or s_o / 1024 if
+that is larger. A channel whose weights are float8 numbers already, as in the fp8 files
+of the releases, stays unchanged, with a scale of 1.
 
-Q takes the place of the leaf `kernel`, and s lies beside it as `kernel_scale`; both are
+Q replaces the leaf `kernel`, and s is stored next to it as `kernel_scale`; both are
 stacked over the layers. `models.linear` multiplies with them. Embeddings, norms, biases
-and what comes before and after the blocks stay as they are, as in those files.
+and everything before and after the blocks stay unchanged, as in those files.
 """
 
 from __future__ import annotations
@@ -40,13 +40,15 @@ _KERNEL = re.compile(r"(transformer|text_encoder)/blocks/(.+/)?kernel")
 def quantize(
   kernel: Float[AnyArray, "*l i o"], weights: Weights
 ) -> tuple[Shaped[AnyArray, "*l i o"], Float[AnyArray, "*l o"]]:
-  """Returns Q and s of a kernel, or of a stack of them, where the kernel is.
+  """Returns Q and s of a kernel, or of a stack of them, on the kernel's own device.
 
-  A channel of zeros has a scale of 1. What is not finite gives a scale that is not.
+  A channel of zeros has a scale of 1. A weight that is not finite makes its scale so
+  too.
   """
   xp = jnp if isinstance(kernel, jax.Array) else np
   dtype, kernel = _DTYPES[weights], kernel.astype(np.float32)
-  # Not divided: XLA's quotient by a constant is another than NumPy's in the last digit.
+  # Multiplied, because XLA divides by a constant differently from NumPy in the last
+  # digit.
   scale = abs(kernel).max(axis=-2) * np.float32(1 / _LARGEST[weights])
   as_it_is = scale == 0
   if weights == "fp8":
@@ -57,11 +59,11 @@ def quantize(
 
 
 def quantize_params(params: Params, weights: Weights) -> Params:
-  """Returns params with the kernels of blocks in 8 bits, and all else as it is.
+  """Returns params with the kernels of blocks in 8 bits, and the rest unchanged.
 
   Args:
     params: {"transformer", "vae", "text_encoder"}, or some of them.
-    weights: What kernels become.
+    weights: 8-bit format of the kernels.
   """
   flat = {}
   for path, array in flatten(params).items():
@@ -72,24 +74,25 @@ def quantize_params(params: Params, weights: Weights) -> Params:
 
 
 def quantizing(weights: Weights | None, place: Place) -> Place:
-  """Returns a `Place` that brings the kernels of blocks to 8 bits before they go there.
+  """Returns a `Place` that converts kernels of blocks to 8 bits before placing them.
 
   Host memory then holds one stack in full precision; the device never does.
 
   Args:
-    weights: What kernels become; None leaves them.
+    weights: 8-bit format of the kernels; None leaves them unchanged.
     place: Function that places arrays; paths begin with "transformer/" or
       "text_encoder/".
 
   Raises:
-    ValueError: for other weights; and, when it is called, where a kernel is not finite.
+    ValueError: If the format is unknown. The returned function raises it for a kernel
+      that is not finite.
   """
   if weights is None:
     return place
   if weights not in _DTYPES:
     raise ValueError(
-      f"Weights {weights!r} are not known; they may be {', '.join(get_args(Weights))}, "
-      "or None for full precision."
+      f"Weights {weights!r} are not known; give {', '.join(get_args(Weights))}, or "
+      "None for full precision."
     )
 
   def put(path: str, array: Shaped[np.ndarray, "..."]) -> Placed:
@@ -97,12 +100,12 @@ def quantizing(weights: Weights | None, place: Place) -> Place:
       return place(path, array)
     kernel = aligned_empty(array.shape, _DTYPES[weights])
     scale = aligned_empty((*array.shape[:-2], array.shape[-1]), np.float32)
-    with np.errstate(invalid="ignore"):  # What is not finite is refused just below.
+    with np.errstate(invalid="ignore"):  # Refused below if not finite.
       for layer in np.ndindex(array.shape[:-2]):
         kernel[layer], scale[layer] = quantize(array[layer], weights)
     if not np.isfinite(scale).all():
       raise ValueError(
-        f"{path} has numbers that are not finite and have no place in {weights}; "
+        f"{path} has numbers that are not finite, which {weights} cannot hold; "
         "download or train the checkpoint again."
       )
     return {"kernel": place(path, kernel), SCALE: place(_scale_of(path), scale)}
@@ -116,10 +119,10 @@ def is_quantized(params: Params) -> bool:
 
 
 def widened_bytes(params: Params, dtype: str) -> int:
-  """Returns what the 8-bit kernels of one block take as they are multiplied with.
+  """Returns the bytes of one block's 8-bit kernels when widened for a product.
 
   Args:
-    params: Parameters of networks, with 8-bit kernels or without (see
+    params: Parameters of networks, with or without 8-bit kernels (see
       `quantize_params`).
     dtype: Compute dtype of the networks.
   """

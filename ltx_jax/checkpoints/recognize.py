@@ -1,7 +1,7 @@
-"""Which released network a file holds, told by the names and shapes of its tensors.
+"""Recognises the released network in a file by the names and shapes of its tensors.
 
-For files without a config in their metadata, and for the words of an error. The config
-inside a file always comes first.
+This is for files without a config in their metadata, and for error messages. A config
+inside the file always takes precedence.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ltx_jax.config import (
 _Config = TypeVar("_Config", TransformerConfig, VAEConfig)
 
 # 0.9.0 and 0.9.1 use VAEs A and B and shift the noise levels by the clip's length;
-# from 0.9.5 on there is VAE C and neither shift nor stretch.
+# 0.9.5 and later use VAE C, without shift or stretch.
 SHIFTED = SchedulerConfig(
   base_resolution=None, shifting="SD3", target_shift_terminal=0.1
 )
@@ -39,7 +39,7 @@ VAES = {
   "VAE generation B (0.9.1)": VAE_B,
   "VAE generation C (0.9.5 and later)": VAE_C,
 }
-# One in ten tensors may differ, so that a damaged file is called what it is.
+# One in ten tensors may differ, so that a damaged file is still called by its name.
 _SHARE = 0.9
 
 
@@ -54,18 +54,18 @@ class Guess(NamedTuple):
 def recognize(
   transformer: Mapping[str, Shape] | None, vae: Mapping[str, Shape] | None
 ) -> Guess:
-  """Returns the released configs whose tensors these are.
+  """Returns the released configs that have these tensors.
 
-  `causal_temporal_positioning` leaves no trace in the tensors: the 13B transformer has
-  it, the 2B one where it comes with VAE C. A 2B transformer alone is taken for 0.9.0,
-  as the original's default does.
+  The tensors do not show `causal_temporal_positioning`: the 13B transformer has it, and
+  the 2B one if it comes with VAE C. A 2B transformer alone is taken for 0.9.0, like the
+  default of the original.
 
   Args:
-    transformer: Official keys and shapes; None where the file has no transformer.
-    vae: Official keys and shapes of the VAE; None where the file has none.
+    transformer: Official keys and shapes; None if the file has no transformer.
+    vae: Official keys and shapes of the VAE; None if the file has none.
 
   Raises:
-    ValueError: where they are not those of any release.
+    ValueError: If no release has these tensors.
   """
   vae_config = None
   if vae is not None:
@@ -81,7 +81,7 @@ def recognize(
 
 
 def describe(config: TransformerConfig | VAEConfig) -> str:
-  """Names a config: the release's name if its tensors are a release's."""
+  """Names a config: by its release if one has these tensors, else by its sizes."""
   if isinstance(config, TransformerConfig):
     entries = transformer_entries(config)
     for name, known in TRANSFORMERS.items():
@@ -113,7 +113,7 @@ def _nearest(
 
 
 def _likeness(found: Mapping[str, Shape], entries: Iterable[Entry]) -> float:
-  """The share of tensors that are the same, of all that either side has."""
+  """Returns the share of tensors that agree, among all that either side has."""
   expected = {entry.key: entry.shape for entry in entries}
   same = sum(found.get(key) == shape for key, shape in expected.items())
   return same / len(found.keys() | expected.keys())

@@ -1,13 +1,12 @@
-"""Reading and writing safetensors files, one tensor at a time.
+"""Reads and writes safetensors files, one tensor at a time.
 
-A safetensors file is an 8-byte little-endian length n, n bytes of JSON that give each
-tensor's dtype, shape and byte range, and the bytes of the tensors, back to back
-(https://github.com/huggingface/safetensors). The library of that name reads such a file
-through a memory map, or as a whole; here every tensor is read with a plain seek and
-read, straight into the slice of the stacked array where it will live, so that neither a
-mapped copy of the file nor a second copy of the model counts against host memory. What
-is written equals, byte for byte, what the library writes for the same tensors, which
-the tests check.
+A safetensors file is an 8-byte little-endian length n, n bytes of JSON with each
+tensor's dtype, shape and byte range, and the bytes of the tensors, one after another
+(https://github.com/huggingface/safetensors). The safetensors library reads such a file
+through a memory map, or as a whole. Here every tensor is read with a plain seek and
+read, straight into its slice of the stacked array, so that host memory holds neither a
+mapped copy of the file nor a second copy of the model. The files written here equal
+those of the library byte for byte; the tests check this.
 """
 
 from __future__ import annotations
@@ -50,13 +49,13 @@ DTYPES: dict[str, np.dtype] = {
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 _ORDER = {code: index for index, code in enumerate(DTYPES)}
 _ROWS = 16
-_BUFFER = 2**20  # Bytes; what is copied next should still be in the cache.
+_BUFFER = 2**20  # Bytes; small enough that the next copy is still in the cache.
 _ALIGNMENT = 64
 _MAX_HEADER = 100_000_000  # The library's own limit: a longer one is not a header.
 
 
 class Entry(NamedTuple):
-  """Where one tensor lies: byte range [start, end) counted from the file's start."""
+  """The place of one tensor: byte range [start, end) counted from the file's start."""
 
   dtype: np.dtype
   shape: tuple[int, ...]
@@ -70,7 +69,7 @@ class Reader(contextlib.AbstractContextManager):
   Attributes:
     path: The file.
     metadata: The strings under `__metadata__`, empty if there are none.
-    names: The tensors' names, in the order of their bytes.
+    names: Names of the tensors, in the order of their bytes.
   """
 
   def __init__(self, path: pathlib.Path):
@@ -110,11 +109,11 @@ class Reader(contextlib.AbstractContextManager):
   def read_into(self, name: str, out: NpArray) -> None:
     """Reads one tensor into `out`, an array or a view of the same shape.
 
-    A contiguous `out` of the file's dtype is filled by the read itself; into any other
-    the tensor is copied and cast a few rows at a time.
+    A contiguous `out` of the file's dtype is filled directly; otherwise the tensor is
+    copied and cast a few rows at a time.
 
     Raises:
-      ValueError: where the shapes differ, or the file ended early.
+      ValueError: If the shapes differ, or the file ends early.
     """
     entry = self._entry(name)
     if entry.shape != out.shape:
@@ -161,7 +160,7 @@ class Reader(contextlib.AbstractContextManager):
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: Any) -> NpArray:
-  """Returns an array that `jax.device_put` takes over on a CPU without copying it."""
+  """Returns an array that `jax.device_put` uses on a CPU without copying it."""
   dtype = np.dtype(dtype)
   size = math.prod(shape) * dtype.itemsize
   raw = np.empty(size + _ALIGNMENT, np.uint8)
@@ -170,12 +169,12 @@ def aligned_empty(shape: tuple[int, ...], dtype: Any) -> NpArray:
 
 
 def copy_into(out: NpArray, array: NpArray) -> None:
-  """Copies `array` into `out`, of the same shape, casting it to the dtype of `out`.
+  """Copies `array` into `out`, of the same shape, and casts it to the dtype of `out`.
 
-  Where one of them is a transposed view, a copy in one go jumps through memory at every
-  number; in runs of a few rows it stays in the cache and takes a fifth of the time.
+  If one of them is a transposed view, a copy of the whole array jumps through memory at
+  every element; a few rows at a time stay in the cache and take a fifth of the time.
   """
-  if out.dtype == array.dtype:  # NumPy is slow to copy bfloat16 as such.
+  if out.dtype == array.dtype:  # NumPy copies bfloat16 slowly, so copy bytes.
     bits = np.dtype(f"u{out.dtype.itemsize}")
     out, array = out.view(bits), array.view(bits)
   if out.ndim < 2:
@@ -190,8 +189,8 @@ def open_safetensors(path: str | os.PathLike[str]) -> Reader:
   """Opens a safetensors file and checks all of its header.
 
   Raises:
-    ValueError: in one sentence that names the file and what was found, where there is
-      no such file, or it is truncated or malformed.
+    ValueError: If there is no such file, or it is truncated or malformed; the message
+      names the file and what was found.
   """
   return Reader(pathlib.Path(path))
 
@@ -199,12 +198,12 @@ def open_safetensors(path: str | os.PathLike[str]) -> Reader:
 def _open(path: pathlib.Path) -> Any:
   if not path.is_file():
     found = "a folder" if path.is_dir() else "nothing"
-    raise ValueError(f"Expected a safetensors file at {path} and found {found}.")
+    raise ValueError(f"Expected a safetensors file at {path}, but found {found}.")
   return open(path, "rb", buffering=0)
 
 
 def _read_header(file: Any, path: pathlib.Path) -> tuple[dict[str, Any], int, int]:
-  """Returns the header's JSON object, where the tensors start, and the file's size."""
+  """Returns the header's JSON object, the start of the tensors, and the file's size."""
   size = os.fstat(file.fileno()).st_size
   if size < 8:
     raise ValueError(
@@ -220,21 +219,23 @@ def _read_header(file: Any, path: pathlib.Path) -> tuple[dict[str, Any], int, in
     )
   if length > size - 8:
     raise ValueError(
-      f"{path} is truncated: its header should have {length} bytes and {size - 8} are "
-      "there."
+      f"{path} is truncated: its header should have {length} bytes, but only "
+      f"{size - 8} are there."
     )
   try:
     raw = file.read(length).decode("utf-8")
     header = json.loads(raw, object_pairs_hook=_unique)
   except (UnicodeDecodeError, json.JSONDecodeError, _DuplicateKey) as error:
-    raise _malformed(path, f"its header is no JSON object ({error})") from None
+    raise _malformed(path, f"its header is not a JSON object ({error})") from None
   if not isinstance(header, dict):
-    raise _malformed(path, f"its header is a JSON {type(header).__name__}, no object")
+    raise _malformed(
+      path, f"its header is a JSON {type(header).__name__}, not an object"
+    )
   return header, 8 + length, size
 
 
 def _malformed(path: pathlib.Path, found: str) -> ValueError:
-  return ValueError(f"{path} is no well-formed safetensors file: {found}.")
+  return ValueError(f"{path} is not a well-formed safetensors file: {found}.")
 
 
 class _DuplicateKey(Exception):
@@ -246,16 +247,16 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   if len(result) != len(pairs):
     names = [name for name, _ in pairs]
     twice = next(name for name in names if names.count(name) > 1)
-    raise _DuplicateKey(f"{twice!r} is there twice")
+    raise _DuplicateKey(f"{twice!r} occurs twice")
   return result
 
 
 def _check_metadata(metadata: Any, path: pathlib.Path) -> dict[str, str]:
   if not isinstance(metadata, dict):
-    raise _malformed(path, "its __metadata__ is no JSON object")
+    raise _malformed(path, "its __metadata__ is not a JSON object")
   for key, value in metadata.items():
     if not isinstance(value, str):
-      raise _malformed(path, f"its metadata {key!r} is no string")
+      raise _malformed(path, f"its metadata {key!r} is not a string")
   return metadata
 
 
@@ -270,13 +271,13 @@ def _check_entries(
     if entry.start != end:
       raise _malformed(
         path,
-        f"tensor {name!r} starts at byte {entry.start} of the data where {end} was "
-        "expected",
+        f"tensor {name!r} starts at byte {entry.start} of the data instead of byte "
+        f"{end}",
       )
     end = entry.end
   there = size - data_start
   if there != end:
-    found = f"its tensors take {end} bytes and {there} are there"
+    found = f"its tensors take {end} bytes, but {there} are there"
     if there < end:
       raise ValueError(f"{path} is truncated: {found}.")
     raise _malformed(path, found)
@@ -306,7 +307,7 @@ def _entry(name: str, info: Any, path: pathlib.Path) -> Entry:
     raise _malformed(
       path,
       f"tensor {name!r} of shape {shape} and dtype {info['dtype']} needs {needed} "
-      f"bytes and has data_offsets {offsets}",
+      f"bytes, but has data_offsets {offsets}",
     )
   return Entry(dtype, tuple(shape), *offsets)
 
@@ -323,18 +324,18 @@ def write_safetensors(
   tensors: Iterable[TensorToWrite],
   metadata: dict[str, str] | None = None,
 ) -> None:
-  """Writes a safetensors file tensor by tensor, under a temporary name at first.
+  """Writes a safetensors file tensor by tensor, first under a temporary name.
 
   Args:
-    path: The file; what is there is replaced only once the new one is complete.
-    tensors: (name, shape, dtype, producer); each producer is called once, when its
-      turn comes, and its array is dropped after writing. Whatever the order given, the
-      file holds large item sizes first and names sorted, as the library writes it.
+    path: The file; an existing one is replaced only once the new one is complete.
+    tensors: (name, shape, dtype, producer). Each producer is called once, when its
+      tensor is written, and its array is then dropped. The file holds large item sizes
+      first and names sorted, like the library's, whatever the order given.
     metadata: Strings kept in the header, sorted by key.
 
   Raises:
-    ValueError: where a name comes twice, a dtype has no code in the format, a producer
-      returns another shape or dtype than promised, or the folder does not exist.
+    ValueError: If a name occurs twice, a dtype has no code in the format, a producer
+      returns another shape or dtype than announced, or the folder does not exist.
   """
   path = pathlib.Path(path)
   if not path.parent.is_dir():
@@ -353,13 +354,13 @@ def write_safetensors(
 
 
 def _write_tensor(file: Any, tensor: TensorToWrite) -> None:
-  """Writes one tensor's bytes; its array dies with this call."""
+  """Writes one tensor's bytes; its array is freed when this call returns."""
   name, shape, dtype, producer = tensor
   array = producer()
   if array.shape != tuple(shape) or array.dtype != np.dtype(dtype):
     raise ValueError(
-      f"Tensor {name!r} was announced as {np.dtype(dtype)} of shape {tuple(shape)} "
-      f"and came as {array.dtype} of shape {array.shape}."
+      f"Tensor {name!r} was announced as {np.dtype(dtype)} of shape {tuple(shape)}, "
+      f"but came as {array.dtype} of shape {array.shape}."
     )
   file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
@@ -384,8 +385,8 @@ def _header(listed: list[TensorToWrite], metadata: dict[str, str] | None) -> byt
 
 @contextlib.contextmanager
 def atomic_file(path: pathlib.Path) -> Any:
-  """Opens a file for writing that takes the name `path` only if all went well."""
-  # By chance: processes on several hosts, or in containers, have the same numbers.
+  """Opens a file for writing that gets the name `path` only if nothing fails."""
+  # Random, because process numbers repeat on several hosts and in containers.
   temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
   try:
     with open(temporary, "wb") as file:

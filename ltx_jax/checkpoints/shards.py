@@ -1,7 +1,7 @@
 """Folders in the Hugging Face layout: JSON configs, and weights in one file or several.
 
-Weights called `name` are in `name.safetensors`, or in shards that
-`name.safetensors.index.json` lists:
+Weights with the name `name` are in `name.safetensors`, or in shards listed by
+`name.safetensors.index.json`:
 
     {"metadata": {"total_size": bytes}, "weight_map": {tensor: file}}
 """
@@ -37,14 +37,14 @@ def read_json(path: pathlib.Path, why: str) -> dict[str, Any]:
     why: The end of the sentence "There is no file; ...".
 
   Raises:
-    ValueError: where it is missing, no JSON, or no object.
+    ValueError: If it is missing, not JSON, or not an object.
   """
   if not path.is_file():
     raise ValueError(f"There is no {path}; {why}.")
   try:
     content = json.loads(read_text(path))
   except json.JSONDecodeError as error:
-    raise ValueError(f"{path} is no JSON file ({error}).") from None
+    raise ValueError(f"{path} is not a JSON file ({error}).") from None
   if not isinstance(content, dict):
     raise ValueError(f"{path} holds a JSON {type(content).__name__}, not an object.")
   return content
@@ -59,15 +59,15 @@ def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
 def open_shards(
   folder: pathlib.Path, name: str, stack: contextlib.ExitStack
 ) -> dict[str, Reader]:
-  """Opens the file or the shards, and returns which of them holds each tensor.
+  """Opens one file or several shards, and returns which of them holds each tensor.
 
   Args:
-    folder: Holds them.
-    name: What the weights are called, such as "model".
-    stack: Closes the files.
+    folder: Folder of the files.
+    name: Name of the weights, such as "model".
+    stack: Stack that closes the files.
 
   Raises:
-    ValueError: where they are missing or malformed, or the index does not fit them.
+    ValueError: If files are missing or malformed, or the index does not fit them.
   """
   single, index_file = f"{name}.safetensors", f"{name}.safetensors.index.json"
   if (folder / single).is_file():
@@ -85,7 +85,7 @@ def open_shards(
     pickled = sorted(path.name for path in folder.glob("*.bin"))
     found = f"only {', '.join(pickled[:3])}" if pickled else "neither"
     raise ValueError(
-      f"Expected {single} or {index_file} in {folder} and found {found}; pickled "
+      f"Expected {single} or {index_file} in {folder}, but found {found}; pickled "
       "weights are not read, convert them with the save_pretrained of the library that "
       "wrote them."
     )
@@ -96,7 +96,7 @@ def open_shards(
     lost = [tensor for tensor in promised if tensor not in reader]
     if lost:
       raise ValueError(
-        f"{folder / index_file} says {file} has {listed(lost)}; it has not."
+        f"{folder / index_file} says that {file} has {listed(lost)}, but it does not."
       )
     twice = [tensor for tensor in reader.names if tensor in tensors]
     if twice:
@@ -112,14 +112,14 @@ def write_shards(
 ) -> None:
   """Writes tensors as one file, or as shards of at most `max_bytes` with an index.
 
-  Weights that were there under the same name are removed, their index first: shards of
-  two models are never taken for one.
+  Existing weights of the same name are removed, their index first, so that shards of
+  two models are never mixed.
 
   Args:
-    folder: Folder that is there already.
-    name: What the weights are called.
-    tensors: What `write_safetensors` takes.
-    max_bytes: Largest size of a file; a tensor that is larger gets one of its own.
+    folder: An existing folder.
+    name: Name of the weights.
+    tensors: Tensors in the form that `write_safetensors` takes.
+    max_bytes: Largest size of a file; a larger tensor gets a file of its own.
   """
   groups = _grouped(tensors, max_bytes)
   index = f"{name}.safetensors.index.json"

@@ -1,10 +1,10 @@
 """T5 encoders in the Hugging Face layout: a folder with `config.json` and safetensors.
 
 The tensors are in `model.safetensors`, or in shards that `model.safetensors.index.json`
-lists. They are read one by one into arrays stacked over the layers, kernels transposed
-to (in, out) on the way; a stack leaves host memory once it is placed on its device, so
-that at most the model and one stack are ever held. A checkpoint of the whole T5 may be
-given: its decoder and output head are passed over.
+lists. They are read one by one into arrays stacked over the layers, and kernels are
+transposed to (in, out) on the way. A stack leaves host memory once it is placed on its
+device, so memory holds at most the model and one stack. The checkpoint of a whole T5 is
+accepted: its decoder and output head are ignored.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ltx_jax.typing import Params
 CONFIG_FILE = "config.json"
 WEIGHTS = "model"
 
-# Copies of `shared.weight`, and the half of T5 that no text encoder has.
+# Copies of `shared.weight`, and the half of T5 that a text encoder does not need.
 _IGNORED = re.compile(r"encoder\.embed_tokens\.weight|decoder\..*|lm_head\.weight")
 
 
@@ -74,8 +74,8 @@ def load_config(folder: str | os.PathLike[str]) -> TextEncoderConfig:
   """Reads `config.json`; keys that this code does not use are kept in `extra`.
 
   Raises:
-    ValueError: where it is missing, is no JSON object, or describes something other
-      than a T5 v1.1 encoder.
+    ValueError: If it is missing, is not a JSON object, or does not describe a T5 v1.1
+      encoder.
   """
   path = pathlib.Path(folder) / CONFIG_FILE
   metadata = read_json(path, "a T5 encoder in the Hugging Face layout has one")
@@ -95,13 +95,13 @@ def load_t5(
   Args:
     folder: Folder in the Hugging Face layout, such as `text_encoder` of a diffusers
       folder.
-    dtype: What the parameters are cast to while they are read; None keeps the file's.
-    place: Function that places each array as soon as it is complete, such as in shards
-      on a mesh; None: on the default device.
+    dtype: Dtype to cast the parameters to while they are read; None keeps the file's.
+    place: Function that places each array as soon as it is complete, for example in
+      shards on a mesh; None uses the default device.
 
   Raises:
-    ValueError: where a file is missing, truncated or malformed, or the tensors are not
-      exactly those that the config asks for.
+    ValueError: If a file is missing, truncated or malformed, or the tensors are not
+      exactly those that the config needs.
   """
   folder = pathlib.Path(folder)
   config = load_config(folder)
@@ -121,7 +121,7 @@ def load_t5(
 def _check_tensors(
   folder: pathlib.Path, entries: Sequence[Entry], tensors: Mapping[str, Reader]
 ) -> None:
-  """Refuses tensors that are missing, extra, misshaped, or not of floating point."""
+  """Refuses tensors that are missing, extra, misshaped, or not floating point."""
   expected = {entry.key: entry.shape for entry in entries}
   there = {name: r for name, r in tensors.items() if not _IGNORED.fullmatch(name)}
   both = {name: r for name, r in there.items() if name in expected}
@@ -153,13 +153,13 @@ def save_t5(
   """Writes `config.json` and `model.safetensors`, as `transformers` reads them.
 
   Args:
-    folder: Folder to write, made if it is not there; each file appears only once it is
-      complete.
+    folder: Folder to write to; it is made if it does not exist. Each file appears only
+      once it is complete.
     params: The encoder's parameters.
-    dtype: What the parameters are cast to; None keeps theirs.
+    dtype: Dtype to cast the parameters to; None keeps theirs.
 
   Raises:
-    ValueError: where `params` is not the tree that `config` asks for.
+    ValueError: If `params` is not the tree that `config` needs.
   """
   entries, flat = list(t5_entries(config)), flatten(params)
   expected = tree_shapes(entries)
@@ -184,7 +184,7 @@ def save_t5(
 
 
 def _metadata(config: TextEncoderConfig) -> dict[str, Any]:
-  """What `config.json` says; the dtype is left to the tensors, which know it."""
+  """Returns `config.json` without the dtype, which the tensors have."""
   metadata = config.to_metadata()
   for key in ("dtype", "torch_dtype"):
     metadata.pop(key, None)

@@ -1,14 +1,14 @@
 """Training state on disk, through Orbax: saved in the background, restored on any mesh.
 
 A checkpoint is a folder `<folder>/<step>` that appears by one rename when all of it is
-written; what a killed program leaves half-written has another name, is never read, and
-is removed at the next start. Beside the arrays it holds a record: the step, the run's
-config, and the fingerprint of the loader, so that a resumed run provably reads the rows
-the first one would have read.
+written. A checkpoint that a killed program leaves half-written has another name, is
+never read, and is removed at the next start. Besides the arrays a checkpoint holds a
+record: the step, the run's config, and the fingerprint of the loader. The record
+ensures that a resumed run reads the rows that the first run would have read.
 
 Arrays are stored under their paths (`params/encoder/conv_in/kernel`), not under the
-classes of Optax's state, and always restored into the caller's own tree with its own
-shardings.
+classes of Optax's state. They are always restored into the caller's own tree with its
+own shardings.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jaxtyping import PyTree
 
 from ltx_jax.checkpoints.trees import path_name
 
-_LISTED = 10  # Names shown of those that do not fit.
+_LISTED = 10  # Number of names shown of those that do not fit.
 
 
 class TrainingCheckpoints:
@@ -43,10 +43,11 @@ class TrainingCheckpoints:
     """Opens or creates `folder`.
 
     Args:
-      keep: How many of the newest checkpoints stay, at least 1.
-      keep_every: Checkpoints of its multiples stay for good; None for none.
-      config: The run's whole config, JSON values.
-      network: The part of it that decides which arrays there are; a checkpoint with
+      keep: Number of newest checkpoints that are kept, at least 1.
+      keep_every: Interval of steps whose checkpoints are kept for good; None keeps
+        none.
+      config: The run's whole config as JSON values.
+      network: The part of the config that determines the arrays; a checkpoint with
         another one is refused.
       fingerprint: Fingerprint of the loader; a checkpoint with another one is refused.
     """
@@ -86,7 +87,7 @@ class TrainingCheckpoints:
   def save(self, step: int, state: PyTree) -> None:
     """Saves `state`; the arrays are copied at once and written in the background.
 
-    A step that is already there is left as it is.
+    A step that is saved already is left unchanged.
     """
     import orbax.checkpoint as ocp
 
@@ -102,15 +103,15 @@ class TrainingCheckpoints:
     )
 
   def restore(self, target: PyTree) -> PyTree | None:
-    """Reads the newest complete checkpoint, or returns None where there is none.
+    """Reads the newest complete checkpoint, or returns None if there is none.
 
     Args:
-      target: The state as `jax.ShapeDtypeStruct`s with shardings (`sharding.abstract`),
-        of this run's mesh; the mesh that saved may have been another.
+      target: The state as `jax.ShapeDtypeStruct`s with shardings (`sharding.abstract`)
+        on this run's mesh; the checkpoint may come from another mesh.
 
     Raises:
-      ValueError: where the checkpoint belongs to another network or other data, or
-        arrays are missing, unknown or of another shape.
+      ValueError: If the checkpoint belongs to another network or other data, or arrays
+        are missing, unknown or of another shape.
     """
     import orbax.checkpoint as ocp
 
@@ -126,11 +127,11 @@ class TrainingCheckpoints:
     return jax.tree.map_with_path(lambda path, _: values[path_name(path)], target)
 
   def wait(self) -> None:
-    """Returns when everything saved is on the disk."""
+    """Returns when everything saved is on disk."""
     self._manager.wait_until_finished()
 
   def close(self) -> None:
-    """Waits, then stops the threads that write."""
+    """Waits, then stops the writing threads."""
     self.wait()
     self._manager.close()
 
@@ -173,12 +174,12 @@ def _flatten(tree: PyTree) -> dict[str, Any]:
 
 
 def _as_json(value: Any) -> Any:
-  """What `value` reads as after a trip through JSON: lists for tuples."""
+  """Returns `value` as it reads after a trip through JSON: lists instead of tuples."""
   return json.loads(json.dumps(value))
 
 
 def _differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-  """Names up to ten leaves that differ, in words."""
+  """Describes up to ten leaves that differ."""
   a, b = _leaves(found), _leaves(expected)
   names = [n for n in sorted(a | b) if a.get(n, "none") != b.get(n, "none")]
   words = [

@@ -20,7 +20,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def nest(flat: Mapping[str, Any]) -> Params:
-  """The inverse of `flatten`; a mapping of leaves by name takes the place of one."""
+  """Inverts `flatten`; a mapping of leaves by name replaces a single leaf."""
   tree: Params = {}
   for path, value in flat.items():
     *parents, name = path.split("/")

@@ -86,14 +86,14 @@ def load_upsampler(
 
   Args:
     path: A file such as `ltxv-spatial-upscaler-0.9.8.safetensors`.
-    dtype: What weights are cast to; None keeps the file's. Released upsamplers are run
+    dtype: Dtype to cast weights to; None keeps the file's. The releases run upsamplers
       in float32.
-    place: Function that places each array as soon as it is complete; None: on the
+    place: Function that places each array as soon as it is complete; None uses the
       default device.
 
   Raises:
-    ValueError: in one sentence that names the file and what was found, where it is no
-      upsampler, is truncated, or has other tensors than its config asks for.
+    ValueError: If the file is not an upsampler, is truncated, or has other tensors than
+      its config needs; the message names the file and what was found.
   """
   put = place or arrays.to_default_device
   with open_safetensors(path) as reader:
@@ -114,7 +114,7 @@ def save_upsampler(
   """Writes a latent upsampler that the PyTorch original reads.
 
   Raises:
-    ValueError: where `params` are not the arrays that `config` asks for.
+    ValueError: If `params` do not have the arrays that `config` needs.
   """
   entries, flat = upsampler_entries(config), flatten(params)
   found = {name: tuple(array.shape) for name, array in flat.items()}
@@ -127,7 +127,7 @@ def save_upsampler(
 
 
 def describe(config: LatentUpsamplerConfig) -> str:
-  """Returns an upsampler's kind and sizes in words."""
+  """Describes an upsampler by its kind and sizes."""
   grown = {
     (True, False): "spatial",
     (False, True): "temporal",
@@ -145,11 +145,11 @@ def _read_config(reader: Reader) -> LatentUpsamplerConfig:
     metadata: Any = json.loads(reader.metadata.get("config", "null"))
   except json.JSONDecodeError as error:
     raise ValueError(
-      f"{reader.path} cannot be read. Its metadata config is no JSON ({error})."
+      f"{reader.path} cannot be read. Its metadata config is not JSON ({error})."
     ) from None
   if not isinstance(metadata, Mapping) or "spatial_upsample" not in metadata:
     raise ValueError(
-      f"{reader.path} is no latent upsampler: its metadata config names no "
+      f"{reader.path} is not a latent upsampler: its metadata config has no "
       "spatial_upsample; give a file such as ltxv-spatial-upscaler-0.9.8.safetensors."
     )
   try:

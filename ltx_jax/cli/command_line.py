@@ -1,4 +1,4 @@
-"""The command lines of the programs, and what they say where something is wrong."""
+"""Reads the programs' command lines, and reports bad input in one sentence."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from typing import Any, get_args
 import tyro
 
 BAD_INPUT = 2
-"""Exit code of what the user can put right."""
+"""Exit code for errors that the user can correct."""
 
 
 class Ended(Exception):
-  """A program ended before its work was done, and the message says all about it."""
+  """A program ended before its work was done; the message explains why."""
 
   exit_code = 1
 
@@ -44,12 +44,12 @@ def errors_in_words() -> Iterator[None]:
 def cli(
   options: Any, argv: Sequence[str] | None = None, *, program: str, about: str
 ) -> Any:
-  """Returns a dataclass as the command line fills it; exits in words where it cannot.
+  """Returns a dataclass filled from the command line; exits with a message on errors.
 
   Args:
-    options: The dataclass, or a union of them, each a command called as it is.
-    argv: Arguments in place of the process's own.
-    program: What one types to run it, e.g. `python -m sample.generate`.
+    options: The dataclass, or a union of dataclasses, one per command.
+    argv: Arguments that replace the process's own.
+    program: The command that runs it, e.g. `python -m sample.generate`.
     about: Description that `--help` shows.
   """
   argv = with_home(sys.argv[1:] if argv is None else argv)
@@ -71,9 +71,9 @@ def cli(
 
 
 def with_home(argv: Sequence[str]) -> list[str]:
-  """Puts the user's home in place of a `~/` that begins a value.
+  """Replaces a `~/` at the start of a value by the user's home.
 
-  Shells do so only where it begins a word, and not within quotes: `--output=~/a.mp4`
+  Shells do so only at the start of a word and outside quotes, so `--output=~/a.mp4`
   would make a folder of that name.
   """
   home = os.path.expanduser("~")
@@ -81,9 +81,9 @@ def with_home(argv: Sequence[str]) -> list[str]:
 
 
 def refuse_unknown(argv: Sequence[str], names: Sequence[str], program: str) -> None:
-  """Refuses an option that no field's name gives, with the nearest one that is."""
+  """Refuses an option that no field has, and suggests the nearest one."""
   options = sorted("--" + name.replace("_", "-") for name in names)
-  # tyro writes a flag that is on as `--no-flag`, and groups as `--group.no-flag`.
+  # tyro writes `--no-flag` for a flag that is on, and `--group.no-flag` in a group.
   negated = [re.sub(r"([^-.][^.]*)$", r"no-\1", option) for option in options]
   known = {"-h", "--help", *options, *negated}
   for argument in itertools.takewhile(lambda argument: argument != "--", argv):
@@ -96,9 +96,10 @@ def refuse_unknown(argv: Sequence[str], names: Sequence[str], program: str) -> N
 
 
 def _flags(options: type) -> list[str]:
-  """Names of the fields of a dataclass that are options, not positional arguments.
+  """Returns the fields of a dataclass that are options, not positional arguments.
 
-  A dataclass in a field gives its own fields, behind its name unless that is left out.
+  A dataclass in a field adds its own fields, after the field's name unless that is
+  omitted.
   """
   names = []
   for name, kind in typing.get_type_hints(options, include_extras=True).items():
@@ -112,7 +113,7 @@ def _flags(options: type) -> list[str]:
 
 
 def run_tyro(read: Callable[[], Any]) -> Any:
-  """Returns what tyro reads; what is wrong with it is a ValueError and not a box."""
+  """Returns what tyro reads; turns its error boxes into a ValueError."""
   errors = io.StringIO()
   try:
     with contextlib.redirect_stderr(errors):
@@ -124,7 +125,7 @@ def run_tyro(read: Callable[[], Any]) -> Any:
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-  """A question naming the most similar of `names`, or "" where none is near."""
+  """Returns a question with the most similar of `names`, or says that none is."""
   last = {candidate.split(".")[-1].lstrip("-"): candidate for candidate in names}
   near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
   tails = difflib.get_close_matches(name.split(".")[-1].lstrip("-"), last, n=1)
@@ -133,15 +134,15 @@ def nearest(name: str, names: Sequence[str]) -> str:
 
 
 def _without_box(text: str) -> str:
-  """What tyro says went wrong: the first paragraph between its rulers, as a line."""
+  """Returns tyro's error, the first paragraph between its rulers, on one line."""
   parts = re.split(r"^.*[-─]{10,}.*$", text, flags=re.MULTILINE)
   said = re.sub(r"[│╭╮╰╯]", " ", parts[1] if len(parts) > 1 else text)
-  # Before errors that a config's own checks raise it puts the name of the group.
+  # tyro puts the name of the group before errors of a config's own checks.
   return re.sub(r"^Error parsing \w+: ", "", one_line(said))
 
 
 def _sentence(error: Exception) -> str:
-  """What an error says, on one line; of the system's own, which file it is about."""
+  """Returns an error's message on one line; for system errors, with the file's name."""
   if isinstance(error, OSError) and error.strerror:
     about = "" if error.filename is None else f" {error.filename}"
     return f"Cannot read or write{about}: {error.strerror}."
@@ -149,5 +150,5 @@ def _sentence(error: Exception) -> str:
 
 
 def one_line(text: str) -> str:
-  """Joins what is on several lines."""
+  """Joins several lines into one."""
   return " ".join(text.split())

@@ -1,4 +1,4 @@
-"""What the programs share: errors in a sentence, a compile cache, a clock, a bar."""
+"""Shared by the programs: errors in a sentence, a compile cache, a clock, a bar."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _COMPILE_EVENTS = "/jax/core/compile/"
 
 def run(program: Callable[[], None]) -> None:
   """Runs a program; bad input becomes one sentence and exit code 2."""
-  # `transformers` advises PyTorch, which nothing here needs.
+  # `transformers` recommends PyTorch, which nothing here needs.
   os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
   try:
     with errors_in_words():
@@ -42,32 +42,32 @@ def run(program: Callable[[], None]) -> None:
 
 
 def use_compile_cache() -> None:
-  """Keeps compiled programs between runs, unless JAX was told where already."""
+  """Keeps compiled programs between runs, unless JAX has a cache folder already."""
   if jax.config.jax_compilation_cache_dir is None:
     jax.config.update("jax_compilation_cache_dir", str(cache_folder("xla")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def text_cache(given: str | None) -> Path | None:
-  """Where encoded prompts are kept: what is given, the user's cache, or nowhere."""
+  """Returns the folder of encoded prompts: the given one, the user's cache, or None."""
   if given == "off":
     return None
   return cache_folder("text") if given is None else Path(given)
 
 
 def cache_folder(name: str) -> Path:
-  """Returns where something is kept between runs, by its name."""
+  """Returns the folder for things kept between runs under a name."""
   base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
   return Path(base) / "ltx-jax" / name
 
 
 def counted(number: int, what: str) -> str:
-  """Says how many there are: 1 frame, 2 frames."""
+  """Returns a number with its noun: 1 frame, 2 frames."""
   return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def path_and_strength(text: str) -> tuple[str, float]:
-  """Splits `PATH:STRENGTH`; what has no number after its last colon is all path."""
+  """Splits `PATH:STRENGTH`; without a number after the last colon, all is the path."""
   path, colon, strength = text.rpartition(":")
   try:
     return (path, float(strength)) if colon and path else (text, 1.0)
@@ -76,7 +76,7 @@ def path_and_strength(text: str) -> tuple[str, float]:
 
 
 def path_frame_strength(text: str) -> tuple[str, int, float]:
-  """Splits `PATH[@FRAME][:STRENGTH]`; frame 0 and strength 1 if they are not there."""
+  """Splits `PATH[@FRAME][:STRENGTH]`; the defaults are frame 0 and strength 1."""
   rest, strength = path_and_strength(text)
   path, at, frame = rest.rpartition("@")
   try:
@@ -86,7 +86,7 @@ def path_frame_strength(text: str) -> tuple[str, int, float]:
 
 
 class NotesHandler(logging.Handler):
-  """Prints what the library has to say, such as a size that it rounds."""
+  """Prints the library's notes, such as about a size that it rounds."""
 
   def __init__(self, console: Console):
     super().__init__(logging.INFO)
@@ -109,10 +109,10 @@ def show_notes(console: Console) -> None:
 
 
 class Clock:
-  """Seconds by stage, with what was spent on compiling taken out and told apart.
+  """Seconds by stage, with the time of compilation taken out and counted separately.
 
-  JAX reports traces, lowerings and compilations when they end; they nest, so what is
-  counted is the time that at least one of them covers.
+  JAX reports traces, lowerings and compilations when they end, and they nest. So the
+  clock counts the time that at least one of them covers.
   """
 
   def __init__(self) -> None:
@@ -137,7 +137,8 @@ class Clock:
 
   @contextlib.contextmanager
   def stage(self, name: str) -> Iterator[Callable[[Any], Any]]:
-    """Adds the time spent inside to `name`, less compilation, which gets its own.
+    """Adds the time spent inside to `name`, except compilation, which has its own
+    entry.
 
     It yields a function that waits for arrays, so that their time counts.
     """
@@ -152,16 +153,16 @@ class Clock:
     return sum((end - start for start, end in self._busy), 0.0)
 
   def summary(self) -> str:
-    """One line: seconds by stage, in the order they were first entered."""
+    """Returns one line: seconds by stage, in the order of their first entry."""
     return ", ".join(f"{name} {value:.1f}" for name, value in self.seconds.items())
 
 
 @contextlib.contextmanager
 def step_bar(console: Console) -> Iterator[Callable[[int, int, Any], None]]:
-  """A progress bar with the time that is left, to be passed as `on_step`.
+  """Yields a progress bar with the remaining time, to be passed as `on_step`.
 
-  A call waits for the step before: the bar is then at most one step ahead of the
-  device, and the device always has a step to do.
+  A call waits for the previous step. So the bar is at most one step ahead of the
+  device, and the device always has a step to compute.
   """
   columns = (
     TextColumn("denoise"),
@@ -189,7 +190,7 @@ def step_bar(console: Console) -> Iterator[Callable[[int, int, Any], None]]:
 
 @contextlib.contextmanager
 def byte_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-  """A progress bar in bytes, to be told those done and those of all."""
+  """Yields a progress bar in bytes; it takes the bytes done and the total."""
   columns = (
     TextColumn(what),
     BarColumn(),

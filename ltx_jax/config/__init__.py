@@ -1,4 +1,4 @@
-"""Frozen dataclasses: of the networks here, of runs in `runs`."""
+"""Frozen dataclasses: configs of networks here, those of training runs in `runs`."""
 
 from ltx_jax.config.networks import (
   TRANSFORMER_2B,

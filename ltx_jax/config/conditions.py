@@ -1,4 +1,4 @@
-"""What of a clip is given in training, while the rest of it is learned."""
+"""Which parts of a clip are given in training, while the rest is learned."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class ConditionConfig:
     if self.first_frame + self.first_frames > 1:
       raise ValueError(
         f"conditions.first_frame is {self.first_frame} and conditions.first_frames is "
-        f"{self.first_frames}; a clip is in one of the two shares, so that their sum "
-        "is at most 1."
+        f"{self.first_frames}; a clip is in at most one of the two shares, so their "
+        "sum must be at most 1."
       )
 
   @property
   def beside(self) -> dict[str, float]:
-    """Shares of the batches by what their clips are shown, where there are any."""
+    """Shares of the batches whose clips are shown each extra clip, if above 0."""
     shares = {"last": self.last_frame, "reference": self.reference}
     return {name: share for name, share in shares.items() if share}

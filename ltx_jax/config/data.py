@@ -1,4 +1,4 @@
-"""How the data of a run are read, and which of them count."""
+"""How a run reads its data, and which data it uses."""
 
 from __future__ import annotations
 

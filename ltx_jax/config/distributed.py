@@ -1,4 +1,4 @@
-"""The processes of a training run: how they find one another, how long they wait."""
+"""The processes of a training run: how they connect, and how long they wait."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class DistributedConfig:
     if not self.coordinator:
       if not self.cluster and (self.processes, self.process) != (None, None):
         raise ValueError(
-          "distributed.processes and distributed.process want a "
+          "distributed.processes and distributed.process need a "
           "distributed.coordinator HOST:PORT, or distributed.cluster."
         )
       return
@@ -59,5 +59,5 @@ class DistributedConfig:
     if None in (self.processes, self.process) or self.process >= self.processes:
       raise ValueError(
         f"distributed.process is {self.process} of distributed.processes = "
-        f"{self.processes}; with a coordinator give both, the first from 0."
+        f"{self.processes}; with a coordinator give both, and count processes from 0."
       )

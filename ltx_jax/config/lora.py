@@ -1,4 +1,4 @@
-"""Low-rank updates of a transformer that are trained in its place."""
+"""Low-rank updates that are trained instead of a transformer's own weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ltx_jax.errors import check_fields
 from ltx_jax.typing import Weights
 
 LAYERS = ("to_q", "to_k", "to_v", "to_out", "proj_in", "proj_out")
-"""Linear layers of a block: of both attentions, and of the feed-forward network."""
+"""Linear layers of a block: of both attentions and of the feed-forward network."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,5 +42,5 @@ class LoRAConfig:
 
   @property
   def scale(self) -> float:
-    """What the product of the two matrices is multiplied by."""
+    """Factor of the product of the two matrices."""
     return 1.0 if self.alpha is None or not self.rank else self.alpha / self.rank

@@ -1,7 +1,7 @@
 """Frozen dataclasses and the JSON objects in a checkpoint's `config` metadata.
 
-Fields carry the names of the metadata's keys, so that reading and writing is
-mechanical. Keys this code does not use are kept in a field `extra` and written back.
+Fields have the names of the metadata's keys, so that reading and writing is mechanical.
+Keys that this code does not use are kept in a field `extra` and written back.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 COUNT = {"at_least": 1, "whole": True}
 POSITIVE = {"above": 0}
-"""What numbers of configs may be, as arguments of `errors.check_number`."""
+"""Bounds of numbers in configs, as arguments of `errors.check_number`."""
 
 
 def freeze(value: Any) -> Any:
@@ -25,7 +25,7 @@ def freeze(value: Any) -> Any:
 
 
 def thaw(value: Any) -> Any:
-  """The inverse of `freeze`, with lists for tuples."""
+  """Inverts `freeze`; tuples become lists."""
   if isinstance(value, tuple):
     if len(value) == 2 and value[0] == "__dict__":
       return {k: thaw(v) for k, v in value[1]}
@@ -34,10 +34,10 @@ def thaw(value: Any) -> Any:
 
 
 def require(config: str, key: str, value: Any, allowed: tuple) -> None:
-  """Refuses an option that this code does not run.
+  """Refuses an option that this code does not support.
 
   Raises:
-    ValueError: naming config, key and value, and what is allowed.
+    ValueError: If the value is not allowed; the message names config, key and value.
   """
   if value not in allowed:
     options = ", ".join(repr(a) for a in allowed)
@@ -50,7 +50,7 @@ _Config = TypeVar("_Config", bound="Metadata")
 class Metadata:
   """Reading and writing the JSON objects of a checkpoint's `config` metadata."""
 
-  # The original's defaults, where they differ from the fields'.
+  # The original's defaults, if they differ from the fields'.
   DEFAULTS: ClassVar[dict[str, Any]] = {}
 
   @classmethod
@@ -58,8 +58,8 @@ class Metadata:
     """Builds the config from one JSON object of a checkpoint's metadata.
 
     Raises:
-      ValueError: naming key and value, where the original would run an option that no
-        released checkpoint selects.
+      ValueError: If the original would use an option that no released checkpoint
+        selects; the message names key and value.
     """
     types = {f.name: str(f.type) for f in dataclasses.fields(cls) if f.name != "extra"}
     known = {k: freeze(v) for k, v in metadata.items() if k in types}
@@ -70,7 +70,7 @@ class Metadata:
     return cls(**{**cls.DEFAULTS, **known}, extra=extra)
 
   def to_metadata(self) -> dict[str, Any]:
-    """Returns the JSON object, keys that this code does not use included."""
+    """Returns the JSON object, including keys that this code does not use."""
     fields = {f.name: thaw(getattr(self, f.name)) for f in dataclasses.fields(self)}
     fields.pop("extra")
     return fields | {k: thaw(v) for k, v in self.extra}

@@ -1,10 +1,10 @@
 """Frozen configurations of the transformer, its text encoder and a whole model.
 
-Fields carry the names of the keys in a released checkpoint's metadata, so that reading
-and writing that metadata is mechanical. Keys this code does not use are kept in `extra`
-and written back. Defaults of the dataclasses are those of the released 2B model and of
-VAE generation C; `from_metadata` applies the defaults of the PyTorch original for keys
-that are absent, which are sometimes others.
+Fields have the names of the keys in a released checkpoint's metadata, so that reading
+and writing that metadata is mechanical. Keys that this code does not use are kept in
+`extra` and written back. The dataclasses' defaults are those of the released 2B model
+and of VAE generation C. `from_metadata` applies the defaults of the PyTorch original to
+absent keys; these sometimes differ.
 """
 
 from __future__ import annotations
@@ -175,12 +175,12 @@ class TextEncoderConfig(Metadata):
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """The configs of a whole model; None where a part is absent.
+  """The configs of a whole model; None for an absent part.
 
   Attributes:
-    allowed_inference_steps: The noise levels a distilled model was trained for, rounded
-      to four decimals; None where any may be asked for.
-    extra: Other keys beside the parts in a checkpoint's metadata, written back.
+    allowed_inference_steps: The noise levels that a distilled model was trained for,
+      rounded to four decimals; None allows any.
+    extra: Other keys next to the parts in a checkpoint's metadata, written back.
   """
 
   transformer: TransformerConfig | None

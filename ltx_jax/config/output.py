@@ -1,4 +1,4 @@
-"""Where a training run writes: files in a folder, and a project of Weights & Biases."""
+"""Outputs of a training run: files in a folder, and a project of Weights & Biases."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OutputConfig:
   wandb: str = ""
 
   def __post_init__(self):
-    # For never, take a number of steps beyond the run's.
+    # To disable one, use a number larger than the run's steps.
     every = "log_every", "sample_every", "evaluate_every", "save_every", "keep_every"
     check_fields(self, dict.fromkeys((*every, "keep"), COUNT), "output.{}")
     if self.keep_every is not None and self.keep_every % self.save_every:

@@ -1,7 +1,7 @@
 """Frozen configurations of training runs: what `configs/*.py` return.
 
-Every number has its range, checked where the config is made: on the command line and in
-recipes alike, before anything is compiled.
+Every number has a range, which is checked when the config is made, both on the command
+line and in recipes, before anything is compiled.
 
 A recipe is a plain dataclass built in Python and overridden on the command line. The
 resolved config is saved as JSON with every run and checkpoint.
@@ -238,7 +238,7 @@ class VAERun:
   seed: int = 0
 
   token_dropping: ClassVar[float] = 0.0
-  """Its clips stay whole."""
+  """Its clips are never trimmed."""
 
   def __post_init__(self):
     _check_run(self)
@@ -342,7 +342,7 @@ class TransformerRun:
     check_fps(self.fps)
     if self.lora.rank and not self.init_from:
       raise ValueError(
-        f"lora.rank is {self.lora.rank}; name the model to be updated by --init-from."
+        f"lora.rank is {self.lora.rank}; name the model to update with --init-from."
       )
 
   @property
@@ -352,10 +352,10 @@ class TransformerRun:
 
 
 def _check_run(run: VAERun | TransformerRun) -> None:
-  """Checks what both runs have, beside their parts."""
+  """Checks the fields that both kinds of run have."""
   if not run.data or len(run.data_weights) not in (1, len(run.data)):
     raise ValueError(
-      f"data names {len(run.data)} source(s) and data_weights has "
+      f"data names {len(run.data)} source(s), but data_weights has "
       f"{len(run.data_weights)} number(s); give one for each source, or one for all."
     )
   check_fields(

@@ -1,6 +1,6 @@
-"""Frozen configurations of the VAE and of what enlarges its latents.
+"""Frozen configurations of the VAE and of the latent upsampler.
 
-As in `networks`, fields carry the names of the checkpoint metadata's keys, and the
+As in `networks`, fields have the names of the checkpoint metadata's keys, and the
 defaults are those of VAE generation C.
 """
 
@@ -15,11 +15,12 @@ from ltx_jax.config.metadata import COUNT, Metadata, require
 from ltx_jax.errors import check_fields
 
 Kind = Literal["stage", "resnet", "compress", "shuffle"]
-"""What a block is: residual blocks of equal channels, one that changes them, a strided
-convolution (in decoders depth to space), or space to depth (in encoders alone)."""
+"""Kind of a block: residual blocks of equal channels, one that changes the channels, a
+strided convolution (in decoders depth to space), or space to depth (only in
+encoders)."""
 
-# By name: kind, and strides over (time, height, width). The original's own factors
-# leave `compress_all_x_y` out, though it halves all three sides; no release has one.
+# By name: kind, and strides over (time, height, width). The original's own factors omit
+# `compress_all_x_y`, although it halves all three sides; no release has one.
 _BLOCKS: dict[str, tuple[Kind, tuple[int, int, int]]] = {
   "res_x": ("stage", (1, 1, 1)),
   "attn_res_x": ("stage", (1, 1, 1)),
@@ -42,13 +43,13 @@ class Block:
 
   Attributes:
     name: One of `BLOCK_NAMES`.
-    num_layers: Residual blocks of a `res_x` or `attn_res_x` stage.
-    multiplier: How channels grow downwards and shrink upwards; None is the original's
-      default for the kind (2 in the encoder and for `res_x_y`, 1 for the decoder's
-      compress blocks).
+    num_layers: Number of residual blocks of a `res_x` or `attn_res_x` stage.
+    multiplier: Growth of the channels in the encoder, and their shrinkage in the
+      decoder; None is the original's default for the kind (2 in the encoder and for
+      `res_x_y`, 1 for the decoder's compress blocks).
     residual: Whether a decoder's compress block adds its shuffled input.
     inject_noise: Whether residual blocks add noise of learned strength (decoder only).
-    attention_head_dim: Width of a head of `attn_res_x`.
+    attention_head_dim: Head width of `attn_res_x`.
   """
 
   name: str
@@ -65,31 +66,31 @@ class Block:
     if (self.name == "attn_res_x") != (self.attention_head_dim is not None):
       raise ValueError(
         f"VAE block {self.name!r} has attention_head_dim = {self.attention_head_dim}; "
-        "'attn_res_x' blocks, and no others, take one."
+        "only 'attn_res_x' blocks take one, and they need it."
       )
 
   @property
   def kind(self) -> Kind:
-    """What it is."""
+    """Kind of the block."""
     return _BLOCKS[self.name][0]
 
   @property
   def strides(self) -> tuple[int, int, int]:
-    """By how much it changes frames, height and width, in either direction."""
+    """Factors by which it changes frames, height and width, in either direction."""
     return _BLOCKS[self.name][1]
 
   @property
   def resizes(self) -> bool:
-    """Whether it changes the size: an encoder's makes less of it, a decoder's more."""
+    """Whether it changes the size: smaller in an encoder, larger in a decoder."""
     return self.kind in ("compress", "shuffle")
 
   @property
   def resnets(self) -> int:
-    """How many residual blocks it has."""
+    """Number of its residual blocks."""
     return {"stage": self.num_layers, "resnet": 1}.get(self.kind, 0)
 
   def channels_down(self, channels: int) -> int:
-    """Returns what an encoder's block makes of a number of channels."""
+    """Returns the output channels of an encoder's block from its input channels."""
     keeps = self.kind == "stage" or (
       self.kind == "compress" and self.name != "compress_all_x_y"
     )
@@ -97,24 +98,24 @@ class Block:
 
   @property
   def growth(self) -> int:
-    """How many times the channels at the latent end of a decoder grow by it."""
+    """Factor by which it multiplies the channels at a decoder's latent end."""
     if self.kind == "resnet":
       return self.multiplier or 2
     return (self.multiplier or 1) if self.resizes else 1
 
   def channels_up(self, channels: int) -> int:
-    """Returns what a decoder's block makes of a number of channels.
+    """Returns the output channels of a decoder's block for a number of input channels.
 
-    The original shrinks them in `compress_all` alone, whatever `growth` says.
+    The original shrinks them only in `compress_all`, whatever `growth` says.
     """
     shrinks = self.kind == "resnet" or self.name == "compress_all"
     return channels // self.growth if shrinks else channels
 
   def check_decoder(self) -> None:
-    """Refuses a block that no decoder has, or that the original runs otherwise.
+    """Refuses a block that no decoder has, or whose options the original ignores.
 
     Raises:
-      ValueError: naming the block.
+      ValueError: If it is such a block; the message names it.
     """
     if self.kind == "stage":
       return
@@ -126,7 +127,7 @@ class Block:
     if self.residual and self.name != "compress_all":
       raise ValueError(
         f"The decoder's block {self.name!r} has residual = True; the PyTorch original "
-        "ignores it but in 'compress_all' and would decode other videos."
+        "ignores it except in 'compress_all' and would decode other videos."
       )
     if self.name == "res_x_y" and self.inject_noise and self.multiplier != 1:
       raise ValueError(
@@ -148,7 +149,7 @@ class Block:
     return cls(name, **params)
 
   def to_metadata(self) -> list:
-    """Writes `[name, {...}]` with what differs from the defaults, and num_layers."""
+    """Writes `[name, {...}]` with num_layers and values that are not defaults."""
     params = {
       f.name: getattr(self, f.name)
       for f in dataclasses.fields(self)
@@ -251,7 +252,7 @@ class VAEConfig(Metadata):
     """Builds the config from the `vae` object of a checkpoint's metadata.
 
     Raises:
-      ValueError: where the class is another one, or an option is not known.
+      ValueError: If the class is another one, or an option is unknown.
     """
     metadata = dict(metadata)
     class_name = metadata.pop("_class_name", "CausalVideoAutoencoder")
@@ -285,12 +286,12 @@ class VAEConfig(Metadata):
 
   @property
   def spatial_factor(self) -> int:
-    """Pixels a side of one latent position (32 in the releases)."""
+    """Pixels per side of a latent position (32 in the releases)."""
     return self.patch_size * math.prod(b.strides[1] for b in self.encoder_blocks)
 
   @property
   def temporal_factor(self) -> int:
-    """Frames of one latent position after the first (8 in the releases)."""
+    """Frames per latent position after the first (8 in the releases)."""
     return math.prod(block.strides[0] for block in self.encoder_blocks)
 
   @property
@@ -306,7 +307,7 @@ class VAEConfig(Metadata):
     return self.latent_channels + extra.get(self.latent_log_var, self.latent_channels)
 
   def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
-    """(f, h, w) of a clip; partial positions are rounded up."""
+    """Returns (f, h, w) of a clip; partial positions are rounded up."""
     return (
       math.ceil((frames - 1) / self.temporal_factor) + 1,
       math.ceil(height / self.spatial_factor),
@@ -325,7 +326,7 @@ VAE_C = VAEConfig()
 class LatentUpsamplerConfig(Metadata):
   """A latent upsampler, with the key names of its file's metadata (`models.upsampler`).
 
-  With `dims` 2 every frame is on its own.
+  With `dims` 2 every frame is processed on its own.
   """
 
   in_channels: int = 128

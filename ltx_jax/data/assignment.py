@@ -1,15 +1,16 @@
-"""Which bucket a clip goes to, and which buckets a set of clips needs.
+"""Assignment of clips to buckets, and the choice of buckets for a set of clips.
 
-A clip is scaled to cover its bucket and cropped about its centre. What that costs is
+A clip is scaled to cover its bucket and cropped at its centre. The cost of this is
 
     cost = log(1 / kept) + (2 log(scale) where scale > 1, 0.1 log(1 / scale) else)   (1)
 
-with `kept` the share of the picture that the crop leaves, and `scale` by how much each
-side grows. Enlarging invents detail, shrinking merely leaves it out, and so is cheap.
+where `kept` is the share of the image that the crop leaves, and `scale` the factor by
+which each side grows. Enlarging invents detail; shrinking only drops it, so it is
+cheap.
 
-A clip takes the one shape (height, width) of the least cost among those that have a
-bucket no longer than the clip, and of that shape every length that it has the frames
-for: one clip may serve several lengths.
+A clip goes to the shape (height, width) with the lowest cost, among those that have a
+bucket no longer than the clip. Of that shape it takes every length that it has enough
+frames for: one clip may serve several lengths.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _ENLARGING, _SHRINKING = 2.0, 0.1
 
 
 def cost(sizes: Sizes, shapes: Int[np.ndarray, "s 2"]) -> Float[np.ndarray, "n s"]:
-  """What is lost of each clip in each shape (height, width), equation (1)."""
+  """Returns the cost of each clip in each shape (height, width), equation (1)."""
   height, width = (sizes[:, None, axis].astype(np.float64) for axis in (1, 2))
   tall, wide = shapes[None, :, 0] / height, shapes[None, :, 1] / width  # n s
   scale = np.log(np.maximum(tall, wide))
@@ -63,21 +64,21 @@ def assign(sizes: Sizes, buckets: Sequence[Bucket]) -> list[Ids]:
 
 
 def too_short(clips: Clips, buckets: Sequence[Bucket]) -> list[Fault]:
-  """Returns the clips with fewer frames than any bucket: all that no bucket takes."""
+  """Returns the clips with fewer frames than any bucket, which no bucket takes."""
   frames, least = clips.sizes()[:, 0], min(bucket.frames for bucket in buckets)
   return [
     Fault(
-      clips.ids[row], f"it has {frames[row]} frames, and no bucket less than {least}"
+      clips.ids[row], f"it has {frames[row]} frames, but every bucket needs {least}"
     )
     for row in np.flatnonzero(frames < least).tolist()
   ]
 
 
 def exact(sizes: Sizes, auto: AutoBuckets) -> tuple[Bucket, ...]:
-  """Returns a bucket for each size there is, weighted by the clips that have it.
+  """Returns a bucket for each size that occurs, weighted by its number of clips.
 
-  Of clips that were encoded already: they are in buckets. The rarest beyond
-  `auto.shapes * auto.lengths` are left out.
+  It is for clips that are encoded already, so their sizes are final. Only the commonest
+  `auto.shapes * auto.lengths` sizes are used.
   """
   found, counts = np.unique(sizes, axis=0, return_counts=True)
   order = np.argsort(-counts, kind="stable")[: auto.shapes * auto.lengths]
@@ -92,7 +93,7 @@ def auto_buckets(
   factors: tuple[int, int],
   tokens: Callable[[Bucket], int],
 ) -> tuple[Bucket, ...]:
-  """Returns buckets that lose little of these clips, weighted by what they take.
+  """Returns buckets that suit these clips, weighted by the clips that they take.
 
   Shapes are the `auto.shapes` commonest after rounding every clip to sides that the VAE
   takes, no larger than the clip and of at most `auto.pixels`. Lengths are quantiles of
@@ -101,12 +102,12 @@ def auto_buckets(
 
   Args:
     sizes: Sizes (frames, height, width) of the clips.
-    auto: What is asked for.
-    factors: (frames, pixels a side) that become one latent position.
-    tokens: Latent positions of one clip of a bucket.
+    auto: Limits of the buckets.
+    factors: (frames, pixels a side) of one latent position.
+    tokens: Function that returns the number of tokens of one clip of a bucket.
 
   Raises:
-    ValueError: where every clip is smaller than one latent position.
+    ValueError: If every clip is smaller than one latent position.
   """
   t, s = factors
   sides = _rounded_shapes(sizes, auto.pixels, s)
@@ -135,16 +136,16 @@ def auto_buckets(
 
 
 def _rounded_shapes(sizes: Sizes, pixels: int, side: int) -> Int[np.ndarray, "_ 2"]:
-  """Each clip's sides, shrunk to at most `pixels`, in whole latent positions."""
+  """Returns each clip's sides in whole latent positions, shrunk to at most `pixels`."""
   sides = sizes[:, 1:].astype(np.float64)
   shrink = np.minimum(1.0, np.sqrt(pixels / np.prod(sides, axis=1)))
-  # A hair more than one: rounding must not cost a whole position.
+  # Slightly above 1, so that rounding does not cost a whole position.
   whole = np.floor(sides * shrink[:, None] / side + 1e-6).astype(np.int64) * side
   return whole[(whole > 0).all(axis=1)]
 
 
 def _lengths(frames: Int[np.ndarray, "n"], count: int, t: int) -> list[int]:
-  """Quantiles of the clips' lengths, in t k + 1 frames, the longest first."""
+  """Returns quantiles of the clips' lengths, as t k + 1 frames, longest first."""
   shares = [1 / (2 * count) + k / count for k in range(count)]
   lengths = np.quantile(frames, shares, method="lower")
   return sorted({math.floor((n - 1) / t) * t + 1 for n in lengths}, reverse=True)

@@ -1,9 +1,10 @@
 """Named arrays and texts as bytes in the safetensors format, and back without a copy.
 
-The library of that name writes the texts in another order in every process and cannot
-return bfloat16 to NumPy; here the same content is the same bytes, so that records may
-be compared, and arrays are views of the bytes read. The layout is the library's: an
-8-byte little-endian length, a JSON header, the bytes of the arrays back to back.
+The safetensors library orders texts differently in every process and cannot return
+bfloat16 to NumPy. Here the same content gives the same bytes, so that records can be
+compared, and loaded arrays are views of the bytes. The layout is the library's: an
+8-byte little-endian length, a JSON header, and the bytes of the arrays one after
+another.
 """
 
 from __future__ import annotations
@@ -34,19 +35,19 @@ _METADATA = "__metadata__"
 
 
 def dump(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-  """Returns arrays and texts as bytes that follow from their content alone.
+  """Returns arrays and texts as bytes that depend only on their content.
 
   Raises:
-    ValueError: for a dtype that is not among those that are stored.
+    ValueError: If an array has a dtype that cannot be stored.
   """
   header: dict[str, Any] = {_METADATA: dict(sorted(metadata.items()))}
   parts, end = [], 0
-  # The widest items first, so that each array begins at a multiple of its item size.
+  # Widest items first, so that each array starts at a multiple of its item size.
   for name in sorted(arrays, key=lambda name: (-arrays[name].itemsize, name)):
     array = np.ascontiguousarray(arrays[name])
     if array.dtype not in _CODES:
       raise ValueError(
-        f"{name} is {array.dtype}; what is stored is {', '.join(map(str, _CODES))}."
+        f"{name} is {array.dtype}; what can be stored is {', '.join(map(str, _CODES))}."
       )
     start, end = end, end + array.nbytes
     header[name] = {
@@ -61,14 +62,14 @@ def dump(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes
 
 
 def load(blob: bytes | memoryview) -> tuple[Arrays, dict[str, str]]:
-  """Returns the arrays, as views of `blob` that are not to be written to, and texts.
+  """Returns the arrays, as read-only views of `blob`, and the texts.
 
   Raises:
-    ValueError: saying what is wrong, where `blob` is no such bytes.
+    ValueError: If `blob` is not in this format; the message says why.
   """
   size = int.from_bytes(blob[:8], "little")
   if len(blob) < 8 or size > len(blob) - 8:
-    raise ValueError(f"its {len(blob)} bytes are no safetensors, or cut off")
+    raise ValueError(f"its {len(blob)} bytes are not safetensors, or cut off")
   try:
     header = json.loads(bytes(blob[8 : 8 + size]))
     metadata = header.pop(_METADATA, {})

@@ -1,27 +1,27 @@
 """The plan of a run's batches: which samples, at which size, at which step.
 
-A clip is made at one of a few sizes (frames, height, width): its bucket. Clips of one
-batch come from one group of buckets (`Group`): a bucket alone, or several of about as
-many tokens, whose clips are trimmed to as many (`token_dropping`). A plan is arithmetic
-on indices, with no I/O and no state, so that the batch of any step is known without
-making those before it.
+A clip is resized to one of a few sizes (frames, height, width): its bucket. The clips
+of a batch come from one group of buckets (`Group`): a single bucket, or several of
+about the same number of tokens, whose clips are trimmed to the same number
+(`token_dropping`). A plan is arithmetic on indices, without I/O or state, so the batch
+of any step is known without computing those before it.
 
-Group k has a share w_k of the batches and B_k samples in each of its batches, B_k from
-the stage's budget of tokens. Its samples come from one stream for each of its buckets
-and each source (`Stream`): an endless row of passes, each pass one permutation of all
-the samples that the bucket takes from that source, drawn from (seed, bucket, pass,
-source). A batch may straddle two passes, so that no sample is skipped and none comes
-twice in a pass. Of every thousand samples of a group, each stream gives its share to
-one sample, in an order drawn from (seed, group, thousand).
+Group k has a share w_k of the batches and B_k samples in each of its batches; B_k
+follows from the stage's token budget. Its samples come from one stream for each of its
+buckets and each source (`Stream`). A stream is an endless row of passes. Each pass is
+one permutation of all samples that the bucket takes from that source, drawn from (seed,
+bucket, pass, source). A batch may span two passes, so that no sample is skipped or
+repeated within a pass. Of every thousand samples of a group, each stream provides its
+share, exact to within one sample, in an order drawn from (seed, group, thousand).
 
-An epoch has E batches, the fewest in which every stream can make a pass: with N samples
-in a stream of weight v,
+An epoch has E batches, the smallest number in which every stream can make a pass. With
+N samples in a stream of weight v,
 
     E = ceil(max max(1, N / (v B_k)) / w_k).
 
-Epoch e takes batches C_k(e) to C_k(e + 1) of group k, where C(e) rounds the quotas
-e E w_k to whole numbers of the same sum, by largest remainders: after any number of
-epochs every group is within one batch of its share. Their order is drawn from
+Epoch e takes batches C_k(e) to C_k(e + 1) of group k. C(e) rounds the quotas e E w_k to
+whole numbers of the same sum, by largest remainders, so after any number of epochs
+every group is within one batch of its share. The order of the batches is drawn from
 (seed, epoch).
 """
 
@@ -40,27 +40,27 @@ from jaxtyping import Bool, Float, Int, UInt32
 from ltx_jax.config import VAEConfig
 from ltx_jax.config.runs import Bucket, Stage
 
-VERSION = 3  # Of the arithmetic below: raise it whenever a plan would come out another.
+VERSION = 3  # Version of the arithmetic below: raise it whenever a plan would change.
 
 Ids = Int[np.ndarray, "_"]
 """Positions of samples in the list that the loader reads from."""
 
-# Keeps the draws of one seed apart.
+# Keep the draws of one seed apart.
 _ORDER, _PERMUTATION, _AUGMENTATION, _MIXING = range(4)
 
 PERIOD = 1000
-"""Samples of a group over which the streams' shares come out even."""
+"""Number of samples of a group over which the streams' shares are exact."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-  """Buckets whose clips share batches, by their weights.
+  """Buckets whose clips share batches, in the proportion of their weights.
 
   Attributes:
-    buckets: The bucket of the fewest tokens first: every clip keeps as many.
-    members: Their positions in the stage's buckets.
-    batch_size: Clips of a batch.
-    share: Share of the batches; those of a stage sum to 1.
+    buckets: Buckets; the one with the fewest tokens, which every clip keeps, is first.
+    members: Positions of these buckets in the stage's buckets.
+    batch_size: Number of clips per batch.
+    share: Share of the batches; the shares of a stage sum to 1.
   """
 
   buckets: tuple[Bucket, ...]
@@ -70,7 +70,7 @@ class Group:
 
   @property
   def smallest(self) -> Bucket:
-    """The bucket whose tokens every clip of a batch keeps."""
+    """The bucket whose number of tokens every clip of a batch keeps."""
     return self.buckets[0]
 
 
@@ -82,18 +82,18 @@ class Stream(NamedTuple):
 
 
 Streams = Sequence[Stream]
-"""What one bucket takes, a stream for each source; those without samples are left out
-of the mixture."""
+"""The samples that one bucket takes, one stream per source; sources without samples are
+left out of the mixture."""
 
 
 class Lane(NamedTuple):
-  """A stream as its group reads it.
+  """A stream as part of a group.
 
   Attributes:
     bucket: Position in the stage's buckets.
     source: Number among the bucket's sources that have samples.
     ids: The samples.
-    weight: Share of the group's samples; those of a group sum to 1.
+    weight: Share of the group's samples; the weights of a group sum to 1.
   """
 
   bucket: int
@@ -103,16 +103,16 @@ class Lane(NamedTuple):
 
 
 Where = slice | Int[np.ndarray, "_"] | Bool[np.ndarray, "_"]
-"""Some of the rows of a batch: a range, their places, or whether each is one."""
+"""A selection of a batch's rows: a range, their places, or a mask."""
 
 
 class Rows(NamedTuple):
-  """Samples of a group, in their order.
+  """Samples of a group, in order.
 
   Attributes:
-    buckets: Position of each one's bucket in the stage's buckets.
+    buckets: Position of each sample's bucket in the stage's buckets.
     ids: The samples.
-    passes: The pass over its stream that each belongs to.
+    passes: The pass over its stream that each sample belongs to.
   """
 
   buckets: Int[np.ndarray, "b"]
@@ -120,12 +120,12 @@ class Rows(NamedTuple):
   passes: Int[np.ndarray, "b"]
 
   def take(self, where: Where) -> Rows:
-    """Returns some of them."""
+    """Returns a selection of these samples."""
     return Rows(*(column[where] for column in self))
 
 
 class GlobalBatch(NamedTuple):
-  """The samples of one step, over all processes, and the group that they are of."""
+  """The samples of one step, over all processes, and their group."""
 
   group: int
   rows: Rows
@@ -137,9 +137,9 @@ class Plan(Sequence):
 
   Attributes:
     kinds: [E], the group of each batch.
-    places: [E], which of its group's batches of this epoch each is.
+    places: [E], the number of each batch among those of its group in this epoch.
     rows: Samples of all batches of each group.
-    sizes: Number of samples in a batch of each group.
+    sizes: Number of samples per batch of each group.
   """
 
   kinds: np.ndarray
@@ -157,7 +157,7 @@ class Plan(Sequence):
 
 
 def tokens_of(vae: VAEConfig) -> Callable[[Bucket], int]:
-  """Returns what counts the latent positions of one clip of a bucket."""
+  """Returns a function that counts the latent positions of one clip of a bucket."""
   return lambda b: math.prod(vae.latent_shape(b.frames, b.height, b.width))
 
 
@@ -169,22 +169,22 @@ def groups_of(
   The batch sizes depend on the config alone, never on the number of devices.
 
   Args:
-    stage: Names the buckets and the budget.
-    tokens: Latent positions of one clip of a bucket.
-    token_dropping: Largest share of a clip's tokens that may be dropped for its bucket
-      to join a smaller one; 0 leaves every bucket alone.
+    stage: Stage with the buckets and the token budget.
+    tokens: Function that returns the number of tokens of one clip of a bucket.
+    token_dropping: Largest share of a clip's tokens that may be dropped so that its
+      bucket joins a smaller one; 0 groups no buckets.
 
   Returns:
-    Groups in the order of the stage's buckets, by the first that they have.
+    Groups in the order of the stage's buckets, by the first bucket of each.
 
   Raises:
-    ValueError: where a stage has no bucket, or one with a weight that is not positive.
+    ValueError: If a stage has no buckets, or one whose weight is not positive.
   """
   total = sum(bucket.weight for bucket in stage.buckets)
   if not stage.buckets or min(bucket.weight for bucket in stage.buckets) <= 0:
     raise ValueError(
-      f"A stage needs buckets with positive weights, found {stage.buckets}; leave out "
-      "the ones that are not to be used."
+      f"A stage needs buckets with positive weights, found {stage.buckets}; remove the "
+      "unused ones."
     )
   counts = [tokens(bucket) for bucket in stage.buckets]
   groups = []
@@ -197,9 +197,11 @@ def groups_of(
 
 
 def _alike(counts: Sequence[int], dropping: float) -> list[tuple[int, ...]]:
-  """Positions of counts that can be trimmed to their smallest, that one first.
+  """Returns groups of positions whose counts can be trimmed to the smallest, listed
+  first.
 
-  From the largest down, each group reaches as far as it may: no grouping has fewer.
+  Each group, from the largest count down, reaches as far as allowed; no other grouping
+  has fewer groups.
   """
   if not dropping:
     return [(k,) for k in range(len(counts))]
@@ -213,7 +215,7 @@ def _alike(counts: Sequence[int], dropping: float) -> list[tuple[int, ...]]:
 
 
 def _draws(count: int, *key: int) -> np.ndarray:
-  """[count] uint64 that depend on the key alone, in every version of NumPy."""
+  """Returns [count] uint64 that depend only on the key, in every NumPy version."""
   return np.random.PCG64(np.random.SeedSequence(key)).random_raw(count)
 
 
@@ -224,7 +226,7 @@ def _permutation(count: int, *key: int) -> np.ndarray:
 def augmentation_seeds(
   seed: int, passes: Int[np.ndarray, "b"], ids: Int[np.ndarray, "b"]
 ) -> UInt32[np.ndarray, "b"]:
-  """Folds (seed, pass, sample) into one seed for each sample's own randomness."""
+  """Hashes (seed, pass, sample) into one seed for each sample's own randomness."""
   keys = (
     np.random.SeedSequence((seed, _AUGMENTATION, int(epoch), int(sample)))
     for epoch, sample in zip(passes, ids, strict=True)
@@ -233,10 +235,10 @@ def augmentation_seeds(
 
 
 def epoch_length(manifest: Sequence[Streams], groups: Sequence[Group]) -> int:
-  """Returns E, the global batches of an epoch.
+  """Returns E, the number of global batches of an epoch.
 
   Raises:
-    ValueError: where no sample fits a bucket.
+    ValueError: If no sample fits a bucket.
   """
   lengths = [1.0]
   for group in groups:
@@ -247,7 +249,7 @@ def epoch_length(manifest: Sequence[Streams], groups: Sequence[Group]) -> int:
 
 
 def _lanes(group: Group, manifest: Sequence[Streams]) -> list[Lane]:
-  """The streams of a group that have samples."""
+  """Returns the streams of a group that have samples."""
   lanes, whole = [], sum(bucket.weight for bucket in group.buckets)
   for bucket, member in zip(group.buckets, group.members, strict=True):
     there = [stream for stream in manifest[member] if len(stream.ids)]
@@ -261,7 +263,7 @@ def _lanes(group: Group, manifest: Sequence[Streams]) -> list[Lane]:
 
 
 def _rounded(quotas: Float[np.ndarray, "k"], total: int) -> Int[np.ndarray, "k"]:
-  """Whole numbers of sum `total` near the quotas, by largest remainders."""
+  """Rounds quotas to whole numbers that sum to `total`, by largest remainders."""
   counts = np.floor(quotas).astype(np.int64)
   remainders = np.argsort(counts - quotas, kind="stable")
   counts[remainders[: total - int(counts.sum())]] += 1
@@ -271,7 +273,7 @@ def _rounded(quotas: Float[np.ndarray, "k"], total: int) -> Int[np.ndarray, "k"]
 def _passes(
   ids: Ids, key: tuple[int, int, int], start: int, stop: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """The samples at positions [start, stop) of a stream's passes, and their passes.
+  """Returns the samples at positions [start, stop) of a stream, and their passes.
 
   Args:
     key: (seed, bucket, source).
@@ -290,7 +292,8 @@ def _passes(
 def _turns(
   weights: Sequence[float], key: tuple[int, int], start: int, stop: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Which lane gives each of a group's samples [start, stop), and how many before.
+  """Returns the lane of each of a group's samples [start, stop), and each lane's count
+  before `start`.
 
   Args:
     weights: Weights of the lanes; they sum to 1.
@@ -314,7 +317,7 @@ def _turns(
 def _rows(
   group: Group, manifest: Sequence[Streams], seed: int, start: int, stop: int
 ) -> Rows:
-  """A group's samples [start, stop)."""
+  """Returns a group's samples [start, stop)."""
   lanes = _lanes(group, manifest)
   key = seed, group.members[0]
   turns, before = _turns([lane.weight for lane in lanes], key, start, stop)
@@ -345,7 +348,7 @@ def plan(
     `epoch_length(manifest, groups)` batches in the order of their steps.
 
   Raises:
-    ValueError: where no sample fits a bucket.
+    ValueError: If no sample fits a bucket.
   """
   length = epoch_length(manifest, groups)
   shares = np.array([group.share for group in groups])
@@ -356,7 +359,7 @@ def plan(
     _rows(group, manifest, seed, int(start[k]) * n, int(stop[k]) * n)
     for k, (group, n) in enumerate(zip(groups, sizes, strict=True))
   ]
-  # Shuffling which group comes when must not shuffle a group's own batches.
+  # Shuffle the order of the groups without shuffling the batches within a group.
   kinds = np.repeat(np.arange(len(groups)), stop - start)
   own = np.concatenate([np.arange(n) for n in stop - start])
   order = _permutation(length, seed, _ORDER, epoch)
@@ -372,17 +375,17 @@ def plan_fingerprint(
   seed: int,
   beside: Mapping[str, float],
 ) -> str:
-  """Hashes all that decides a run's batches; a checkpoint keeps it beside its step.
+  """Hashes everything that determines a run's batches; a checkpoint stores the hash.
 
-  Runs of one fingerprint have the same batches at the same steps. The end of the last
-  stage is left out, so that a run may be prolonged.
+  Runs with the same fingerprint have the same batches at the same steps. The end of the
+  last stage is left out, so that a run may be extended.
 
   Args:
-    source: What identifies the samples (`Source.fingerprint`).
-    stages: The groups of every stage.
-    starts: The first step of every stage.
-    seed: The run's.
-    beside: Shares of the batches by what their clips are shown.
+    source: Fingerprint of the samples (`Source.fingerprint`).
+    stages: Groups of every stage.
+    starts: First step of every stage.
+    seed: Seed of the run.
+    beside: Shares of the batches whose clips are shown each extra clip.
   """
   content = {
     "version": VERSION,

@@ -1,8 +1,9 @@
-"""Windows of clips as frames of a bucket: just what is needed is decoded.
+"""Reads windows of clips as frames of a bucket, and decodes only what is needed.
 
-A clip's frames lie at times start + k / fps; the frame shown at such a time, to half a
-frame, is taken, whatever the file's own rate. Of a frame, or of its crop, the largest
-part in the middle that has the bucket's shape is cut out and scaled.
+The frames of a clip are at times start + k / fps. For each time, the frame is taken
+that is shown then, to within half a frame, whatever the file's own rate. From the
+frame, or from its crop, the largest centred part with the bucket's shape is cut out and
+scaled.
 """
 
 from __future__ import annotations
@@ -33,17 +34,16 @@ def read_clip(clip: Clip, bucket: Bucket, first: int = 0) -> tuple[Frames, float
   """Reads one window of a clip.
 
   Args:
-    clip: Clip that says where it lies in which file; `fps` None is the file's own
-      rate.
+    clip: Clip with its file and times; `fps` None takes the file's own rate.
     bucket: Frames, height and width of the window.
-    first: Number of its first frame, counted in the clip's frames.
+    first: Number of the window's first frame, counted in the clip's frames.
 
   Returns:
-    The frames [F H W 3] and their number a second, above 0.
+    The frames [F H W 3] and the frames per second, above 0.
 
   Raises:
-    ValueError: in a sentence that names the file, where it is missing, unreadable or
-      damaged, or the clip is too short.
+    ValueError: If the file is missing, unreadable or damaged, or the clip is too short;
+      the message names the file.
   """
   path = Path(clip.path)
   video.check_input(path)
@@ -65,7 +65,7 @@ def read_clip(clip: Clip, bucket: Bucket, first: int = 0) -> tuple[Frames, float
 
 
 def _prepared(path: Path, clip: Clip, bucket: Bucket) -> tuple[float, float, _Fit]:
-  """Returns the rate to read at, about that of the file, and what fits its frames."""
+  """Returns the rate to read at, close to the file's, and what fits its frames."""
   with decoding.opened(path) as (container, stream):
     fps = clip.fps or decoding.rate(container, stream) or STILL_FPS
     own = float(stream.average_rate or stream.guessed_rate or fps)
@@ -73,7 +73,7 @@ def _prepared(path: Path, clip: Clip, bucket: Bucket) -> tuple[float, float, _Fi
 
 
 class _Fit:
-  """Brings frames of one clip to a bucket."""
+  """Cuts and scales the frames of one clip to a bucket."""
 
   def __init__(self, crop: Crop | None, bucket: Bucket, aspect: float):
     self._crop, self._bucket, self._aspect = crop, bucket, aspect
@@ -90,7 +90,7 @@ class _Fit:
     return np.rot90(self._convert(self._cutter(frame), size, matrix), turns)
 
   def _box(self, frame: av.VideoFrame, turns: int) -> Box:
-    """The part of a frame as stored that fills the bucket, in its own pixels."""
+    """Returns the part of a stored frame that fills the bucket, in its own pixels."""
     width, height = decoding.square_size(frame, self._aspect)
     upright = (height, width) if turns % 2 else (width, height)
     _check_crop(self._crop, *upright)
@@ -130,7 +130,7 @@ class _Cutter:
 
 
 def covering(crop: Box | Crop, bucket: Bucket) -> Box:
-  """The largest box in the middle of a crop that has the bucket's shape."""
+  """Returns the largest centred box in a crop that has the bucket's shape."""
   x, y, width, height = crop
   scale = min(width / bucket.width, height / bucket.height)
   across, down = scale * bucket.width, scale * bucket.height
@@ -138,7 +138,7 @@ def covering(crop: Box | Crop, bucket: Bucket) -> Box:
 
 
 def as_stored(box: Box, turns: int, size: tuple[int, int]) -> Box:
-  """Where a box of an upright frame lies in the frame of this size as stored."""
+  """Returns where a box of an upright frame lies in the stored frame of this size."""
   x, y, across, down = box
   width, height = size
   return (
@@ -159,10 +159,11 @@ def _covered(
 
 
 def _from(path: Path, time: float) -> Iterator[decoding.Shown]:
-  """Yields frames, with their times since the first, from one at `time` or before it.
+  """Yields frames, with their times since the first, from a frame at or before `time`.
 
-  An index names when frames are decoded, which is before they are shown, and some lie:
-  where a seek leads beyond `time`, one further back follows, and at last none.
+  A file's index lists the times when frames are decoded, which is before they are
+  shown, and some indices are wrong. So if a seek leads beyond `time`, it is repeated
+  from further back, and in the end the file is read from its start.
   """
   for back in (*_BACK, time):
     with decoding.opened(path) as (container, stream):
@@ -188,13 +189,13 @@ def _at_times(
   tolerance: float,
   convert: Callable[[av.VideoFrame], np.ndarray],
 ) -> Iterator[np.ndarray]:
-  """Yields for each time the last frame that appears by then, as long as one is shown.
+  """Yields for each time the last frame that appears by then, while one is shown.
 
   Args:
     shown: Frames in order.
-    times: Their times in order, in seconds.
-    tolerance: Half the time of a frame.
-    convert: Makes an image of a frame; called once each.
+    times: Times in order, in seconds.
+    tolerance: Half the duration of a frame.
+    convert: Function that turns a frame into an image; called once per frame.
   """
   held = image = None
   end, k = 0.0, 0
@@ -227,14 +228,14 @@ def _picture_window(clip: Clip, bucket: Bucket, first: int) -> tuple[Frames, flo
 
 def _too_short(clip: Clip, bucket: Bucket, first: int, found: str) -> ValueError:
   return ValueError(
-    f"{clip.path} is too short: the clip {clip.id!r} was to have "
-    f"{first + bucket.frames} frames, and {found}; measure it anew with train.manifest."
+    f"{clip.path} is too short: the clip {clip.id!r} needs {first + bucket.frames} "
+    f"frames, but {found}; measure it again with train.manifest."
   )
 
 
 def _check_crop(crop: Crop | None, width: int, height: int) -> None:
   if crop is not None and (crop[0] + crop[2] > width or crop[1] + crop[3] > height):
     raise ValueError(
-      f"The crop {list(crop)} goes beyond a picture of {width}x{height} "
-      "pixels; correct it in the manifest."
+      f"The crop {list(crop)} goes beyond an image of {width}x{height} pixels; correct "
+      "it in the manifest."
     )

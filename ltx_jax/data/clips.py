@@ -1,8 +1,8 @@
-"""Clips, the rows of a manifest: what each is, and many of them in little memory.
+"""Clips, the rows of a manifest, and a container for many of them in little memory.
 
-A `Clip` is one row. `Clips` holds rows as columns (packed text, arrays of numbers), so
-that a million of them take little more than the bytes of their words, and makes a
-`Clip` of the row that is asked for.
+A `Clip` is one row. `Clips` stores rows as columns (packed text, arrays of numbers), so
+that a million of them take little more than the bytes of their words. It makes a `Clip`
+of a row when it is asked for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Crop = tuple[int, int, int, int]
 CAPTION_LIMIT = 20_000
 """Characters; a text encoder reads about a thousand."""
 _ID_LIMIT = 500
-_NUMBERS = {  # Columns of numbers; what is unknown is 0, or not a number.
+_NUMBERS = {  # Columns of numbers; an unknown value is 0 or nan.
   "start": "d",
   "end": "d",
   "fps": "d",
@@ -34,23 +34,23 @@ _NUMBERS = {  # Columns of numbers; what is unknown is 0, or not a number.
 
 
 class Clip(NamedTuple):
-  """One row of a manifest; None stands for what is not known.
+  """One row of a manifest; None means unknown.
 
   Attributes:
-    id: What the clip, its caption and its record are bound by.
-    path: The media file that the clip is in.
-    caption: One line; "" where there is none.
-    start: Seconds into the media at which the clip begins; None: its beginning.
-    end: Seconds into the media at which it ends; None: the end.
+    id: Name that the clip, its caption and its record share.
+    path: The media file that contains the clip.
+    caption: One line; "" without a caption.
+    start: Second of the media at which the clip begins; None is the beginning.
+    end: Second of the media at which the clip ends; None is the end.
     width: Width of the media as displayed, before the crop, in pixels.
     height: Height of the media as displayed, before the crop, in pixels.
     frames: Number of frames from start to end, at `fps`.
-    fps: Frames a second that the clip is read at: its own rate.
-    crop: The part of the picture that is used; None: all of it.
+    fps: Frames per second at which the clip is read: its own rate.
+    crop: The part of the image that is used; None is all of it.
     scores: Measures such as {"aesthetic": 5.1}, for filters.
-    extra: The fields of the row that mean nothing here.
-    reference: The media file of the clip that guides it, for an in-context LoRA; it is
-      read with the same times, crop and rate. "" where there is none.
+    extra: Fields of the row that have no meaning here.
+    reference: The media file of the reference clip, for an in-context LoRA; it is read
+      with the same times, crop and rate. "" without a reference.
   """
 
   id: str
@@ -69,12 +69,12 @@ class Clip(NamedTuple):
 
 
 class Fault(NamedTuple):
-  """Why a clip is not used.
+  """The reason why a clip is not used.
 
   Attributes:
-    where: Its line or its id.
-    reason: What is wrong, a sentence that goes on from there.
-    stray: Whether it is of a text that belongs to no clip, so that none is lost.
+    where: Line or id of the clip.
+    reason: What is wrong, as the rest of a sentence.
+    stray: Whether it is about a text that belongs to no clip, so that no clip is lost.
   """
 
   where: str
@@ -107,23 +107,23 @@ class Texts(Sequence[str]):
     return bytes(self._bytes[start : self._ends[row]]).decode("utf-8", "surrogatepass")
 
   def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the bytes of all, uint8, and where each ends, int64."""
+    """Returns the bytes of all texts, uint8, and where each ends, int64."""
     return np.array(self._bytes, np.uint8), np.array(self._ends, np.int64)
 
   @classmethod
   def of(cls, content: np.ndarray, ends: np.ndarray) -> Texts:
-    """Returns what `arrays` took apart; nothing can be added to it."""
+    """Rebuilds texts from the result of `arrays`; nothing can be added to them."""
     texts = cls()
     texts._bytes, texts._ends = memoryview(content), ends
     return texts
 
 
 class Clips(Sequence[Clip]):
-  """Rows as columns; a row is a `Clip` only while it is in use.
+  """Rows as columns; a row becomes a `Clip` only while it is used.
 
   Attributes:
     ids: Ids of all rows.
-    captions: Captions of all rows; "" where there is none.
+    captions: Captions of all rows; "" without a caption.
   """
 
   def __init__(self, clips: Iterable[Clip] = ()):
@@ -132,12 +132,12 @@ class Clips(Sequence[Clip]):
     self._folder = array.array("i")
     self._names, self.captions, self._rest = Texts(), Texts(), Texts()
     self._numbers = {name: array.array(code) for name, code in _NUMBERS.items()}
-    self._crops = array.array("i")  # Four a row; no width is no crop.
+    self._crops = array.array("i")  # Four numbers per row; width 0 means no crop.
     for clip in clips:
       self.append(clip)
 
   def append(self, clip: Clip) -> None:
-    # Paths share folders, and most rows have no more than the columns below.
+    # Paths share folders, and most rows have only the columns below.
     folder, name = os.path.split(clip.path)
     self._folder.append(self._folders.setdefault(folder, len(self._folders)))
     self.ids.append(clip.id)
@@ -180,15 +180,15 @@ class Clips(Sequence[Clip]):
     return self._listed
 
   def column(self, name: str) -> np.ndarray:
-    """Returns start, end, fps (nan: unknown), width, height or frames (0) of all."""
+    """Returns start, end, fps (nan: unknown), width, height or frames (0: unknown)."""
     return np.array(self._numbers[name])
 
   def crops(self) -> Int[np.ndarray, "rows 4"]:
-    """Returns the crops of all rows; one without width is none."""
+    """Returns the crops of all rows; width 0 means no crop."""
     return np.array(self._crops).reshape(-1, 4)
 
   def sizes(self) -> Int[np.ndarray, "rows 3"]:
-    """Returns frames, height and width of all rows, cropped; 0 is unknown."""
+    """Returns frames, height and width of all rows after the crop; 0 is unknown."""
     crops = self.crops()
     height = np.where(crops[:, 3], crops[:, 3], self.column("height"))
     width = np.where(crops[:, 2], crops[:, 2], self.column("width"))
@@ -202,7 +202,7 @@ class Clips(Sequence[Clip]):
 
 
 def repeated(ids: Sequence[str]) -> Iterator[tuple[int, int]]:
-  """Yields (row, earlier row) for every id that was there before, sorted by row."""
+  """Yields (row, earlier row) for every id that occurred before, sorted by row."""
   # Sorted hashes take an eighth of the memory of a set of strings.
   hashes = np.fromiter(map(hash, ids), np.int64, len(ids))
   order = np.argsort(hashes, kind="stable")
@@ -216,10 +216,10 @@ def repeated(ids: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 
 def check_clip(clip: Clip) -> Clip:
-  """Returns a row as it is, if it can be one.
+  """Returns a row unchanged if its fields are valid.
 
   Raises:
-    ValueError: saying which field holds what, and what it may hold.
+    ValueError: If a field is invalid; the message says what it holds and may hold.
   """
   if not clip.id or len(clip.id) > _ID_LIMIT or "\n" in clip.id:
     raise ValueError(
@@ -229,8 +229,8 @@ def check_clip(clip: Clip) -> Clip:
   if len(clip.caption) > CAPTION_LIMIT:
     raise ValueError(
       f"its caption has {len(clip.caption)} characters and begins with "
-      f"{clip.caption[:40]!r}; at most {CAPTION_LIMIT} are taken, of which a text "
-      "encoder reads about a thousand"
+      f"{clip.caption[:40]!r}; at most {CAPTION_LIMIT} are allowed, and a text encoder "
+      "reads only about a thousand"
     )
   for path in (clip.path, clip.reference):
     if "://" in path:
@@ -260,7 +260,7 @@ def _check_times(clip: Clip) -> None:
     raise ValueError(f"its start is {start:g}; seconds are at least 0")
   if clip.end is not None and not start < clip.end < math.inf:
     raise ValueError(
-      f"it starts at {start:g} s and ends at {clip.end:g} s; the end comes after"
+      f"it starts at {start:g} s and ends at {clip.end:g} s; the end must come later"
     )
   if clip.fps is not None and not 0 < clip.fps < 10_000:
     raise ValueError(f"its fps is {clip.fps:g}; it must be above 0 and below 10000")

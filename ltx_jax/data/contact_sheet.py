@@ -1,4 +1,4 @@
-"""Contact sheets: a few frames of every clip in a grid, a label below each clip."""
+"""Contact sheets: a few frames of every clip in a grid, with a label below each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PAPER, _INK, _ALARM = (255, 255, 255), (30, 30, 30), (200, 30, 30)
 
 
 def wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-  """Breaks a text into lines no wider than `width` pixels, where a word allows it."""
+  """Breaks a text into lines of at most `width` pixels, if its words allow that."""
   lines = [""]
   for word in text.split():
     longer = f"{lines[-1]} {word}".strip()
@@ -28,7 +28,7 @@ def wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
 
 
 def _strip(clip: np.ndarray, frames: int, height: int) -> np.ndarray:
-  """[height, ?, 3]: frames evenly spread over the clip, the first and last included."""
+  """Returns [height, ?, 3]: frames spread evenly, with the first and the last."""
   chosen = np.unique(np.linspace(0, len(clip) - 1, frames).round().astype(int))
   width = max(1, round(clip.shape[2] * height / clip.shape[1]))
   images = video_lib.cover(clip[chosen], height, width)
@@ -46,19 +46,19 @@ def contact_sheet(
   frames: int = 5,
   height: int = 96,
 ) -> None:
-  """Writes clips as a picture.
+  """Writes clips as one image.
 
   Args:
     path: A `.png`.
     clips: Clips, which may differ in size and length.
-    labels: One label for each clip.
-    marked: The labels that are written in red.
-    columns: Clips beside one another.
-    frames: Number of frames shown of each clip.
+    labels: One label per clip.
+    marked: Labels to write in red.
+    columns: Number of clips per row.
+    frames: Number of frames shown per clip.
     height: Height of one frame on the sheet, in pixels.
 
   Raises:
-    ValueError: where there is no clip, or not a label for each.
+    ValueError: If there are no clips, or not one label per clip.
   """
   if not clips or len(clips) != len(labels):
     raise ValueError(

@@ -1,6 +1,6 @@
-"""Opening videos, and what of a stream or frame decides how it is seen.
+"""Opens videos, and reads from streams and frames how they must be shown.
 
-Shared by whole files (`video`) and windows of clips (`videos`).
+Whole files (`video`) and windows of clips (`videos`) share it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ VIDEOS = {  # Suffix: one of libav's names of the container.
   ".ts": "mpegts",
 }
 _IN_ORDER = ("avi", "mpeg")
-"""Containers in which times are wrong after a seek: they are read from the start."""
+"""Containers whose times are wrong after a seek; they are read from the start."""
 _TIMED_PACKETS, _REORDERED = 3000, 16
 _WIDEST_PIXEL = 8
 BT709, _BT601 = 1, 5  # libav's numbers of the two matrices from YUV to RGB.
-# Without all of these every pixel comes out darker, by one or two levels of 255.
+# Without all of these flags every pixel is darker by one or two levels of 255.
 _EXACT = (
   Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 )
@@ -46,7 +46,7 @@ def seeks(container: av.container.InputContainer) -> bool:
 
 
 def unreadable(path: Path, why: Exception) -> ValueError:
-  """What to raise where libav cannot open or decode a file."""
+  """Returns the error for a file that libav cannot open or decode."""
   reason = getattr(why, "strerror", None) or why
   return ValueError(
     f"{path} cannot be read as a video, or breaks off ({reason}): it has "
@@ -58,21 +58,21 @@ def unreadable(path: Path, why: Exception) -> ValueError:
 def opened(
   path: Path,
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-  """Opens a video and its first track, which it decodes in threads.
+  """Opens a video and its first track, which is decoded in threads.
 
-  What the file holds counts, not its suffix.
+  The content of the file decides what it is, not its suffix.
 
   Raises:
-    ValueError: where the container is none of `VIDEOS`, or the file is truncated.
-    EOFError: where there is no video track; `av.FFmpegError` where it is no video.
+    ValueError: If the container is not in `VIDEOS`, or the file is truncated.
+    EOFError: If there is no video track. `av.FFmpegError` is raised if it is no video.
   """
   with av.open(str(path)) as container:
     names = container.format.name.split(",")
     if names[0].endswith("_pipe") or names[0] in ("image2", "gif"):
-      raise EOFError(f"it is no picture, though taken for {names[0]!r}")
+      raise EOFError(f"it is not an image, though taken for {names[0]!r}")
     if not set(names) & set(VIDEOS.values()):
       raise ValueError(
-        f"{path} holds a video in the container {names[0]!r}, which is not read; "
+        f"{path} is a video in the container {names[0]!r}, which is not supported; "
         "convert it to .mp4."
       )
     if not container.streams.video:
@@ -85,27 +85,27 @@ def opened(
 
 
 def rate(container: av.container.InputContainer, stream: av.VideoStream) -> float:
-  """Frames a second by the time stamps of the first packets, which come unordered."""
+  """Returns the frames per second, by the first packets' time stamps in any order."""
   packets = itertools.islice(container.demux(stream), _TIMED_PACKETS)
   stamps = sorted(packet.pts for packet in packets if packet.pts is not None)
   seconds = [float(stamp * stream.time_base) for stamp in stamps]
-  # Those around the last ones may still be to come.
+  # Packets around the last ones may still be missing.
   seconds = seconds[:-_REORDERED] if len(stamps) > 2 * _REORDERED else seconds
   declared = (stream.average_rate, stream.guessed_rate)
   return timing.rate_of(seconds, [float(named) for named in declared if named])
 
 
 def pixel_aspect(path: Path, stream: av.VideoStream) -> float:
-  """How many times wider than high a pixel is shown; the container's word goes first.
+  """Returns how many times wider than high a pixel is; the container's value wins.
 
   Raises:
-    ValueError: for a ratio that no camera has.
+    ValueError: If the ratio is one that no camera has.
   """
   aspect = float(stream.sample_aspect_ratio or 1)
   if not 1 / _WIDEST_PIXEL <= aspect <= _WIDEST_PIXEL:
     raise ValueError(
-      f"{path} says that its pixels are {aspect:g} times as wide as high; repair that, "
-      f"at most {_WIDEST_PIXEL} is read."
+      f"{path} says that its pixels are {aspect:g} times as wide as high; correct the "
+      f"file, because at most {_WIDEST_PIXEL} is read."
     )
   return aspect
 
@@ -116,7 +116,7 @@ def _check_index(path: Path, stream: av.VideoStream) -> None:
   size = path.stat().st_size
   if end > size:
     raise ValueError(
-      f"{path} is truncated: its index reaches to byte {end}, and it ends at byte "
+      f"{path} is truncated: its index reaches to byte {end}, but it ends at byte "
       f"{size}; give a whole file."
     )
 
@@ -126,7 +126,7 @@ Shown = tuple[float, float, av.VideoFrame]
 
 
 def shown(frames: Iterable[av.VideoFrame]) -> Iterator[Shown]:
-  """Adds when a frame appears and how long it lasts; one without a time follows on."""
+  """Adds the time and duration of each frame; one without a time follows the last."""
   time = lasts = 0.0
   for frame in frames:
     time = time + lasts if frame.time is None else float(frame.time)
@@ -135,37 +135,37 @@ def shown(frames: Iterable[av.VideoFrame]) -> Iterator[Shown]:
 
 
 def turns(frame: av.VideoFrame) -> int:
-  """Quarter turns, counterclockwise, after which a frame is upright; 0 to 3."""
+  """Returns the quarter turns, counterclockwise, that make a frame upright: 0 to 3."""
   return round(frame.rotation / 90) % 4
 
 
 def square_size(frame: av.VideoFrame, aspect: float) -> tuple[int, int]:
-  """Width and height of a frame as stored, in square pixels: the smaller side grows."""
+  """Returns (width, height) of a frame in square pixels; the smaller side grows."""
   return round(frame.width * max(1.0, aspect)), round(frame.height * max(1, 1 / aspect))
 
 
 def to_rgb(frame: av.VideoFrame, aspect: float = 1.0) -> UInt8[np.ndarray, "H W 3"]:
-  """Converts a frame as it is meant to be seen: square pixels, upright, over white.
+  """Converts a frame to what a viewer shows: square pixels, upright, over white.
 
   Args:
-    frame: Decoded.
-    aspect: How many times wider than high its pixels are shown.
+    frame: Decoded frame.
+    aspect: How many times wider than high its pixels are.
   """
   size = square_size(frame, aspect)
   return np.rot90(Converter()(frame, size, matrix_of(frame)), turns(frame))
 
 
 def matrix_of(frame: av.VideoFrame) -> int:
-  """The matrix to RGB that a frame names, or that of SD or HD by its height."""
+  """Returns the matrix to RGB that a frame names, or that of SD or HD by its height."""
   if frame.colorspace in list(Colorspace):
     return frame.colorspace
   return BT709 if frame.height >= 720 else _BT601
 
 
 class Converter:
-  """Scales frames that are alike, and converts them to 8-bit RGB, over white.
+  """Scales similar frames and converts them to 8-bit RGB, over white.
 
-  High dynamic range and wide gamuts become those of ordinary screens.
+  High dynamic range and wide gamuts are converted to those of ordinary screens.
   """
 
   def __init__(self):
@@ -179,13 +179,13 @@ class Converter:
     Args:
       frame: Decoded frame.
       size: Width and height of the result.
-      matrix: Matrix to RGB (`matrix_of`); the whole frame's, where this is a part.
+      matrix: Matrix to RGB (`matrix_of`); for a part, that of the whole frame.
     """
     clear = any(component.is_alpha for component in frame.format.components)
     wide = frame.color_trc in (PQ, HLG) or frame.color_primaries == BT2020
     name = frame.format.name
     if name.startswith("yuv") and not wide and not clear:
-      # In one step with the colours libswscale scales without SIMD, in twice the time.
+      # Together with the colours, libswscale scales without SIMD, in twice the time.
       planes = "yuvj444p" if name.startswith("yuvj") else "yuv444p"
       frame = self._scale.reformat(
         frame, *size, format=planes, interpolation=int(_EXACT)

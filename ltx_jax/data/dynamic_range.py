@@ -1,14 +1,15 @@
-"""High dynamic range and wide gamuts as 8-bit RGB of ordinary screens.
+"""Converts high dynamic range and wide gamuts to 8-bit RGB of ordinary screens.
 
-A sample E in [0, 1] stands for light in units of white as BT.2408 has it (203 cd/m2):
+A sample E in [0, 1] stands for light in units of white, which BT.2408 sets to 203
+cd/m2:
 
     PQ   L = 10000 / 203 ((E^(1/m2) - c1) / (c2 - c3 E^(1/m2)))^(1/m1)    (BT.2100)  (1)
     HLG  L = 1000 / 203 Y^0.2 S,  S = E^2 / 3 or (exp((E - c) / a) + b) / 12         (2)
     else L = E^2.4                                                        (BT.1886)  (3)
 
-with S the light of the scene and Y its luminance. Colours of BT.2020 become those of
-BT.709; light above 3/4 of white is compressed towards white, by the brightest of the
-three, so that hues stay; and (3) backwards gives the levels.
+S is the light of the scene and Y its luminance. Colours of BT.2020 are converted to
+those of BT.709. Light above 3/4 of white is compressed towards white, by the brightest
+of the three colours, so that hues stay. The inverse of (3) gives the levels.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ _LUMINANCE = np.array([0.2627, 0.6780, 0.0593], np.float32)
 def to_standard(
   samples: UInt16[np.ndarray, "H W 3"], transfer: int, primaries: int
 ) -> UInt8[np.ndarray, "H W 3"]:
-  """Returns RGB samples of 16 bits as 8-bit RGB.
+  """Converts 16-bit RGB samples to 8-bit RGB.
 
   Args:
-    samples: Full range.
+    samples: Full-range samples.
     transfer: libav's number of their transfer characteristics.
     primaries: libav's number of their primaries.
   """
@@ -56,7 +57,7 @@ def to_standard(
 
 @functools.cache
 def _light_table(transfer: int) -> Float32[np.ndarray, "65536"]:
-  """Light of each sample, equations (1) to (3); for HLG that of the scene."""
+  """Returns the light of each sample, equations (1) to (3); for HLG, of the scene."""
   e = np.arange(65536) / 65535
   if transfer == PQ:
     m1, m2 = 2610 / 16384, 2523 / 4096 * 128
@@ -72,7 +73,7 @@ def _light_table(transfer: int) -> Float32[np.ndarray, "65536"]:
 
 
 def _compressed(light: Float32[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W 3"]:
-  """Compresses what is above the knee towards 1, alike in all three colours."""
+  """Compresses light above the knee towards 1, equally in all three colours."""
   brightest = np.maximum(light.max(axis=-1, keepdims=True), 1e-6)
   above = np.maximum(brightest - _KNEE, 0) / (1 - _KNEE)
   shown = np.minimum(brightest, _KNEE) + (1 - _KNEE) * above / (1 + above)

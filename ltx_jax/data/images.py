@@ -1,7 +1,7 @@
-"""Pictures of any kind as 8-bit RGB: Pillow's modes, transparency, pictures that move.
+"""Images of any kind as 8-bit RGB: Pillow's modes, transparency, animations.
 
-What is transparent is laid over white, as viewers do. A mode whose white is not known
-(32-bit integers, floats beyond [0, 1]) is refused by name, never cut off.
+Transparent pixels are shown over white, as in viewers. A mode whose white is not known
+(32-bit integers, floats beyond [0, 1]) is refused by name and never clipped.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from PIL import Image, ImageCms, ImageOps
 from ltx_jax.data.timing import at_constant_rate, rate_of
 
 BACKGROUND = 255
-"""What lies below transparent pixels, in red, green and blue: white."""
+"""Level of red, green and blue behind transparent pixels: white."""
 
 _PLAIN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 _CLEAR = ("LA", "La", "PA", "RGBA", "RGBa")
 _BITS_PER_SAMPLE = 258  # A tag of TIFF.
-_UNTIMED = 100  # Milliseconds that browsers show a frame for that says 0.
+_UNTIMED = 100  # Milliseconds for which browsers show a frame that says 0.
 
 
 class Unsuitable(ValueError):
-  """A picture is whole, and of a kind that cannot be converted; begins with a verb."""
+  """An image is whole but cannot be converted; the message begins with a verb."""
 
 
 def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
-  """Returns a picture upright, over white and in 8 bits.
+  """Returns an image upright, over white and in 8 bits.
 
   Raises:
-    Unsuitable: for pixels whose white is not known.
+    Unsuitable: If the white of the pixels is not known.
   """
   mode = picture.mode
   if mode.startswith("I;16"):
@@ -50,7 +50,7 @@ def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
   upright = ImageOps.exif_transpose(picture)
   if not upright.has_transparency_data:
     return np.asarray(upright.convert("RGB"))
-  # Pillow knows no direct way from gray with premultiplied transparency.
+  # Pillow cannot convert gray with premultiplied transparency directly.
   upright = upright.convert("LA") if mode == "La" else upright
   return over_background(np.asarray(upright.convert("RGBA")))
 
@@ -58,7 +58,7 @@ def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
 def over_background(
   rgba: UInt8[np.ndarray, "*f H W 4"],
 ) -> UInt8[np.ndarray, "*f H W 3"]:
-  """Lays pixels with straight alpha over `BACKGROUND`."""
+  """Blends pixels with straight alpha over `BACKGROUND`."""
   alpha = rgba[..., 3:].astype(np.float32) / 255
   return np.rint(rgba[..., :3] * alpha + BACKGROUND * (1 - alpha)).astype(np.uint8)
 
@@ -66,7 +66,7 @@ def over_background(
 def _gray(
   levels: UInt8[np.ndarray, "H W"], alpha: UInt8[np.ndarray, "H W"] | None
 ) -> UInt8[np.ndarray, "H W 3"]:
-  """Gray levels as colours, over the background where there is transparency."""
+  """Returns gray levels as colours, over the background where they are transparent."""
   colors = [levels] * 3
   if alpha is None:
     return np.stack(colors, -1)
@@ -76,7 +76,7 @@ def _gray(
 def _scaled(
   picture: Image.Image,
 ) -> tuple[UInt8[np.ndarray, "H W"], UInt8[np.ndarray, "H W"] | None]:
-  """Gray of 9 to 16 bits in 8, and its alpha where one level stands for nothing."""
+  """Returns gray of 9 to 16 bits in 8, and alpha if one level means transparent."""
   bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, 16)
   bits = bits[0] if isinstance(bits, tuple) else bits
   hidden = picture.info.get("transparency")
@@ -90,7 +90,7 @@ def _scaled(
 def _unit_floats(picture: Image.Image) -> UInt8[np.ndarray, "H W"]:
   values = np.asarray(ImageOps.exif_transpose(picture))
   low, high = float(values.min()), float(values.max())
-  if not (low >= 0 and high <= 1):  # NaN as well.
+  if not (low >= 0 and high <= 1):  # Also catches NaN.
     raise Unsuitable(
       f"holds floats (mode 'F') from {low:g} to {high:g}; they must lie in [0, 1], or "
       "be saved as 8 or 16 bits."
@@ -101,19 +101,19 @@ def _unit_floats(picture: Image.Image) -> UInt8[np.ndarray, "H W"]:
 def read_frames(
   picture: Image.Image, limit: int | None
 ) -> tuple[UInt8[np.ndarray, "F H W 3"], float]:
-  """Decodes a picture that may move, and brings its frames to a constant rate.
+  """Decodes an image, which may be animated, at a constant frame rate.
 
   Args:
-    picture: Picture as `Image.open` returned it. Of phones' files with several
-      pictures (MPO) only the first counts.
-    limit: Returns at most so many frames.
+    picture: Image as `Image.open` returned it. Of phones' files with several images
+      (MPO), only the first is used.
+    limit: Maximum number of frames to return.
 
   Returns:
-    The frames, and their number a second; 0 where none says how long it is shown.
+    The frames, and their frames per second; 0 if no frame has a duration.
 
   Raises:
-    Unsuitable: for pixels whose white is not known, or frames of several sizes.
-    HeldTooLong: where one is held for too long.
+    Unsuitable: If the white of the pixels is not known, or frames differ in size.
+    HeldTooLong: If a frame is held for too long.
   """
   frames, durations = [], []  # All durations, or the rate would depend on the limit.
   for i in range(1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)):
@@ -124,11 +124,11 @@ def read_frames(
       frames.append(to_rgb(picture))
   if len({frame.shape for frame in frames}) > 1:
     sizes = ", ".join(sorted({f"{f.shape[1]}x{f.shape[0]}" for f in frames}))
-    raise Unsuitable(f"holds pictures of several sizes ({sizes}); give one of them.")
+    raise Unsuitable(f"holds images of several sizes ({sizes}); give one of them.")
   if not any(durations) or len(durations) == 1:
     return np.stack(frames), 0.0
   seconds = [(duration or _UNTIMED) / 1000 for duration in durations]
-  times = [0.0, *np.cumsum(seconds).tolist()]  # Its end: the last duration counts.
+  times = [0.0, *np.cumsum(seconds).tolist()]  # With the end: the last duration counts.
   fps = rate_of(times)
   shown = at_constant_rate(zip(times, seconds, frames, strict=False), fps)
   return np.stack(list(itertools.islice(shown, limit))), fps

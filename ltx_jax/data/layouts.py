@@ -1,6 +1,6 @@
-"""Layouts of manifests: what lists clips, as rows of named fields.
+"""Reads the layouts of manifests as rows of named fields.
 
-See `manifest` for what the layouts are and for what the fields mean.
+`manifest` describes the layouts and the fields.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CAPTION_LISTS = ("prompts.txt", "captions.txt", "prompt.txt")
 
 
 class Row(NamedTuple):
-  """A row where it is, with its fields as they are written."""
+  """A row's place, with its fields as they are written."""
 
   where: str
   fields: dict[str, Any]
@@ -37,14 +37,14 @@ Rows = Iterator[Row | Fault]
 
 
 def rows(path: Path, captions: Path | None) -> Rows:
-  """Yields the rows of whatever `path` is, and the faults of what is no row.
+  """Yields the rows of a manifest in any layout, and the faults of invalid rows.
 
   Args:
     path: A file or a folder.
-    captions: The text of captions, where `path` is a text of paths.
+    captions: The text of captions, if `path` is a text of paths.
 
   Raises:
-    ValueError: where `path` as a whole cannot be read.
+    ValueError: If `path` as a whole cannot be read.
   """
   if captions is not None:
     return _rows_of_lists(path, captions)
@@ -57,8 +57,8 @@ def rows(path: Path, captions: Path | None) -> Rows:
   suffix = path.suffix.lower()
   if suffix == ".txt":
     raise ValueError(
-      f"{path} is a text; with --captions and a text of captions, a line a clip, it "
-      "can be a list of paths."
+      f"{path} is a text; it can be a list of paths only together with --captions and "
+      "a text of captions, one line per clip."
     )
   if suffix not in readers:
     raise ValueError(
@@ -75,7 +75,7 @@ def _rows_of_folder(folder: Path) -> Rows:
   there += lists if texts else []
   if len(there) > 1 or (there == lists and len(texts) > 1):
     raise ValueError(
-      f"{folder} holds {', '.join([*there, *texts])}; name the one that is meant."
+      f"{folder} holds {', '.join([*there, *texts])}; name the one to use."
     )
   if not there:
     return _rows_of_media(folder)
@@ -85,7 +85,7 @@ def _rows_of_folder(folder: Path) -> Rows:
 
 
 def _rows_of_media(folder: Path) -> Rows:
-  """Media with texts of the same name beside them, in all folders below."""
+  """Yields media with texts of the same name next to them, in all folders below."""
   seen = set()
   for parent, folders, names in os.walk(folder, followlinks=True):
     folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -113,7 +113,7 @@ def _rows_of_media(folder: Path) -> Rows:
         yield Fault(row["path"], str(error))
     for name in sorted(texts - used):
       path = Path(os.path.relpath(os.path.join(parent, name), folder)).as_posix()
-      why = "it is a text without a clip of the same name beside it"
+      why = "it is a text without a clip of the same name next to it"
       yield Fault(path, why, stray=True)
 
 
@@ -125,8 +125,8 @@ def _rows_of_lists(path: Path, captions: Path) -> Rows:
   paths, texts = found
   if len(paths) != len(texts):
     raise ValueError(
-      f"{path} has {len(paths)} lines and {captions} has {len(texts)}; the caption of "
-      "a clip is on its line, so there must be as many."
+      f"{path} has {len(paths)} lines, but {captions} has {len(texts)}; a clip needs "
+      "its caption on the same line."
     )
   for line, (name, text) in enumerate(zip(paths, texts, strict=True), 1):
     if name.strip() or text.strip():
@@ -141,14 +141,14 @@ def _rows_of_jsonl(path: Path) -> Rows:
       try:
         yield _object(f"line {line}", json.loads(text))
       except json.JSONDecodeError as error:
-        yield Fault(f"line {line}", f"it is no JSON ({error})")
+        yield Fault(f"line {line}", f"it is not JSON ({error})")
 
 
 def _rows_of_json(path: Path) -> Rows:
   try:
     found = json.loads(read_text(path))
   except json.JSONDecodeError as error:
-    raise ValueError(f"{path} is no JSON: {error}.") from None
+    raise ValueError(f"{path} is not JSON: {error}.") from None
   if not isinstance(found, list):
     kind = type(found).__name__
     raise ValueError(f"{path} holds a {kind}; it must be a list of rows.")
@@ -159,7 +159,7 @@ def _rows_of_json(path: Path) -> Rows:
 def _object(where: str, row: Any) -> Row | Fault:
   if isinstance(row, dict):
     return Row(where, row)
-  return Fault(where, f"it is no JSON object, but {json.dumps(row)[:40]}")
+  return Fault(where, f"it is not a JSON object, but {json.dumps(row)[:40]}")
 
 
 def _rows_of_csv(path: Path) -> Rows:
@@ -170,7 +170,7 @@ def _rows_of_csv(path: Path) -> Rows:
     names = [name.strip() for name in names]
     if not set(names) & set(PATHS):
       raise ValueError(
-        f"{path} has the columns {', '.join(map(repr, names)) or 'none'}; name the "
+        f"{path} has the columns {', '.join(map(repr, names)) or 'none'}; call the "
         f"column of paths {', '.join(PATHS[:-1])} or {PATHS[-1]}, and that of captions "
         f"{', '.join(CAPTIONS[:-1])} or {CAPTIONS[-1]}."
       )
@@ -179,13 +179,13 @@ def _rows_of_csv(path: Path) -> Rows:
       for values in reader:
         where = f"line {reader.line_num + 1}"
         if len(values) > len(names):
-          why = f"it has {len(values)} columns and the header {len(names)}"
+          why = f"it has {len(values)} columns, but the header has {len(names)}"
           yield Fault(where, f"{why}; put texts with a {separator!r} in quotes")
         elif values:
           yield Row(where, dict(zip(names, values, strict=False)))
     except csv.Error as error:
       raise ValueError(
-        f"{path} is no CSV at line {reader.line_num + 1}: {error}."
+        f"{path} is not valid CSV at line {reader.line_num + 1}: {error}."
       ) from None
 
 
@@ -196,7 +196,7 @@ def _lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:
       yield line, text
   except UnicodeDecodeError as error:
     raise ValueError(
-      f"{path} is no text in UTF-8: after line {line} it holds the byte "
+      f"{path} is not UTF-8 text: after line {line} it holds the byte "
       f"0x{error.object[error.start]:02x}; save it as UTF-8."
     ) from None
 

@@ -1,8 +1,8 @@
 """Batches as a pure function of the step, read by Grain.
 
 Step -> stage -> (epoch, position in it) -> (group, samples): see `buckets`. Nothing is
-carried from one step to the next, so a run resumes at step n by asking for step n. Each
-process reads its own rows of the same global batch, whose plan no process changes.
+passed from one step to the next, so a run resumes at step n by asking for step n. Each
+process reads its own rows of the same global batch; the plan does not depend on it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from ltx_jax.data.source import Batch, Mixture, Source, interleaved, mixed
 from ltx_jax.data.token_dropping import drop
 
 OwnRows = Callable[[int], Int[np.ndarray, "_"]]
-"""Rows of a batch -> those of them that this process reads, in order."""
+"""Returns the rows that this process reads, in order, for a number of rows."""
 
 
 class Loader:
-  """The batches of a run of several stages.
+  """The batches of a run of one or more stages.
 
   Attributes:
-    fingerprint: Hash of what decides the batches (`buckets.plan_fingerprint`).
-    steps: Batches in all stages together.
+    fingerprint: Hash of everything that determines the batches
+      (`buckets.plan_fingerprint`).
+    steps: Number of batches of all stages.
     stages: Groups of each stage's buckets, with batch sizes and shares.
-    tokens: Counts the latent positions of one clip of a bucket.
+    tokens: Function that returns the number of tokens of one clip of a bucket.
   """
 
   def __init__(
@@ -48,22 +49,22 @@ class Loader:
     token_dropping: float = 0.0,
     beside: Mapping[str, float] = MappingProxyType({}),
   ):
-    """Plans the run; nothing is read yet.
+    """Plans the run; reads nothing yet.
 
     Args:
-      source: What the samples are read from.
-      stages: What the run goes through, in order.
+      source: Source of the samples.
+      stages: Stages of the run, in order.
       seed: Non-negative seed of orders and augmentations.
-      tokens: Latent positions of one clip of a bucket.
-      own_rows: Which rows of a batch of so many this process reads; all of them unless
-        given.
-      token_dropping: Largest share of a clip's tokens that may be dropped for buckets
-        of about as many to share batches; the source gives tokens then.
-      beside: Shares of the batches by what their clips are shown
-        (`beside.ARRAYS`), where the source gives it.
+      tokens: Function that returns the number of tokens of one clip of a bucket.
+      own_rows: Function that returns the rows of a batch that this process reads; None
+        reads all of them.
+      token_dropping: Largest share of a clip's tokens that may be dropped so that
+        similar buckets share batches; above 0 the loader provides tokens.
+      beside: Share of the batches whose clips are shown each extra clip
+        (`beside.ARRAYS`), if the source provides it.
 
     Raises:
-      ValueError: where no sample fits a bucket.
+      ValueError: If no sample fits a bucket.
     """
     self.stages = [
       buckets_lib.groups_of(stage, tokens, token_dropping) for stage in stages
@@ -82,11 +83,11 @@ class Loader:
     self.fingerprint = buckets_lib.plan_fingerprint(
       self._source.fingerprint, self.stages, self._starts[:-1], seed, beside
     )
-    # The plans in use: prefetching threads may be an epoch apart.
+    # Two plans, because prefetching threads may be an epoch apart.
     self._plan = functools.lru_cache(maxsize=2)(self._make_plan)
 
   def clips(self, stage: int) -> list[int]:
-    """Returns how many samples each bucket of a stage takes."""
+    """Returns the number of samples that each bucket of a stage takes."""
     return [
       sum(len(stream.ids) for stream in streams) for streams in self._streams[stage]
     ]
@@ -110,19 +111,19 @@ class Loader:
     return int(np.searchsorted(self._starts, step, side="right")) - 1
 
   def plan_at(self, step: int) -> tuple[int, GlobalBatch]:
-    """Returns the stage and the global batch of a step, without reading it."""
+    """Returns the stage and the global batch of a step, without reading samples."""
     stage = self._stage(step)
     length = buckets_lib.epoch_length(self._manifest(stage), self.stages[stage])
     epoch, position = divmod(step - self._starts[stage], length)
     return stage, self._plan(stage, epoch)[position]
 
   def bucket_at(self, step: int) -> Bucket:
-    """Returns the bucket whose number of tokens the clips of a step have."""
+    """Returns the bucket that sets the number of tokens of a step's clips."""
     stage, planned = self.plan_at(step)
     return self.stages[stage][planned.group].smallest
 
   def rows(self, step: int) -> int:
-    """Returns how many rows the batch of a step has, over all processes."""
+    """Returns the number of rows in the batch of a step, over all processes."""
     stage, planned = self.plan_at(step)
     return self.stages[stage][planned.group].batch_size
 
@@ -130,7 +131,7 @@ class Loader:
     """Returns this process's rows of the batch of a step in [0, steps).
 
     Raises:
-      ValueError: where the run has no such step.
+      ValueError: If the run has no such step.
     """
     stage, planned = self.plan_at(step)
     group = self.stages[stage][planned.group]
@@ -144,9 +145,9 @@ class Loader:
     return interleaved(parts, own)
 
   def _shown(self, step: int, group: Group) -> frozenset[str]:
-    """Returns what the clips of a step are shown beside them."""
+    """Returns the names of the extra clips that the clips of a step are shown."""
     shown = beside_lib.shown_at(step, self._beside, self._seed)
-    # The last frame of an image is all of it.
+    # The last frame of an image is the image itself.
     image = any(bucket.frames == 1 for bucket in group.buckets)
     return shown - {"last"} if image else shown
 
@@ -165,13 +166,14 @@ class Loader:
   def iterate(
     self, start: int = 0, stop: int | None = None, *, threads: int = 2, ahead: int = 4
   ) -> Iterator[Batch]:
-    """Yields the batches of steps [start, stop), made ahead of time.
+    """Yields the batches of steps [start, stop), prepared ahead of time.
 
     Args:
       start: The first step.
-      stop: One past the last; None is the end of the run.
-      threads: They make the batches; 0 makes each when it is asked for.
-      ahead: Batches made before they are asked for.
+      stop: The step after the last; None is the end of the run.
+      threads: Number of threads that prepare batches; 0 prepares each when it is asked
+        for.
+      ahead: Number of batches to prepare ahead.
     """
     import grain  # 0.4 seconds, which --help need not wait for.
 

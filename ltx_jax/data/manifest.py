@@ -1,17 +1,17 @@
-"""Manifests: lists of clips and their captions, in the layouts that people have.
+"""Manifests: lists of clips and their captions, in common layouts.
 
-- JSON Lines (`.jsonl`), a JSON list (`.json`), CSV (`.csv`, `.tsv`): a row a clip. The
-  file is called `path`, `media_path`, `file_name` or `video`, the caption `caption`,
-  `text` or `prompt`, the clip that guides it `reference` or `reference_path`; `id` and
-  all other fields of `Clip` may be there.
-- Two texts with a line a clip, paths in one and captions in the other.
-- A folder: with `metadata.jsonl`, `metadata.csv` or the two texts `videos.txt` and
-  `prompts.txt` (or `captions.txt`) in it, or with media and `NAME.txt` beside them;
-  other texts among the media, such as a README.txt, are listed and ignored.
+- JSON Lines (`.jsonl`), a JSON list (`.json`), CSV (`.csv`, `.tsv`): one row per clip.
+  The field of the file is `path`, `media_path`, `file_name` or `video`; that of the
+  caption `caption`, `text` or `prompt`; that of a reference clip `reference` or
+  `reference_path`. `id` and all other fields of `Clip` are optional.
+- Two texts with one line per clip, paths in one and captions in the other.
+- A folder with `metadata.jsonl`, `metadata.csv` or the two texts `videos.txt` and
+  `prompts.txt` (or `captions.txt`); or a folder of media, each with `NAME.txt` next to
+  it. Other texts among the media, such as a README.txt, are listed and ignored.
 
-Paths are relative to the manifest's folder. A row without an id is called by its path
-as written, and its times where it has some. Text may have a byte order mark and any
-line ends; line breaks in captions become spaces.
+Paths are relative to the manifest's folder. A row without an id is named by its path as
+written, plus its times if it has any. Text may have a byte order mark and any line
+ends; line breaks in captions become spaces.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ltx_jax.data.layouts import CAPTIONS, PATHS, REFERENCES
 from ltx_jax.data.video import PICTURES, VIDEOS, replacing
 
 CANONICAL = "manifest.jsonl"
-"""Name under which `train.manifest` writes; a folder is read without it."""
+"""Name of the file that `train.manifest` writes; ignored when a folder is read."""
 
 _FIELDS = ("start", "end", "width", "height", "frames", "fps", "crop", "scores")
 
@@ -38,14 +38,14 @@ _FIELDS = ("start", "end", "width", "height", "frames", "fps", "crop", "scores")
 def read_manifest(
   path: str | os.PathLike, captions: str | os.PathLike | None = None
 ) -> Clips:
-  """Reads a manifest whose rows must all be right; stray texts of folders are ignored.
+  """Reads a manifest whose rows must all be valid; stray texts in folders are ignored.
 
   Args:
     path: A file or a folder, see above.
-    captions: The text of captions, where `path` is a text of paths.
+    captions: The text of captions, if `path` is a text of paths.
 
   Raises:
-    ValueError: where it cannot be read, or naming the first row that is wrong.
+    ValueError: If it cannot be read, or a row is invalid; the message names the first.
   """
   clips, faults = scan_manifest(path, captions)
   faults = [fault for fault in faults if not fault.stray]
@@ -60,14 +60,14 @@ def read_manifest(
 def scan_manifest(
   path: str | os.PathLike, captions: str | os.PathLike | None = None
 ) -> tuple[Clips, list[Fault]]:
-  """Reads the rows that are right, and says what is wrong with the others.
+  """Reads the valid rows, and says what is wrong with the others.
 
   Args:
     path: A file or a folder, see above.
-    captions: The text of captions, where `path` is a text of paths.
+    captions: The text of captions, if `path` is a text of paths.
 
   Raises:
-    ValueError: where the manifest as a whole cannot be read, or has no row.
+    ValueError: If the manifest as a whole cannot be read, or has no rows.
   """
   path = Path(path)
   folder = path if path.is_dir() else path.parent
@@ -83,12 +83,12 @@ def scan_manifest(
       faults.append(Fault(row.where, str(error)))
   if not clips and all(fault.stray for fault in faults):
     raise ValueError(
-      f"{path} has no clips; it holds rows with a path and a caption, or is a folder "
+      f"{path} has no clips; give a file with rows of path and caption, or a folder "
       f"of {', '.join([*VIDEOS, *PICTURES])} files."
     )
   twice = dict(clips_lib.repeated(clips.ids))
   faults += [
-    Fault(places[row], f"its id {clips.ids[row]!r} is that of {places[earlier]} too")
+    Fault(places[row], f"its id {clips.ids[row]!r} is also that of {places[earlier]}")
     for row, earlier in twice.items()
   ]
   if twice:
@@ -99,12 +99,12 @@ def scan_manifest(
 def write_manifest(path: str | os.PathLike, clips: Iterable[Clip]) -> None:
   """Writes the canonical manifest: JSON Lines with the fields of `Clip`.
 
-  Paths below the manifest's folder become relative to it; the file takes its name once
+  Paths below the manifest's folder become relative to it. The file gets its name when
   it is complete.
 
   Args:
     path: File to write to; missing folders are made.
-    clips: Its rows.
+    clips: The rows.
   """
   folder = Path(path).absolute().parent
   with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
@@ -129,7 +129,7 @@ def _written(path: str, folder: Path) -> str:
 
 
 def _clip(row: dict[str, Any], folder: Path) -> Clip:
-  """Makes a clip of a row as it was written."""
+  """Turns a row as it was written into a clip."""
   row = {name: value for name, value in row.items() if value not in (None, "")}
   media = next((name for name in PATHS if name in row), None)
   if media is None:
@@ -168,7 +168,7 @@ def _default_id(name: str, start: float | None, end: float | None) -> str:
 
 def _resolved(name: str, folder: Path) -> str:
   path = os.path.join(folder, os.path.expanduser(name))
-  # Manifests from Windows; a name that has the sign itself is there as it is written.
+  # Manifests from Windows. A name that really contains a backslash stays as written.
   if "\\" in name and os.sep == "/" and not os.path.exists(path):
     path = os.path.join(folder, name.replace("\\", "/"))
   return path
@@ -199,7 +199,7 @@ def _whole(value: Any, name: str) -> int | None:
 
 
 def _crop(value: Any) -> clips_lib.Crop | None:
-  """A list of four, or in CSV their text with commas or spaces between."""
+  """Parses a list of four numbers, or a text of them with commas or spaces."""
   if value is None:
     return None
   parts = value.strip("[]() ").replace(",", " ").split() if _is_text(value) else value

@@ -1,7 +1,7 @@
-"""Files that are there whole or not at all, through kills and power cuts.
+"""Files that exist either whole or not at all, even after kills and power cuts.
 
-A file is written under a hidden name, put on disk, and then renamed; what a killed
-writer leaves is never taken for the file.
+A file is written under a hidden name, synced to disk, and then renamed. So a file that
+a killed writer left behind is never taken for a complete one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _SUFFIX = ".partial"
 
 
 def hidden(path: Path) -> Path:
-  """Returns a name beside `path` that no reader looks at."""
+  """Returns a hidden name next to `path` that no reader looks at."""
   return path.with_name(f".{path.name}-{secrets.token_hex(4)}{_SUFFIX}")
 
 
 def publish(temporary: Path, path: Path) -> None:
-  """Puts a complete file on disk and gives it its name."""
+  """Syncs a complete file to disk and renames it to `path`."""
   with temporary.open("rb+") as file:
     os.fsync(file.fileno())
   temporary.replace(path)
@@ -32,7 +32,7 @@ def publish(temporary: Path, path: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-  """Writes a file that is there whole or not at all."""
+  """Writes a file that exists either whole or not at all."""
   temporary = hidden(path)
   try:
     temporary.write_bytes(content)
@@ -42,7 +42,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def _sync(folder: Path) -> None:
-  """Puts renames on disk, so that their order holds after a power cut."""
+  """Syncs renames to disk, so that their order holds after a power cut."""
   descriptor = os.open(folder, os.O_RDONLY)
   try:
     os.fsync(descriptor)
@@ -53,11 +53,12 @@ def _sync(folder: Path) -> None:
 def remove_partials(
   folder: Path, of: Callable[[str], bool] = lambda name: True
 ) -> list[str]:
-  """Removes what killed writers left in a folder, and returns the names.
+  """Removes files that killed writers left in a folder, and returns their names.
 
   Args:
     folder: Folder that they wrote to.
-    of: Says of a file's name whether nobody writes that file now; by default none is.
+    of: Function that says whether nobody is writing the file of a name; by default it
+      is True for all.
   """
   found = sorted(folder.glob(f".*{_SUFFIX}"))
   left = [path for path in found if of(path.name[1:].rpartition("-")[0])]
@@ -67,9 +68,9 @@ def remove_partials(
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-  """Reads the objects of a JSON Lines file that is added to line by line.
+  """Reads the objects of a JSON Lines file to which lines are appended.
 
-  A line that a kill cut off is left out; a file that is not there has none.
+  A last line that a kill cut off is ignored; a missing file has no objects.
   """
   rows = []
   try:

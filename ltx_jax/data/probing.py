@@ -1,6 +1,6 @@
-"""What clips are, as their files have it: size, frames and rate.
+"""Measures clips: their size, frames and rate, as their files say.
 
-Nothing is decoded but the first frame; how long a file lasts is read at its end.
+Only the first frame is decoded; the duration is read at the end of the file.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from ltx_jax.data import decoding, video
 from ltx_jax.data.clips import Clip, Clips, Fault, check_clip
 
 STILL_FPS = 24.0
-"""Frames a second that a picture counts as; a single frame has no other time than 0."""
+"""Frames per second assumed for an image; its single frame is at time 0 anyway."""
 
 _PART = 1024
 _ROUNDED = 0.05  # Of a frame.
 _FAR = 1e6  # Seconds, beyond the end of any file.
-_TRUNCATED = (0.95, 0.2)  # Of the announced seconds, and seconds, that may lack.
+_TRUNCATED = (0.95, 0.2)  # Share of the announced seconds, and seconds that may lack.
 
 
 class Media(NamedTuple):
-  """A file as it is shown.
+  """A file as a viewer shows it.
 
   Attributes:
     width: Width in square pixels, upright.
     height: Height in square pixels, upright.
-    fps: Frames a second; 0 for a picture that does not move.
-    seconds: How long it lasts; 0 for a picture that does not move.
+    fps: Frames per second; 0 for a still image.
+    seconds: Duration; 0 for a still image.
   """
 
   width: int
@@ -43,12 +43,12 @@ class Media(NamedTuple):
 
 
 def measure(clip: Clip) -> Clip:
-  """Returns a clip with its size, frames and rate as the file has them.
+  """Returns a clip with the size, frames and rate of its file.
 
-  A rate that the clip names already stays; its frames are counted at that rate.
+  A rate that the clip names is kept, and its frames are counted at that rate.
 
   Raises:
-    ValueError: as `read_clip`.
+    ValueError: If the file cannot be read, as in `read_clip`.
   """
   media = _probe(clip)
   if not media.fps:
@@ -56,11 +56,11 @@ def measure(clip: Clip) -> Clip:
   fps = clip.fps or media.fps
   start, end = clip.start or 0.0, media.seconds
   end = end if clip.end is None else min(clip.end, end + 0.5 / fps)
-  # Times are rounded in texts, and to milliseconds in files.
+  # Texts round times, and files round them to milliseconds.
   frames = math.floor((end - start) * fps + _ROUNDED)
   if frames < 1:
     raise ValueError(
-      f"{clip.path} lasts {media.seconds:.2f} seconds, and the clip {clip.id!r} begins "
+      f"{clip.path} lasts {media.seconds:.2f} seconds, but the clip {clip.id!r} begins "
       f"at {start:g}; correct its start and end."
     )
   return _sized(clip, media, frames, fps)
@@ -78,10 +78,11 @@ def measure_all(
 
   Args:
     clips: Rows of a manifest.
-    on_done: Callback after each clip: how many are done, and what is wrong with it.
+    on_done: Callback after each clip, with the number of clips done and the fault, if
+      any.
 
   Returns:
-    The clips that can be read, and why the others cannot.
+    The clips that can be read, and the faults of the others.
   """
   if (clips.sizes() > 0).all():
     return clips, []
@@ -96,7 +97,8 @@ def measure_all(
       return Fault(clip.id, str(error))
 
   with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
-    # In parts: what is handed to a pool takes more memory than the rows themselves.
+    # In parts, because work handed to a pool takes more memory than the rows
+    # themselves.
     for start in range(0, len(clips), _PART):
       part = range(start, min(start + _PART, len(clips)))
       for row, found in zip(part, pool.map(attempt, part), strict=True):
@@ -139,10 +141,10 @@ def _seconds(
   stream: av.VideoStream,
   fps: float,
 ) -> float:
-  """How long the video track lasts, by the packets at the file's end.
+  """Returns the duration of the video track, by the packets at the file's end.
 
   Raises:
-    ValueError: where these are far from what the file announces.
+    ValueError: If it is far from the duration that the file announces.
   """
   seeks = decoding.seeks(container)
   if seeks:
@@ -155,13 +157,13 @@ def _seconds(
       lasts = float((packet.duration or 0) * packet.time_base)
       end = float(packet.pts * packet.time_base) + lasts
       latest = max(latest, end)
-      if packet.stream is stream:  # Matroska leaves out how long a frame lasts.
+      if packet.stream is stream:  # Matroska leaves out the duration of a frame.
         own = max(own, end if lasts else end + 1 / fps)
   share, spare = _TRUNCATED
   announced = (container.duration or 0) / 1e6
   if seeks and latest < share * announced - spare:
     raise ValueError(
-      f"{path} is truncated: it announces {announced:.1f} seconds and ends after "
+      f"{path} is truncated: it announces {announced:.1f} seconds, but ends after "
       f"{latest:.1f}; give a whole file."
     )
   begin = float((stream.start_time or 0) * stream.time_base)

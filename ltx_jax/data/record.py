@@ -1,8 +1,8 @@
-"""A record: a clip as latents with its text, and as bytes.
+"""A record: a clip as latents with its text, and its form as bytes.
 
-The bytes are in the safetensors format: arrays `latents`, and where there are such
-`logvar`, `text`, `tokens`, `last` and `reference`; all else as texts beside them,
-numbers as JSON.
+The bytes are in the safetensors format: the array `latents`, the optional arrays
+`logvar`, `text`, `tokens`, `last` and `reference`, and everything else as texts next to
+them, with numbers as JSON.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ _TEXTS = ("id", "caption", "key", "source_sha256", "vae", "text_encoder")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Record:
-  """A clip as it was encoded.
+  """An encoded clip.
 
   Attributes:
     id: Id of the clip in its manifest.
-    caption: What `text` and `tokens` are made of.
+    caption: The caption that `text` and `tokens` encode.
     latents: Normalised mean of the posterior.
     logvar: Log-variance of the posterior, before normalising.
     text: Encoding of the caption's own tokens, without padding.
     tokens: Tokens of the caption, without padding.
-    fps: Frames a second.
-    frames: Number of frames of the clip that was encoded.
-    height: Height of the clip that was encoded, in pixels.
-    width: Width of the clip that was encoded, in pixels.
+    fps: Frames per second.
+    frames: Number of frames of the encoded clip.
+    height: Height of the encoded clip, in pixels.
+    width: Width of the encoded clip, in pixels.
     vae: Fingerprint of the VAE.
-    text_encoder: Fingerprint of what made `text`, or of the tokenizer where that is
-      all; "" for neither.
+    text_encoder: Fingerprint of the text encoder that made `text`; without one, that of
+      the tokenizer; "" for neither.
     last: Normalised mean of the clip's last frame, encoded as an image.
-    reference: Normalised mean of the clip that is its reference.
-    start: Seconds into the media at which the clip begins.
-    end: Seconds into the media at which it ends.
-    crop: The part of the picture that was used.
+    reference: Normalised mean of the reference clip.
+    start: Second of the media at which the clip begins.
+    end: Second of the media at which the clip ends.
+    crop: The part of the image that was used.
     source_sha256: SHA-256 of the media file.
-    key: Hash of all that decided the record.
+    key: Hash of everything that determined the record.
     scores: Measures, for filters.
   """
 
@@ -76,7 +76,7 @@ class Record:
 
 
 def encode(record: Record) -> bytes:
-  """Returns a record as bytes that follow from its content alone."""
+  """Returns a record as bytes that depend only on its content."""
   fields = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
   arrays = {name: fields.pop(name) for name in _ARRAYS}
   texts = {
@@ -88,15 +88,15 @@ def encode(record: Record) -> bytes:
 
 
 def decode(blob: bytes) -> Record:
-  """Returns the record that `encode` made into bytes; its arrays are views of them.
+  """Returns the record that `encode` turned into bytes; its arrays are views of them.
 
   Raises:
-    ValueError: where it is none, or one of another schema.
+    ValueError: If the bytes are not a record, or one of another schema.
   """
   arrays, texts = blobs.load(blob)
   if texts.get("schema") != str(SCHEMA):
     raise ValueError(
-      f"it is a record of schema {texts.get('schema')}, and schema {SCHEMA} is read; "
+      f"it is a record of schema {texts.get('schema')} instead of {SCHEMA}; "
       "run train.precompute again"
     )
   try:

@@ -1,8 +1,8 @@
-"""Which records there are: one row each, in columns, over all shards of a folder.
+"""The index of a folder of records: one row per record, in columns, over all shards.
 
-Every shard lies beside the table of its own rows, so that the index of a folder is made
-without reading a record. Buckets, splits and filters are decided on the index when it
-is loaded; records are never written again for them.
+Every shard has a table of its own rows next to it, so the index is made without reading
+a record. Buckets, splits and filters are applied to the index when it is loaded;
+records are never written again for them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _AGAIN = "run train.precompute again"
 
 
 class Shard(NamedTuple):
-  """A shard as the index knows it."""
+  """A shard as listed in the index."""
 
   name: str
   records: int
@@ -37,14 +37,14 @@ class Shard(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class SetInfo:
-  """What all records of a folder share.
+  """Properties that all records of a folder share.
 
   Attributes:
     vae: Fingerprint of the VAE.
     channels: Channels of its latents.
-    factors: (frames, pixels a side) that become one latent position.
+    factors: (frames, pixels a side) of one latent position.
     text_encoder: Fingerprint of the text encoder, or of the tokenizer alone.
-    beside: What each has beside its latents, of `last` and `reference`.
+    beside: Extra arrays of each record next to its latents: `last`, `reference`.
   """
 
   vae: str
@@ -60,12 +60,12 @@ class Index:
 
   Attributes:
     ids: Ids of the clips.
-    keys: Hashes of all that decided the records.
+    keys: Hashes of everything that determined the records.
     shard: Position among the folder's shards.
     row: Position in the shard.
-    sizes: (frames, height, width) of the clips that were encoded.
-    fps: Frames a second.
-    tokens: Number of tokens of the caption; 0 where it was not encoded.
+    sizes: (frames, height, width) of the encoded clips.
+    fps: Frames per second.
+    tokens: Number of tokens of the caption; 0 if it was not encoded.
     bytes: Size of the record in bytes.
     scores: Measures by name; nan where a record has none.
   """
@@ -97,7 +97,7 @@ _COLUMNS = ("shard", "row", "sizes", "fps", "tokens", "bytes")
 
 
 class Row(NamedTuple):
-  """What the index knows of one record (`Index`)."""
+  """One row of the index (`Index`)."""
 
   id: str
   key: str
@@ -116,7 +116,7 @@ def row_of(record: Record, size: int) -> Row:
 
 
 def index_of(rows: Sequence[Row]) -> Index:
-  """Returns the table of one shard, whose records these are in order."""
+  """Returns the table of one shard from the rows of its records, in order."""
   count = len(rows)
   names = sorted({name for row in rows for name in row.scores})
   return Index(
@@ -191,18 +191,18 @@ def _read(path: Path) -> tuple[blobs.Arrays, dict[str, object]]:
     raise ValueError(f"{path} is damaged: {error}; {_AGAIN}.") from None
   if texts.get("schema") != str(SCHEMA):
     raise ValueError(
-      f"{path} has schema {texts.get('schema')}, and schema {SCHEMA} is read; {_AGAIN}."
+      f"{path} has schema {texts.get('schema')} instead of {SCHEMA}; {_AGAIN}."
     )
   return arrays, {name: json.loads(text) for name, text in texts.items()}
 
 
 def table_path(shard: Path) -> Path:
-  """Where the table of a shard lies."""
+  """Returns the path of a shard's table."""
   return shard.with_suffix(".rows")
 
 
 def write_table(shard: Path, table: Index, size: int) -> None:
-  """Writes the table of a shard of `size` bytes that is about to get its name."""
+  """Writes the table of a shard of `size` bytes, before the shard gets its name."""
   _write(table_path(shard), _arrays_of(table), {"bytes": size})
 
 
@@ -210,7 +210,7 @@ def read_table(shard: Path) -> tuple[Shard, Index]:
   """Reads the table of a shard.
 
   Raises:
-    ValueError: where the shard or its table is missing, or the shard is cut off.
+    ValueError: If the shard or its table is missing, or the shard is cut off.
   """
   if not table_path(shard).is_file():
     raise ValueError(f"{shard} lacks its table {table_path(shard).name}; {_AGAIN}.")
@@ -221,10 +221,10 @@ def read_table(shard: Path) -> tuple[Shard, Index]:
 
 
 def check_shard(folder: Path, shard: Shard) -> None:
-  """Refuses a shard that is missing, or has another size than it was written with.
+  """Refuses a shard that is missing or differs in size from when it was written.
 
   Raises:
-    ValueError: naming it.
+    ValueError: If it does; the message names the shard.
   """
   path = folder / shard.name
   if not path.is_file():
@@ -232,7 +232,7 @@ def check_shard(folder: Path, shard: Shard) -> None:
   size = path.stat().st_size
   if size != shard.bytes:
     raise ValueError(
-      f"{path} has {size} bytes and was written with {shard.bytes}: it was cut off or "
+      f"{path} has {size} bytes but was written with {shard.bytes}: it was cut off or "
       f"changed. Delete it, and {_AGAIN}."
     )
 
@@ -247,17 +247,17 @@ def write_index(
 
   Args:
     folder: Folder of the shards.
-    info: What all records share.
+    info: Properties that all records share.
     empty: The caption "", without padding: `text` [m e], `tokens` [m], both, or
       neither.
-    keys: Keys of the records that count; others in the shards are left out, such as
-      those of clips that changed. None: all.
+    keys: Keys of the records to use; others in the shards are ignored, such as those
+      of clips that changed. None uses all.
 
   Returns:
-    What was written.
+    The index that was written.
 
   Raises:
-    ValueError: where a shard is incomplete, an id comes twice, or no record is left.
+    ValueError: If a shard is incomplete, an id comes twice, or no record is left.
   """
   folder = Path(folder)
   tables = [read_table(path) for path in sorted(folder.glob(SHARDS))]
@@ -287,16 +287,16 @@ def read_index(
   """Reads the index of a folder and checks that its shards are there, whole.
 
   Returns:
-    The index, what the records share, the caption "" without padding, the shards.
+    The index, the shared properties, the caption "" without padding, the shards.
 
   Raises:
-    ValueError: where there is none, or one of another schema, or a shard is missing or
+    ValueError: If there is no index, or one of another schema, or a shard is missing or
       cut off.
   """
   path = Path(folder) / INDEX
   if not path.is_file():
     raise ValueError(
-      f"{folder} holds no {INDEX}, which train.precompute writes last: it is no "
+      f"{folder} has no {INDEX}, which train.precompute writes last: it is not a "
       "folder of records, or the run was interrupted; start it again to finish it."
     )
   arrays, texts = _read(path)

@@ -1,7 +1,7 @@
-"""Records as a source: a folder of clips that were encoded, read as batches.
+"""Records as a source: a folder of encoded clips, read as batches.
 
-What a record is says `record`, how they lie in files `shards`, which there are
-`record_index`; who reads or writes them needs the names of this module alone.
+`record` defines a record, `shards` stores records in files, and `record_index` lists
+them. To read or write records, the names of this module are enough.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Records:
   """A folder of records as a source of batches; safe to read from several threads.
 
   Attributes:
-    index: One row a record, in the order of ids.
-    info: What all records share.
-    text_tokens: Tokens that texts are padded to, m.
-    fingerprint: Hash of all that decides the batches.
+    index: One row per record, in the order of ids.
+    info: Properties that all records share.
+    text_tokens: Number of tokens m that texts are padded to.
+    fingerprint: Hash of everything that determines the batches.
   """
 
   def __init__(
@@ -58,23 +58,24 @@ class Records:
     keep: Callable[[Index], Bool[np.ndarray, "n"]] | None = None,
     text_tokens: int | None = None,
   ):
-    """Opens a folder; no record is read yet.
+    """Opens a folder; reads no record yet.
 
     Args:
-      folder: What `train.precompute` wrote.
-      keep: Function that says which rows of the index are used: a split, or a filter
-        by scores; None: all of them.
-      text_tokens: Tokens that texts are padded or cut to; None: the longest's.
+      folder: Folder that `train.precompute` wrote.
+      keep: Function that says which rows of the index to use, for a split or a filter
+        by scores; None uses all.
+      text_tokens: Number of tokens that texts are padded or cut to; None takes the
+        longest text's.
 
     Raises:
-      ValueError: where the folder holds no records, or of another schema; where a shard
-        is missing or cut off; where no record is kept.
+      ValueError: If the folder holds no records, or records of another schema; if a
+        shard is missing or cut off; if no record is kept.
     """
     self.folder = Path(folder)
     index, self.info, empty, shards = read_index(self.folder)
     self.index = index if keep is None else index.take(np.flatnonzero(keep(index)))
     if not len(self.index):
-      raise ValueError(f"Of the {len(index)} records in {folder} none is kept.")
+      raise ValueError(f"Of the {len(index)} records in {folder}, none is kept.")
     self._shards = Shards(self.folder, shards)
     longest = max(int(index.tokens.max()), *(len(array) for array in empty.values()), 1)
     self.text_tokens = longest if text_tokens is None else text_tokens
@@ -95,18 +96,18 @@ class Records:
 
   @property
   def empty(self) -> dict[str, np.ndarray]:
-    """The caption "": `text` [m e] or `tokens` [m], as batches have it, and `mask`."""
+    """The caption "": `text` [m e] or `tokens` [m], as in batches, and `mask`."""
     return {name: rows[0] for name, rows in self.padded([self._empty]).items()}
 
   def check(self, vae: str, text_encoder: str | None = None) -> None:
-    """Refuses records of other networks than a run's.
+    """Refuses records that were encoded by other networks than those of the run.
 
     Args:
       vae: Fingerprint of the run's VAE.
-      text_encoder: Fingerprint of its text encoder, or tokenizer; None: any will do.
+      text_encoder: Fingerprint of its text encoder, or tokenizer; None accepts any.
 
     Raises:
-      ValueError: naming both.
+      ValueError: If a fingerprint differs; the message names both.
     """
     pairs = (
       ("VAE", self.info.vae, vae),
@@ -115,16 +116,16 @@ class Records:
     for what, found, expected in pairs:
       if expected is not None and found != expected:
         raise ValueError(
-          f"{self.folder} was encoded by another {what}: its fingerprint is "
-          f"{found!r}, and that of this run's is {expected!r}. Name the model that it "
-          "was encoded by, or run train.precompute again."
+          f"{self.folder} was encoded by another {what}: its fingerprint is {found!r}, "
+          f"but this run's is {expected!r}. Name the model that encoded it, or run "
+          "train.precompute again."
         )
 
   def assign(self, buckets: Sequence[Bucket]) -> list[Int[np.ndarray, "_"]]:
     """Returns for each bucket the records of its size, or longer: see `read`.
 
-    A clip that was encoded in several sizes, under ids such as `clip#9x64x64`, serves
-    a size that it was encoded in by that record alone.
+    If a clip was encoded in several sizes, under ids such as `clip#9x64x64`, a bucket
+    of one of these sizes takes only the record of that size.
     """
     frames, height, width = self.index.sizes.T
     clips = self._clips()
@@ -138,7 +139,7 @@ class Records:
     return assigned
 
   def _clips(self) -> np.ndarray | None:
-    """The clip of each record; None where no id says that it has others."""
+    """Returns the clip of each record; None if every clip has a single record."""
     content, _ = self.index.ids.arrays()
     if not np.any(content == ord("#")):
       return None
@@ -150,8 +151,8 @@ class Records:
     factors: tuple[int, int],
     tokens: Callable[[Bucket], int],
   ) -> tuple[Bucket, ...]:
-    """Returns the sizes that there are (`assignment.exact`)."""
-    del factors, tokens  # What was encoded has both already.
+    """Returns a bucket for each size that occurs (`assignment.exact`)."""
+    del factors, tokens  # Encoded clips have latent positions already.
     return assignment.exact(self.index.sizes, auto)
 
   def read(
@@ -159,17 +160,17 @@ class Records:
   ) -> dict[str, Shaped[np.ndarray, "b ..."]]:
     """Makes a batch.
 
-    A longer record serves a shorter bucket by its first latent frames: the VAE is
-    causal, so these are the latents of the clip's beginning. Its last frame is then not
-    the clip's, and is left out.
+    A longer record serves a shorter bucket with its first latent frames: the VAE is
+    causal, so these are the latents of the clip's beginning. The bucket's last frame is
+    then not that of the clip, so `last` is left out.
 
     Args:
-      bucket: One that takes the records (`assign`).
+      bucket: A bucket that takes the records (`assign`).
       ids: Positions in the index.
-      seeds: Passed on; nothing in a record is random.
+      seeds: Seeds that are passed on; nothing in a record is random.
 
     Raises:
-      ValueError: where a record is damaged, or does not fit the bucket.
+      ValueError: If a record is damaged, or does not fit the bucket.
     """
     frames = (bucket.frames - 1) // self.info.factors[0] + 1
     side = self.info.factors[1]
@@ -183,7 +184,7 @@ class Records:
       if record.latents[:frames].shape != shape:
         raise ValueError(
           f"Record {record.id!r} has latents of shape {record.latents.shape}, which do "
-          f"not serve a bucket of {bucket.frames}x{bucket.height}x{bucket.width}."
+          f"not fit a bucket of {bucket.frames}x{bucket.height}x{bucket.width}."
         )
       for name, rows in arrays.items():
         rows.append(getattr(record, name)[:frames])
@@ -193,7 +194,7 @@ class Records:
     return batch | self.padded(texts)
 
   def padded(self, texts: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """Stacks texts and tokens, padded with zeros, and makes their mask."""
+    """Stacks texts and tokens, padded with zeros, and adds their mask."""
     batch: dict[str, np.ndarray] = {}
     for name in ("text", "tokens"):
       rows = [text.get(name) for text in texts]
@@ -213,7 +214,7 @@ class Records:
     """Reads one record.
 
     Raises:
-      ValueError: where it is damaged.
+      ValueError: If it is damaged.
     """
     blob = self._shards.read(int(self.index.shard[row]), int(self.index.row[row]))
     try:
@@ -229,6 +230,6 @@ class Records:
 
 
 def _stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
-  """Stacks arrays of one shape, by their bits: NumPy is slow to copy bfloat16."""
+  """Stacks arrays of one shape by their bits, because NumPy copies bfloat16 slowly."""
   bits = f"u{rows[0].dtype.itemsize}"
   return np.stack([row.view(bits) for row in rows]).view(rows[0].dtype)

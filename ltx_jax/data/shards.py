@@ -1,7 +1,7 @@
-"""Shards: files of records (ArrayRecord), each beside a table of what it holds.
+"""Shards: files of records (ArrayRecord), each with a table of its records next to it.
 
-A shard takes its name only when it is complete and on disk, after its table; what is
-left of an interrupted one has a hidden name that no reader looks at.
+A shard gets its name only when it is complete and on disk, after its table. An
+interrupted shard keeps a hidden name that no reader looks at.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ltx_jax.data.record_index import (
 )
 
 SUFFIX = ".arrayrecord"
-# Latents do not compress, and bytes as they are come at the speed of the disk.
+# Latents do not compress, and uncompressed bytes are read at the speed of the disk.
 _WRITER = "group_size:1,uncompressed"
 _READER = "readahead_buffer_size:0,max_parallelism:0"
 _BUFFER = 2**20
@@ -38,23 +38,23 @@ _OPEN = 64  # Readers kept open, each with a file and the positions of its recor
 
 
 class Writer(contextlib.AbstractContextManager):
-  """Writes a shard; it is there once the context ends without an error.
+  """Writes a shard, which exists once the context ends without an error.
 
-  A shard without a record is not written.
+  A shard without records is not written.
   """
 
   def __init__(self, path: str | os.PathLike):
     """Begins a shard.
 
     Args:
-      path: Its name, `*.arrayrecord`; the folder is made.
+      path: Path of the shard, `*.arrayrecord`; its folder is made.
 
     Raises:
-      ValueError: for another suffix.
+      ValueError: If the suffix is another.
     """
     self.path = Path(path)
     if self.path.suffix != SUFFIX:
-      raise ValueError(f"{path} is to be a shard; its name must end in {SUFFIX}.")
+      raise ValueError(f"{path} cannot be a shard; its name must end in {SUFFIX}.")
     self.path.parent.mkdir(parents=True, exist_ok=True)
     self._rows: list[Row] = []
     self._temporary = hidden(self.path)
@@ -75,11 +75,11 @@ class Writer(contextlib.AbstractContextManager):
       self._temporary.unlink(missing_ok=True)
 
   def _publish(self) -> None:
-    """Reads the shard once more before it gets its name: full disks lose the end."""
+    """Renames the shard once it can be read back, because a full disk loses the end."""
     reader = ArrayRecordReader(str(self._temporary), _READER)
     if reader.num_records() != len(self._rows):
       raise OSError(
-        f"{self.path} was written with {len(self._rows)} records, and "
+        f"{self.path} was written with {len(self._rows)} records, but "
         f"{reader.num_records()} are on disk; is it full?"
       )
     reader.close()
@@ -90,7 +90,7 @@ class Writer(contextlib.AbstractContextManager):
 class Shards:
   """The records of a folder's shards, by position; safe to read from threads.
 
-  Files are opened when they are first read from, and at most 64 stay open.
+  Files are opened at the first read, and at most 64 stay open.
   """
 
   def __init__(self, folder: Path, shards: Sequence[Shard]):
@@ -105,7 +105,7 @@ class Shards:
     """Returns one record.
 
     Raises:
-      ValueError: where the shard is missing, cut off or damaged.
+      ValueError: If the shard is missing, cut off or damaged.
     """
     try:
       return self._reader(shard).read([row])[0]
@@ -113,7 +113,7 @@ class Shards:
       path = self._folder / self._shards[shard].name
       raise ValueError(
         f"{path} is damaged at record {row} ({_reason(error)}); delete it, and run "
-        "train.precompute again, which makes its records anew."
+        "train.precompute again, which makes its records again."
       ) from None
 
   def _reader(self, shard: int) -> ArrayRecordReader:
@@ -125,12 +125,12 @@ class Shards:
         reader = ArrayRecordReader(path, _READER, file_reader_buffer_size=_BUFFER)
         self._open[shard] = reader
       self._open.move_to_end(shard)
-      # One that a thread reads from right now lives on until that is done.
+      # A reader that another thread is using stays alive until that thread is done.
       if len(self._open) > _OPEN:
         self._open.popitem(last=False)
       return reader
 
 
 def _reason(error: Exception) -> str:
-  """The first part of what ArrayRecord says, which goes on with positions in bytes."""
+  """Returns the first part of ArrayRecord's message; the rest is positions in bytes."""
   return str(error).split(";")[0] or repr(error)

@@ -1,9 +1,9 @@
-"""Media made as soft as frames of a video: cropped, blurred, compressed as H.264.
+"""Makes media as soft as frames of a video: cropped, blurred, compressed as H.264.
 
-A picture from a camera is sharper than any frame of the videos that the released models
-were trained on, and they take it for a still: what they make of it hardly moves. So the
-PyTorch original first does to a given picture what happens to a video's frames, and a
-clip's frames are treated one by one.
+A photo is sharper than any frame of the videos that the released models were trained
+on, so they treat it as a still and hardly move it. Therefore the PyTorch original first
+gives an image the softness of a video's frames. The frames of a clip are treated one by
+one.
 """
 
 from __future__ import annotations
@@ -18,27 +18,26 @@ from ltx_jax.data.video import Frames
 
 _TAPS = np.exp(-0.5 * np.arange(-1, 2, dtype=np.float32) ** 2)
 _TAPS /= _TAPS.sum()
-_ALMOST = 1e-3  # Of a level: a flat area must not lose one to rounding.
+_ALMOST = 1e-3  # Of a level: rounding must not lower a flat area by one.
 
 
 def soften(
   video: Frames, height: int, width: int, crf: int
 ) -> UInt8[np.ndarray, "F _ _ 3"]:
-  """Crops a clip to the proportions of a frame, blurs and compresses it.
+  """Crops a clip to the proportions of a frame, blurs it and compresses it.
 
   Args:
     video: The clip.
     height: Height of the frame; the clip keeps its own scale.
     width: Width of the frame.
-    crf: H.264's rate factor, from 0, which only blurs, to 51, the coarsest; the
-      original's is 29.
+    crf: H.264's rate factor, from 0 (blur only) to 51 (coarsest); the original uses 29.
 
   Returns:
     Frames whose height and width are even, unless `crf` is 0.
   """
   cropped = _crop(video, height, width)
   blurred = _blur(cropped.astype(np.float32)) + _ALMOST
-  whole = blurred.astype(np.uint8)  # Cut off, as in the original.
+  whole = blurred.astype(np.uint8)  # Truncates, as in the original.
   if crf == 0:
     return whole
   rows, columns = (max(2, side // 2 * 2) for side in whole.shape[1:3])
@@ -46,7 +45,7 @@ def soften(
 
 
 def _crop(video: Frames, height: int, width: int) -> UInt8[np.ndarray, "F _ _ 3"]:
-  """The largest part about the centre that has the proportions of a frame."""
+  """Returns the largest centred part that has the proportions of a frame."""
   rows, columns = video.shape[1:3]
   if columns / rows > width / height:
     kept_rows, kept_columns = rows, max(1, int(rows * (width / height)))
@@ -57,7 +56,7 @@ def _crop(video: Frames, height: int, width: int) -> UInt8[np.ndarray, "F _ _ 3"
 
 
 def _blur(video: Float[np.ndarray, "F H W 3"]) -> Float[np.ndarray, "F H W 3"]:
-  """A Gaussian of deviation 1 over 3 by 3 pixels; the edges are mirrored."""
+  """Blurs with a Gaussian of deviation 1 over 3 by 3 pixels; mirrors the edges."""
   for axis in (1, 2):
     if video.shape[axis] == 1:
       continue
@@ -71,7 +70,7 @@ def _blur(video: Float[np.ndarray, "F H W 3"]) -> Float[np.ndarray, "F H W 3"]:
 
 
 def _through_h264(frame: UInt8[np.ndarray, "H W 3"], crf: int) -> np.ndarray:
-  """A frame as a video of one frame gives it back."""
+  """Encodes a frame as a video of one frame, and decodes it."""
   file = io.BytesIO()
   with av.open(file, "w", format="mp4") as container:
     options = {"crf": str(crf), "preset": "veryfast"}

@@ -1,8 +1,8 @@
-"""Where samples come from: the one door through which everything that trains reads.
+"""Sources of samples: the one interface through which all training reads.
 
-A source knows which of its samples a bucket takes, and makes batches of them by id. The
-moving shapes, videos on disk and precomputed records are sources, and a mixture of
-sources is read like one.
+A source knows which of its samples a bucket takes, and makes batches from their ids.
+The moving shapes, videos on disk and precomputed records are sources. A mixture of
+sources is read like a single one.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ltx_jax.config.runs import AutoBuckets, Bucket, Stage
 from ltx_jax.data.buckets import Ids, Stream
 
 Batch = dict[str, np.ndarray]
-"""Arrays by name, each with a leading axis of samples. `seed` and `fps` [b] are in all
-of them; beside them is either `video`, uint8 [b F H W 3], or `latents` [b f h w c] with
+"""Arrays by name, each with a leading axis of samples. Every batch has `seed` and `fps`
+[b]. It also has either `video`, uint8 [b F H W 3], or `latents` [b f h w c] with
 `tokens` [b m] or `text` [b m e], and their `mask` [b m]. The transformer reads latents
 as tokens (`token_dropping`)."""
 
@@ -31,7 +31,7 @@ class Source(Protocol):
   """Samples that fit buckets, read by id.
 
   Attributes:
-    fingerprint: Hash of all that decides the samples.
+    fingerprint: Hash of everything that determines the samples.
   """
 
   fingerprint: str
@@ -49,9 +49,9 @@ class Source(Protocol):
     """Returns buckets that suit the samples (`assignment`).
 
     Args:
-      auto: What is asked for.
-      factors: (frames, pixels a side) that become one latent position.
-      tokens: Latent positions of one clip of a bucket.
+      auto: Limits of the buckets.
+      factors: (frames, pixels a side) of one latent position.
+      tokens: Function that returns the number of tokens of one clip of a bucket.
     """
     ...
 
@@ -61,15 +61,15 @@ class Source(Protocol):
     """Makes a batch.
 
     Args:
-      bucket: One that takes the samples.
+      bucket: A bucket that takes the samples.
       ids: Ids of the samples.
-      seeds: What is random in a sample follows from its seed.
+      seeds: One seed per sample, which determines everything random in it.
     """
     ...
 
 
 _SHIFT = 40
-"""An id of a mixture holds the number of its source above this many bits."""
+"""Number of low bits of a mixture's id; higher bits hold the source's number."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,8 +77,8 @@ class Mixture:
   """Several sources, of which a bucket takes samples by weight.
 
   Attributes:
-    sources: What is mixed; their batches hold the same arrays.
-    weights: How often each source comes, relative to the others.
+    sources: Sources to mix; their batches hold the same arrays.
+    weights: How often each source is read, relative to the others.
   """
 
   sources: tuple[Source, ...]
@@ -87,7 +87,7 @@ class Mixture:
   def __post_init__(self):
     if not self.sources or len(self.sources) != len(self.weights):
       raise ValueError(
-        f"A mixture has {len(self.sources)} source(s) and {len(self.weights)} "
+        f"A mixture has {len(self.sources)} source(s) but {len(self.weights)} "
         "weight(s); give one weight for each source."
       )
     if not all(0 < weight < float("inf") for weight in self.weights):
@@ -102,7 +102,7 @@ class Mixture:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
   def streams(self, buckets: Sequence[Bucket]) -> list[tuple[Stream, ...]]:
-    """Returns for each bucket what it takes from each source."""
+    """Returns for each bucket the samples that it takes from each source."""
     assigned = [source.assign(buckets) for source in self.sources]
     return [
       tuple(
@@ -118,7 +118,7 @@ class Mixture:
     """Makes a batch of samples from any of the sources (`Source.read`).
 
     Raises:
-      ValueError: where two sources hold other arrays, or arrays of other shapes.
+      ValueError: If two sources return different arrays, or arrays of other shapes.
     """
     numbers = ids >> _SHIFT
     rows = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
@@ -153,16 +153,16 @@ def resolved(
   factors: tuple[int, int],
   tokens: Callable[[Bucket], int],
 ) -> tuple[Stage, ...]:
-  """Returns the stages with the buckets that `AutoBuckets` stands for.
+  """Returns the stages with `AutoBuckets` replaced by buckets.
 
   Args:
     stages: Stages of a run.
-    source: Source whose samples the buckets suit.
-    factors: (frames, pixels a side) that become one latent position.
-    tokens: Latent positions of one clip of a bucket.
+    source: Source whose samples the buckets must suit.
+    factors: (frames, pixels a side) of one latent position.
+    tokens: Function that returns the number of tokens of one clip of a bucket.
 
   Raises:
-    ValueError: where the source has no sizes to find buckets from.
+    ValueError: If the source has no sizes to find buckets from.
   """
   return tuple(
     dataclasses.replace(stage, buckets=source.propose(stage.buckets, factors, tokens))

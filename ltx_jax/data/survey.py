@@ -1,4 +1,4 @@
-"""What a manifest holds, and what in it is there twice."""
+"""Statistics of a manifest, and its duplicates."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _BLOCK = 2**20
 
 
 class Survey(NamedTuple):
-  """Columns over clips that were measured.
+  """Columns over measured clips.
 
   Attributes:
-    seconds: How long each lasts; 0 for a picture.
-    sizes: (frames, height, width) of each, cropped.
-    fps: Frames a second; 0 for a picture.
+    seconds: Duration of each clip; 0 for an image.
+    sizes: (frames, height, width) of each clip, cropped.
+    fps: Frames per second; 0 for an image.
     words: Number of words of each caption.
   """
 
@@ -47,8 +47,8 @@ def common_sizes(sizes: Int[np.ndarray, "n 3"], most: int) -> list[tuple[str, in
 
 
 def repeated_captions(clips: Clips, most: int) -> list[tuple[str, int]]:
-  """Returns captions that several clips have, and how many, the commonest first."""
-  # Hashes, since the words of a million captions would be there twice.
+  """Returns captions that several clips share, and how many do, commonest first."""
+  # Hashes, to avoid a second copy of the words of a million captions.
   hashes = np.fromiter(map(hash, clips.captions), np.int64, len(clips))
   _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
   order = np.argsort(-counts, kind="stable")
@@ -57,9 +57,9 @@ def repeated_captions(clips: Clips, most: int) -> list[tuple[str, int]]:
 
 
 def copies(clips: Clips) -> list[tuple[str, str]]:
-  """Returns pairs of ids (one, an earlier one) whose files and times are the same.
+  """Returns pairs of ids (a clip, an earlier one) with the same file content and times.
 
-  Only files that have the size of another are read.
+  Only files that have the same size as another are read.
   """
   sizes: dict[str, int] = {}
   for row in range(len(clips)):

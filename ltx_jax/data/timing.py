@@ -1,8 +1,8 @@
-"""Variable to constant frame rates, by the times at which frames are shown.
+"""Converts variable frame rates to constant ones, by the times of the frames.
 
-Phones, screen recorders and GIFs show frames for as long as it suits them; the networks
-know one rate a clip. So the rate is that of the footage where it moves, and a frame is
-repeated for as long as it was held, or left out where another came within its time.
+Phones, screen recorders and GIFs show frames for varying times, but the networks know
+one rate per clip. So the rate is that of the footage while it moves. A frame is
+repeated for as long as it was held, or dropped if another came within its time.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from jaxtyping import Float
 T = TypeVar("T")
 
 LONGEST_HOLD = 300.0
-"""Seconds; a frame that is held for longer is a damaged file, or would fill memory."""
+"""Seconds. A frame that is held longer means a damaged file, or would fill memory."""
 
 HIGHEST_RATE = 120.0
-"""Frames a second that variable rates are brought to at most; constant ones stay."""
+"""Highest rate, in frames per second, that a variable rate is converted to."""
 
 _SIMILAR = (0.75, 1.35)
 _SAME = 0.005
 
 
 class HeldTooLong(ValueError):
-  """A frame is held for longer than `LONGEST_HOLD`; begins with a verb."""
+  """A frame is held for longer than `LONGEST_HOLD`; the message begins with a verb."""
 
 
 def rate_of(
   times: Sequence[float] | Float[np.ndarray, "F"], declared: Sequence[float] = ()
 ) -> float:
-  """Returns the frames a second of a clip.
+  """Returns the frames per second of a clip.
 
   Args:
     times: Times of its frames in seconds, in order.
-    declared: Rates that the file names; the first that explains every time to within
-      half a frame holds, and else the first that is nearly the typical rate.
+    declared: Rates that the file names. The first that explains every time to within
+      half a frame is used, or else the first that is close to the typical rate.
 
   Returns:
-    The rate; of a single frame the first that is declared, or 0.
+    The rate; for a single frame the first declared one, or 0.
   """
   declared = [rate for rate in declared if rate > 0]
   at = np.asarray(times, np.float64) - times[0] if len(times) else np.zeros(0)
@@ -51,7 +51,7 @@ def rate_of(
   for rate in declared:
     if np.all(np.abs(at * rate - np.arange(len(at))) < 0.5):
       return rate
-  # The shortest steps but for a few outliers: longer ones hold a frame.
+  # The shortest steps, apart from a few outliers: in longer steps a frame is held.
   short = np.quantile(steps, 0.1, method="nearest")
   low, high = _SIMILAR
   typical = 1 / np.mean(steps[(steps >= low * short) & (steps <= high * short)])
@@ -62,15 +62,15 @@ def rate_of(
 def at_constant_rate(
   shown: Iterable[tuple[float, float, T]], fps: float
 ) -> Iterator[T]:
-  """Repeats and leaves out frames so that each lasts as long as it was shown.
+  """Repeats and drops frames so that each lasts as long as it was shown.
 
   Args:
-    shown: (seconds at which it appears, seconds that it lasts at least, frame), in
+    shown: (second at which it appears, seconds that it lasts at least, frame), in
       order.
-    fps: Frames a second that are wanted; 0 gives every frame once.
+    fps: Frames per second of the result; 0 yields every frame once.
 
   Raises:
-    HeldTooLong: where a frame is held for longer than `LONGEST_HOLD`.
+    HeldTooLong: If a frame is held for longer than `LONGEST_HOLD`.
   """
   first = held = None
   filled = 0

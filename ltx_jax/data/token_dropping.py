@@ -1,11 +1,11 @@
-"""Token dropping: clips of several sizes become as many tokens each.
+"""Token dropping: trims clips of several sizes to the same number of tokens.
 
     a clip [f h w c]  ->  its tokens [n c], and the place (frame, row, column) of each
-    a batch of a group of buckets: of each clip as many as the smallest bucket has
+    a batch of a group of buckets: as many tokens per clip as the smallest bucket has
 
-Which tokens of a clip are kept is drawn uniformly from the clip's seed. They keep their
-places, from which positions and given frames follow. Nothing is padded and nothing is
-packed; a bucket that is alone in its group drops nothing.
+The tokens to keep are drawn uniformly from the clip's seed. They keep their places,
+which determine positions and given frames. Nothing is padded or packed; a bucket that
+is alone in its group drops nothing.
 
 Source: the LTX-Video paper, section on multi-resolution training: 0 to 20 % of the
 tokens are dropped, so that every step trains on the same number.
@@ -23,7 +23,7 @@ from ltx_jax.typing import AnyArray
 
 REFERENCE = ("reference",)
 LAST = ("last", "last_places")
-"""What a batch of tokens has of clips' references, and of their last frames."""
+"""Names of the arrays of clips' references, and of their last frames."""
 
 _DROPPING = 0x64726F70  # Keeps these draws apart from others of the same seed.
 
@@ -32,13 +32,14 @@ def as_tokens(batch: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
   """Returns a batch with its latents as tokens.
 
   Args:
-    batch: With `latents` [b f h w c], and where clips have such with `reference`, of
-      the same size, and `last` [b 1 h w c].
+    batch: Batch with `latents` [b f h w c], and optionally `reference` of the same
+      size and `last` [b 1 h w c].
 
   Returns:
     The batch with `latents` [b n c], their `places` [b n 3] in the clip, and the clip's
-    `grid` [b 3]: frames, rows and columns of latents; with `reference` [b n c], whose
-    places are the same, and `last` [b m c] with rows and columns `last_places` [b m 2].
+    `grid` [b 3]: frames, rows and columns of latents; optionally with `reference`
+    [b n c], whose places are the same, and with `last` [b m c] and its rows and columns
+    `last_places` [b m 2].
   """
   clips, *grid, channels = batch["latents"].shape
   places = np.indices(grid, np.int32).reshape(3, -1).T  # n 3
@@ -61,21 +62,21 @@ def kept(tokens: int, count: int, seed: int) -> Int[np.ndarray, "{count}"]:
 
 
 def drop(batch: Batch, count: int, of_frame: int) -> Batch:
-  """Returns a batch of tokens of which every clip keeps some.
+  """Keeps some of the tokens of every clip in a batch.
 
   A clip and its reference keep the tokens at the same places.
 
   Args:
     batch: Batch that `as_tokens` made.
-    count: Tokens of a clip that are kept.
-    of_frame: Tokens of its last frame that are kept, where it is shown.
+    count: Number of tokens to keep per clip.
+    of_frame: Number of tokens to keep of its last frame, if that is shown.
   """
   of_clip = _kept(batch, ("latents", "places", *REFERENCE), count)
   return batch | of_clip | _kept(batch, LAST, of_frame)
 
 
 def _kept(batch: Batch, names: Sequence[str], count: int) -> Batch:
-  """The arrays of these names that a batch has, with `count` tokens a clip."""
+  """Returns a batch's arrays of these names, with `count` tokens per clip."""
   there = [name for name in names if name in batch]
   if not there or batch[there[0]].shape[1] == count:
     return {}

@@ -1,9 +1,9 @@
-"""Reading and writing clips and images: PyAV for video, Pillow for pictures.
+"""Reads and writes clips and images: PyAV for video, Pillow for images.
 
-Inside this package a clip is uint8 RGB of shape [F H W 3], an image a clip of one
-frame. What a file holds is told by its content, whatever its suffix says. Files are
-written under a temporary name beside their place and then renamed, so that none is ever
-half there.
+Inside this package a clip is uint8 RGB of shape [F H W 3], and an image is a clip of
+one frame. The content of a file decides what it is, not its suffix. Files are written
+under a temporary name in the same folder and then renamed, so that no half-written file
+exists.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ PICTURES = {  # Suffix: Pillow's name of the format.
   ".heif": "HEIF",
 }
 _LOG = logging.getLogger("ltx_jax")
-_KINDS = {"MPO": "JPEG"}  # Phones add a second picture to theirs.
+_KINDS = {"MPO": "JPEG"}  # Phones add a second image to theirs.
 
 
 def read(path: str | os.PathLike, frames: int | None = None) -> tuple[Frames, float]:
-  """Reads a clip or an image as it is meant to be seen.
+  """Reads a clip or an image as a viewer shows it.
 
-  That is upright, with square pixels, over white where it is transparent, and at a
-  constant rate by its time stamps (`timing`).
+  The result is upright, has square pixels, shows white where the file is transparent,
+  and has a constant rate that follows from the time stamps (`timing`).
 
   Args:
     path: A file with a suffix of `VIDEOS` or `PICTURES`.
-    frames: Reads at most so many, from the first one; None reads all.
+    frames: Maximum number of frames, from the first one; None reads all.
 
   Returns:
-    The frames, and their number a second; 0 for a picture that does not move.
+    The frames, and the frames per second; 0 for a still image.
 
   Raises:
-    ValueError: naming the file and what was found, where it is missing, empty,
-      truncated or unreadable.
+    ValueError: If the file is missing, empty, truncated or unreadable; the message
+      names it and what was found.
   """
   path = Path(path)
   suffix = check_input(path)
@@ -100,7 +100,7 @@ def _note(path: Path, suffix: str, found: str) -> None:
 
 @functools.cache
 def _formats() -> list[str]:
-  """Those of `PICTURES` that this Pillow reads; HEIF needs the package pillow-heif."""
+  """Returns the `PICTURES` that this Pillow reads; HEIF needs pillow-heif."""
   with contextlib.suppress(ImportError):
     importlib.import_module("pillow_heif").register_heif_opener()
   Image.init()
@@ -111,7 +111,7 @@ def check_input(path: Path) -> str:
   """Returns the suffix of a file that may be read.
 
   Raises:
-    ValueError: where it is missing or empty, or its suffix is no media's.
+    ValueError: If it is missing or empty, or its suffix is not that of media.
   """
   if not path.is_file():
     found = "is a folder" if path.is_dir() else "does not exist"
@@ -121,7 +121,7 @@ def check_input(path: Path) -> str:
   suffix = path.suffix.lower()
   if suffix not in PICTURES and suffix not in VIDEOS:
     raise ValueError(
-      f"{path} has the suffix {suffix!r}; what can be read are "
+      f"{path} has the suffix {suffix!r}; what can be read is "
       f"{' '.join([*VIDEOS, *PICTURES])}."
     )
   return suffix
@@ -145,7 +145,7 @@ def _read_picture(
     return images.read_frames(picture, frames)
   except (images.Unsuitable, timing.HeldTooLong) as error:
     raise ValueError(f"{path} {error}") from None
-  except Exception as error:  # Damaged pictures make Pillow raise almost anything.
+  except Exception as error:  # Damaged images make Pillow raise almost anything.
     raise _unreadable(path, 0, error) from error
 
 
@@ -175,7 +175,7 @@ def _decoded(
 ) -> Iterator[av.VideoFrame]:
   """Yields the frames; at the end, refuses a file that has less than it announces.
 
-  Containers without a complete index (Matroska) can only be judged by the time that the
+  Containers without a complete index (Matroska) can be judged only by the time that the
   packets of all their tracks cover.
   """
   seconds = 0.0
@@ -188,14 +188,14 @@ def _decoded(
   announced = (container.duration or 0) / 1e6
   if seconds < 0.95 * announced - 0.2:
     raise ValueError(
-      f"{path} is truncated: it announces {announced:.1f} seconds and ends after "
+      f"{path} is truncated: it announces {announced:.1f} seconds, but ends after "
       f"{seconds:.1f}; give a whole file."
     )
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-  """Gives a temporary name beside `path`, renamed to `path` if nothing fails."""
+  """Yields a temporary path next to `path`; renames it to `path` if nothing fails."""
   path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
@@ -211,22 +211,22 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 def write(
   path: str | os.PathLike, video: Frames, fps: float, *, comment: str | None = None
 ) -> None:
-  """Writes a clip; the suffix decides how.
+  """Writes a clip in the format of the suffix.
 
-  `.mp4` and `.mov` are H.264 and `.webm` is VP9 (yuv420p, BT.709); as these need even
-  sizes, an odd one grows by a copy of the last row or column. `.gif`, `.webp` and
-  `.png` move where there are several frames; `.jpg` is one frame. A name without a
-  suffix is a folder of numbered PNGs. Only PNGs keep every bit.
+  `.mp4` and `.mov` are H.264 and `.webm` is VP9 (yuv420p, BT.709). These need even
+  sizes, so an odd size gets a copy of the last row or column. `.gif`, `.webp` and
+  `.png` are animated if there are several frames; `.jpg` is one frame. A name without a
+  suffix is a folder of numbered PNGs. Only PNGs are lossless.
 
   Args:
     path: File or folder to write to; missing folders are made.
     video: Frames of the clip, at least one.
-    fps: Frames a second, positive.
-    comment: Text that a video carries next to its frames; images carry none.
+    fps: Frames per second, positive.
+    comment: Text stored in a video file next to its frames; images store none.
 
   Raises:
-    ValueError: where the suffix is another, the clip is empty or fps not positive, or
-      several frames are to be one `.jpg`.
+    ValueError: If the suffix is unknown, the clip is empty, fps is not positive, or a
+      `.jpg` would get several frames.
   """
   outputs.check_output(path, len(video))
   if not video.size:
@@ -271,13 +271,14 @@ def _write_video(path: Path, video: Frames, fps: float, comment: str | None) -> 
 
 
 def _durations(frames: int, fps: float, tick: int) -> list[int]:
-  """Milliseconds of each frame, in whole ticks that add up to the clip's length."""
+  """Returns the milliseconds of each frame, in whole ticks that sum to the duration."""
   ends = np.rint(np.arange(frames + 1) * (1000 / fps / tick))
   return [max(1, int(ticks)) * tick for ticks in np.diff(ends)]
 
 
 def _write_gif(path: Path, video: Frames, fps: float, _: str | None) -> None:
-  # One palette for all frames, of pixels from each, or still areas would flicker.
+  # One palette for all frames, from pixels of each; otherwise still areas would
+  # flicker.
   sample = video[:, ::2, ::2].reshape(1, -1, 3)
   palette = Image.fromarray(sample).quantize(256, Image.Quantize.MEDIANCUT)
   images = [Image.fromarray(frame) for frame in video]
@@ -329,7 +330,7 @@ _WRITERS: dict[str, Callable[[Path, Frames, float, str | None], None]] = {
 
 
 def cover(video: Frames, height: int, width: int) -> UInt8[np.ndarray, "F H2 W2 3"]:
-  """Scales a clip so that it covers a frame, and crops what stands out, centred.
+  """Scales a clip so that it covers a frame, and crops it at the centre.
 
   Args:
     video: The clip.
@@ -337,13 +338,13 @@ def cover(video: Frames, height: int, width: int) -> UInt8[np.ndarray, "F H2 W2 
     width: Width of the frame, in pixels.
 
   Returns:
-    Frames of that size, resampled bicubically and without aliasing; the clip itself
-    where it has that size.
+    Frames of that size, resampled bicubically and without aliasing; the clip itself if
+    it has that size already.
   """
   if video.shape[1:3] == (height, width):
     return video
   rows, columns = video.shape[1:3]
-  scale = min(rows / height, columns / width)  # Pixels of the clip in one of the frame.
+  scale = min(rows / height, columns / width)  # Clip pixels per frame pixel.
   top, left = (rows - scale * height) / 2, (columns - scale * width) / 2
   box = (left, top, left + scale * width, top + scale * height)
   images = (Image.fromarray(frame) for frame in video)

@@ -1,8 +1,8 @@
-"""Clips on disk as a source: each batch is decoded when it is read.
+"""Clips on disk as a source; each batch is decoded when it is read.
 
-A clip that is longer than its bucket gives a window whose start follows from the seed.
-One that cannot be read is replaced by the next of its bucket that can, is counted and
-listed; above a share of such clips the run stops.
+If a clip is longer than its bucket, its seed picks the start of a window. A clip that
+cannot be read is replaced by the next one of its bucket that can, and is counted and
+listed; if the share of such clips is too high, the run stops.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Videos:
 
   Attributes:
     clips: Clips with a known size; an id is a position here.
-    fingerprint: Hash of all that decides the batches.
+    fingerprint: Hash of everything that determines the batches.
   """
 
   def __init__(
@@ -44,12 +44,12 @@ class Videos:
 
     Args:
       clips: Rows of a manifest.
-      flip: Mirrors half of the clips, left to right, by their seeds.
+      flip: Whether to mirror half of the clips left to right, as their seeds decide.
       max_faulty: Share of the clips that may be unreadable before the run stops.
-      on_done: Callback of the clips that are measured (`probing.measure_all`).
+      on_done: Callback after each measured clip (`probing.measure_all`).
 
     Raises:
-      ValueError: where too many cannot be read, or none is left.
+      ValueError: If too many clips cannot be read, or none is left.
     """
     if not 0 <= max_faulty <= 1:
       raise ValueError(f"max_faulty is {max_faulty}; a share lies in [0, 1].")
@@ -73,14 +73,14 @@ class Videos:
 
   @property
   def count(self) -> int:
-    """Number of clips that were given, those that cannot be read among them."""
+    """Number of clips that were given, including those that cannot be read."""
     return self._count
 
   def take(self, rows: Bool[np.ndarray, "rows"]) -> Videos:
-    """Returns some of the clips as a source of their own.
+    """Returns some of the clips as a separate source.
 
-    Faults of either are faults of both, and the share of them is that of all clips: a
-    few clips that are held out do not stop a run by one of them.
+    Both sources share their faults, and the share of faults is that of all clips, so a
+    single fault among a few held-out clips does not stop a run.
     """
     part = copy.copy(self)
     part.clips, part._lists = self.clips.take(rows), {}
@@ -109,12 +109,12 @@ class Videos:
     """Decodes a batch.
 
     Args:
-      bucket: One that takes the clips (`assign`).
+      bucket: A bucket that takes the clips (`assign`).
       ids: Positions in `clips`.
-      seeds: Decide where windows start, and what is mirrored.
+      seeds: Seeds that decide where windows start and what is mirrored.
 
     Raises:
-      ValueError: where too many clips cannot be read.
+      ValueError: If too many clips cannot be read.
     """
     video = np.empty(
       (len(ids), bucket.frames, bucket.height, bucket.width, 3), np.uint8
@@ -126,7 +126,7 @@ class Videos:
     return {"video": video, "fps": fps, "seed": seeds}
 
   def _readable(self, bucket: Bucket, row: int, seed: int) -> tuple[Frames, float]:
-    """Reads a clip, or the next in its bucket's list that can be read."""
+    """Reads a clip, or the next one in its bucket's list that can be read."""
     for candidate in self._candidates(bucket, row):
       clip = self.clips[candidate]
       if clip.id in self._faults:
@@ -154,17 +154,17 @@ class Videos:
         f"{len(faults)} of {self._count} clips cannot be read, more than the share of "
         f"{self._max_faulty:g} that max_faulty allows; the first is {faults[0]} "
         "`python -m train.manifest` writes a manifest without those that cannot be "
-        "opened; mend or remove the others, or raise max_faulty."
+        "opened; repair or remove the others, or raise max_faulty."
       )
 
 
 def read_window(
   clip: Clip, bucket: Bucket, seed: int, flip: bool
 ) -> tuple[Frames, float]:
-  """Reads the window of a clip that a seed picks, mirrored where it says so.
+  """Reads the window of a clip that a seed picks, mirrored if the seed says so.
 
   Raises:
-    ValueError: as `read_clip`.
+    ValueError: If the clip cannot be read, as in `read_clip`.
   """
   start, side = np.random.SeedSequence(seed).generate_state(2).tolist()
   spare = max(0, (clip.frames or bucket.frames) - bucket.frames)
@@ -173,7 +173,7 @@ def read_window(
 
 
 def _hash(clips: Clips, flip: bool) -> str:
-  """Hashes what decides the frames; neither captions, nor where the files lie."""
+  """Hashes what determines the frames; captions and the files' place do not."""
   digest = hashlib.sha256(f"videos 1 {flip}".encode())
   for array in (*clips.ids.arrays(), clips.sizes(), clips.crops()):
     digest.update(np.ascontiguousarray(array))

@@ -1,10 +1,10 @@
-"""Pixel error and the latents' KL divergence.
+"""Pixel error, and the latents' KL divergence.
 
     mse = mean (x_hat - x)^2
     kl  = mean over latent elements of 1/2 (mean^2 + exp(logvar) - 1 - logvar)
 
-The KL is per latent element and not per pixel, so its weight does not depend on the
-compression. Source: paper, section on the Video-VAE; Kingma and Welling 2013.
+The KL is per latent element, not per pixel, so its weight does not depend on the
+compression. Source: the paper's section on the Video-VAE; Kingma and Welling 2013.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def mse(
 
 
 def psnr(squared_error: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-  """Peak signal-to-noise ratio in dB of a mean squared error over [-1, 1]."""
+  """Returns the peak signal-to-noise ratio in dB of a squared error over [-1, 1]."""
   return 10 * jnp.log10(_PEAK**2 / jnp.maximum(squared_error, 1e-12))
 
 
 def kl_divergence(
   mean: Float[AnyArray, "b f h w c"], logvar: Float[AnyArray, "b f h w c"]
 ) -> Float[Array, "b"]:
-  """KL of each clip's posterior from the standard normal, per latent element."""
+  """Returns the KL of each clip's posterior to N(0, 1), per latent element."""
   kl = 0.5 * (jnp.square(mean) + jnp.exp(logvar) - 1.0 - logvar)
   return jnp.mean(kl, axis=(1, 2, 3, 4))

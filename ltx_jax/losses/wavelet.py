@@ -4,9 +4,10 @@ One level splits a clip into eight bands: low or high in time, height and width,
 
     low = (a + b) / sqrt 2,   high = (a - b) / sqrt 2
 
-for neighbours a, b along an axis. An L1 there keeps the fine and fast detail that a
-squared pixel error gives up first. Source: paper, section on the Video-VAE, "video DWT
-loss"; the kind of wavelet is not published, Haar is our choice, with equal weights.
+for neighbours a, b along an axis. An L1 on the bands keeps the fine and fast detail
+that a squared pixel error loses first. Source: the paper's section on the Video-VAE,
+"video DWT loss". The paper does not name the wavelet; we chose Haar, with equal
+weights.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from ltx_jax.typing import AnyArray
 
 
 def _split(x: Array, axis: int) -> Array:
-  """Low and high band along an axis of even length, stacked on a new first axis."""
+  """Returns low and high band along an axis of even length, on a new first axis."""
   pairs = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
   a, b = jnp.take(pairs, 0, axis + 1), jnp.take(pairs, 1, axis + 1)
   return jnp.stack([a + b, a - b]) / jnp.sqrt(2.0)
 
 
 def haar_bands(video: Float[Array, "b F H W c"]) -> Float[Array, "8 b f h w c"]:
-  """The eight bands, ordered (time, height, width) with low before high.
+  """Returns the eight bands, ordered (time, height, width) with low before high.
 
-  A clip of 8k + 1 frames is led by a copy of its first, as in the encoder, to make
-  their number even.
+  A copy of the first frame is put in front of a clip of 8k + 1 frames, as in the
+  encoder, to make their number even.
 
   Raises:
-    ValueError: where height or width is odd.
+    ValueError: If height or width is odd.
   """
   _, _, height, width, _ = video.shape
   if height % 2 or width % 2:
@@ -51,6 +52,6 @@ def haar_bands(video: Float[Array, "b F H W c"]) -> Float[Array, "8 b f h w c"]:
 def wavelet_l1(
   reconstruction: Float[AnyArray, "b F H W 3"], video: Float[AnyArray, "b F H W 3"]
 ) -> Float[Array, "b"]:
-  """Mean absolute difference of each clip's bands; the transform is linear."""
+  """Returns the mean absolute difference of each clip's bands."""
   bands = haar_bands(reconstruction - video)
   return jnp.mean(jnp.abs(bands), axis=(0, 2, 3, 4, 5))

@@ -1,14 +1,14 @@
-"""The best linear code: what a VAE of the same size has to beat.
+"""The best linear code: a baseline that a VAE of the same size must beat.
 
-A causal Video-VAE makes c numbers of every block of t x s x s pixels, and of every
-block of 1 x s x s in the first frame. The linear map from a block to c numbers, and
-back, that has the least squared error is the projection on the first c principal
-components of the blocks; blocks of the first frame have a basis of their own.
+A causal Video-VAE turns every block of t x s x s pixels into c numbers, and every block
+of 1 x s x s pixels in the first frame as well. Among linear maps from a block to c
+numbers and back, the projection on the first c principal components of the blocks has
+the least squared error. Blocks of the first frame have a basis of their own.
 
 A block has 3 t s^2 = 24,576 numbers in the releases' sizes, too many for a covariance
 matrix. The components come from subspace iteration, Q <- orth(X^T (X Q)), over the
-blocks X less their mean. Blocks of a single colour, most of a clip, are counted, not
-repeated.
+blocks X minus their mean. Blocks of a single colour, which fill most of a clip, are
+counted instead of repeated.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-_SPARE = 16  # Directions carried beyond those asked for, for a sharper last one.
+_SPARE = 16  # Extra directions, which make the last component more accurate.
 _ITERATIONS = 5
-_ROWS = 512  # Blocks that are floating-point numbers at the same time.
+_ROWS = 512  # Number of blocks in floating point at the same time.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Basis:
   """Principal components of one kind of blocks.
 
   Attributes:
-    mean: [d], of the blocks.
+    mean: [d], mean of the blocks.
     components: [d k], orthonormal columns.
   """
 
@@ -44,9 +44,9 @@ class LinearCode:
 
   Attributes:
     first: Basis of the first frame's blocks.
-    rest: Basis of the other ones.
-    frames: t, of a block after the first frame.
-    side: s, in pixels.
+    rest: Basis of the other blocks.
+    frames: t, frames of a block after the first frame.
+    side: s, side of a block in pixels.
   """
 
   first: Basis
@@ -60,7 +60,7 @@ class LinearCode:
     """Encodes and decodes a clip of 1 + k t frames; values are clipped to [0, 255].
 
     Raises:
-      ValueError: where the clip cannot be cut into blocks.
+      ValueError: If the clip cannot be cut into blocks.
     """
     parts = [
       _project(basis, part, frames, self.side)
@@ -79,7 +79,7 @@ def to_blocks(
   """Cuts a clip into blocks of `frames` x `side` x `side`, each flattened.
 
   Raises:
-    ValueError: where that does not come out even.
+    ValueError: If the clip is not a whole number of blocks.
   """
   f, h, w = video.shape[0] // frames, video.shape[1] // side, video.shape[2] // side
   if (f * frames, h * side, w * side) != video.shape[:3]:
@@ -102,7 +102,7 @@ def _project(
 
 
 class _Counted:
-  """Blocks, those of a single colour as one row with their number as its weight."""
+  """Blocks; those of a single colour are one row each, with their number as weight."""
 
   def __init__(self) -> None:
     self._several: list[np.ndarray] = []
@@ -131,11 +131,10 @@ def fit_basis(
   """Finds the principal components of weighted blocks.
 
   Args:
-    blocks: One a row.
-    weights: How often each counts.
-    components: Largest number of components that are returned; no more than there
-      are rows.
-    seed: Seed of the subspace that the iteration starts from.
+    blocks: Blocks, one per row.
+    weights: Number of times that each block counts.
+    components: Largest number of components to return; there are never more than rows.
+    seed: Seed of the initial subspace of the iteration.
   """
   chunks = [slice(i, i + _ROWS) for i in range(0, len(blocks), _ROWS)]
   sums = sum(
@@ -145,7 +144,7 @@ def fit_basis(
   scale = np.sqrt(weights).astype(np.float32)[:, None]
 
   def times_covariance(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """X^T X Q and Q^T X^T X Q."""
+    """Returns X^T X Q and Q^T X^T X Q."""
     out, small = np.zeros_like(q), np.zeros((q.shape[1],) * 2, np.float32)
     for chunk in chunks:
       rows = scale[chunk] * (blocks[chunk] - mean)
@@ -173,12 +172,12 @@ def fit_linear_code(
 
   Args:
     clips: Clips of 1 + k t frames; sizes may differ.
-    components: c, the numbers of a block.
-    frames: t, of a block after the first frame.
-    side: s, in pixels.
+    components: c, numbers per block.
+    frames: t, frames of a block after the first frame.
+    side: s, side of a block in pixels.
 
   Raises:
-    ValueError: where a clip cannot be cut into blocks.
+    ValueError: If a clip cannot be cut into blocks.
   """
   first, rest = _Counted(), _Counted()
   for clip in clips:

@@ -24,15 +24,15 @@ def psnr(
   reference: Shaped[AnyArray, "F H W 3"],
   peak: float,
 ) -> float:
-  """Compares a clip with its reference, the error pooled over all pixels and frames.
+  """Compares a clip with its reference; the error is pooled over all pixels and frames.
 
   Args:
     video: Pixels.
     reference: Pixels to compare with, of the same shape and range.
-    peak: The width of that range: 255 for uint8, 2 for [-1, 1].
+    peak: Width of that range: 255 for uint8, 2 for [-1, 1].
 
   Returns:
-    Decibels; infinite where both are equal.
+    Decibels; infinite if both are equal.
   """
   difference = _difference(video, reference)
   return _decibels(float(np.mean(difference**2, dtype=np.float64)), peak)
@@ -44,17 +44,17 @@ def psnr_inside(
   boxes: Sequence[tuple[slice, slice]],
   peak: float,
 ) -> float:
-  """`psnr` over the pixels of one box in each frame.
+  """Computes `psnr` over the pixels of one box in each frame.
 
   Args:
     video: Pixels.
     reference: Pixels to compare with, of the same shape and range.
     boxes: The box of every frame, (rows, columns), as from
       `moving_shapes.bounding_boxes`.
-    peak: The width of the range.
+    peak: Width of the range.
 
   Returns:
-    Decibels; infinite where both are equal.
+    Decibels; infinite if both are equal.
   """
   frames = zip(_difference(video, reference), boxes, strict=True)
   inside = [frame[box] for frame, box in frames]

@@ -1,4 +1,4 @@
-"""Clips made worse on purpose, which put the judge to the proof."""
+"""Damages clips on purpose, to test the judge."""
 
 from __future__ import annotations
 

@@ -1,17 +1,18 @@
-"""The judge: what a clip of the moving shapes shows, from its pixels by fixed rules.
+"""The judge: names what a clip of the moving shapes shows, from its pixels, by rules.
 
 1. The background's colour is the median of the pixels along the border.
-2. The shape's colour is the median of the pixels far from it; a pixel's cover is its
-   place on the line from the one colour to the other,
+2. The shape's colour is the median of the pixels farthest from it; a pixel's cover is
+its
+   place on the line from one colour to the other,
    a = <p - background, color - background> / |color - background|^2.
-3. In each frame the pixels with a > 1/2 give an area and a centroid. Of the three
-   shapes, each drawn with that area at that centroid, the one with the least squared
-   difference to a is the frame's; over the clip the median difference decides.
-4. The size is the nearer of the two radii, that radius taken from the median area.
+3. In each frame the pixels with a > 1/2 give an area and a centroid. Each of the three
+   shapes is drawn with that area at that centroid; the one with the least squared
+   difference to a is the frame's. Over the clip the median difference decides.
+4. The size is the nearer of the two radii; the radius follows from the median area.
 5. The direction is that of the line fitted to the centroids over time.
 
-Colours go to the nearest of the palette. Nothing is trained, and the caption is not
-known before the words are found.
+Colours are matched to the nearest of the palette. Nothing is trained, and the caption
+is not used before all words are found.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _MIN_TRAVEL = 0.1  # In units of the frame's side; a rendered shape covers 0.45.
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-  """The words that a clip shows; None where it shows none that can be told."""
+  """The words that a clip shows; None where it shows nothing recognisable."""
 
   size: str | None
   color: str | None
@@ -45,7 +46,7 @@ class Judgement:
   background: str | None
 
   def agreement(self, caption: str) -> dict[str, bool]:
-    """Tells for each of the five words whether it is the caption's."""
+    """Returns for each of the five words whether it equals the caption's."""
     words = dataclasses.asdict(world.parse(caption))
     return {name: getattr(self, name) == word for name, word in words.items()}
 
@@ -55,7 +56,7 @@ def _nearest(color: np.ndarray, palette: dict[str, tuple[int, int, int]]) -> str
 
 
 def _background(video: np.ndarray) -> np.ndarray:
-  """[3]: the median colour of a margin that no rendered shape reaches."""
+  """Returns [3]: the median colour of a margin that no rendered shape reaches."""
   rows, columns = (max(1, round(0.03 * size)) for size in video.shape[1:3])
   margin = np.ones(video.shape[1:3], bool)
   margin[rows:-rows, columns:-columns] = False
@@ -63,11 +64,11 @@ def _background(video: np.ndarray) -> np.ndarray:
 
 
 def _color(video: np.ndarray, background: np.ndarray) -> np.ndarray:
-  """[3]: the median colour of the shape's inside.
+  """Returns [3]: the median colour of the shape's inside.
 
-  It starts from as many pixels a frame, those farthest from the background, as half the
-  smallest shape has, and is then taken again over all that resemble them. A few frames
-  are enough.
+  The first estimate uses the pixels farthest from the background, in each frame half as
+  many as the smallest shape has. The second uses all pixels that resemble it. A few
+  frames are enough.
   """
   frames, height, width = video.shape[:3]
   half = max(1, int(0.5 * _SMALLEST * min(height, width) ** 2))
@@ -83,14 +84,14 @@ def _color(video: np.ndarray, background: np.ndarray) -> np.ndarray:
 
 
 def _cover(pixels: np.ndarray, background: np.ndarray, color: np.ndarray) -> np.ndarray:
-  """[...]: 0 for the background's colour, 1 for the shape's."""
+  """Returns [...]: 0 for the background's colour, 1 for the shape's."""
   line = color - background
   line = (line / max(float(line @ line), 1e-6)).astype(np.float32)
   return pixels @ line - float(background @ line)
 
 
 def _smooth(cover: np.ndarray) -> np.ndarray:
-  """[F H W]: the mean over 3 x 3 pixels, lest noise makes spots."""
+  """Returns [F H W]: the mean over 3 x 3 pixels, so that noise makes no spots."""
   for axis in (1, 2):
     padded = np.pad(cover, [(int(a == axis), int(a == axis)) for a in range(3)], "edge")
     ends = [slice(None)] * 3
@@ -103,7 +104,7 @@ def _smooth(cover: np.ndarray) -> np.ndarray:
 
 
 def _misfits(cover: np.ndarray, area: float, y: float, x: float) -> dict[str, float]:
-  """How far one frame's cover [H W] is from each shape of an area and a centroid."""
+  """Returns the distance of a frame's cover [H W] from each shape placed there."""
   rows, columns = (np.arange(size) + 0.5 for size in cover.shape)
   misfits = {}
   for shape in world.SHAPES:
@@ -123,7 +124,7 @@ def _misfits(cover: np.ndarray, area: float, y: float, x: float) -> dict[str, fl
 def _direction(
   times: np.ndarray, centroids: np.ndarray, height: int, width: int
 ) -> str | None:
-  """The word for the way that the centroids [n 2] go, in the share of a side."""
+  """Returns the word for the direction of the centroids [n 2], in shares of a side."""
   if len(times) < 2:
     return None
   slope = np.polyfit(times, centroids / (height, width), 1)[0]
@@ -139,10 +140,10 @@ def judge(video: UInt8[np.ndarray, "F H W 3"]) -> Judgement:
   """Names the size, colour, shape, direction and background of a clip.
 
   Args:
-    video: RGB frames; from a single one no direction can be told.
+    video: RGB frames; a single one shows no direction.
 
   Returns:
-    Words of the captions. Where fewer than half of the frames show anything, only the
+    Words of the captions. If fewer than half of the frames show anything, only the
     background is named.
   """
   height, width = video.shape[1:3]

@@ -1,4 +1,4 @@
-"""Clips of the small world as a source: rendered when they are read, in any size."""
+"""Clips of the small world as a source: rendered at any size when they are read."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from ltx_jax.data.source import Batch
 from ltx_jax.moving_shapes import world
 
 NAME = "moving-shapes"
-"""What the small world is called where data are named."""
+"""Name of the small world where data sources are named."""
 
 
 def manifest(buckets: Sequence[Bucket], variants: int) -> Clips:
   """Lists the captions' clips, each in every size, as if they were files.
 
-  Captions that are never trained on are there once, with the score `held_out`.
+  A held-out caption, which is never trained on, is listed once, with the score
+  `held_out`.
 
   Args:
-    buckets: Sizes that every caption is rendered in.
-    variants: Clips of each caption and size.
+    buckets: Sizes in which every caption is rendered.
+    variants: Number of clips of each caption and size.
   """
   clips = Clips()
   for bucket in buckets:
@@ -55,23 +56,23 @@ def manifest(buckets: Sequence[Bucket], variants: int) -> Clips:
 
 
 def read_clip(clip: Clip, bucket: Bucket) -> tuple[UInt8[np.ndarray, "F H W 3"], float]:
-  """Renders a clip of `manifest`, with its frames a second."""
+  """Renders a clip of `manifest`, and returns it with its frames per second."""
   size = bucket.frames, bucket.height, bucket.width
   return world.clip(clip.caption, int(clip.extra["seed"]), *size), clip.fps
 
 
 def digest(clip: Clip) -> str:
-  """What stands for the hash of a clip's file: the caption that it is drawn from."""
+  """Returns what replaces the hash of a clip's file: a hash of its caption."""
   return hashlib.sha256(f"{NAME} {clip.caption}".encode()).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
-  """One sample a caption; its seed decides what the caption leaves open.
+  """One sample per caption; its seed decides what the caption leaves open.
 
   Attributes:
-    captions: Captions of the samples; the trained ones, unless others are named.
-    fps: Frames a second that the clips are taken to have.
+    captions: Captions of the samples; by default those to train on.
+    fps: Frames per second of the clips.
   """
 
   captions: tuple[str, ...] = tuple(world.train_captions())
@@ -84,7 +85,7 @@ class Shapes:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
   def assign(self, buckets: Sequence[Bucket]) -> list[Ids]:
-    """Returns all samples for every bucket, since they are rendered to any size."""
+    """Returns all samples for every bucket, because they are rendered at any size."""
     return [np.arange(len(self.captions))] * len(buckets)
 
   def propose(
@@ -93,13 +94,13 @@ class Shapes:
     factors: tuple[int, int],
     tokens: Callable[[Bucket], int],
   ) -> tuple[Bucket, ...]:
-    """Refuses: shapes have no size of their own.
+    """Refuses, because shapes have no size of their own.
 
     Raises:
-      ValueError: always.
+      ValueError: Always.
     """
     raise ValueError(
-      "The moving shapes are rendered in any size, so there are none to find buckets "
+      "The moving shapes are rendered at any size, so there is none to choose buckets "
       "from; name buckets in the recipe's stages."
     )
 

@@ -1,19 +1,19 @@
-"""Moving shapes: captioned clips of any size and length, rendered on the spot.
+"""Moving shapes: captioned clips of any size and length, rendered on demand.
 
 A caption names a size, a colour, a shape, a direction and a background, 768 in all:
 
     a {size} {color} {shape} moving {direction} on a {background} background
 
-With S the frame's shorter side, r = 0.13 S for a small shape and r = 0.22 S for a large
-one. The centre runs along the direction from -0.225 L to +0.225 L about the frame's
-middle, L the frame's side in that direction, from the first frame to the last whatever
-their number. The only thing that the seed decides is a constant offset across the
-motion, U(-0.12, 0.12) of the side in the other direction. A pixel whose centre lies a
-signed distance of s pixels inside the shape is covered to clip(s + 0.5, 0, 1).
+S is the frame's shorter side; r = 0.13 S for a small shape and r = 0.22 S for a large
+one. L is the frame's side in the direction of motion. The centre moves from -0.225 L to
++0.225 L about the frame's middle, from the first frame to the last, whatever their
+number. The seed decides only a constant offset across the motion, U(-0.12, 0.12) of the
+other side. A pixel whose centre is a signed distance of s pixels inside the shape is
+covered to clip(s + 0.5, 0, 1).
 
-One caption in ten (a checksum decides which) is held out, so that it can be measured
-how a model composes words that it has only seen in other company. A ninth colour is in
-none of the 768: clips of it measure what a trained model learns later.
+One caption in ten (a checksum decides which) is held out, to measure how a model
+combines words that it has seen only in other combinations. A ninth colour is in none of
+the 768: its clips measure what a trained model learns later.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ COLORS = {
   "cyan": (40, 210, 220),
 }
 LATER_COLORS = {"magenta": (245, 90, 180)}
-"""Colours that are drawn and judged, and that no caption of `captions` has."""
+"""Colours that can be drawn and judged, but that no caption of `captions` has."""
 PALETTE = COLORS | LATER_COLORS
 SHAPES = ("circle", "square", "triangle")
 DIRECTIONS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}  # y, x
@@ -50,10 +50,10 @@ BACKGROUNDS = {
   "navy": (15, 20, 70),
   "brown": (80, 50, 25),
 }
-TRAVEL = 0.225  # from -TRAVEL to +TRAVEL of the frame's side along the motion
-OFFSET = 0.12  # the offset across the motion lies within +-OFFSET of the other side
+TRAVEL = 0.225  # The motion goes from -TRAVEL to +TRAVEL of the frame's side along it.
+OFFSET = 0.12  # The offset across the motion lies within +-OFFSET of the other side.
 
-SQUARE_SIDE = 0.9  # half of it, in units of r, as the three below
+SQUARE_SIDE = 0.9  # Half of it, in units of r, like the three below.
 TRIANGLE_APEX, TRIANGLE_BASE, TRIANGLE_HALF_BASE = 1.1, 0.75, 1.03
 
 GRAMMAR = (
@@ -119,7 +119,7 @@ def held_out_captions() -> list[str]:
 
 
 def unknown_words(prompt: str) -> list[str]:
-  """Returns the words of a prompt that no caption has, in their order, each once."""
+  """Returns the words of a prompt that no caption has, in order, each once."""
   words = re.findall(r"\w+", prompt.lower())
   return list(dict.fromkeys(word for word in words if word not in _VOCABULARY))
 
@@ -134,7 +134,8 @@ def parse(caption: str) -> Caption:
   """Reads a caption; letter case, spacing and a final full stop do not matter.
 
   Raises:
-    ValueError: naming the words that no caption has, the grammar and two examples.
+    ValueError: If it is not a caption; the message has the unknown words, the grammar
+      and two examples.
   """
   words = caption.lower().strip().removesuffix(".").split()
   if len(words) == 10:
@@ -149,7 +150,7 @@ def parse(caption: str) -> Caption:
 
 
 def radius(size: str, height: int, width: int) -> float:
-  """Returns r in pixels for the word of a size."""
+  """Returns r in pixels for a size's word."""
   return SIZES[size] * min(height, width)
 
 
@@ -199,7 +200,7 @@ def _square(y: np.ndarray, x: np.ndarray, r: np.float32) -> np.ndarray:
 
 
 def _triangle(y: np.ndarray, x: np.ndarray, r: np.float32) -> np.ndarray:
-  """Distance to the nearer of the base and one flank: the shape is symmetric in x."""
+  """Returns the distance to the base or a flank, the nearer; symmetric in x."""
   y, x = y + np.float32(TRIANGLE_APEX) * r, abs(x)  # the apex becomes the origin
   base = np.float32(TRIANGLE_APEX + TRIANGLE_BASE) * r
   half = np.float32(TRIANGLE_HALF_BASE) * r
@@ -216,12 +217,12 @@ _SIGNED_DISTANCE = {"circle": _circle, "square": _square, "triangle": _triangle}
 def coverage(
   shape: str, y: Float[np.ndarray, "*_"], x: Float[np.ndarray, "*_"], r: float
 ) -> Float[np.ndarray, "*_"]:
-  """Returns how far pixels are covered, in [0, 1].
+  """Returns the cover of pixels by a shape, in [0, 1].
 
   Args:
     shape: One of `SHAPES`.
     y: Pixels below the shape's centre; broadcast against x.
-    x: Pixels to the right of it.
+    x: Pixels to the right of the centre.
     r: Radius in pixels.
   """
   y, x = np.asarray(y, np.float32), np.asarray(x, np.float32)
@@ -236,23 +237,23 @@ def clip(
 
   Args:
     caption: One of `captions()` or `later_captions()`.
-    seed: A non-negative integer; it decides the offset across the motion.
+    seed: Non-negative integer that decides the offset across the motion.
     frames: Number of frames, at least 1; the motion takes all of them.
-    height: Pixels.
-    width: Pixels.
+    height: Height in pixels.
+    width: Width in pixels.
 
   Returns:
     RGB frames.
 
   Raises:
-    ValueError: where the caption is not of the grammar.
+    ValueError: If the caption does not follow the grammar.
   """
   words = parse(caption)
   r = radius(words.size, height, width)
   up, down, side = extents(words.shape, r)
   yx = centers(words, seed, frames, height, width)
 
-  # Only a box of the same size about each frame's centre is computed.
+  # Only a box of the same size around each frame's centre is computed.
   rows, columns = math.ceil(up + down) + 3, math.ceil(2 * side) + 3
   rows, columns = min(rows, height), min(columns, width)
   top = np.floor(yx[:, 0] - up - 1).clip(0, height - rows).astype(int)

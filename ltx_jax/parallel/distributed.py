@@ -1,10 +1,10 @@
-"""Several processes of one run, one a host or a GPU: how they find one another.
+"""Several processes in one run, one per host or per GPU: how they connect.
 
 Every process runs the same program on the same recipe. Together they have one mesh over
-all devices; each reads the rows of a batch that its own devices work on
-(`mesh.own_rows`), all write a checkpoint, and the first alone writes for people.
-
-Started before JAX looks for devices, in the program's own process and not in workers.
+all devices. Each reads the rows of a batch that its own devices work on
+(`mesh.own_rows`), all of them write a checkpoint, and only the first writes logs and
+reports. Call `start` before JAX looks for devices, in the program's own process and not
+in workers.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from ltx_jax.config.distributed import DistributedConfig
 
 
 def start(config: DistributedConfig, recipe: Any) -> None:
-  """Joins the other processes of a run; does nothing where there are none.
+  """Joins the other processes of a run; does nothing for a single process.
 
   Args:
-    config: Where the others are, or that the cluster knows.
-    recipe: What this process runs, as JSON values: the same in all of them.
+    config: Addresses of the other processes, or that the cluster knows them.
+    recipe: What this process runs, as JSON values; it must be the same in all.
 
   Raises:
-    ValueError: where processes or devices are missing, or one runs another recipe.
+    ValueError: If processes or devices are missing, or one runs another recipe.
   """
   if config.coordinator or config.cluster:
     _join(config)
     if config.processes not in (None, jax.process_count()):
       raise ValueError(
-        f"There are {jax.process_count()} processes, and --distributed.processes is "
+        f"There are {jax.process_count()} processes, but --distributed.processes is "
         f"{config.processes}."
       )
   if jax.process_count() > 1:
     _check_recipe(recipe)
   if config.devices not in (None, jax.device_count()):
     raise ValueError(
-      f"--distributed.devices is {config.devices}, and there are {jax.device_count()}: "
+      f"--distributed.devices is {config.devices}, but there are {jax.device_count()}: "
       f"{jax.local_device_count()} of them in process {jax.process_index()} on "
       f"{socket.gethostname()}."
     )
@@ -52,7 +52,7 @@ def start(config: DistributedConfig, recipe: Any) -> None:
 
 def _join(config: DistributedConfig) -> None:
   seconds = int(config.timeout)
-  # JAX ends a process that waits in vain by a crash: ours comes first, with a sentence.
+  # JAX crashes a process that waits in vain; this timer ends it first, with a message.
   late = threading.Timer(config.timeout, _give_up, [config])
   late.daemon = True
   late.start()
@@ -66,7 +66,7 @@ def _join(config: DistributedConfig) -> None:
       shutdown_timeout_seconds=seconds,
       cluster_detection_method=None if config.cluster else "deactivate",
     )
-    jax.devices()  # They are exchanged, which waits for all processes as well.
+    jax.devices()  # Exchanges the devices, which also waits for all processes.
   except (RuntimeError, ValueError) as error:
     reason = str(error).strip().splitlines()[0].rstrip(".")
     raise ValueError(f"{_not_found(config)} ({reason}).") from None
@@ -79,7 +79,7 @@ def _not_found(config: DistributedConfig) -> str:
   where = f" at {config.coordinator}" if config.coordinator else ""
   return (
     f"Process{number} on {socket.gethostname()} did not find the others{where} within "
-    f"{config.timeout:g} s; start all of them with the same options, but for "
+    f"{config.timeout:g} s; start all of them with the same options, except for "
     "--distributed.process, or raise --distributed.timeout"
   )
 
@@ -90,8 +90,8 @@ def _give_up(config: DistributedConfig) -> None:
 
 
 def _check_recipe(recipe: Any) -> None:
-  """Compares what the processes run with what the first does."""
-  # Imported here: it takes time, and one process does not need it.
+  """Checks that all processes run what the first one does."""
+  # Imported here, because it takes time and a single process does not need it.
   from jax.experimental import multihost_utils
 
   digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).digest()
@@ -100,17 +100,17 @@ def _check_recipe(recipe: Any) -> None:
   if others:
     raise ValueError(
       f"Of {len(each)} processes, {', '.join(map(str, others))} run(s) another recipe "
-      "or other options than 0; start all with the same, but for --distributed.process."
+      "or other options than 0; start all with the same, except --distributed.process."
     )
 
 
 def is_first() -> bool:
-  """Whether this is the process that writes for people."""
+  """Whether this is the process that writes logs and reports."""
   return jax.process_index() == 0
 
 
 def describe() -> str:
-  """Says which process this is, and what it has."""
+  """Returns a line about this process: its number, host and devices."""
   devices = f"{jax.local_device_count()} of {jax.device_count()} devices"
   return (
     f"Process {jax.process_index()} of {jax.process_count()} on "
@@ -119,7 +119,7 @@ def describe() -> str:
 
 
 def whole(tree: Any) -> Any:
-  """Returns arrays that are split over processes as NumPy arrays, in every process."""
+  """Gathers arrays sharded over processes as NumPy arrays, in every process."""
   from jax.experimental import multihost_utils
 
   if jax.process_count() == 1:

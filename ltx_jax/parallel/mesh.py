@@ -1,16 +1,16 @@
-"""The mesh of devices, of training and of sampling.
+"""The mesh of devices, for training and for sampling.
 
     data     rows of a batch; in sampling clips, and the branches of guidance
-    fsdp     rows of a batch, and the parameters; in sampling tokens for rows
+    fsdp     rows of a batch, and the parameters; in sampling tokens instead of rows
     context  tokens; rows of pixels
     tensor   heads and hidden layers, with their parameters
 
-In training there are many rows, and every device works on rows of its own; in sampling
-there are few rows and many tokens (`models.sharded`). Parameters, averaged parameters
-and optimiser state are split over `fsdp` and `tensor` (`parallel.sharding`) and
-repeated over `data` and `context`: over `fsdp` each device gathers them a block at a
-time, and over `tensor` it never needs the others'. Where TPU chips are several slices,
-with a slow network between them, `data` goes over that, and the other axes lie inside.
+Training has many rows, and every device works on its own rows. Sampling has few rows
+and many tokens (`models.sharded`). Parameters, averaged parameters and optimiser state
+are sharded over `fsdp` and `tensor` (`parallel.sharding`) and replicated over `data`
+and `context`. Over `fsdp` each device gathers them one block at a time; over `tensor`
+it never needs those of others. If TPU chips form several slices, with a slow network
+between them, only `data` crosses that network; the other axes lie within a slice.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ def make_mesh(
   tensor: int = 1,
   devices: Sequence[Any] | None = None,
 ) -> Mesh:
-  """Builds the mesh that training runs on, and that `ltx_jax.load` takes.
+  """Makes the mesh that training runs on, and that `ltx_jax.load` takes.
 
   Args:
-    data: Devices over which rows are split.
-    fsdp: Devices over which parameters are split, and rows in training, tokens in
-      sampling.
-    context: Devices over which tokens, and rows of pixels, are split.
-    tensor: Devices over which heads and hidden layers are split, with their parameters.
-      One of the four may be -1, which takes the devices that are left.
-    devices: All of `jax.devices()` unless given; a compile for a machine that is not
-      there passes the devices of its topology.
+    data: Number of devices over which rows are sharded.
+    fsdp: Number of devices over which parameters are sharded, and also rows in training
+      or tokens in sampling.
+    context: Number of devices over which tokens and rows of pixels are sharded.
+    tensor: Number of devices over which heads and hidden layers are sharded, with their
+      parameters. One of the four may be -1, which takes the remaining devices.
+    devices: Devices to use; None takes all of `jax.devices()`. A compile for a machine
+      that is not there passes the devices of its topology.
 
   Returns:
-    A mesh over as many devices as the product says, the first ones.
+    A mesh over the first devices, as many as the product of the sizes.
 
   Raises:
-    ValueError: where the product does not divide the number of devices, or the axes do
+    ValueError: If the product does not divide the number of devices, or the axes do
       not fit the torus of a TPU's chips.
   """
   devices = jax.devices() if devices is None else devices
@@ -69,14 +69,14 @@ def make_mesh(
     words = ", ".join(f"{axis} = {n}" for axis, n in asked.items() if n != 1)
     raise ValueError(
       f"A mesh of {words} cannot be laid over {len(devices)} device(s): give sizes of "
-      "at least 1 whose product divides that; one of them may be -1, for what is left."
+      "at least 1 whose product divides that; one may be -1 and takes the rest."
     )
   return _laid_out(sizes, devices[: math.prod(sizes)])
 
 
 def _laid_out(sizes: Sequence[int], devices: Sequence[Any]) -> Mesh:
-  # jax.make_mesh would give Explicit axes (jax 0.10), under which every array carries
-  # its sharding in its type; here the compiler propagates shardings: Auto.
+  # jax.make_mesh would make Explicit axes (jax 0.10), with which every array carries
+  # its sharding in its type. With Auto axes the compiler propagates shardings.
   types = (AxisType.Auto,) * len(AXES)
   slices = torus.slices_of(devices)
   if len(slices) > 1:
@@ -89,14 +89,14 @@ def _laid_out(sizes: Sequence[int], devices: Sequence[Any]) -> Mesh:
 
 
 def _over_slices(sizes: Sequence[int], slices: Sequence[Sequence[Any]]) -> np.ndarray:
-  """Lays devices out so that `data` alone goes over the network between slices.
+  """Lays devices out so that only `data` crosses the network between slices.
 
-  What crosses it is then the sum of gradients, once a step.
+  Then only the sum of gradients crosses it, once per step.
   """
   data, *rest = sizes
   if data % len(slices):
     raise ValueError(
-      f"The devices are {len(slices)} slices, between which only rows are split: "
+      f"The devices are {len(slices)} slices, and only rows are sharded between them: "
       f"mesh.data is {data}; give a multiple of {len(slices)}."
     )
   inside = (data // len(slices), *rest)
@@ -109,17 +109,17 @@ def _over_slices(sizes: Sequence[int], slices: Sequence[Sequence[Any]]) -> np.nd
 
 
 def batch_sharding(mesh: Mesh, count: int) -> NamedSharding:
-  """Returns how a batch of `count` rows is split.
+  """Returns the sharding of a batch of `count` rows.
 
-  Rows are split over `data` and `fsdp` where that comes out even. Batch sizes follow
-  from a token budget, not from the number of devices: a batch that does not divide is
-  split over one of the axes, or repeated on every device.
+  Rows are sharded over `data` and `fsdp` if both divide them. Batch sizes follow from a
+  token budget, not from the number of devices. So a batch that does not divide evenly
+  is sharded over one of the axes, or replicated on every device.
   """
   return NamedSharding(mesh, PartitionSpec(row_axes(mesh, TRAINING_ROWS, count)))
 
 
 def own_rows(mesh: Mesh, count: int) -> Int[np.ndarray, "_"]:
-  """Returns which rows of a batch of `count` the devices of this process work on."""
+  """Returns the rows of a batch of `count` that this process's devices work on."""
   where = batch_sharding(mesh, count).addressable_devices_indices_map((count,))
   parts = [np.arange(count)[index] for (index,) in where.values()]
   return np.unique(np.concatenate(parts))
@@ -131,9 +131,9 @@ def put_batch(
   """Copies a batch to the devices of the mesh.
 
   Args:
-    mesh: Mesh, also over devices of other processes.
-    batch: Rows of this process (`own_rows`), in their order.
-    count: Rows that all processes have together; None: these are all of them.
+    mesh: Mesh, which may include devices of other processes.
+    batch: Rows of this process (`own_rows`), in order.
+    count: Number of rows of all processes together; None means `batch` has all.
   """
   count = len(next(iter(batch.values()))) if count is None else count
   sharding = batch_sharding(mesh, count)
@@ -151,7 +151,7 @@ def put_batch(
 
 
 def put(tree: Any, shardings: Any) -> Any:
-  """Copies arrays that every process has whole to where they are split."""
+  """Copies arrays that every process has whole to the devices, sharded."""
 
   def one(value: Any, sharding: NamedSharding) -> jax.Array:
     if sharding.is_fully_addressable:

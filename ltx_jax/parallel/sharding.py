@@ -1,14 +1,14 @@
-"""How arrays are split over the mesh: one table of (regex over path, PartitionSpec).
+"""Sharding of parameters over the mesh: one table of (regex over path, PartitionSpec).
 
-The first rule whose pattern is found in a path wins. Optimiser state and averaged
-parameters mirror the parameters, their paths end like the parameters' own
-(`opt_state/1/0/mu/blocks/attn1/to_q/kernel`), so the one table serves them all.
+The first rule whose pattern is found in a path applies. Optimiser state and averaged
+parameters mirror the parameters, and their paths end like the parameters' own
+(`opt_state/1/0/mu/blocks/attn1/to_q/kernel`), so one table serves them all.
 
-A spec names the LAST axes of an array: P("fsdp", None) splits the input axis of a dense
+A spec names the LAST axes of an array: P("fsdp", None) shards the input axis of a dense
 kernel (in, out), of a scanned stack of them (l, in, out), and of a convolution
-(t, h, w, in, out) alike; axes before those are whole. An axis that does not divide by
-its devices is whole as well. What no rule matches is split along its largest axis that
-divides, if it has two axes or more.
+(t, h, w, in, out). The axes before those are not sharded, and neither is an axis that
+its devices do not divide. An array of two axes or more that no rule matches is sharded
+along its largest axis that `fsdp` divides.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ from ltx_jax.parallel.mesh import AXES
 P = PartitionSpec
 Rules = Sequence[tuple[str, PartitionSpec]]
 
-# Norms, biases, tables and statistics: small, and read whole.
+# Norms, biases, tables and statistics are small and are replicated.
 _SMALL = (r"(bias|scale|scale_shift_table|per_channel_scale\d|mean|std|var)$", P())
 
 TRANSFORMER_RULES: Rules = (
   _SMALL,
-  # `fsdp` splits kernels along the width of the residual stream, never along the heads
-  # or the hidden layer: the last axis of what writes to the stream, the first of what
-  # reads it. `tensor` splits heads and the hidden layer: a device makes its own of them
-  # of the whole stream, and what devices write to the stream is summed.
+  # `fsdp` shards kernels along the width of the residual stream, never along the heads
+  # or the hidden layer: the last axis of layers that write to the stream, the first
+  # axis of layers that read it. `tensor` shards heads and the hidden layer: each device
+  # computes its own part from the whole stream, and what devices write to the stream is
+  # summed.
   (r"/(to_out|ff/proj_out)/kernel$", P("tensor", "fsdp")),
   (r"/(to_q|to_k|to_v|ff/proj_in)/kernel$", P("fsdp", "tensor")),
   (r"(/linear_1|/linear_2|patchify_proj)/kernel$", P(None, "fsdp")),
   (r"(/linear|proj_out)/kernel$", P("fsdp", None)),
-  # Low-rank updates are split along the stream as their kernels are.
+  # Low-rank updates are sharded along the stream, like their kernels.
   (r"/(to_out|ff/proj_out)/lora_up$", P(None, "fsdp")),
   (r"/(to_q|to_k|to_v|ff/proj_in)/lora_down$", P("fsdp", None)),
   (r"/lora_(down|up)$", P()),
@@ -57,8 +58,8 @@ TEXT_RULES: Rules = (
   _SMALL,
   (r"relative_attention_bias/embedding$", P()),
   (r"shared/embedding$", P(None, "fsdp")),
-  # It runs once, on few tokens, and is large: all the devices there are for one clip
-  # take their share of its heads and hidden layer.
+  # T5 runs once, on few tokens, and is large, so all devices that work on one clip
+  # share its heads and hidden layer.
   (r"/(o|wo)/kernel$", P(("context", "tensor"), "fsdp")),
   (r"/(q|k|v|wi_0|wi_1)/kernel$", P("fsdp", ("context", "tensor"))),
 )
@@ -68,13 +69,13 @@ RULES = {
   "vae": VAE_RULES,
   "text_encoder": TEXT_RULES,
 }
-"""Rules by the names of a model's networks."""
+"""Sharding rules by the name of a model's network."""
 
 
 def largest_axis_spec(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
-  """Splits the largest axis that divides over `fsdp`; vectors and scalars stay whole.
+  """Shards the largest axis that `fsdp` divides; vectors and scalars are not sharded.
 
-  The first of equal axes is taken.
+  Of equal axes the first is used.
   """
   size = mesh.shape["fsdp"]
   even = [axis for axis, length in enumerate(shape) if length and length % size == 0]
@@ -90,10 +91,10 @@ def spec_for(
   """Returns the spec of one array.
 
   Args:
-    path: Its path with slashes, e.g. `params/blocks/attn1/to_q/kernel`.
+    path: Path of the array with slashes, e.g. `params/blocks/attn1/to_q/kernel`.
 
   Raises:
-    ValueError: where a rule names more axes than the array has, or an unknown axis.
+    ValueError: If a rule names more axes than the array has, or an unknown axis.
   """
   spec = next((s for pattern, s in rules if re.search(pattern, path)), None)
   if spec is None:
@@ -111,14 +112,14 @@ def spec_for(
 
 
 def _if_even(entry: Any, length: int, mesh: Mesh, path: str) -> Any:
-  """Returns the axes in `entry` of several devices, if they divide `length`."""
+  """Returns the axes in `entry` with several devices, if they divide `length`."""
   if entry is None:
     return None
   names = (entry,) if isinstance(entry, str) else entry
   unknown = [name for name in names if name not in AXES]
   if unknown:
     raise ValueError(
-      f"The sharding rule for {path} names the mesh axis {unknown[0]!r}; there are "
+      f"The sharding rule for {path} names the mesh axis {unknown[0]!r}; the axes are "
       f"{', '.join(AXES)}."
     )
   names = tuple(name for name in names if mesh.shape[name] > 1)
@@ -128,7 +129,7 @@ def _if_even(entry: Any, length: int, mesh: Mesh, path: str) -> Any:
 
 
 def shardings(tree: Any, mesh: Mesh, rules: Rules) -> Any:
-  """Returns a tree of `NamedSharding` like `tree`, of arrays or abstract arrays."""
+  """Returns a tree of `NamedSharding` for a tree of arrays or abstract arrays."""
 
   def one(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
     return NamedSharding(mesh, spec_for(path_name(path), leaf.shape, mesh, rules))
@@ -137,7 +138,7 @@ def shardings(tree: Any, mesh: Mesh, rules: Rules) -> Any:
 
 
 def abstract(tree: Any, mesh: Mesh, rules: Rules) -> Any:
-  """Returns `tree` as shapes, dtypes and shardings: what a restore fills in."""
+  """Returns `tree` as shapes, dtypes and shardings, to be filled by a restore."""
   return jax.tree.map(
     lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s),
     tree,

@@ -1,8 +1,8 @@
-"""Which sizes a mesh may have on TPU chips, which are linked as a torus.
+"""Mesh sizes that fit TPU chips, which are linked as a torus.
 
-An axis of the mesh takes whole sides of the torus, so that its devices are neighbours:
-on 4 x 4 x 4 chips an axis has 4, 16 or 64 devices, and data = 8 by fsdp = 8 has no
-place. JAX refuses such a mesh in terms of its search; here it is said what fits.
+An axis of the mesh takes whole sides of the torus, so that its devices are neighbours.
+On 4 x 4 x 4 chips an axis has 4, 16 or 64 devices, and data = 8 by fsdp = 8 does not
+fit. JAX refuses such a mesh in terms of its search; this message says which sizes fit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def slices_of(devices: Sequence[Any]) -> list[list[Any]]:
   """Returns the devices of each slice of TPU chips, in order; others are one slice."""
   slices: dict[int, list[Any]] = {}
   for device in devices:
-    # GPUs have the attribute as well, and chips of a single slice may lack it.
+    # GPUs have the attribute too, and chips of a single slice may lack it.
     several = device.platform == "tpu"
     number = getattr(device, "slice_index", 0) if several else 0
     slices.setdefault(number, []).append(device)
@@ -28,11 +28,11 @@ def slices_of(devices: Sequence[Any]) -> list[list[Any]]:
 
 
 def refusal(sizes: Mapping[str, int], devices: Sequence[Any]) -> str:
-  """Says why a mesh does not fit the devices' torus, and what sizes do.
+  """Says why a mesh does not fit the devices' torus, and which sizes do.
 
   Args:
-    sizes: Devices an axis, by its name, in the mesh's order.
-    devices: All of them, of one slice.
+    sizes: Number of devices per axis, by its name, in the mesh's order.
+    devices: All devices of one slice.
   """
   asked = {axis: n for axis, n in sizes.items() if n > 1}
   sides = " x ".join(map(str, _sides(devices)))
@@ -59,14 +59,14 @@ def fits(sizes: Sequence[int], devices: Sequence[Any]) -> bool:
 
 
 def _sides(devices: Sequence[Any]) -> list[int]:
-  """Chips along each side of the torus, sides of one chip left out."""
+  """Returns the chips along each side of the torus, without sides of one chip."""
   places = [device.coords for device in devices]
   sides = [len(set(along)) for along in zip(*places, strict=True)]
   return [side for side in sides if side > 1] or [1]
 
 
 def _factors(product: int, count: int) -> Iterator[tuple[int, ...]]:
-  """Yields `count` numbers of at least 2, or one of 1 or more, with this product."""
+  """Yields `count` numbers above 1 (a single one above 0) by their product."""
   if count <= 1:
     yield (product,) * count
     return

@@ -1,13 +1,15 @@
-"""How a clip is decoded in the memory there is: whole, in tiles, and at what price.
+"""How to decode a clip in the memory there is: whole or in tiles, and the extra work.
 
-    whole     where it fits
-    exact     else: the last stages in tiles, of all that fit those of the least work
-    blended   else, or where exact tiles would do several times the work
+    whole     if it fits
+    exact     otherwise: the last stages in tiles; of the tiles that fit, those with the
+              least work
+    blended   if no exact tiles fit, or if they would do several times the work
 
-The bytes of a decode are its largest layer's: its input, its output, the shortcut
-beside it, and what the platform's form of convolution unfolds; with them the video. In
-tiles they are what comes before those, or else what those are cut from, the video, and
-a tile's largest layer. Which tiles there can be: `models.tiles`.
+The bytes of a decode are the video, and those of its largest layer: its input, its
+output, the shortcut next to it, and what the platform's form of convolution unfolds. In
+tiles they are the maximum of two: the part before the tiles; or the array that the
+tiles are cut from, the video, and a tile's largest layer. `models.tiles` says which
+tiles are possible.
 """
 
 from __future__ import annotations
@@ -31,9 +33,9 @@ from ltx_jax.typing import Tiling
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 _LOG = logging.getLogger("ltx_jax")
-_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16)  # Of tiles along a side.
+_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16)  # Numbers of tiles along a side.
 _WINDOWS = (32, 24, 16, 12, 8, 6, 5)  # Latent positions along a blended tile.
-_MOST_WORK = 4.0  # Of a whole decode's, that exact tiles may do.
+_MOST_WORK = 4.0  # Limit of exact tiles' work, relative to a whole decode.
 
 
 def decode_bytes(
@@ -43,9 +45,9 @@ def decode_bytes(
   size: Size,
   tiles: Tiles | None = None,
 ) -> int:
-  """Estimates decoding latents of (frames, height, width), beside the weights.
+  """Estimates the bytes to decode latents of (frames, height, width), without weights.
 
-  On several devices, what each of them needs.
+  With several devices, these are the bytes that each needs.
   """
   if tiles is None:
     layers = walk_decoder(config, *size)
@@ -67,7 +69,7 @@ def _most(layers: Iterable[Layer], policy: Policy, clips: int) -> int:
 
 
 def _numbers(layer: Layer, policy: Policy, clips: int) -> int:
-  """What a layer keeps: input, output, shortcut and what is unfolded."""
+  """Returns the elements that a layer keeps: input, output, shortcut, unfolded."""
   before, after = math.prod(layer.before), math.prod(layer.after)
   c, out = layer.channels, layer.features
   parts = parts_of_frames(policy, clips, layer.before[1:])
@@ -98,16 +100,16 @@ def choose(
   tiling: Tiling = "auto",
   free: int | None = None,
 ) -> Tiles | None:
-  """Returns the tiles to decode latents of a size in, or None to decode them whole.
+  """Returns the tiles in which to decode latents of a size, or None to decode whole.
 
   Args:
     size: Frames, height and width of the latents.
     tiling: "auto", "off", a tile's side in pixels, or its (side, frames).
-    free: Bytes that are free beside the weights; None, unknown, tiles nothing of
-      itself. Where nothing fits, the tiles that need least are returned.
+    free: Bytes that are free next to the weights; None means unknown, and tiles only
+      if asked. If nothing fits, the tiles that need least are returned.
 
   Raises:
-    ValueError: in one sentence, where a tile is asked for that cannot be.
+    ValueError: If a tile is asked for that is not possible.
   """
   if tiling == "off":
     return None
@@ -129,10 +131,10 @@ def choose(
 def least_bytes(
   config: VAEConfig, policy: Policy, clips: int, size: Size, *, tiling: Tiling = "auto"
 ) -> int:
-  """Estimates the least that decoding latents of a size can do with.
+  """Estimates the smallest number of bytes in which latents of a size can be decoded.
 
   Raises:
-    ValueError: as `choose`.
+    ValueError: If `choose` refuses the tiling.
   """
   if tiling == "auto":
     ways = (None, _least(config, size))
@@ -142,7 +144,7 @@ def least_bytes(
 
 
 def _least(config: VAEConfig, size: Size) -> Tiles | None:
-  """Returns the smallest tiles that there can be, or None where there are none."""
+  """Returns the smallest possible tiles, or None if there are none."""
   blended = _blended(config, size)
   if blended:
     return blended[-1]
@@ -153,7 +155,7 @@ def _least(config: VAEConfig, size: Size) -> Tiles | None:
 def _first_that_fits(
   candidates: Sequence[Tiles], fits: Callable[[Tiles], bool]
 ) -> Tiles | None:
-  """Tries in order, but nothing larger than what was tried."""
+  """Tries tiles in order, but skips any larger than one that did not fit."""
   failed = []
 
   def is_larger(tiles: Tiles, than: Tiles) -> bool:
@@ -176,10 +178,10 @@ def settle(
   tiling: Tiling,
   free: int | None,
 ) -> Tiles | None:
-  """Returns what `choose` says for latents of a shape [b f h w c], and notes tiles.
+  """Applies `choose` to latents of a shape [b f h w c], and logs the tiles.
 
   Raises:
-    ValueError: as `choose`, or where `tiling` is of no kind that there is.
+    ValueError: If `choose` refuses the tiling, or its form is unknown.
   """
   check_tiling(tiling)
   size = tuple(shape[1:4])
@@ -190,7 +192,7 @@ def settle(
 
 
 def _exact(config: VAEConfig, size: Size) -> list[ExactTiles]:
-  """Lists exact tiles of several counts a side, those of the least work first."""
+  """Lists exact tiles for several counts per side, those with the least work first."""
   whole, found = flops.decoder(config, *size), []
   for begin in geometry.cuts(config):
     layers, cut, _ = walk_head(config, begin, size)
@@ -210,7 +212,7 @@ def _exact(config: VAEConfig, size: Size) -> list[ExactTiles]:
 
 
 def _windows(n: int, overlap: int) -> list[tuple[int, float]]:
-  """Lists (positions of a tile, work relative to none) by the number of tiles."""
+  """Lists (positions per tile, work relative to no tiles), by the number of tiles."""
   found = {}
   for count in _COUNTS:
     positions = -(-(n + (count - 1) * overlap) // count)
@@ -245,7 +247,7 @@ def _is_whole(config: VAEConfig, size: Size, tiles: Tiles) -> bool:
 def _asked(
   config: VAEConfig, size: Size, tiling: int | tuple[int, int]
 ) -> ExactTiles | None:
-  """Returns exact tiles of at most the size that is asked for, in the last stage."""
+  """Returns exact tiles of at most the given size, in the last stage."""
   cuts = geometry.cuts(config)
   if not cuts:
     reason = geometry.why_not(config) or "this VAE has no up-sampling to cut it at"
@@ -268,7 +270,7 @@ def _asked(
 
 
 def extra_work(config: VAEConfig, size: Size, tiles: Tiles) -> float:
-  """Returns what tiles compute twice and more, as a share of the whole decode's FLOPs.
+  """Returns the work that tiles repeat, as a share of the whole decode's FLOPs.
 
   Args:
     size: Frames, height and width of the latents.
@@ -282,7 +284,7 @@ def extra_work(config: VAEConfig, size: Size, tiles: Tiles) -> float:
 
 
 def note(config: VAEConfig, size: Size, tiles: Tiles) -> str:
-  """Says in a sentence how latents of a size are decoded in tiles, and its price."""
+  """Returns a sentence about decoding latents in tiles, and the extra work."""
   axes = _cut(config, size, tiles)
   frames, height, width = (axis.weights.shape[1] for axis in axes)
   sentence = (
@@ -290,5 +292,7 @@ def note(config: VAEConfig, size: Size, tiles: Tiles) -> str:
     f"{100 * extra_work(config, size, tiles):.0f} % more work than whole"
   )
   if tiles.begin is None:
-    sentence += "; they are blended, so the video is near the whole decode's, not equal"
+    sentence += (
+      "; they are blended, so the video is close to the whole decode's, not equal"
+    )
   return f"{sentence}."

@@ -1,15 +1,15 @@
-"""What the networks' mathematics costs in floating-point operations, by formula.
+"""Floating-point operations of the networks' mathematics, by formula.
 
-Matrix products, convolutions and attention are counted, a multiply-add as two; norms,
-activations and other work that grows with the activations alone is not. Products with
-the zeros around a frame do not count, nor do a kernel's outer time steps where a clip
-is a single frame: an implementation that computes them all the same does not look
-better for it. An output pixel of a 3 x 3 kernel meets 9 pixels inside a frame of h x w,
-6 at its sides and 4 in its corners, together
+Matrix products, convolutions and attention are counted, a multiply-add as two
+operations. Norms, activations and other work that grows only with the activations are
+not. Products with the zeros around a frame do not count, and neither do a kernel's
+outer time steps if a clip is a single frame, so an implementation that computes them
+anyway does not look better. An output pixel of a 3 x 3 kernel meets 9 pixels inside a
+frame of h x w, 6 at its sides and 4 in its corners, together
 
   sum over pixels of taps = (3 h - 2) (3 w - 2).
 
-For 2B, 256 video and 128 text tokens: 0.93 TFLOP a velocity. For VAE C and 25 frames
+For 2B, 256 video and 128 text tokens: 0.93 TFLOP per velocity. For VAE C and 25 frames
 of 256 x 256: 4.74 TFLOP to encode, 2.05 to decode.
 """
 
@@ -30,14 +30,14 @@ def text_encoder(config: TextEncoderConfig, text_tokens: int) -> int:
 
 
 def text_state(config: TransformerConfig, text_tokens: int) -> int:
-  """Counts the projection of the text, and every layer's keys and values of it."""
+  """Counts the projection of the text, and its keys and values in every layer."""
   d = config.width
   projection = config.caption_channels * d + d**2
   return 2 * text_tokens * (projection + config.num_layers * 2 * d**2)
 
 
 def denoise(config: TransformerConfig, tokens: int, text_tokens: int) -> int:
-  """Counts a velocity of one clip at one noise level, its text state given."""
+  """Counts one velocity of one clip at one noise level, with a given text state."""
   d = config.width
   dense = 6 * d**2 + 2 * _MLP_RATIO * d**2  # q, k, v, out; q, out of the text; MLP.
   attention = 2 * (tokens + text_tokens) * d  # q k^T and weights v, of one token.
@@ -47,7 +47,7 @@ def denoise(config: TransformerConfig, tokens: int, text_tokens: int) -> int:
 
 
 def attention(config: TransformerConfig, tokens: int, text_tokens: int) -> int:
-  """Counts what of a velocity has no weights: q k^T and weights v of all layers."""
+  """Counts the part of a velocity without weights: q k^T and weights v, all layers."""
   return 4 * config.num_layers * tokens * (tokens + text_tokens) * config.width
 
 

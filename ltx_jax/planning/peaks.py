@@ -1,7 +1,7 @@
-"""What accelerators multiply at most, by the names that JAX gives their devices.
+"""Peak rates of accelerators, by the names that JAX gives their devices.
 
-FLOP/s of dense products in 16 bits with sums in float32, as the makers state them,
-without sparsity: what a share of the peak is a share of.
+FLOP/s of dense products in 16 bits with sums in float32, without sparsity, as the
+makers state them. A share of the peak is relative to these.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ PEAKS = {
 
 
 def peak_of(kind: str) -> float | None:
-  """Returns the FLOP/s of a device, or None where the table does not have it.
+  """Returns the peak FLOP/s of a device, or None if the table does not have it.
 
   Args:
-    kind: The device's own name (`jax.Device.device_kind`).
+    kind: Name of the device (`jax.Device.device_kind`).
   """
   return PEAKS.get(kind)

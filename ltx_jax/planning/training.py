@@ -1,27 +1,27 @@
-"""Will a training step fit? What it needs of each device, by formula, before it is
-compiled; and what of the forward pass to keep for the backward pass.
+"""Estimates by formula, before it is compiled, the memory that a training step needs on
+each device; and chooses what of the forward pass to keep for the backward pass.
 
     state       parameters, moments, averaged parameters      exact, from their shapes
-    batch       a device's clips, and what is frozen          exact
+    batch       a device's clips, and frozen parameters       exact
     kept        of every block, for the backward pass         by the remat policy
     gradients   of the parameters, and the updates made of them, both float32
-    gathered    weights in the compute dtype, and whole those of the blocks at work
+    gathered    weights in the compute dtype, and whole weights of the current blocks
     workspace   what a block has in memory at once, forwards and backwards
 
-With U a device's tokens times the width, in the compute dtype, a block keeps
+U is a device's tokens times the width, in the compute dtype. A block keeps
 
     full             1 U       its input
-    attention       +2 U       what attention gives, of video and of text
-    dots           +11 U       what its products give
+    attention       +2 U       the results of attention, over video and text
+    dots           +11 U       the results of its products
     dots+attention +13 U
-    none            78 U       all that its derivatives ask for
+    none            78 U       everything that its derivatives need
 
-where heads narrower than a TPU's registers take twice their size. Under low-rank
-updates (`training.lora`) `none` keeps 66 U, and what keeps products keeps what the
-updates' first matrices give as well. The numbers of U, and what is made of the
-gradients, were fitted to the compiler's own figures: the peak lies within 15 % of its
-for the 2B and 13B transformers, and is hardly ever below
-(`tests/verify/compile_training.py`, `compile_finetune.py` beside it).
+Heads narrower than a TPU's registers take twice their size. With low-rank updates
+(`training.lora`) `none` keeps 66 U, and the policies that keep products also keep the
+results of the updates' first matrices. The multiples of U and the size of the gradients
+were fitted to the compiler's own figures. The estimated peak lies within 15 % of the
+compiler's for the 2B and 13B transformers, and is hardly ever below it
+(`tests/verify/compile_training.py` and `compile_finetune.py`).
 """
 
 from __future__ import annotations
@@ -50,25 +50,25 @@ from ltx_jax.training.state import TrainState
 from ltx_jax.typing import Params
 
 FILLED = 0.95
-"""Share of a device's memory that a step may plan with: the rest is the runtime's."""
+"""Share of a device's memory that a step may use; the runtime needs the rest."""
 
 _GB = 1e9
 _LANES = 128
 _TEXT = 5  # Keys and values of the text, before and after their norm, and gradients.
-_KEPT_OF_LAYER = 4  # Inputs, of a layer of the VAE, that its block keeps.
-_WORK_OF_LAYER = 4  # Outputs, in float32, of its largest layer at work.
+_KEPT_OF_LAYER = 4  # Inputs of a layer of the VAE that its block keeps.
+_WORK_OF_LAYER = 4  # Float32 outputs of its largest layer during the computation.
 
 
 class _Fitted(NamedTuple):
-  """What was fitted, of the compiler that a kernel of attention stands for.
+  """Fitted numbers of one compiler, identified by its attention kernel.
 
   Attributes:
-    gradients: Times that it has as many float32 numbers as there are parameters.
+    gradients: Number of float32 copies of the parameters that it holds.
     casts: Whether it casts all weights before the first block.
     workspace: U that a block works with.
-    everything: U that a block keeps where nothing is computed again.
-    blocks: Blocks whose weights a device has whole: two in turn, and the gradients of
-      one where it is trained.
+    everything: U that a block keeps if nothing is recomputed.
+    blocks: Number of blocks whose weights a device has whole: two in turn, and the
+      gradients of one if it is trained.
   """
 
   gradients: int
@@ -93,13 +93,13 @@ _ORDER = ("dots+attention", "dots", "attention", "full")
 
 @dataclasses.dataclass(frozen=True)
 class StepSize:
-  """What a step works on, all devices together.
+  """Size of a step, over all devices together.
 
   Attributes:
-    rows: Clips of a batch.
-    tokens: Video tokens of a clip.
-    text_tokens: Text tokens of a clip.
-    accumulate: Micro-batches that the rows come in.
+    rows: Number of clips in a batch.
+    tokens: Number of video tokens of a clip.
+    text_tokens: Number of text tokens of a clip.
+    accumulate: Number of micro-batches.
   """
 
   rows: int
@@ -110,15 +110,15 @@ class StepSize:
 
 @dataclasses.dataclass(frozen=True)
 class StepPlan:
-  """Bytes that a training step needs of each device.
+  """Bytes that a training step needs on each device.
 
   Attributes:
     state: Parameters, moments, averaged parameters.
-    batch: Clips and texts, with what is frozen.
-    kept: What is kept of the forward pass, for the backward pass.
-    gradients: Gradients, with the updates that are made of them.
-    gathered: Weights in the compute dtype, and whole those of the blocks at work.
-    workspace: What the block at work has in memory at once.
+    batch: Clips, texts and frozen parameters.
+    kept: What the forward pass keeps for the backward pass.
+    gradients: Gradients, and the updates made of them.
+    gathered: Weights in the compute dtype, and whole weights of the current blocks.
+    workspace: What the current block has in memory at once.
   """
 
   state: int
@@ -130,20 +130,20 @@ class StepPlan:
 
   @property
   def temporaries(self) -> int:
-    """What is needed beside the step's arguments."""
+    """Bytes that are needed besides the step's arguments."""
     return self.kept + self.gradients + self.gathered + self.workspace
 
   @property
   def peak(self) -> int:
-    """All of it."""
+    """Sum of all."""
     return self.state + self.batch + self.temporaries
 
   def fits(self, memory: int) -> bool:
-    """Whether a device of so many bytes has room for it."""
+    """Whether it fits into a device with that many bytes."""
     return self.peak <= FILLED * memory
 
   def describe(self) -> str:
-    """Says in a line what takes how much."""
+    """Returns one line that says what takes how many bytes."""
     parts = [
       f"{field.name} {getattr(self, field.name) / _GB:.1f}"
       for field in dataclasses.fields(self)
@@ -152,7 +152,7 @@ class StepPlan:
 
 
 def device_bytes(tree: Any) -> int:
-  """Counts a device's share of arrays, or of shapes on devices."""
+  """Counts a device's share of the bytes of arrays, or of shapes on devices."""
 
   def own(x: Any) -> int:
     split = getattr(x, "sharding", None)
@@ -171,18 +171,18 @@ def plan_transformer(
   *,
   remat: str,
 ) -> StepPlan:
-  """Estimates what a training step of the transformer needs of each device.
+  """Estimates the bytes that a training step of the transformer needs on each device.
 
   Args:
     config: Config of the transformer.
     policy: How the platform runs the step, with its mesh.
     size: Size of the batch.
-    state: Arrays or shapes on their devices.
-    inputs: Arrays or shapes of the batch and of what is frozen, on their devices.
+    state: State as arrays or shapes on their devices.
+    inputs: Batch and frozen parameters as arrays or shapes on their devices.
     remat: What blocks keep, one of `models.transformer.REMAT_POLICIES`.
   """
   parameters = device_bytes(state.params)
-  # Low-rank updates are trained beside a frozen base.
+  # Low-rank updates are trained next to a frozen base.
   updates = state.params.get("lora", {})
   fitted = (_UPDATES if updates else _WHOLE)[policy.attention]
   network = inputs[0]["base"] if updates else state.params
@@ -211,13 +211,13 @@ class _Share(NamedTuple):
   """A device's share of a micro-batch.
 
   Attributes:
-    rows: Clips.
-    own: Tokens of each that are its own.
-    tokens: All tokens of each.
-    text: Text tokens of each.
-    tensor: Devices that share heads and hidden layers.
-    stream: U, bytes of the own tokens, as wide as the stream.
-    wide: Bytes of the own tokens, as wide as attention lays out their heads.
+    rows: Number of its clips.
+    own: Number of its own tokens per clip.
+    tokens: Number of all tokens per clip.
+    text: Number of text tokens per clip.
+    tensor: Number of devices that share heads and hidden layers.
+    stream: U, bytes of its own tokens at the width of the stream.
+    wide: Bytes of its own tokens at the width in which attention lays out heads.
   """
 
   rows: int
@@ -254,10 +254,10 @@ def _kept(
   remat: str,
   everything: int,
 ) -> int:
-  """What one block keeps for the backward pass; `everything` as of `_Fitted`."""
+  """Returns the bytes that a block keeps for the backward pass; see `_Fitted`."""
   u, t = share.stream, share.tensor
   attention = 2 * share.wide // t
-  # q, k, v, q of the text and the hidden layer lie over `tensor`; the rest is whole.
+  # q, k, v, q of the text and the hidden layer are sharded over `tensor`; the rest not.
   dots = 8 * u // t + 3 * u
   text = _TEXT * u * share.text // share.own // t
   logits = _logits(config, policy, share)
@@ -272,7 +272,7 @@ def _kept(
 
 
 def _kept_of_updates(updates: Params, share: _Share, item: int) -> int:
-  """What x A of all layers of a block with low-rank updates takes."""
+  """Returns the bytes of x A, over all layers of a block with low-rank updates."""
   bytes_ = 0
   for path, leaf in flatten(updates).items():
     if path.endswith(DOWN):
@@ -291,7 +291,7 @@ def _workspace(
 
 
 def _logits(config: TransformerConfig, policy: Policy, share: _Share) -> int:
-  """Bytes of all logits of a block, where a kernel does not keep them to itself."""
+  """Returns the bytes of all logits of a block, if its kernel stores them."""
   if policy.attention != "xla":
     return 0
   heads = config.num_attention_heads // share.tensor
@@ -301,15 +301,15 @@ def _logits(config: TransformerConfig, policy: Policy, share: _Share) -> int:
 def choose_remat(
   plan: Callable[[str], StepPlan], policy: Policy, memory: int | None
 ) -> str:
-  """Returns the remat policy that computes least again, of those that fit.
+  """Returns the remat policy that fits and recomputes least.
 
-  On a CPU, whose memory is large beside what it computes, all is kept where it fits.
-  Where none fits it is the one that needs least.
+  On a CPU, where computing costs more than memory, everything is kept if it fits. If no
+  policy fits, it is the one that needs the least memory.
 
   Args:
     plan: Function from a remat policy to the plan of a step in its largest bucket.
     policy: How the platform runs the step.
-    memory: Bytes of each device; None, unknown, takes the first.
+    memory: Bytes of each device; None means unknown, and takes the first policy.
   """
   order = ("none", *_ORDER) if policy.name == "cpu" else _ORDER
   for remat in order:
@@ -319,7 +319,7 @@ def choose_remat(
 
 
 def most_rows(plan: Callable[[int], StepPlan], memory: int, step: int) -> int:
-  """Returns the most rows, a multiple of `step`, whose plan fits; 0 where none does."""
+  """Returns the most rows, a multiple of `step`, whose plan fits; 0 if none does."""
   low, high = 0, 1
   while plan(high * step).fits(memory):
     low, high = high, 2 * high
@@ -337,17 +337,17 @@ def plan_vae(
   state: TrainState,
   inputs: Any,
 ) -> StepPlan:
-  """Estimates what a training step of the VAE needs of each device.
+  """Estimates the bytes that a training step of the VAE needs on each device.
 
-  Every layer keeps its input, and what norms and activations made of it.
+  Every layer keeps its input, and the results of its norms and activations.
 
   Args:
     config: Config of the VAE.
     policy: How the platform runs the step, with its mesh.
-    rows: Clips of a micro-batch.
+    rows: Number of clips in a micro-batch.
     size: Frames, height and width of a clip.
-    state: Arrays or shapes on their devices.
-    inputs: Arrays or shapes of the batch and of what is frozen, on their devices.
+    state: State as arrays or shapes on their devices.
+    inputs: Batch and frozen parameters as arrays or shapes on their devices.
   """
   layers = walk_encoder(config, *size)
   layers += walk_decoder(config, *config.latent_shape(*size))

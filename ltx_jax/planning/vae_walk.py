@@ -1,7 +1,7 @@
-"""One clip's way through a VAE: the layers it meets, with sizes, channels and FLOPs.
+"""One clip's way through a VAE: the layers that it passes, with sizes and FLOPs.
 
-Follows a config's block list as `models.vae` builds it, without building anything: what
-`planning.flops` and `planning.memory` add up.
+Follows a config's block list as `models.vae` builds it, without building anything.
+`planning.flops` and `planning.memory` add up the layers.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Layer(NamedTuple):
   """A convolution, a dense layer at every position, attention, or an embedder.
 
   Attributes:
-    before: Frames, height, width of its input.
-    after: Frames, height, width of its output.
+    before: Frames, height and width of its input.
+    after: Frames, height and width of its output.
     channels: Channels of its input.
     features: Channels of its output.
-    flops: Floating-point operations for one clip, a multiply-add counted as two.
-    kernel: Positions that an output position meets along each side.
+    flops: Floating-point operations for one clip; a multiply-add counts as two.
+    kernel: Number of input positions that an output position meets along each side.
   """
 
   before: Size
@@ -44,7 +44,7 @@ def embedder_flops(width: int) -> int:
 
 @dataclasses.dataclass
 class _Walk:
-  """Where the clip is, and what it has met so far."""
+  """The clip's current size and channels, and the layers so far."""
 
   config: VAEConfig
   size: Size
@@ -64,7 +64,7 @@ class _Walk:
     self.size, self.channels = after, out
 
   def pointwise(self, out: int, channels: int | None = None) -> None:
-    """Adds a dense layer at every position; the channels stay as they are."""
+    """Adds a dense layer at every position, without changing the channels."""
     channels = self.channels if channels is None else channels
     count = 2 * math.prod(self.size) * channels * out
     self.layers.append(Layer(self.size, self.size, channels, out, count))
@@ -101,7 +101,7 @@ class _Walk:
 
 
 def _taps(size: int, stride: int, zeros: bool) -> int:
-  """Pixels along one side that a kernel of 3 meets, over all of its positions."""
+  """Counts the pixels along a side that a kernel of 3 meets, over all its positions."""
   centres = range(0, size, stride)
   if not zeros:
     return 3 * len(centres)
@@ -134,7 +134,7 @@ def walk_encoder(
 def walk_decoder(
   config: VAEConfig, frames: int, height: int, width: int
 ) -> list[Layer]:
-  """Returns the layers that decode one clip, sizes being those of its latents."""
+  """Returns the layers that decode one clip; sizes are those of its latents."""
   return walk_tail(config, None, (frames, height, width))
 
 
@@ -144,8 +144,8 @@ def walk_head(
   """Returns the layers before a block of the decoder, and the size and channels there.
 
   Args:
-    begin: Number of the block, as `models.vae.Decoder` counts them; None, the latents,
-      has no layers before it.
+    begin: Number of the block, as `models.vae.Decoder` counts them; None means the
+      latents, which have no layers before them.
     size: Frames, height and width of the latents.
   """
   x = _Walk(config, size, config.latent_channels)
@@ -157,11 +157,11 @@ def walk_head(
 
 
 def walk_tail(config: VAEConfig, begin: int | None, size: Size) -> list[Layer]:
-  """Returns the layers from a block of the decoder on to the pixels.
+  """Returns the layers from a block of the decoder to the pixels.
 
   Args:
-    begin: Number of the block to begin with (see `walk_head`); None: the latents.
-    size: Frames, height and width of what comes into that block.
+    begin: Number of the first block (see `walk_head`); None begins with the latents.
+    size: Frames, height and width of that block's input.
   """
   channels = walk_head(config, begin, (1, 1, 1))[2]
   x = _Walk(config, size, channels)
@@ -176,7 +176,7 @@ def walk_tail(config: VAEConfig, begin: int | None, size: Size) -> list[Layer]:
 
 
 def _enter(x: _Walk) -> None:
-  """From the latents to the first block."""
+  """Walks from the latents to the first block."""
   if x.config.use_quant_conv:
     x.pointwise(x.config.latent_channels)
   x.convolve(x.config.decoder_channels)

@@ -1,4 +1,4 @@
-"""What is compiled for sampling, one program for each network config and policy."""
+"""The programs compiled for sampling, one per network config and policy."""
 
 from ltx_jax.programs.networks import (
   as_floats,

@@ -1,8 +1,8 @@
-"""The compiled programs of a model, one for each network config and policy.
+"""The compiled programs of a model, one per network config and policy.
 
-Two models of the same architecture share them, parameters being arguments. Each is
-compiled for a shape when it is first called with it. Parameters of transformer and VAE
-may be taken apart (`stacks`).
+Two models of the same architecture share them, because parameters are arguments. Each
+is compiled for a shape when it is first called with that shape. The stacked parameters
+of transformer and VAE may be split into layers (`stacks`).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _everywhere(policy: Policy) -> NamedSharding | None:
 
 
 def placed(start: Conditioned, policy: Policy) -> Conditioned:
-  """Puts what sampling starts from where `step` takes and returns it."""
+  """Places the start of sampling where `step` takes and returns it."""
   if policy.mesh is None:
     return start
   return start._replace(tokens=jax.device_put(start.tokens, _everywhere(policy)))
@@ -98,7 +98,7 @@ def positions(config: TransformerConfig, policy: Policy) -> Callable:
 
 
 def _of_parts(function: Callable) -> Callable:
-  """Returns function(params, ...) for params that may be taken apart."""
+  """Returns function(params, ...) for params that may be split into layers."""
   return lambda params, *inputs: function(put_together(params), *inputs)
 
 
@@ -115,7 +115,7 @@ def step(config: TransformerConfig, policy: Policy) -> sampler.Step:
 
 @functools.cache
 def caching_step(config: TransformerConfig, policy: Policy) -> Callable:
-  """Returns a step that may leave the network out (`diffusion.step_cache`)."""
+  """Returns a step that may skip the network (`diffusion.step_cache`)."""
   return step_cache.make_caching_step(
     _of_parts(transformer.velocity_fn(config, policy)),
     _of_parts(first_input_fn(config, policy)),
@@ -128,13 +128,13 @@ def caching_step(config: TransformerConfig, policy: Policy) -> Callable:
 def step_of_run(
   config: TransformerConfig, policy: Policy, cache: float, steps: int
 ) -> sampler.Step:
-  """Returns what makes the steps of one run, with or without a cache of that threshold.
+  """Returns the step function of one run, with or without a step cache.
 
   Args:
     config: Config of the network.
-    policy: How it is run.
-    cache: Threshold of the step cache (see `Sampling`); 0 for none.
-    steps: How many steps the run has.
+    policy: How to run it.
+    cache: Threshold of the step cache (see `Sampling`); 0 for no cache.
+    steps: Number of steps of the run.
   """
   if not cache:
     return step(config, policy)
@@ -159,8 +159,8 @@ def velocity(config: TransformerConfig, policy: Policy) -> Callable:
 def encode(config: VAEConfig, policy: Policy) -> Callable:
   """Returns (params, video, noise) -> normalised latents.
 
-  The noise gives a sample of the posterior, None its mode. It may have more rows than
-  the video, which then gives as many samples.
+  The noise samples the posterior; None takes its mode. The noise may have more rows
+  than the video, which then gives that many samples.
   """
 
   def program(
@@ -181,7 +181,7 @@ def _to_decode(
   noise_scale: Scalar,
   tone_map: Scalar,
 ) -> Latents:
-  """From normalised latents to what the VAE decodes."""
+  """Turns normalised latents into the decoder's input."""
   if noise is not None:
     latents = add_decode_noise(latents, noise, noise_scale)
   return vae.unnormalize(params, compress(latents, tone_map))
@@ -191,7 +191,7 @@ def _to_decode(
 def enlarge(config: LatentUpsamplerConfig, policy: Policy) -> Callable:
   """Returns (params, the VAE's params, latents) -> latents of more rows and columns.
 
-  Both are normalised, and the larger ones have the channels' moments of the others.
+  Both latents are normalised; the larger ones keep the channels' mean and deviation.
   """
 
   def program(
@@ -205,13 +205,13 @@ def enlarge(config: LatentUpsamplerConfig, policy: Policy) -> Callable:
 
 
 def as_floats(video: Float[jax.Array, "..."]) -> Float[jax.Array, "..."]:
-  """Leaves pixels in [-1, 1]."""
+  """Returns pixels in [-1, 1] unchanged."""
   return video
 
 
 @jax.jit
 def to_uint8(video: Shaped[jax.Array, "..."]) -> UInt8[jax.Array, "..."]:
-  """Turns pixels in [-1, 1] into 0 to 255, rounded; those that are already stay."""
+  """Turns pixels in [-1, 1] into 0 to 255, rounded; leaves uint8 unchanged."""
   return video if video.dtype == jnp.uint8 else pixels.to_uint8(video)
 
 
@@ -219,9 +219,9 @@ def to_uint8(video: Shaped[jax.Array, "..."]) -> UInt8[jax.Array, "..."]:
 def decode(config: VAEConfig, policy: Policy, finish: Callable = as_floats) -> Callable:
   """Returns (params, latents, sigma, noise, noise_scale, key) -> video in [-1, 1].
 
-  The latents are normalised; noise None adds none to them, key None injects none.
-  `tone_map` compresses them after that, as the original does. `finish` is what becomes
-  of the pixels: `to_uint8` here, and not after it, saves a float32 video of memory.
+  The latents are normalised; noise None mixes in no noise, and key None injects none.
+  `tone_map` compresses them after that, as in the original. `finish` is applied to the
+  pixels: `to_uint8` within the program avoids storing a float32 video.
   """
 
   def program(
@@ -247,10 +247,11 @@ def decode(config: VAEConfig, policy: Policy, finish: Callable = as_floats) -> C
 def tiled_decode(
   config: VAEConfig, policy: Policy, tiles: Tiles, finish: Callable = as_floats
 ) -> tuple[Callable, Callable]:
-  """Returns what `decode` does as two programs; the second works in tiles.
+  """Returns `decode` as two programs, of which the second works in tiles.
 
-  The first takes the arguments of `decode`; the second (params, x, sigma, key), x being
-  what the first returned. The first has freed all else before the second runs.
+  The first takes the arguments of `decode`. The second takes (params, x, sigma, key),
+  where x is the result of the first. The first has freed its memory before the second
+  runs.
   """
 
   def before(
@@ -283,7 +284,7 @@ def tiled_decode(
 def decode_in_tiles(
   config: VAEConfig, policy: Policy, tiles: Tiles, finish: Callable = as_floats
 ) -> Callable:
-  """Returns what `decode` does, in tiles (`tiled_decode`)."""
+  """Does what `decode` does, in tiles (`tiled_decode`)."""
   before, in_tiles = tiled_decode(config, policy, tiles, finish)
 
   def both(

@@ -1,7 +1,7 @@
-"""Encoders as they run over a whole data set: each device takes clips of its own.
+"""Encoders for a whole data set: each device encodes its own clips.
 
-Every device runs the very program that one device alone would run on its clips, so that
-what comes out does not depend on how many devices there are, to the last bit.
+Every device runs the same program that a single device would run on its clips, so the
+result does not depend on the number of devices, to the last bit.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _AXIS = "devices"
 
 
 def row_mesh(devices: tuple[jax.Device, ...]) -> Mesh:
-  """A mesh whose one axis splits rows."""
+  """Returns a mesh whose one axis shards rows."""
   return Mesh(devices, (_AXIS,), axis_types=(AxisType.Auto,))
 
 
 def replicate(params: Params, mesh: Mesh) -> Params:
-  """Puts parameters on every device of a mesh."""
+  """Replicates parameters on every device of a mesh."""
   return jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
 
 
@@ -52,9 +52,9 @@ def _on_rows(program: Callable, mesh: Mesh, policy: Policy) -> Callable:
 def encode_clips(config: VAEConfig, policy: Policy, mesh: Mesh) -> Callable:
   """Returns (params, video uint8 [b F H W 3]) -> latents, log-variances.
 
-  The latents [b f h w c] are the posterior's mode, normalised, in bfloat16; the
-  log-variances [b f h w 1], or [b f h w c] where each channel has its own, are those of
-  the latents before they are normalised.
+  The latents [b f h w c] are the posterior's mode, normalised, in bfloat16. The
+  log-variances [b f h w 1] (or [b f h w c] if each channel has its own) belong to the
+  latents before normalisation.
   """
 
   def program(

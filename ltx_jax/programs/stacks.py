@@ -1,10 +1,10 @@
-"""Stacks of equal blocks, taken apart for programs that unroll them.
+"""Splits stacks of equal blocks into layers, for programs that unroll them.
 
 Equal blocks are scanned, so their parameters are stacked: one array with a leading axis
-of layers. XLA's CPU backend copies what it slices out of an array before it multiplies
-by it: of the 2B transformer 7.7 GB, read and written in every step. Handed over layer
-by layer instead and stacked inside the program, where XLA sees that a slice of the
-stack is one of its parts, nothing is copied. The parts are views of the stack.
+of layers. XLA's CPU backend copies a slice of an array before it multiplies by it: for
+the 2B transformer 7.7 GB, read and written in every step. If the layers are passed one
+by one and stacked inside the program, XLA sees that a slice of the stack is one of its
+parts, and copies nothing. The parts are views of the stack.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ STACKED = ("blocks", "res_blocks")  # Names of the trees that are stacked.
 
 
 def take_apart(params: Params, policy: Policy) -> Params:
-  """Returns a network's parameters, each stack as a tuple of its layers.
+  """Returns a network's parameters, with each stack as a tuple of its layers.
 
-  Where the policy scans, or an array lies on several devices, they stay as they are.
+  They stay unchanged if the policy scans, or if an array is on several devices.
   """
   if not policy.unroll:
     return params
@@ -32,14 +32,14 @@ def take_apart(params: Params, policy: Policy) -> Params:
     devices = leaf.devices() if isinstance(leaf, jax.Array) else {None}
     if not stacked or len(devices) > 1:
       return leaf
-    with jax.default_device(*devices):  # Committed no more than the stack may be.
+    with jax.default_device(*devices):  # Committed only if the stack is.
       return tuple(jax.device_put(list(np.asarray(leaf))))
 
   return jax.tree.map_with_path(parts, params)
 
 
 def put_together(params: Params) -> Params:
-  """Undoes `take_apart`, inside a program; of other parameters it changes nothing."""
+  """Undoes `take_apart` inside a program; leaves other parameters unchanged."""
   return jax.tree.map(
     lambda leaf: jnp.stack(leaf) if isinstance(leaf, tuple) else leaf,
     params,

@@ -1,8 +1,8 @@
-"""Files of the Hugging Face hub: from its cache, else downloaded.
+"""Files of the Hugging Face hub, from its cache or else downloaded.
 
-`huggingface_hub` shows the progress of a download and goes on where one was broken off.
-A file that is in its cache is taken as it is, without asking the network; with
-HF_HUB_OFFLINE=1 nothing is asked at all.
+`huggingface_hub` shows the progress of a download and resumes an interrupted one. A
+file in its cache is used without asking the network; with HF_HUB_OFFLINE=1 the network
+is never asked.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ def fetch(repository: str, file: str, licence: str | None = None) -> pathlib.Pat
 
   Args:
     repository: Name of the repository, as organisation/name.
-    file: Its path in the repository.
-    licence: What is said of it when it is downloaded.
+    file: Path of the file in the repository.
+    licence: Licence to log when the file is downloaded.
 
   Raises:
-    ValueError: where it is not in the cache and cannot be downloaded.
+    ValueError: If it is not in the cache and cannot be downloaded.
   """
   import huggingface_hub
 
@@ -48,11 +48,11 @@ def fetch_folders(
 
   Args:
     repository: Name of the repository, as organisation/name.
-    folders: Their names; each has a file that tells whether it was fetched before.
-    licence: What is said of them when they are downloaded.
+    folders: Names of the folders; each has a file that shows whether it was fetched.
+    licence: Licence to log when they are downloaded.
 
   Raises:
-    ValueError: where they are not in the cache and cannot be downloaded.
+    ValueError: If they are not in the cache and cannot be downloaded.
   """
   import huggingface_hub
 
@@ -79,8 +79,8 @@ def _announce(repository: str, what: str, licence: str | None) -> None:
     return
   terms = f"; its licence: {licence}" if licence else ""
   _LOG.warning(
-    f"Downloading {what} of https://huggingface.co/{repository}{terms}. Broken off, it "
-    "goes on where it was the next time."
+    f"Downloading {what} of https://huggingface.co/{repository}{terms}. An interrupted "
+    "download resumes the next time."
   )
 
 
@@ -89,4 +89,4 @@ def _cause(error: Exception) -> str:
 
   name = type(error).__name__
   offline = huggingface_hub.constants.HF_HUB_OFFLINE
-  return f"{name}: HF_HUB_OFFLINE forbids to ask it" if offline else name
+  return f"{name}: HF_HUB_OFFLINE forbids network access" if offline else name

@@ -1,4 +1,4 @@
-"""Models from files and to files."""
+"""Loads models from files, and saves them."""
 
 from __future__ import annotations
 
@@ -49,21 +49,22 @@ def load(
   Args:
     source: A preset's name, a single-file checkpoint, a folder with one, a folder in
       the layout of diffusers, or a file on the hub as "organisation/repository/file".
-    dtype: What weights are cast to and networks compute in; None: float32 on a CPU,
-      bfloat16 on GPU and TPU, float16 on a GPU that has no bfloat16.
-    text_encoder: The folder of a T5 v1.1 encoder and its tokenizer; None looks beside
-      the checkpoint and takes a released preset's from the hub, False takes none. Its
-      weights stay in `params`, unless it is what `load_text_encoder` returned.
+    dtype: Dtype of the weights and of the computation; None means float32 on a CPU,
+      bfloat16 on GPU and TPU, float16 on a GPU without bfloat16.
+    text_encoder: Folder of a T5 v1.1 encoder and its tokenizer. None looks next to the
+      checkpoint, and fetches a released preset's from the hub; False loads none. Its
+      weights stay in `params`, unless it comes from `load_text_encoder`.
     mesh: Devices that work together (`parallel.mesh.make_mesh`); every tensor goes
-      straight to those that need it as it is read.
+      straight to the devices that need it as it is read.
     loras: LoRA files, each with its strength: [("style.safetensors", 0.8)]. They are
-      merged into the transformer's kernels, which `save` then writes.
+      merged into the transformer's kernels, and `save` writes the merged kernels.
     weights: "int8" or "fp8" keeps the transformer's kernels in 8 bits
-      (`quantization`); of an fp8 file, the second keeps them as they are.
+      (`quantization`); "fp8" leaves those of an fp8 file unchanged.
     text_weights: 8-bit format of the text encoder's kernels (see `weights`).
 
   Raises:
-    ValueError: in one sentence that says what was found and what to do.
+    ValueError: If the model cannot be loaded; the message says what was found and what
+      to do.
   """
   apart = isinstance(text_encoder, TextEncoder)
   files = sources.resolve(source, False if apart else text_encoder)
@@ -101,32 +102,31 @@ def load_text_encoder(
   weights: Weights | None = None,
   cache: sources.PathLike | None = None,
 ) -> TextEncoder:
-  """Finds the text encoder of a model; its weights are read while it encodes.
+  """Finds the text encoder of a model; its weights are in memory only while it encodes.
 
       encoder = ltx_jax.load_text_encoder(source)
-      text = encoder.encode(["A boat on a lake at dawn"])  # Read, asked, and freed.
+      text = encoder.encode(["A boat on a lake at dawn"])  # Reads, encodes and frees.
       model = ltx_jax.load(source, text_encoder=encoder)
 
   Args:
     source: The model, as `load` takes it.
-    folder: The folder of the text encoder and its tokenizer; None looks where `load`
-      does.
+    folder: Folder of the text encoder and its tokenizer; None looks where `load` does.
     dtype: Precision of the text encoder, as `load` takes it.
     mesh: Devices that work together, as `load` takes them.
     weights: "int8" or "fp8" keeps its kernels in 8 bits (see `load`).
-    cache: A folder in which encoded prompts are kept (`text.cache`); the weights are
-      then read only for prompts that are not there.
+    cache: Folder that stores encoded prompts (`text.cache`); the weights are then read
+      only for prompts that are not in it.
 
   Raises:
-    ValueError: in one sentence that says what was found and what to do.
+    ValueError: If it cannot be found; the message says what was found and what to do.
   """
   files = sources.resolve(source, folder)
   policy = _policy(dtype, mesh)
   text = _text_encoder(files, policy, quantizing(weights, _placer(mesh)))
-  _layout(files).read_config(files.checkpoint)  # What is wrong with it first.
+  _layout(files).read_config(files.checkpoint)  # Report its errors first.
   if text is None:
     raise ValueError(
-      f"There is no text encoder beside {files.checkpoint}; give its folder, as "
+      f"There is no text encoder next to {files.checkpoint}; give its folder, as "
       "folder=FOLDER or --text-encoder FOLDER."
     )
   _check_same_text(files, text.config)
@@ -146,7 +146,7 @@ def load_upscaler(source: sources.PathLike) -> Upscaler:
       "organisation/repository/file".
 
   Raises:
-    ValueError: in one sentence that says what was found and what to do.
+    ValueError: If it cannot be loaded; the message says what was found and what to do.
   """
   if source is None:
     raise ValueError(
@@ -162,17 +162,17 @@ def save(
 ) -> None:
   """Writes transformer, VAE and their configs.
 
-  The text encoder is not part of it (`checkpoints.t5.save_t5` writes one).
+  The text encoder is not written; `checkpoints.t5.save_t5` does that.
 
   Args:
-    model: What is written, in the dtypes that its parameters have.
+    model: Model to write, in the dtypes of its parameters.
     path: A `.safetensors` file, or a folder; each file appears only once it is
       complete.
     layout: "lightricks", the official single file, or "diffusers", a folder.
 
   Raises:
-    ValueError: for another layout, a network that diffusers' classes cannot be, or
-      weights in 8 bits.
+    ValueError: If the layout is another one, diffusers' classes cannot represent a
+      network, or weights are in 8 bits.
   """
   if layout not in _LAYOUTS:
     raise ValueError(
@@ -192,7 +192,7 @@ def _read_loras(files: sources.Files, loras: Loras) -> lora.Updates:
   transformer = _layout(files).read_config(files.checkpoint).transformer
   if transformer is None:
     raise ValueError(
-      f"{files.checkpoint} has no transformer, which a LoRA is for; load a checkpoint "
+      f"{files.checkpoint} has no transformer, which a LoRA needs; load a checkpoint "
       "that has one."
     )
   return lora.read_loras(loras, transformer)
@@ -201,7 +201,7 @@ def _read_loras(files: sources.Files, loras: Loras) -> lora.Updates:
 def _text_encoder(
   files: sources.Files, policy: Policy, place: Place
 ) -> TextEncoder | None:
-  """The text encoder of a model, of which nothing is read but what describes it."""
+  """Returns the text encoder of a model, after reading only its descriptions."""
   if files.text_encoder is None:
     return None
   put = lambda path, array: place(f"text_encoder/{path}", array)  # noqa: E731
@@ -211,7 +211,7 @@ def _text_encoder(
 
 
 def _layout(files: sources.Files) -> ModuleType:
-  """The module that reads a checkpoint."""
+  """Returns the module that reads a checkpoint."""
   return diffusers if files.checkpoint.is_dir() else lightricks
 
 
@@ -225,9 +225,9 @@ def _policy(dtype: str | None, mesh: Mesh | None) -> Policy:
 
 
 def _check_mesh(mesh: Mesh, files: sources.Files) -> None:
-  """Refuses a mesh of other axes, or that heads cannot be split over.
+  """Refuses a mesh with other axes, or one that does not divide the attention heads.
 
-  Before weights are read.
+  It is checked before weights are read.
   """
   if tuple(mesh.axis_names) != AXES:
     raise ValueError(
@@ -238,14 +238,14 @@ def _check_mesh(mesh: Mesh, files: sources.Files) -> None:
   tensor = mesh.shape.get("tensor", 1)
   if transformer is not None and transformer.num_attention_heads % tensor:
     raise ValueError(
-      f"The mesh has tensor = {tensor}, and the transformer in {files.checkpoint} has "
+      f"The mesh has tensor = {tensor}, but the transformer in {files.checkpoint} has "
       f"{transformer.num_attention_heads} attention heads; give a number that divides "
       "them, and the other devices to context or data."
     )
 
 
 def _placer(mesh: Mesh | None) -> Place:
-  """Puts each array straight onto its shards, or onto the only device."""
+  """Returns a `Place` that puts each array straight onto its shards or its device."""
   if mesh is None:
     return arrays.to_default_device
 
@@ -260,13 +260,13 @@ def _placer(mesh: Mesh | None) -> Place:
 def _check_same_text(files: sources.Files, text: TextEncoderConfig) -> None:
   """Refuses a text encoder of another width than the transformer takes.
 
-  By their configs alone: to read the weights of both takes minutes.
+  It compares only the configs, because reading both networks takes minutes.
   """
   transformer = _layout(files).read_config(files.checkpoint).transformer
   if transformer is not None and transformer.caption_channels != text.d_model:
     where = f" in {files.text_encoder}" if files.text_encoder else ""
     raise ValueError(
-      f"The text encoder{where} has d_model = {text.d_model}, the transformer in "
+      f"The text encoder{where} has d_model = {text.d_model}, but the transformer in "
       f"{files.checkpoint} takes caption_channels = {transformer.caption_channels}; "
       "take both from one release."
     )

@@ -1,19 +1,19 @@
-"""Models by name, and how each is sampled where nothing else is asked for.
+"""Models by name, with their default sampling settings.
 
 The small model comes with this code. The others are the checkpoints that Lightricks
-released: the first use of a name downloads its file, says under which licence it is,
-and takes the text encoder that all of them were trained with. The config inside a file
-decides what it is. A file that has none is known by its shapes
-(`checkpoints.recognize`), which gives what the preset's `config` says; the noise levels
-of a distilled model, which no shape tells, are taken from there.
+released. The first use of a name downloads its file, shows its licence, and fetches the
+text encoder that all of them were trained with. The config inside a file decides what
+it is. A file without a config is recognised by its shapes (`checkpoints.recognize`),
+which gives the preset's `config`. No shape shows the noise levels of a distilled model,
+so they are taken from the preset.
 
-Recipes are the original's configurations: guidance with spatiotemporal guidance and
-rescaling for the 2B models up to 0.9.6-dev, and by noise level for the 13B dev ones;
-fresh noise in every step of 0.9.6-distilled; two passes with an upscaler for 13B and
-for 2B 0.9.8. The original has these two passes only. Here they are `Recipe.passes`, for
-`MultiScale`, and `Recipe.sampling` is one pass that takes no upscaler: the first one
-with its last steps, or all levels that a distilled model knows. Sizes are those that
-the models are mostly used at, and nothing is led away from but the empty prompt.
+Recipes are the original's configurations: spatiotemporal guidance and rescaling for the
+2B models up to 0.9.6-dev, and guidance by noise level for the 13B dev ones; fresh noise
+in every step of 0.9.6-distilled; two passes with an upscaler for 13B and for 2B 0.9.8.
+For the last ones, the original has only the two passes. Here they are `Recipe.passes`,
+for `MultiScale`; `Recipe.sampling` is a single pass that needs no upscaler: the first
+pass with its last steps, or all levels of a distilled model. The default sizes are the
+most common ones of the models, and the default negative prompt is empty.
 
 Source: the configurations and release notes of Lightricks/LTX-Video.
 """
@@ -51,7 +51,7 @@ class HubFile(NamedTuple):
   Attributes:
     repository: Name of the repository, as organisation/name.
     name: Name of the file in it.
-    licence: Its name, in short what it says, and where it is.
+    licence: Its name, a short summary, and where it is.
   """
 
   repository: str
@@ -66,9 +66,9 @@ class Preset:
   Attributes:
     files: A folder with `model.safetensors`, `text_encoder/` and `tokenizer/`, or the
       checkpoint on the hub.
-    recipe: How it is sampled.
-    summary: One line for those who choose.
-    config: What is in the checkpoint, should the file not say it.
+    recipe: Default sampling settings.
+    summary: One line for users who choose a model.
+    config: Config of the checkpoint, used if the file has none.
   """
 
   files: pathlib.Path | HubFile
@@ -110,7 +110,7 @@ def _distilled_passes(tone_map: float = 0.0) -> TwoPasses:
 
 
 def _two_passes(version: str, sampling: Sampling, passes: TwoPasses) -> Recipe:
-  """The recipe of a release that has an upscaler of its own."""
+  """Returns the recipe of a release that has an upscaler of its own."""
   upscaler = f"ltxv-spatial-upscaler-{version}"
   return Recipe(sampling=sampling, passes=passes, upscaler=upscaler)
 
@@ -126,7 +126,7 @@ def _licence(name: str, file: str, terms: str) -> str:
 
 
 def _beside(file: str) -> str:
-  """The licence of the releases that have one beside each file."""
+  """Returns the licence of the releases that have one next to each file."""
   text = file.replace("-fp8", "").replace(".safetensors", ".license.txt")
   terms = "commercial use with conditions, restrictions on use"
   return _licence("LTXV Open Weights License", text, terms)
@@ -144,13 +144,13 @@ _OPEN_WEIGHTS = _licence(
 
 
 def _older(file: str, vae: VAEConfig, summary: str) -> Preset:
-  """0.9.0 and 0.9.1."""
+  """Returns a preset for 0.9.0 or 0.9.1."""
   config = ModelConfig(TRANSFORMER_2B, vae, SHIFTED)
   return Preset(HubFile(REPOSITORY, file, _RESEARCH), _DEV_2B, summary, config)
 
 
 def _newer(file: str, licence: str, recipe: Recipe, summary: str) -> Preset:
-  """0.9.5 and later."""
+  """Returns a preset for 0.9.5 or later."""
   config = ModelConfig(
     _TRANSFORMERS["13b" if "13b" in file else "2b"],
     VAE_C,
@@ -161,7 +161,7 @@ def _newer(file: str, licence: str, recipe: Recipe, summary: str) -> Preset:
 
 
 def _pair(name: str, licence: str, recipe: Recipe, summary: str) -> dict[str, Preset]:
-  """A release and its float8 file, cast while it is read unless that is kept."""
+  """Returns a release and its float8 file, which is cast when read unless kept."""
   small = f"{summary}; half the download, float8 weights"
   return {
     name: _newer(f"{name}.safetensors", licence, recipe, summary),
@@ -241,7 +241,7 @@ UPSCALERS = {
 
 
 def suggestion(name: str) -> str:
-  """Returns the words that name the nearest preset, or all of them."""
+  """Returns words that suggest the nearest preset, or list all of them."""
   near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.5)
   if near:
     return f"did you mean {near[0]!r}?"
@@ -257,15 +257,15 @@ def named_like(file: str) -> str | None:
 
 
 def completed(config: ModelConfig, name: str | None) -> ModelConfig:
-  """Returns a checkpoint's config with what a preset knows and the file does not say.
+  """Returns a checkpoint's config, completed by what a preset knows.
 
-  That is its name, which its recipe goes by, and the noise levels of a distilled model.
-  A checkpoint that names itself, or holds other networks than the preset, is left as it
-  is: it is a fine-tune, whatever its file is called.
+  The preset adds its name, which selects the recipe, and the noise levels of a
+  distilled model. A checkpoint that names itself, or holds other networks than the
+  preset, is left unchanged: it is a fine-tune, whatever its file is called.
 
   Args:
-    config: The config that was found in the checkpoint.
-    name: Name of the preset that it was taken for; None for no preset.
+    config: Config in the checkpoint.
+    name: Name of the preset that it was recognised as; None for no preset.
   """
   if name is None or config.name is not None or PRESETS[name].config is None:
     return config
@@ -281,9 +281,9 @@ def completed(config: ModelConfig, name: str | None) -> ModelConfig:
 def recipe_for(config: ModelConfig) -> Recipe:
   """Returns the recipe of the preset whose name is in a checkpoint's metadata.
 
-  Otherwise the levels that a distilled model was trained for, without guidance; else
-  the checkpoint's own scheduler, 40 steps and guidance 3. Either way at the size, the
-  length and the rate that released models are mostly used at.
+  Without a preset, a distilled model uses the levels that it was trained for, without
+  guidance; any other model uses its own scheduler, 40 steps and guidance 3. The size,
+  the length and the rate are the most common ones of released models.
   """
   if config.name in PRESETS:
     return PRESETS[config.name].recipe

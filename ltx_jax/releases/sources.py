@@ -1,10 +1,10 @@
-"""From what a user calls a model to the files on this machine.
+"""Finds the files on this machine for the name that a user gives a model.
 
 A source is the name of a preset, a single-file checkpoint, a folder with
-`model.safetensors` in it, a folder in the layout of diffusers, or a file on the hub as
-`organisation/repository/file`. The text encoder is never part of a checkpoint; it lies
-beside a file, or inside a folder, as the folders `text_encoder` and `tokenizer`, or
-wherever one says.
+`model.safetensors`, a folder in the layout of diffusers, or a file on the hub as
+`organisation/repository/file`. The text encoder is never part of a checkpoint. It is
+next to a file, or inside a folder, as the folders `text_encoder` and `tokenizer`, or
+wherever the user says.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ TextEncoderSource = PathLike | Literal[False] | None
 
 
 class Files(NamedTuple):
-  """Where a model is; None where it has no text encoder.
+  """The places of a model's files; None without a text encoder.
 
   The checkpoint is the official single file, or a folder in the layout of diffusers.
-  `preset` names the release that it is, as far as its own name tells.
+  `preset` names the release, if the checkpoint's name shows it.
   """
 
   checkpoint: pathlib.Path
@@ -50,11 +50,11 @@ def resolve(source: PathLike, text_encoder: TextEncoderSource = None) -> Files:
 
   Args:
     source: A preset's name, a checkpoint, a folder, or a file on the hub.
-    text_encoder: A folder; None looks beside the checkpoint and, for a release by its
-      preset or on the hub, fetches the one that all releases share; False takes none.
+    text_encoder: A folder. None looks next to the checkpoint and, for a release by its
+      preset or on the hub, fetches the one that all releases share; False uses none.
 
   Raises:
-    ValueError: in one sentence that says what was found and what to do.
+    ValueError: If files are missing; the message says what was found and what to do.
   """
   name, checkpoint = os.fspath(source), _checkpoint(source)
   preset = name if name in PRESETS else named_like(checkpoint.name)
@@ -71,7 +71,7 @@ def resolve(source: PathLike, text_encoder: TextEncoderSource = None) -> Files:
 
 
 def _is_of_a_release(name: str, preset: str | None) -> bool:
-  """Whether a release is named, by its preset or as its file on the hub."""
+  """Whether this is a release, named by its preset or as its file on the hub."""
   known = preset or "" if _is_on_the_hub(name) else name
   return isinstance(_preset_files(known), HubFile)
 
@@ -83,7 +83,7 @@ def resolve_upscaler(source: PathLike) -> pathlib.Path:
     source: A name of `presets.UPSCALERS`, a file, or a file on the hub.
 
   Raises:
-    ValueError: where there is none.
+    ValueError: If there is none.
   """
   name, path = os.fspath(source), pathlib.Path(source)
   if name in UPSCALERS:
@@ -100,7 +100,7 @@ def resolve_upscaler(source: PathLike) -> pathlib.Path:
 
 
 def _is_on_the_hub(name: str) -> bool:
-  """Whether this reads as organisation/repository/file."""
+  """Whether a name has the form organisation/repository/file."""
   return name.endswith(".safetensors") and name.count("/") == 2 and name[0] != "/"
 
 
@@ -117,7 +117,7 @@ def _checkpoint(source: PathLike) -> pathlib.Path:
     checkpoint = files / CHECKPOINT
     if not checkpoint.is_file():
       raise ValueError(
-        f"The preset {name!r} should be at {checkpoint}, and is not there; install "
+        f"The preset {name!r} should be at {checkpoint}, but is not there; install "
         "ltx-jax again, or give the path of a checkpoint."
       )
     return checkpoint
@@ -151,7 +151,7 @@ def _checkpoint(source: PathLike) -> pathlib.Path:
 def _folder_refused(path: pathlib.Path) -> ValueError:
   if (path / "model_index.json").is_file():
     return ValueError(
-      f"{path} has a model_index.json and neither transformer/config.json nor "
+      f"{path} has a model_index.json but neither transformer/config.json nor "
       "vae/config.json; finish its download."
     )
   single = sorted(path.glob("*.safetensors"))
@@ -173,6 +173,6 @@ def _with_text_encoder(checkpoint: pathlib.Path, folder: pathlib.Path) -> Files:
     if any((tokenizer / name).is_file() for name in _TOKENIZER_FILES):
       return Files(checkpoint, encoder, tokenizer)
   raise ValueError(
-    f"{folder} holds a text encoder and no tokenizer; put its spiece.model into "
+    f"{folder} holds a text encoder but no tokenizer; put its spiece.model into "
     f"{folder / 'tokenizer'}."
   )

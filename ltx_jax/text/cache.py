@@ -1,12 +1,12 @@
-"""Encoded prompts on disk, so that a prompt is encoded once and T5 need not be there.
+"""Encoded prompts on disk, so that each prompt is encoded once, and T5 may be absent.
 
-A text is one safetensors file, whose name is the sha256 of all that it depends on: the
-prompt, the text encoder, the number of tokens it reads, its weights and its dtype. The
-file holds the embeddings of the prompt's own tokens, without padding, and the same in
-words under its metadata. A file that cannot be read is said to be so and made again.
+A text is one safetensors file. Its name is the sha256 of everything that it depends on:
+the prompt, the text encoder, the number of tokens, its weights and its dtype. The file
+holds the embeddings of the prompt's own tokens, without padding; its metadata repeat
+what the name depends on. A file that cannot be read is reported and made again.
 
-A text encoder is known by its config, the names and sizes of the files of encoder and
-tokenizer, and by 256 blocks of 4 KiB spread evenly over each of them: training changes
+A text encoder is identified by its config, the names and sizes of the files of encoder
+and tokenizer, and 256 blocks of 4 KiB spread evenly over each file: training changes
 every weight, and reading all 9.5 GB would take longer than encoding a prompt. Folders
 may be moved or copied.
 """
@@ -34,7 +34,7 @@ _FILES = ("*.json", "*.safetensors", "spiece.model")
 
 
 def encoder_fingerprint(*folders: pathlib.Path) -> str:
-  """Returns what tells a text encoder and its tokenizer from others, as hexadecimal."""
+  """Returns a hexadecimal hash that identifies a text encoder and its tokenizer."""
   digest = hashlib.sha256()
   for folder in folders:
     paths = {path for pattern in _FILES for path in folder.glob(pattern)}
@@ -50,12 +50,13 @@ def encoder_fingerprint(*folders: pathlib.Path) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class TextCache:
-  """Texts of one encoder.
+  """Texts of one encoder on disk.
 
   Attributes:
-    folder: Folder that they are in; it is made when there is something to write.
-    encoder: What the embeddings depend on beside the prompt (`encoder_fingerprint`).
-    max_tokens: The length of a text, padding included.
+    folder: Folder of the texts; it is made when the first is written.
+    encoder: Everything that embeddings depend on besides the prompt
+      (`encoder_fingerprint`).
+    max_tokens: Length of a text, padding included.
   """
 
   folder: pathlib.Path
@@ -63,12 +64,12 @@ class TextCache:
   max_tokens: int
 
   def path(self, prompt: str) -> pathlib.Path:
-    """Returns where the text of a prompt is, or would be."""
+    """Returns the path of a prompt's text, whether it exists or not."""
     known = json.dumps(self._metadata(prompt), sort_keys=True)
     return self.folder / f"{hashlib.sha256(known.encode()).hexdigest()}.safetensors"
 
   def read(self, prompt: str) -> EncodedText | None:
-    """Returns a text [1 m e] and its mask [1 m], or None where it is not there."""
+    """Returns a text [1 m e] and its mask [1 m], or None if it is not there."""
     path = self.path(prompt)
     if not path.is_file():
       return None
@@ -80,16 +81,16 @@ class TextCache:
       if tokens.ndim != 2 or not 0 < len(tokens) <= self.max_tokens:
         raise ValueError(f"{path} has a text of shape {tokens.shape}.")
     except (OSError, ValueError) as error:
-      _LOG.warning("%s It is passed over, and the prompt is encoded again.", error)
+      _LOG.warning("%s It is ignored, and the prompt is encoded again.", error)
       return None
     padding = self.max_tokens - len(tokens)
     text = jnp.asarray(np.pad(tokens, ((0, padding), (0, 0))))
     return text[None], jnp.arange(self.max_tokens)[None] < len(tokens)
 
   def write(self, prompt: str, text: Float[AnyArray, "1 m e"], mask: TextMask) -> None:
-    """Keeps a text; its file appears only once it is complete.
+    """Stores a text; its file appears only once it is complete.
 
-    A folder that cannot be written to is said to be so, and stops nothing.
+    A folder that cannot be written to is reported, but does not stop the program.
     """
     tokens = np.asarray(text[0])[: int(np.sum(mask))]
     try:

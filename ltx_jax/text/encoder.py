@@ -1,8 +1,8 @@
-"""A text encoder that is read, asked, and freed.
+"""A text encoder whose weights are in memory only while it encodes.
 
-T5-XXL is larger than the 2B transformer and runs once a prompt. Here its weights are in
-memory only while they encode a prompt that nobody encoded before; a text that is in
-memory or on disk (`text.cache`) needs none of them.
+T5-XXL is larger than the 2B transformer and runs once per prompt. Its weights are read
+only to encode a prompt that was not encoded before, and then freed. A text in memory or
+on disk (`text.cache`) needs no weights.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _REMEDY = "take its weights in 8 bits, or encode all prompts before the model is
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TextEncoder:
-  """What `ltx_jax.load_text_encoder` returns.
+  """The text encoder that `ltx_jax.load_text_encoder` returns.
 
   Attributes:
     config: Config of the network.
     policy: Compute dtype.
-    tokenizer: Tokenizer that lies beside the weights.
-    read: Reads the weights.
-    cache: Texts on disk; None for none.
+    tokenizer: Tokenizer next to the weights.
+    read: Function that reads the weights.
+    cache: Texts on disk; None for no cache.
     texts: Texts that were encoded before.
   """
 
@@ -51,10 +51,10 @@ class TextEncoder:
   texts: Texts = dataclasses.field(default_factory=dict, init=False, repr=False)
 
   def encode(self, prompts: Sequence[str]) -> EncodedText:
-    """Turns prompts into text [b m e] and its mask [b m], each on its own and kept.
+    """Encodes prompts one by one, cached: text [b m e] and its mask [b m].
 
     Raises:
-      ValueError: where there is no prompt, or the weights cannot be read, or do not fit
+      ValueError: If there is no prompt, or the weights cannot be read or do not fit
         into memory.
     """
     if isinstance(prompts, str):
@@ -71,17 +71,17 @@ class TextEncoder:
     return jnp.concatenate(texts), jnp.concatenate(masks)
 
   def _encode(self, prompts: Sequence[str]) -> Texts:
-    """Reads the weights, encodes prompts one by one, and lets go of the weights."""
+    """Reads the weights, encodes prompts one by one, and frees the weights."""
     if not prompts:
       return {}
     length = self.config.max_text_tokens
     with memory_in_words("the text encoder", _REMEDY):
       program = programs.encode_text(self.config, self.policy)
       params, texts = self.read(), {}
-      for prompt in prompts:  # None depends on those beside it.
+      for prompt in prompts:  # One by one, so that none depends on the others.
         tokens, mask = tokenize(self.tokenizer, [prompt], length)
         texts[prompt] = program(params, tokens, mask), jnp.asarray(mask)
-      # Waited for, so that the weights are not in memory beside what is loaded next.
+      # Wait, so that the weights are freed before anything else is loaded.
       jax.block_until_ready(texts)
     if self.cache is not None:
       for prompt, (text, mask) in texts.items():
@@ -90,9 +90,9 @@ class TextEncoder:
 
 
 def missing(texts: Texts, prompts: Sequence[str]) -> list[str]:
-  """Returns which prompts are not among `texts`, each once.
+  """Returns the prompts that are not in `texts`, each once.
 
-  Where all of them would be too many to keep, `texts` is emptied first.
+  If there would be too many to keep, `texts` is emptied first.
   """
   asked = list(dict.fromkeys(prompts))
   new = [prompt for prompt in asked if prompt not in texts]

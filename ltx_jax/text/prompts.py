@@ -1,12 +1,12 @@
-"""Prompts to T5's tokens, with the tokenizer that lies beside a text encoder.
+"""Turns prompts into T5's tokens, with the tokenizer next to a text encoder.
 
-Prompts are stripped and nothing else: no lower-casing, no cleaning. Tokens end with the
-end-of-sequence token and are padded to a fixed length, as the PyTorch original does.
-That length is the text encoder's to say (`TextEncoderConfig.max_text_tokens`): the
-`model_max_length` of a tokenizer is 128 where diffusers saved it, and the released
-models were trained with 256.
+Prompts are stripped, but neither lower-cased nor cleaned. Tokens end with the
+end-of-sequence token and are padded to a fixed length, as in the PyTorch original. The
+text encoder's config sets that length (`TextEncoderConfig.max_text_tokens`), because
+the `model_max_length` of a tokenizer is 128 if diffusers saved it, although the
+released models were trained with 256.
 
-This is the only place that imports `transformers`, and only when a tokenizer is loaded.
+Only this module imports `transformers`, and only when a tokenizer is loaded.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from jaxtyping import Bool, Int
 from ltx_jax.config import TextEncoderConfig
 
 MAX_TOKENS = TextEncoderConfig.max_text_tokens
-"""Most tokens of a prompt, in every release."""
+"""Largest number of tokens of a prompt, in every release."""
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-  """What this module needs of a tokenizer from `transformers`.
+  """The part of a tokenizer from `transformers` that this module needs.
 
-  Also `pad_token_id` and `eos_token_id`, which it makes when they are asked for: no
-  check by `isinstance` can see them.
+  It also needs `pad_token_id` and `eos_token_id`, which are created on access, so an
+  `isinstance` check cannot see them.
   """
 
   def __call__(
@@ -44,28 +44,26 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
   """Reads a T5 tokenizer in the Hugging Face layout, without touching the network.
 
   Args:
-    folder: Holds `spiece.model` or `tokenizer.json`, and `tokenizer_config.json`.
+    folder: Folder with `spiece.model` or `tokenizer.json`, and `tokenizer_config.json`.
 
   Raises:
-    ValueError: where the folder holds no tokenizer, or one that cannot be read.
+    ValueError: If the folder holds no tokenizer, or one that cannot be read.
   """
   folder = pathlib.Path(folder)
   files = ("spiece.model", "tokenizer.json")
   if not any((folder / name).is_file() for name in files):
     found = "a folder without them" if folder.is_dir() else "no such folder"
     raise ValueError(
-      f"Expected a tokenizer ({' or '.join(files)}) in {folder} and found {found}; "
+      f"Expected a tokenizer ({' or '.join(files)}) in {folder}, but found {found}; "
       "put there the `tokenizer` folder that belongs to the text encoder."
     )
-  # That PyTorch is not there is no news to anybody here.
+  # `transformers` would report that PyTorch is missing, which is intended.
   os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
   from transformers import T5Tokenizer
 
   try:
     return T5Tokenizer.from_pretrained(folder, local_files_only=True)
-  except (
-    Exception
-  ) as error:  # What it raises depends on the part that it could not read.
+  except Exception as error:  # Its type depends on the part that could not be read.
     raise ValueError(
       f"The tokenizer in {folder} could not be read ({error}); copy or train it again."
     ) from error
@@ -77,15 +75,15 @@ def tokenize(
   """Turns prompts into tokens of one length.
 
   Args:
-    prompts: Prompts, at least one; what is longer is cut (`truncation_note`).
-    max_tokens: The length m, the end-of-sequence token included.
+    prompts: Prompts, at least one; longer ones are cut (`truncation_note`).
+    max_tokens: Length m, including the end-of-sequence token.
 
   Returns:
-    Tokens (int32), and a mask that is True for real tokens, the end-of-sequence token
-    included.
+    Tokens (int32), and a mask that is True for real tokens, including the
+    end-of-sequence token.
 
   Raises:
-    ValueError: where there is no prompt, or a single string in place of a list.
+    ValueError: If there are no prompts, or a single string instead of a list.
   """
   ids = _token_ids(tokenizer, prompts)
   tokens = np.full((len(ids), max_tokens), tokenizer.pad_token_id, np.int32)
@@ -101,15 +99,15 @@ def tokenize(
 def truncation_note(
   tokenizer: Tokenizer, prompts: Sequence[str], max_tokens: int = MAX_TOKENS
 ) -> str | None:
-  """Returns one sentence to show to a user whose prompts `tokenize` cuts, or None."""
+  """Returns a sentence for users whose prompts `tokenize` cuts, or None."""
   counts = [len(prompt_ids) for prompt_ids in _token_ids(tokenizer, prompts)]
   cut = [f"{row + 1} ({n} tokens)" for row, n in enumerate(counts) if n > max_tokens]
   if not cut:
     return None
   which = f"Prompt {cut[0]} is" if len(cut) == 1 else f"Prompts {', '.join(cut)} are"
   return (
-    f"{which} longer than the {max_tokens} tokens that the text encoder reads: what "
-    "comes after them is ignored; say the important things first, or use fewer words."
+    f"{which} longer than the {max_tokens} tokens that the text encoder reads; the "
+    "rest is ignored: put the important words first, or use fewer words."
   )
 
 

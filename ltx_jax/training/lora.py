@@ -1,12 +1,11 @@
-"""LoRA: low-rank updates of some layers are trained, and the network stays as it is.
+"""LoRA: trains low-rank updates of some layers and leaves the network unchanged.
 
     y = x W + b + (alpha / r) (x A) B           A: (in, r), B: (r, out)
 
-Two leaves beside a layer's kernel, in any precision of that kernel: `lora_down` is A
-and `lora_up` is B (`models.linear`). B begins at zero, so that the first step sees the
-network as it was; A is drawn as wide as PyTorch draws a linear layer, U(-1, 1) /
-sqrt(in), which is what `peft` does.
-
+An update is two leaves next to a layer's kernel, whatever the kernel's precision:
+`lora_down` is A and `lora_up` is B (`models.linear`). B starts at zero, so the first
+step sees the unchanged network. A is drawn from U(-1, 1) / sqrt(in), the range of a
+PyTorch linear layer, as in `peft`.
 Source: Hu et al. 2021 (arXiv 2106.09685), equation 3.
 """
 
@@ -26,7 +25,7 @@ from ltx_jax.typing import Key, Params
 
 
 def layers(config: TransformerConfig, lora: LoRAConfig) -> dict[str, tuple[int, ...]]:
-  """Returns path and kernel shape (l, in, out) of the stacked layers with an update."""
+  """Returns path and kernel shape (l, in, out) of each stacked layer with an update."""
   shapes = keys.tree_shapes(keys.transformer_entries(config))
   paths = {path: path.removesuffix("/kernel") for path in shapes}
   return {
@@ -41,7 +40,7 @@ def _name(layer: str) -> str:
 
 
 def init(key: Key, config: TransformerConfig, lora: LoRAConfig) -> Params:
-  """Returns updates that change nothing yet, float32."""
+  """Returns float32 updates that change nothing yet."""
   flat = {}
   for number, (path, shape) in enumerate(layers(config, lora).items()):
     stack, n_in, n_out = shape
@@ -53,7 +52,7 @@ def init(key: Key, config: TransformerConfig, lora: LoRAConfig) -> Params:
 
 
 def joined(base: Params, updates: Params, lora: LoRAConfig) -> Params:
-  """Returns a transformer's parameters with updates beside its kernels."""
+  """Returns a transformer's parameters with the updates next to its kernels."""
   flat = flatten(base)
   for path, leaf in flatten(updates).items():
     flat[path] = lora.scale * leaf if _name(path) == UP else leaf

@@ -2,10 +2,10 @@
 
 AdamW (Loshchilov and Hutter 2019) everywhere, or Muon (Jordan 2024) on the kernels of
 hidden layers and AdamW on the rest. Muon replaces the momentum M of a kernel by the
-nearest semi-orthogonal matrix U V^T (M = U S V^T), which five Newton-Schulz steps
-approximate, so that every direction of a layer learns at the same rate. A convolution
-is the matrix (t h w i, o) it multiplies patches with; in a stack of scanned layers each
-layer is a matrix of its own.
+nearest semi-orthogonal matrix U V^T (M = U S V^T), so that every direction of a layer
+learns at the same rate. Five Newton-Schulz steps approximate it. The matrix of a
+convolution is (t h w i, o), which multiplies patches; in a stack of scanned layers each
+layer has its own matrix.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ Metrics = dict[str, Float[Array, ""]]
 MUON_MOMENTUM = 0.95
 
 NEWTON_SCHULZ = ((3.4445, -4.7750, 2.0315),) * 5
-"""Coefficients of the steps towards U V^T. Given one row a step, Optax loops over them,
-which compiles once; given one row for all, it unrolls the steps of every kernel."""
+"""Coefficients of the steps towards U V^T. With one row per step, Optax loops over the
+steps, which compiles once; with one row for all, it unrolls the steps of every
+kernel."""
 
 # Kernels that read or write pixels, latents or channels of the data, or that read
-# features made by a formula. Their rows are inputs of unequal meaning, which an
-# orthogonal update would treat as equal; Muon is known to do worse there than AdamW.
+# features made by a formula. The meaning of their rows is unequal, but an orthogonal
+# update would treat them as equal; Muon is known to do worse there than AdamW.
 ADAMW_KERNELS = (
   r"encoder/conv_in/",
   r"decoder/conv_out/",
@@ -45,17 +46,18 @@ ADAMW_KERNELS = (
 
 
 def is_kernel(path: str) -> bool:
-  """Whether `path` is a weight matrix; those alone decay."""
+  """Whether `path` is a weight matrix; only weight matrices decay."""
   return path.endswith("/kernel") or path == "kernel"
 
 
 def uses_muon(path: str) -> bool:
-  """Whether Muon, where it is chosen, updates the parameter at `path`."""
+  """Whether Muon, if chosen, updates the parameter at `path`."""
   return is_kernel(path) and not any(re.search(p, path) for p in ADAMW_KERNELS)
 
 
 def muon_dimension_numbers(params: Params) -> Params:
-  """Says for every kernel which axes are its matrix; the layer axis of a stack is not.
+  """Returns which axes of every kernel form its matrix; the layer axis of a stack is
+  not.
 
   Args:
     params: kernels (in, out), (l, in, out), (t, h, w, in, out) or
@@ -72,7 +74,7 @@ def muon_dimension_numbers(params: Params) -> Params:
   return jax.tree.map(axes, params)
 
 
-# By name: the rate from the peak on, given the fraction it ends at and its steps.
+# By name: the rate from the peak on, given its final fraction and number of steps.
 SCHEDULES: dict[str, Callable[[float, float, int], optax.Schedule]] = {
   "cosine": lambda peak, end, steps: optax.cosine_decay_schedule(peak, steps, end),
   "linear": lambda peak, end, steps: optax.linear_schedule(peak, end * peak, steps),
@@ -83,14 +85,14 @@ SCHEDULES: dict[str, Callable[[float, float, int], optax.Schedule]] = {
 def learning_rate(
   config: OptimizerConfig, steps: int, peak: float | None = None
 ) -> optax.Schedule:
-  """Linear warm-up, then the config's schedule to `final_fraction` of the peak.
+  """Returns a schedule: linear warm-up, then down to `final_fraction` of the peak.
 
-  The first update already moves: it has 1 / `warmup_steps` of the peak.
+  The first update has 1 / `warmup_steps` of the peak, so it moves already.
 
   Args:
     config: The rates and the schedule.
-    steps: Updates of the whole run; the schedule ends there.
-    peak: Peak rate in place of `config.learning_rate`.
+    steps: Number of updates of the whole run; the schedule ends there.
+    peak: Peak rate that replaces `config.learning_rate`.
   """
   peak = config.learning_rate if peak is None else peak
   warmup = min(config.warmup_steps, max(steps - 1, 0))
@@ -103,26 +105,25 @@ def learning_rate(
 def rate_of_update(
   config: OptimizerConfig, steps: int, opt_state: PyTree
 ) -> Float[Array, ""]:
-  """Returns the learning rate of the next update that an optimiser makes.
+  """Returns the learning rate of the optimiser's next update.
 
   Args:
-    opt_state: State of `make_optimizer`'s optimiser, which counts the updates that
-      were made.
+    opt_state: State of `make_optimizer`'s optimiser, which counts the updates made.
   """
   counts = optax.tree.get_all_with_path(
     opt_state,
     "count",
     filtering=lambda path, _: path[-1].tuple_name == "ScaleByScheduleState",
   )
-  (_, count), *_ = counts  # Muon and AdamW have one each, and they are the same.
+  (_, count), *_ = counts  # Muon and AdamW each have a count, and they are equal.
   return jnp.asarray(learning_rate(config, steps)(count), jnp.float32)
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-  """Builds the transformation of gradients into updates of a run of `steps` steps.
+  """Makes the optimiser for a run of `steps` steps.
 
   Raises:
-    ValueError: for a name other than `adamw` and `muon`.
+    ValueError: If the name is neither `adamw` nor `muon`.
   """
   makers = {"adamw": _adamw, "muon": _muon_and_adamw}
   if config.name not in makers:
@@ -149,8 +150,8 @@ def _adamw(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
 def _muon_and_adamw(
   config: OptimizerConfig, steps: int
 ) -> optax.GradientTransformation:
-  # Put together from its parts: `optax.contrib.muon` itself would run the rest under
-  # NAdam with one weight decay for kernels, biases and norms alike.
+  # Put together from its parts, because `optax.contrib.muon` would train the rest with
+  # NAdam, with one weight decay for kernels, biases and norms alike.
   muon = optax.chain(
     optax.contrib.scale_by_muon(
       NEWTON_SCHULZ, beta=MUON_MOMENTUM, weight_dimension_numbers=muon_dimension_numbers
@@ -171,7 +172,7 @@ def _muon_and_adamw(
 
 
 def _scale_by_shape(updates: Params, params: Params | None) -> Params:
-  """Scales by sqrt(max(1, out / in)), so one rate serves layers of all shapes."""
+  """Scales by sqrt(max(1, out / in)), so that one rate serves layers of all shapes."""
 
   def scale(update: jax.Array, axes: optax.contrib.MuonDimensionNumbers) -> jax.Array:
     fan_in = math.prod(update.shape[axis] for axis in axes.reduction_axis)
@@ -185,12 +186,12 @@ def update_ema(
 ) -> Params:
   """Moves the averaged parameters towards `params` after update number `step`.
 
-  The decay starts low, min(decay, (1 + step) / (10 + step)), so that the random first
+  The decay starts low, min(decay, (1 + step) / (10 + step)), so that the random initial
   parameters do not stay in the average.
 
   Args:
     ema: The average so far; start from a copy of the parameters.
-    step: Updates done before this one.
+    step: Number of updates before this one.
   """
   rate = 1 - jnp.minimum(decay, (1 + step) / (10 + step)).astype(jnp.float32)
   return jax.tree.map(lambda e, p: e + rate * (p - e), ema, params)
@@ -204,26 +205,26 @@ def accumulate(
 ) -> tuple[Params, Any]:
   """Averages gradients over `count` micro-batches, one in memory at a time.
 
-  Row r of the batch goes to micro-batch r % count. Where `count` divides the rows of a
-  device, each then works on its own rows in every micro-batch, and none moves.
+  Row r of the batch goes to micro-batch r % count. If `count` divides the rows of a
+  device, each device works on its own rows in every micro-batch, and no row moves.
 
   Args:
     grad_fn: (params, micro-batch) -> (gradients, metrics), e.g. from
       `jax.grad(loss, has_aux=True)`. Both are averaged.
     batch: A pytree of arrays with one leading axis of rows. Random draws belong here
-      too (a key a row, or the noise itself), or all micro-batches would share them.
-    count: How many micro-batches; 1 calls `grad_fn` as it is.
+      too (a key per row, or the noise itself), or all micro-batches would share them.
+    count: Number of micro-batches; 1 calls `grad_fn` on the whole batch.
 
   Raises:
-    ValueError: where `count` does not divide the rows.
+    ValueError: If `count` does not divide the rows.
   """
   if count == 1:
     return grad_fn(params, batch)
   rows = jax.tree.leaves(batch)[0].shape[0]
   if count < 1 or rows % count:
     raise ValueError(
-      f"optimizer.accumulate is {count}, and a batch has {rows} rows; choose a "
-      "number that divides the rows of every bucket."
+      f"optimizer.accumulate is {count}, but a batch has {rows} rows; choose a number "
+      "that divides the rows of every bucket."
     )
 
   def split(x: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""What a run carries from step to step, and how a step moves it."""
+"""The training state, and how a step advances it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ltx_jax.training.optim import Metrics
 from ltx_jax.typing import Params
 
 Batch = dict[str, jax.Array]
-"""Arrays of a step, whose first axis is the rows."""
+"""Arrays of a step; their first axis is the rows."""
 
 
 class TrainState(NamedTuple):
-  """What a run carries from step to step.
+  """The training state that passes from step to step.
 
   Attributes:
-    step: int32 scalar, updates done.
-    params: What is trained, float32.
+    step: int32 scalar, number of updates done.
+    params: Trained parameters, float32.
     opt_state: State of the optimiser.
-    ema: The averaged parameters; {} where `ema_decay` is 0.
-    extra: What else a step carries, e.g. the VAE's running latent statistics.
+    ema: The averaged parameters; {} if `ema_decay` is 0.
+    extra: Other state of a step, e.g. the VAE's running latent statistics.
   """
 
   step: jax.Array
@@ -36,8 +36,8 @@ class TrainState(NamedTuple):
 
 
 Update = Callable[[TrainState, Params, Batch], tuple[TrainState, Metrics]]
-"""(state, frozen, batch) -> (state, metrics), a pure function. What is frozen is read
-and neither trained nor saved."""
+"""(state, frozen, batch) -> (state, metrics), a pure function. Frozen parameters are
+read, but neither trained nor saved."""
 
 
 def first_state(
@@ -65,23 +65,23 @@ def advance(
 ) -> tuple[TrainState, Metrics]:
   """Returns the state after a step with these gradients, and the step's metrics.
 
-  After gradients or a loss that is not finite, under `not_finite="skip"`, only the
-  count of steps moves on. The optimiser counts the updates that it made, so its
-  learning rate falls behind the step by those that were skipped.
+  If the gradients or the loss are not finite and `not_finite="skip"`, only the count of
+  steps advances. The optimiser counts the updates that it made, so its learning rate
+  lags behind the step by the number of skipped updates.
 
   Args:
-    config: The optimiser, the average, and what is done about NaNs.
-    steps: Updates of the whole run.
-    state: What the step began with.
+    config: The optimiser, the average, and the handling of NaNs.
+    steps: Number of updates of the whole run.
+    state: State before the step.
     grads: Gradients of the parameters.
     metrics: Metrics of the step, with its `loss`.
-    extra: What else the state carries on; None: what it has.
-    held: Parts of the parameters, by their first names, that stay as they are. Weight
-      decay has no gradient that could be held.
+    extra: New `extra` of the state; None keeps the old one.
+    held: Parts of the parameters, by their first names, that stay unchanged. Zero
+      gradients would not be enough, because weight decay would change them.
 
   Returns:
     The state, and the metrics with `grad_norm`, the `learning_rate` of this update,
-    and under `skip` with `skipped`, 1 or 0.
+    and with "skip" also `skipped`, 1 or 0.
   """
   optimizer = optim.make_optimizer(config, steps)
   updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

@@ -98,7 +98,7 @@ def test_missing_means_are_written_as_zeros(tmp_path):
 def test_what_cannot_be_converted_is_refused(tmp_path, file):
   with pytest.raises(ValueError, match="dtype is 'int8'; it may be float32, bfloat16"):
     convert(file, tmp_path / "x", "int8")
-  with pytest.raises(ValueError, match="model.safetensors is there already"):
+  with pytest.raises(ValueError, match="model.safetensors exists already"):
     convert(file, file)
   path = small.write(tmp_path / "odd.safetensors", small.official(), small.metadata())
   with pytest.raises(

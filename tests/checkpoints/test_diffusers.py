@@ -214,7 +214,7 @@ def test_an_index_never_lists_shards_of_two_models(folder, monkeypatch):
 @pytest.mark.parametrize(
   ("file", "changes", "message"),
   [
-    ("transformer/config.json", {"num_layers": 2}, "it has 25 that are unknown"),
+    ("transformer/config.json", {"num_layers": 2}, "25 of them are unknown"),
     ("transformer/config.json", {"num_layers": 4}, "differs in 25 tensors"),
     ("transformer/config.json", {"rope": "new"}, "unknown options: rope"),
     ("transformer/config.json", {"patch_size": 2}, "patch_size = 2; this code runs 1"),
@@ -223,7 +223,7 @@ def test_an_index_never_lists_shards_of_two_models(folder, monkeypatch):
     ("vae/config.json", {"tiling": 1}, "unknown options: tiling"),
     ("vae/config.json", {"layers_per_block": [4]}, "lists that are too short"),
     ("vae/config.json", {"encoder_causal": False}, "encoder_causal = False"),
-    ("vae/config.json", {"upsample_factor": [3, 2, 2]}, "16, no multiple of 3"),
+    ("vae/config.json", {"upsample_factor": [3, 2, 2]}, "16, not a multiple of 3"),
     ("vae/config.json", {"downsample_type": ["x"] * 4}, "downsample_type = 'x'"),
     ("scheduler/scheduler_config.json", {"shift": 3.0}, "shift = 3.0"),
     (
@@ -245,10 +245,10 @@ def test_damaged_folders_are_refused(folder, tmp_path_factory):
   with pytest.raises(ValueError, match="found only diffusion_pytorch_model.bin"):
     load_checkpoint(folder)
   (folder / "vae/config.json").write_text("{")
-  with pytest.raises(ValueError, match="config.json is no JSON file"):
+  with pytest.raises(ValueError, match="config.json is not a JSON file"):
     load_checkpoint(folder)
   empty = tmp_path_factory.mktemp("empty")
-  with pytest.raises(ValueError, match="is no folder in the diffusers layout"):
+  with pytest.raises(ValueError, match="is not a folder in the diffusers layout"):
     read_config(empty)
 
 

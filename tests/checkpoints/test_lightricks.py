@@ -252,14 +252,14 @@ def test_configs_that_do_not_fit_are_refused(path):
   )
   odd = metadata | {"transformer": metadata["transformer"] | {"qk_norm": "layer_norm"}}
   _refused(path, tensors, "qk_norm = 'layer_norm'", odd)
-  _refused(path, tensors, "no JSON object of transformer, vae", {"vae": 3})
-  _refused(path, tensors, "no JSON object of transformer, vae", [1])
+  _refused(path, tensors, "not a JSON object of transformer, vae", {"vae": 3})
+  _refused(path, tensors, "not a JSON object of transformer, vae", [1])
 
 
 def test_a_config_that_is_no_json_is_refused(path):
   listed = [(k, v.shape, v.dtype, lambda v=v: v) for k, v in small.official().items()]
   small.write_safetensors(path, listed, {"config": "{nonsense"})
-  with pytest.raises(ValueError, match=r"model\.safetensors.*config is no JSON"):
+  with pytest.raises(ValueError, match=r"model\.safetensors.*config is not JSON"):
     read_config(path)
 
 

@@ -175,27 +175,27 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
 
   other = {"double_blocks.0.img_attn.qkv": (24, 24)}
   refused(r"x.safetensors has nothing for a transformer of 3 layers", pairs(other))
-  refused("2 of 10 tensors that are no LoRA of a layer", pairs(SHAPES | other))
+  refused("2 of 10 tensors that belong to no layer", pairs(SHAPES | other))
   refused("has nothing for", pairs(), prefix="text_encoder.")
   deep = {"transformer_blocks.3.attn1.to_q": (24, 24)}
-  refused("2 of 10 tensors that are no LoRA of a layer", pairs(SHAPES | deep))
+  refused("2 of 10 tensors that belong to no layer", pairs(SHAPES | deep))
   wide = {"transformer_blocks.0.attn1.to_q": (48, 48)}
   refused(r"A \(2, 48\) and B \(48, 2\); a layer from 24 to 24", pairs(wide))
   (name, (a, b)), *_ = pairs().items()
   write(path, {f"{name}.lora_A.weight": a})
-  with pytest.raises(ValueError, match="and not the other half of it"):
+  with pytest.raises(ValueError, match="but not the other half of it"):
     read_loras([(path, 1.0)], CONFIG)
   both = {f"{name}.lora_A.weight": a, f"transformer.{name}.lora_down.weight": a}
   write(path, both | {f"{name}.lora_B.weight": b})
   with pytest.raises(ValueError, match="has a second tensor like"):
     read_loras([(path, 1.0)], CONFIG)
   write(path, {f"{name}.lora_A.weight": a.astype(np.int8), f"{name}.lora_B.weight": b})
-  with pytest.raises(ValueError, match="as int8, no floats"):
+  with pytest.raises(ValueError, match="as int8, not floating point"):
     read_loras([(path, 1.0)], CONFIG)
   with pytest.raises(ValueError, match="strength of .* is nan; give a finite number"):
     read_loras([(path, float("nan"))], CONFIG)
   as_file(path, "transformer.", sides, lora_adapter_metadata="{")
-  with pytest.raises(ValueError, match="that is no JSON"):
+  with pytest.raises(ValueError, match="that is not JSON"):
     read_loras([(path, 1.0)], CONFIG)
 
 
@@ -203,7 +203,7 @@ def test_a_checkpoint_without_a_transformer_takes_no_lora(tmp_path):
   config = dataclasses.replace(small.CONFIG, transformer=None)
   path = tmp_path / "vae.safetensors"
   lightricks.save_checkpoint(path, config, small.params())
-  with pytest.raises(ValueError, match="has no transformer, which a LoRA is for"):
+  with pytest.raises(ValueError, match="has no transformer, which a LoRA needs"):
     ltx_jax.load(path, loras=[(tmp_path / "x.safetensors", 1.0)])
 
 

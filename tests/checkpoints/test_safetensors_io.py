@@ -170,12 +170,12 @@ def _info(offsets=(0, 8), shape=(2,), dtype="F32"):
     ({"a": _info(shape=(-2,))}, b"0" * 8, r"'a' has shape \[-2\]"),
     ({"a": {"dtype": "F32"}}, b"", "needs exactly data_offsets, dtype, shape"),
     ({"a": 3}, b"", "needs exactly data_offsets, dtype, shape"),
-    ({"__metadata__": {"n": 1}}, b"", "metadata 'n' is no string"),
-    ({"__metadata__": 3}, b"", "__metadata__ is no JSON object"),
+    ({"__metadata__": {"n": 1}}, b"", "metadata 'n' is not a string"),
+    ({"__metadata__": 3}, b"", "__metadata__ is not a JSON object"),
     ([1], b"", "is a JSON list, no object"),
-    (b"{nonsense", b"", "header is no JSON object"),
-    (b"\xff\xfe", b"", "header is no JSON object"),
-    (b'{"a": 1, "a": 2}', b"", "'a' is there twice"),
+    (b"{nonsense", b"", "header is not a JSON object"),
+    (b"\xff\xfe", b"", "header is not a JSON object"),
+    (b'{"a": 1, "a": 2}', b"", "'a' occurs twice"),
   ],
 )
 def test_malformed_files_are_refused_by_name(tmp_path, header, data, message):
@@ -194,7 +194,7 @@ def test_short_long_and_absent_files_are_refused(tmp_path):
   path.write_bytes(b"1234")
   with pytest.raises(ValueError, match="has 4 bytes, too few"):
     open_safetensors(path)
-  with pytest.raises(ValueError, match="should have 500 bytes and 2 are there"):
+  with pytest.raises(ValueError, match="should have 500 bytes, but only 2 are there"):
     open_safetensors(_file(path, b"{}", length=500))
   with pytest.raises(ValueError, match="no well-formed.*over the format's"):
     open_safetensors(_file(path, b"{}", length=10**12))

@@ -224,13 +224,13 @@ def test_bad_shards_are_refused(saved):
   rest = {name: array for name, array in arrays.items() if name != QUERY}
   _shard(saved, {"a": rest, "b": {QUERY: arrays[QUERY]}})
   _write(saved / "b", {"other": arrays[QUERY]})
-  with pytest.raises(ValueError, match=rf"says b has {QUERY}; it has not"):
+  with pytest.raises(ValueError, match=rf"says that b has {QUERY}, but it does not"):
     load_t5(saved)
   _write(saved / "b", {QUERY: arrays[QUERY], "shared.weight": arrays["shared.weight"]})
   with pytest.raises(ValueError, match="repeats tensors of another shard: shared"):
     load_t5(saved)
   (saved / "b").unlink()
-  with pytest.raises(ValueError, match="Expected a safetensors file at .*b and found"):
+  with pytest.raises(ValueError, match="Expected a safetensors file at .*b, but found"):
     load_t5(saved)
   (saved / INDEX).write_text("{}")
   with pytest.raises(ValueError, match="has no weight_map"):
@@ -256,7 +256,7 @@ def test_other_models_are_refused(tmp_path):
     '{"model_type": "t5", "d_model": 512}': "feed_forward_proj = 'relu'",
     '{"feed_forward_proj": "gated-gelu", "max_text_tokens": 0}': "max_text_tokens is 0",
     "[1]": "holds a JSON list, not an object",
-    "{": "is no JSON file",
+    "{": "is not a JSON file",
   }.items():
     path.write_text(content)
     with pytest.raises(ValueError, match=message):

@@ -68,9 +68,9 @@ def test_tensors_that_do_not_fit_are_named(path):
 @pytest.mark.parametrize(
   ("metadata", "message"),
   [
-    ({}, "is no latent upsampler"),
-    ({"config": "{"}, "config is no JSON"),
-    ({"config": json.dumps({"vae": {}})}, "is no latent upsampler"),
+    ({}, "is not a latent upsampler"),
+    ({"config": "{"}, "config is not JSON"),
+    ({"config": json.dumps({"vae": {}})}, "is not a latent upsampler"),
     ({"config": json.dumps({"spatial_upsample": True, "dims": 5})}, "dims = 5"),
   ],
 )

@@ -148,7 +148,7 @@ def test_every_number_of_a_run_has_its_range():
       lambda: OutputConfig(save_every=4, keep_every=6),
       "a multiple of output.save_every",
     ),
-    (lambda: DistributedConfig(processes=2), "want a distributed.coordinator HOST"),
+    (lambda: DistributedConfig(processes=2), "need a distributed.coordinator HOST"),
     (lambda: DistributedConfig("host", 2, 0), "is host; it must be HOST:PORT"),
     (lambda: DistributedConfig("host:1", 2, 2), "distributed.process is 2 of distr"),
     (lambda: DistributedConfig("host:1", 2), "distributed.process is None of distr"),

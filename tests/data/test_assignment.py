@@ -51,7 +51,7 @@ def test_the_clips_that_no_bucket_takes_are_the_too_short_ones():
   taken = set(np.concatenate(assignment.assign(clips.sizes(), buckets)).tolist())
   short = assignment.too_short(clips, buckets)
   assert [fault.where for fault in short] == ["1", "8"] and taken == {2, 3, 4}
-  assert str(short[1]) == "8: it has 8 frames, and no bucket less than 9"
+  assert str(short[1]) == "8: it has 8 frames, but every bucket needs 9"
 
 
 def test_the_cost_of_a_crop_is_the_share_that_is_cut():

@@ -47,7 +47,7 @@ def test_clips_are_measured_as_they_are_read(tmp_path, suffix):
   assert found == (30, 64, 96, 24.0)
   last, _ = read_clip(clip, BUCKET, clip.frames - 9)
   assert media_case.numbers(last) == [*range(21, 30)]
-  with pytest.raises(ValueError, match="too short: .* was to have 31 frames"):
+  with pytest.raises(ValueError, match="too short: .* needs 31 frames"):
     read_clip(clip, BUCKET, clip.frames - 8)
 
 
@@ -57,7 +57,7 @@ def test_a_clip_begins_and_ends_at_its_times(tmp_path):
   assert clip.frames == 12
   frames, _ = read_clip(clip, BUCKET, 3)
   assert media_case.numbers(frames) == [*range(15, 24)]
-  with pytest.raises(ValueError, match="was to have 13 frames, and it ends at 1 s"):
+  with pytest.raises(ValueError, match="needs 13 frames, but it ends at 1 s"):
     read_clip(clip, BUCKET, 4)
   assert measure(_clip(path, start=0.5, end=9.0)).frames == 18
   with pytest.raises(
@@ -199,7 +199,7 @@ def test_pictures_are_clips_of_one_frame(tmp_path, name):
   assert frames[0, :28].min() > 240 and frames[0, 36:].max() < 15
   cropped, _ = read_clip(clip._replace(crop=(0, 0, 64, 32)), Bucket(1, 32, 64))
   assert cropped[0, :28].min() > 240
-  with pytest.raises(ValueError, match="was to have 9 frames, and there are 1;"):
+  with pytest.raises(ValueError, match="needs 9 frames, but there are 1;"):
     read_clip(clip, BUCKET)
 
 
@@ -252,16 +252,16 @@ MEDIA = {
   ),
   "truncated mov": (
     lambda f: _faststart(f),
-    "is truncated: its index reaches to byte [0-9]+, and it ends at byte",
+    "is truncated: its index reaches to byte [0-9]+, but it ends at byte",
   ),
   "truncated mkv": (
     lambda f: _truncated(f, ".mkv"),
-    "is truncated: it announces 1.7 seconds and ends after",
+    "is truncated: it announces 1.7 seconds, but ends after",
   ),
   "truncated png": (lambda f: _truncated_picture(f), "cannot be read as a video or an"),
   "other container": (
     lambda f: _flash(f),
-    "a.mp4 holds a video in the container 'flv', which is not read; convert it",
+    "a.mp4 is a video in the container 'flv', which is not supported; convert it",
   ),
 }
 
@@ -309,13 +309,13 @@ def test_media_that_cannot_be_read_are_refused_in_a_sentence(tmp_path, kind):
 def test_a_window_of_one_frame_more_than_there_are_is_refused(tmp_path):
   path = media_case.write(tmp_path / "a.mp4", media_case.levels(1))
   assert measure(_clip(path)).frames == 1
-  with pytest.raises(ValueError, match="'clip' was to have 9 frames, and there are 1;"):
+  with pytest.raises(ValueError, match="'clip' needs 9 frames, but there are 1;"):
     read_clip(_clip(path), BUCKET)
 
 
 def test_a_crop_beyond_the_picture_is_refused(tmp_path):
   path = media_case.write(tmp_path / "a.mp4", media_case.levels(9))
   with pytest.raises(
-    ValueError, match=r"\[0, 0, 97, 64\] goes beyond a picture of 96x64"
+    ValueError, match=r"\[0, 0, 97, 64\] goes beyond an image of 96x64"
   ):
     read_clip(_clip(path, crop=(0, 0, 97, 64)), BUCKET)

@@ -166,7 +166,7 @@ def test_line_breaks_in_captions_become_spaces(tmp_path):
 BAD_ROWS = {
   "no path": ({"caption": "x"}, "names no file: it has 'caption', and the path is in"),
   "no field": ({}, "names no file: it has no field"),
-  "no object": ([1], r"line 1: it is no JSON object, but \[1\]"),
+  "no object": ([1], r"line 1: it is not a JSON object, but \[1\]"),
   "path": ({"path": 1.5}, "its path is 1.5; it must be a text"),
   "address": ({"path": "s3://a/b.mp4"}, "s3://a/b.mp4 is an address; download"),
   "id": ({"id": "a\nb"}, r"its id is 'a\\nb', of 3 characters"),
@@ -174,7 +174,10 @@ BAD_ROWS = {
   "caption": ({"caption": ["x"]}, r"its caption is \['x'\]; it must be a text"),
   "100 kB": ({"caption": "word " * 20_000}, "its caption has 99999 characters and beg"),
   "start": ({"start": -1}, "its start is -1; seconds are at least 0"),
-  "end": ({"start": 2, "end": 2}, "it starts at 2 s and ends at 2 s; the end comes"),
+  "end": (
+    {"start": 2, "end": 2},
+    "it starts at 2 s and ends at 2 s; the end must come",
+  ),
   "nan": ({"end": float("nan")}, "ends at nan s"),
   "word": ({"fps": "fast"}, "its fps is 'fast'; it must be a number"),
   "fps": ({"fps": 0}, "its fps is 0; it must be above 0"),
@@ -210,48 +213,56 @@ def test_the_second_clip_of_an_id_is_refused_naming_both_lines(tmp_path):
   (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
   clips, faults = manifest.scan_manifest(tmp_path / "m.jsonl")
   assert list(clips.ids) == ["a.mp4", "b.mp4"]
-  assert str(faults[0]) == "line 3: its id 'a.mp4' is that of line 1 too"
+  assert str(faults[0]) == "line 3: its id 'a.mp4' is also that of line 1"
 
 
 BAD_MANIFESTS = {
   "missing": ({}, "m.jsonl", "does not exist; give a manifest or a folder of media"),
-  "empty": ({"m.jsonl": b"\n"}, "m.jsonl", "has no clips; it holds rows with a path"),
-  "empty folder": ({"a.pdf": b""}, "", "has no clips; .* or is a folder of .mp4"),
+  "empty": (
+    {"m.jsonl": b"\n"},
+    "m.jsonl",
+    "has no clips; give a file with rows of path",
+  ),
+  "empty folder": ({"a.pdf": b""}, "", "has no clips; .* or a folder of .mp4"),
   "suffix": ({"m.xlsx": b""}, "m.xlsx", "has the suffix '.xlsx'; a manifest is .jsonl"),
-  "text alone": ({"m.txt": b"a.mp4"}, "m.txt", "is a text; with --captions and a text"),
-  "columns": ({"m.csv": b"movie,words"}, "m.csv", "the columns 'movie', 'words'; name"),
-  "no header": ({"m.csv": b""}, "m.csv", "the columns none; name the column of paths"),
+  "text alone": (
+    {"m.txt": b"a.mp4"},
+    "m.txt",
+    "is a text; it can be a list of paths only together with --captions",
+  ),
+  "columns": ({"m.csv": b"movie,words"}, "m.csv", "the columns 'movie', 'words'; call"),
+  "no header": ({"m.csv": b""}, "m.csv", "the columns none; call the column of paths"),
   "quotes": ({"m.csv": b"path,text\na.mp4,one, two"}, "m.csv", "line 2: it has 3 col"),
   "open quote": (
     {"m.csv": b'path,text\na.mp4,"' + b"x" * 140_000},
     "m.csv",
-    "is no CSV at line 2: field larger than field limit",
+    "is not valid CSV at line 2: field larger than field limit",
   ),
-  "no JSON": ({"m.jsonl": b"{path: 1}"}, "m.jsonl", "line 1: it is no JSON"),
+  "no JSON": ({"m.jsonl": b"{path: 1}"}, "m.jsonl", "line 1: it is not JSON"),
   "no list": ({"m.json": b"{}"}, "m.json", "holds a dict; it must be a list of rows"),
-  "bad JSON": ({"m.json": b"[1,"}, "m.json", "is no JSON: Expecting value"),
+  "bad JSON": ({"m.json": b"[1,"}, "m.json", "is not JSON: Expecting value"),
   "latin-1": (
     {"m.jsonl": b'{"path": "a.mp4"}\n{"path": "\xfc.mp4"}'},
     "m.jsonl",
-    "is no text in UTF-8: .* byte 0xfc; save it as UTF-8",
+    "is not UTF-8 text: .* byte 0xfc; save it as UTF-8",
   ),
   "latin-1 caption": ({"a.mp4": b"", "a.txt": b"\xfc"}, "", "a.mp4: .* byte 0xfc"),
   "fewer captions": (
     {"videos.txt": b"a.mp4\nb.mp4\n", "prompts.txt": b"one\n\n"},
     "",
-    "videos.txt has 2 lines and .*prompts.txt has 1; the caption of a clip is on",
+    "videos.txt has 2 lines, but .*prompts.txt has 1; a clip needs its caption on",
   ),
   "two of a kind": (
     {"metadata.csv": b"", "metadata.jsonl": b""},
     "",
-    "holds metadata.jsonl, metadata.csv; name the one that is meant",
+    "holds metadata.jsonl, metadata.csv; name the one to use",
   ),
   "two captions": (
     {"videos.txt": b"", "prompts.txt": b"", "captions.txt": b""},
     "",
     "holds videos.txt, prompts.txt, captions.txt; name the one",
   ),
-  "texts alone": ({"b.txt": b"words"}, "", "has no clips; .* or is a folder of .mp4"),
+  "texts alone": ({"b.txt": b"words"}, "", "has no clips; .* or a folder of .mp4"),
 }
 
 
@@ -270,7 +281,7 @@ def test_texts_without_a_clip_are_listed_and_stop_nothing(tmp_path):
   (clip,) = manifest.read_manifest(tmp_path)
   assert (clip.id, clip.caption) == ("a.mp4", "words")
   _, faults = manifest.scan_manifest(tmp_path)
-  why = "it is a text without a clip of the same name beside it"
+  why = "it is a text without a clip of the same name next to it"
   assert list(map(str, faults)) == [f"README.txt: {why}", f"gone.txt: {why}"]
   # Among them a clip that would be lost is refused.
   (tmp_path / "a.txt").write_bytes(b"\xfc")

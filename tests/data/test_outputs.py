@@ -12,8 +12,8 @@ CLIP = world.clip(world.EXAMPLES[0], 0, 9, 64, 96)
 @pytest.mark.parametrize(
   ("name", "clip", "fps", "named"),
   [
-    ("a.bmp", CLIP, 24.0, "'.bmp'; what can be written are .mp4 .mov .webm .gif"),
-    ("a.jpg", CLIP, 24.0, "is not written: .jpg holds one frame, and there are 9"),
+    ("a.bmp", CLIP, 24.0, "'.bmp'; what can be written is .mp4 .mov .webm .gif"),
+    ("a.jpg", CLIP, 24.0, "is not written: .jpg holds one frame, but there are 9"),
     ("a.mp4", CLIP[:0], 24.0, "is empty"),
     ("a.mp4", CLIP, 0.0, "fps must be positive, found 0"),
     ("a.mp4", CLIP, float("nan"), "found nan"),
@@ -32,7 +32,7 @@ def test_a_folder_has_a_numbered_png_for_each_frame(tmp_path):
   assert names == [f"{i:05d}.png" for i in range(9)]
   for name, frame in zip(names, CLIP, strict=True):
     np.testing.assert_array_equal(video.read(tmp_path / "frames" / name)[0][0], frame)
-  with pytest.raises(ValueError, match="frames is a folder that is there already"):
+  with pytest.raises(ValueError, match="frames is a folder that exists already"):
     video.write(tmp_path / "frames", CLIP, 24.0)
   (tmp_path / "empty").mkdir()
   video.write(tmp_path / "empty", CLIP[:2], 24.0)

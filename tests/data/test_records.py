@@ -263,19 +263,19 @@ def _edit_index(folder, **fields):
 DAMAGES = {
   "no folder": (
     lambda f: (f / "index.safetensors").unlink(),
-    "holds no index.safetensors, which train.precompute writes last: .* start it again",
+    "has no index.safetensors, which train.precompute writes last: .* start it again",
   ),
   "index cut": (
     lambda f: _cut(f / "index.safetensors", 40),
-    "index.safetensors is damaged: its 40 bytes are no safetensors, or cut off",
+    "index.safetensors is damaged: its 40 bytes are not safetensors, or cut off",
   ),
   "index of nothing": (
     lambda f: (f / "index.safetensors").write_bytes(b""),
-    "index.safetensors is damaged: its 0 bytes are no safetensors",
+    "index.safetensors is damaged: its 0 bytes are not safetensors",
   ),
   "schema": (
     lambda f: _edit_index(f, schema="2"),
-    "index.safetensors has schema 2, and schema 1 is read; run train.precompute again",
+    "index.safetensors has schema 2 instead of 1; run train.precompute again",
   ),
   "shard missing": (
     lambda f: (f / "shard-00001.arrayrecord").unlink(),
@@ -283,7 +283,7 @@ DAMAGES = {
   ),
   "shard cut": (
     lambda f: _cut(f / "shard-00001.arrayrecord", 70_000),
-    "shard-00001.arrayrecord has 70000 bytes and was written with .* cut off",
+    "shard-00001.arrayrecord has 70000 bytes but was written with .* cut off",
   ),
   "CRC": (
     lambda f: _flip(f / "shard-00001.arrayrecord", _position(f)),
@@ -324,13 +324,13 @@ def test_records_of_other_networks_are_refused(folder):
 
 
 BLOBS = {
-  "nothing": (b"", "its 0 bytes are no safetensors, or cut off"),
+  "nothing": (b"", "its 0 bytes are not safetensors, or cut off"),
   "cut": (records.encode(record(0))[:-1], "its header is not that of safetensors"),
   "noise": (b"\x10" + bytes(40), "its header is not that of safetensors"),
   "another file": (blobs.dump({}, {}), "a record of schema None, and schema 1 is read"),
   "schema": (
     records.encode(record(0)).replace(b'"schema":"1"', b'"schema":"2"'),
-    "a record of schema 2, and schema 1 is read; run train.precompute again",
+    "a record of schema 2 instead of 1; run train.precompute again",
   ),
   "field": (blobs.dump({}, {"schema": "1"}), "it lacks a field of a record"),
 }

@@ -80,9 +80,12 @@ def test_what_cannot_be_written_is_refused_before_there_is_anything(tmp_path):
     (tmp_path / "clip.avi", "has the suffix '.avi'"),
     (
       tmp_path / "folder.mp4",
-      "is a folder that is there already; give a file, such as .*video.mp4",
+      "is a folder that exists already; give a file, such as .*video.mp4",
     ),
-    (tmp_path / "file" / "clip.mp4", "cannot be written: .*file is no folder"),
+    (
+      tmp_path / "file" / "clip.mp4",
+      "cannot be written: .*file is not a writable folder",
+    ),
   ):
     with pytest.raises(ValueError, match=message):
       outputs.check_output(path)

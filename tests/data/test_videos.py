@@ -103,7 +103,7 @@ def test_clips_that_are_shorter_than_their_manifest_says_are_replaced(tmp_path):
   source = Videos(clips, max_faulty=0.25)
   source.assign([BUCKET])
   assert source.read(BUCKET, np.array([0]), _seeds(0))["fps"].tolist() == [25]
-  assert "was to have 9 frames, and there are 3" in source.faults[0].reason
+  assert "needs 9 frames, but there are 3" in source.faults[0].reason
 
 
 def test_too_many_faults_stop_the_run_in_words(tmp_path):

@@ -294,7 +294,7 @@ def test_a_clip_to_start_from_is_noised_to_the_first_level(start):
   np.testing.assert_allclose(one[1], 0.2 * clip[0] + 0.8 * noise[1], atol=1e-6)
   assert sampler.begin_from(None, noise, Sampling(), levels) is noise
   for given, how, from_levels, message in (
-    (None, skipping, levels, "skip_initial is 1 and there is no clip"),
+    (None, skipping, levels, "skip_initial is 1, but there is no clip"),
     (clip, Sampling(), schedules.uniform(5), "The first noise level is 1"),
     (clip[:, :2], skipping, levels, "have shape"),
   ):

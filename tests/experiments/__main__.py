@@ -32,7 +32,7 @@ def encode(folder: Path) -> dict[str, Path]:
   """Encodes the clips that all runs share, and those of the unseen size.
 
   Raises:
-    RuntimeError: where the program fails.
+    RuntimeError: If the program fails.
   """
   records = {"trained size": folder / "records", "unseen size": folder / "unseen"}
   for path, buckets in zip(records.values(), (sizes(), UNSEEN), strict=True):
@@ -96,7 +96,7 @@ def run_missing(names: list[str], folder: Path) -> None:
   """Runs what has no result, the baseline and the first seeds first.
 
   Raises:
-    RuntimeError: where a run fails.
+    RuntimeError: If a run fails.
   """
   # Runs that have the same programs compile them once.
   os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")

@@ -60,7 +60,7 @@ def shown(model: Path, bucket: Bucket, given: int, folder: Path) -> dict[str, An
   """Returns what `train.evaluate generation` says of a model at a size.
 
   Raises:
-    RuntimeError: where it fails.
+    RuntimeError: If it fails.
   """
   size = "--frames", bucket.frames, "--height", bucket.height, "--width", bucket.width
   asked = "--clips", CLIPS, "--conditioned", given, *size

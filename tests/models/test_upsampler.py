@@ -59,7 +59,7 @@ def test_the_released_spatial_upsampler_has_its_size():
 
 
 def test_latents_of_another_vae_are_refused():
-  with pytest.raises(ValueError, match="have 7 channels and the upsampler takes 6"):
+  with pytest.raises(ValueError, match="have 7 channels, but the upsampler takes 6"):
     run("spatial", np.zeros((1, 1, 2, 2, 7), np.float32))
 
 

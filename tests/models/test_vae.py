@@ -301,7 +301,9 @@ def test_blocks_that_do_not_fit_are_refused(part, name, options, match):
 
 @pytest.mark.parametrize("name, head_dim", [("attn_res_x", None), ("res_x", 8)])
 def test_attention_has_heads_and_nothing_else_has(name, head_dim):
-  with pytest.raises(ValueError, match="attention_head_dim = .* and no others"):
+  with pytest.raises(
+    ValueError, match="attention_head_dim = .* only 'attn_res_x' blocks"
+  ):
     _with("decoder", name, attention_head_dim=head_dim)
 
 

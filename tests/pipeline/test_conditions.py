@@ -153,7 +153,7 @@ def test_what_is_made_over_is_long_enough(model):
   longer = np.concatenate([clip[:8], clip[7:8]])
   whole = Canvas.of(case.VAE, 9, case.HEIGHT, case.WIDTH)
   np.testing.assert_array_equal(start, model.encode_start(longer, whole, clips=2))
-  with pytest.raises(ValueError, match="has 7 frames and 8 are to be made"):
+  with pytest.raises(ValueError, match="has 7 frames, but the video is to have 8"):
     model.encode_start(clip[:7], canvas, clips=1)
 
 

@@ -117,8 +117,8 @@ def test_tiles_are_planned_once_and_told_before_the_first_step(
     ("windows", {"prompts": ["a", "b"]}, "2 prompts for 1 window"),
     ("windows", {"prompts": [], "frames": 7}, "0 prompts for 2 window"),
     ("windows", {"prompts": [["a", "b"], "c"], "frames": 7}, r"for \[2, 1\] videos"),
-    ("windows", {"start": "a.mp4"}, "to start from is given, and .* in windows"),
-    ("two passes", {"start": "a.mp4"}, "to start from is given, and .* two passes"),
+    ("windows", {"start": "a.mp4"}, "to start from is given, but .* in windows"),
+    ("two passes", {"start": "a.mp4"}, "to start from is given, but .* two passes"),
   ],
 )
 def test_requests_that_do_not_fit_the_way_are_refused_before_anything_is_encoded(

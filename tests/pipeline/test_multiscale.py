@@ -139,8 +139,8 @@ def test_both_passes_are_planned(scales, monkeypatch):
 
 def test_upscalers_that_do_not_fit_are_refused(scales, tmp_path):
   for kind, changes, message in (
-    ("temporal", {}, "makes more frames; two passes need"),
-    ("spatial", {"in_channels": 9}, "takes 9 channels and the VAE's latents have 6"),
+    ("temporal", {}, "adds frames; two passes need"),
+    ("spatial", {"in_channels": 9}, "takes 9 channels, but the VAE's latents have 6"),
   ):
     config = dataclasses.replace(upsampler_case.config(kind), **changes)
     with pytest.raises(ValueError, match=message):

@@ -213,7 +213,7 @@ def test_what_is_given_goes_to_the_windows_it_lies_in(model, monkeypatch):
     [EncodedCondition, Condition, Reference],
   ]
   assert told[2][1].frame == 4
-  with pytest.raises(ValueError, match="3 frames starts at frame 5; a clip starts"):
+  with pytest.raises(ValueError, match="3 frames starts at frame 5; a clip must start"):
     make(model, prompts()[:1], conditions=[Condition(np.repeat(still, 3, 0), 5)])
 
 

@@ -26,7 +26,7 @@ def shapes(*shape):
 
 
 def planned(program, *arguments):
-  """What the compiler plans beside the weights."""
+  """Returns the bytes that the compiler plans besides the weights."""
   analysis = program.lower(*arguments).compile().memory_analysis()
   return analysis.temp_size_in_bytes + analysis.output_size_in_bytes
 
@@ -122,7 +122,7 @@ def test_the_price_is_the_work_of_all_tiles_over_that_of_the_whole():
   assert said.startswith("decoding in 6 tiles of 33 frames of 328x312, ")
   assert f"{100 * found:.0f} % more work than whole." in said
   assert "blended" not in said
-  assert "near the whole decode's" in decoding.note(
+  assert "close to the whole decode's" in decoding.note(
     VAE_C, size, BlendedTiles((5, 8, 8))
   )
 

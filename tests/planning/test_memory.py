@@ -143,7 +143,7 @@ def test_a_video_too_long_to_decode_at_once_is_refused():
 def test_a_refusal_of_what_fits_in_no_tiles_names_what_does():
   free = int(0.5e9)
   said = refusal(free, tiling="auto")
-  assert "GB to decode in tiles beside the weights, and 0.5 GB are free" in said
+  assert "GB to decode in tiles besides the weights, but 0.5 GB are free" in said
   frames = int(re.search(r"one clip of (\d+) frames of that size fits", said)[1])
   assert frames < SIZE[0]
   memory.check(RELEASE, GPU, 1, Canvas.of(VAE_C, frames, *SIZE[1:]), 2, free)

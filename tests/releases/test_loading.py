@@ -179,7 +179,7 @@ def test_folders_that_hold_no_model_are_refused(tmp_path):
   with pytest.raises(ValueError, match="such as .*other.safetensors"):
     ltx_jax.load(tmp_path)
   (tmp_path / "model_index.json").write_text("{}")
-  with pytest.raises(ValueError, match="has a model_index.json and neither transf"):
+  with pytest.raises(ValueError, match="has a model_index.json but neither transf"):
     ltx_jax.load(tmp_path)
 
 

@@ -43,7 +43,7 @@ def test_the_names_decide_the_layout_and_dtype_the_numbers(program):
 def test_errors_are_sentences(program):
   for arguments, message in (
     (("nowhere.safetensors", "x"), "There is no file nowhere.safetensors"),
-    (("model.safetensors", "model.safetensors"), "is there already; give another name"),
+    (("model.safetensors", "model.safetensors"), "exists already; give another name"),
     (("model.safetensors", "no/where.safetensors"), "no is not a folder"),
     (("model.safetensors",), "TARGET"),
     (("model.safetensors", "x", "--dtype", "int8"), "int8"),

@@ -96,7 +96,7 @@ def test_steps_and_noise_levels_replace_one_another():
   assert SamplingFlags(steps=3).apply(distilled) == Sampling(steps=3, guidance=1.0)
   planned = Sampling(steps=30)
   assert SamplingFlags(sigmas=(0.9,)).apply(planned) == Sampling(sigmas=(0.9,))
-  with pytest.raises(ValueError, match="3 steps are asked for and 1 noise levels"):
+  with pytest.raises(ValueError, match="3 steps are asked for, but 1 noise levels"):
     SamplingFlags(steps=3, sigmas=(0.9,)).apply(planned)
 
 

@@ -154,7 +154,7 @@ def test_more_steps_than_there_are_say_what_happens(program, monkeypatch):
   code, out, err = program(PROMPT, *SIZE[:-2], *steps)
   assert (code, err) == (0, "")
   assert made == [1000]
-  assert "1,000,000,000,000 steps are asked for and 1,000 are made" in out
+  assert "1,000,000,000,000 steps are asked for, but 1,000 are made" in out
 
 
 def test_loras_change_the_video_by_their_strength(program):

@@ -25,7 +25,7 @@ from tests.sample.test_generate import PROMPT, SIZE
     ((PROMPT, "--stg", "1"), "stg_blocks names no block to perturb"),
     ((PROMPT, "--stg", "1", "--stg-blocks", "42"), "stg_blocks names [42]"),
     ((PROMPT, "--guidance", "1", "6"), "guidance is a list of 2; give guidance_sig"),
-    ((PROMPT, "--skip-initial", "1"), "skip_initial is 1 and there is no clip"),
+    ((PROMPT, "--skip-initial", "1"), "skip_initial is 1, but there is no clip"),
     ((PROMPT, "--stg-mode", "values"), "--stg-mode"),
     ((PROMPT, "--tiling", "512 x 65"), "--tiling is 512 x 65; give auto, off, the s"),
     ((PROMPT, "--tiling", "4"), "tiling is 4; with its halo a tile of"),
@@ -48,7 +48,7 @@ from tests.sample.test_generate import PROMPT, SIZE
     ((PROMPT, "--mesh", "data=2,data=4"), "--mesh is data=2,data=4; give numbers of"),
     ((PROMPT, "--mesh", "context"), "--mesh is context; give numbers of devices for"),
     ((PROMPT, "--mesh", "context=3"), "context = 3 cannot be laid over 8 device(s)"),
-    ((PROMPT, "--mesh", "tensor=4"), "tensor = 4, and the transformer in"),
+    ((PROMPT, "--mesh", "tensor=4"), "tensor = 4, but the transformer in"),
   ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(

@@ -228,12 +228,14 @@ def test_a_text_encoder_that_is_not_there_or_does_not_fit_is_refused(
 ):
   alone = tmp_path / "alone.safetensors"
   alone.write_bytes((folder / "model.safetensors").read_bytes())
-  with pytest.raises(ValueError, match="no text encoder beside .*alone.*; give its fo"):
+  with pytest.raises(
+    ValueError, match="no text encoder next to .*alone.*; give its fo"
+  ):
     ltx_jax.load_text_encoder(alone)
   encoder = ltx_jax.load_text_encoder(alone, folder=folder)
   with pytest.raises(ValueError, match="prompts are 'a small red circle'; give a list"):
     encoder.encode(PROMPT)
   wide = dataclasses.replace(encoder.config, d_model=8)
-  with pytest.raises(ValueError, match="d_model = 8, the transformer in .*alone"):
+  with pytest.raises(ValueError, match="d_model = 8, but the transformer in .*alone"):
     ltx_jax.load(alone, text_encoder=dataclasses.replace(encoder, config=wide))
   assert reads == []

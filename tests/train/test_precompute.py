@@ -181,7 +181,7 @@ def test_clips_too_short_for_every_bucket_are_listed_and_may_be_many(options, en
   assert len(encoded) == 2
   lines = (options.output / "dropped.jsonl").read_text().splitlines()
   assert [json.loads(line) for line in lines] == [
-    {"id": f"clip{n}.mp4", "reason": "it has 5 frames, and no bucket less than 9"}
+    {"id": f"clip{n}.mp4", "reason": "it has 5 frames, but every bucket needs 9"}
     | {"short": True}
     for n in (0, 2, 4)
   ]

@@ -143,5 +143,5 @@ def test_what_cannot_be_done_is_refused_in_words(folder, arguments, sentence):
 
 
 def test_a_folder_without_records_is_refused(tmp_path):
-  with pytest.raises(ValueError, match="holds no index.safetensors"):
+  with pytest.raises(ValueError, match="has no index.safetensors"):
     records.main([str(tmp_path)])

@@ -101,7 +101,7 @@ SIX = "--distributed.devices", "6"
   ("others", "words"),
   [
     ({1: ("--seed", "1")}, "1 run(s) another recipe or other options than 0"),
-    ({0: SIX, 1: SIX}, "--distributed.devices is 6, and there are 4: 2 of them in"),
+    ({0: SIX, 1: SIX}, "--distributed.devices is 6, but there are 4: 2 of them in"),
   ],
 )
 def test_a_process_of_another_run_ends_all_in_words(tmp_path, others, words):

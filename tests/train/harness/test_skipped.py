@@ -72,7 +72,7 @@ def test_clips_are_skipped_said_counted_and_listed_up_to_a_share(program, tmp_pa
   code, out, err, listed = program(0.2)
   assert (code, err) == (0, "") and out[-1].startswith("Wrote ")
   # Known before the first step: what is too short, and what cannot be opened.
-  assert out[0] == "skipped 03.mp4: it has 3 frames, and no bucket less than 5"
+  assert out[0] == "skipped 03.mp4: it has 3 frames, but every bucket needs 5"
   assert out[1].startswith("skipped 06.mp4: ") and "cannot be read as a video" in out[1]
   assert out[2] == "skipped so far: 2 of 16 clips"
   # Found while training, and said once.
