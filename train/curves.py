@@ -49,11 +49,11 @@ class Options:
 
 
 def show(runs: Sequence[Path], output: Path) -> None:
-  """Writes what the output's suffix says.
+  """Writes the page or the image, as the output's suffix says.
 
   Raises:
-    ValueError: where there is no run, one has nothing to show, or the output's name is
-      none for a page or a picture, or that of a file of a run.
+    ValueError: If there are no runs, one has nothing to show, or the output's name is
+      not that of a page or an image, or is that of a file of a run.
   """
   if not runs:
     raise ValueError("There is no run to draw; name the folders of some.")
@@ -69,10 +69,10 @@ def show(runs: Sequence[Path], output: Path) -> None:
 
 
 def draw(runs: Sequence[Path], output: Path) -> None:
-  """Writes the picture.
+  """Writes the image of curves.
 
   Raises:
-    ValueError: where a run has nothing to show.
+    ValueError: If a run has nothing to show.
   """
   rows = [read_metrics(run) for run in runs]
   shown = [[n for n in _SHOWN if any(n in row for row in logged)] for logged in rows]
@@ -112,7 +112,7 @@ def draw(runs: Sequence[Path], output: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-  """Shows what the command line asks for."""
+  """Reads the command line, and writes the page or the image."""
   options = cli(Options, argv, program="python -m train.curves", about=__doc__)
   with errors_in_words():
     show(options.runs, options.output)

@@ -42,7 +42,7 @@ from ltx_jax.sizes import check_size
 from train.harness.figures import decibels, shares, spread, table, told_wrong
 from train.harness.reporting import write_text
 
-SHOWN = 24  # Clips on a contact sheet at most.
+SHOWN = 24  # Largest number of clips on a contact sheet.
 UNSEEN_SEED = 10**9  # Loaders draw 32-bit seeds; the captions differ in any case.
 
 
@@ -64,7 +64,7 @@ class Options:
 
   @property
   def size(self) -> tuple[int, int, int]:
-    """(F, H, W)."""
+    """Frames, height and width of a clip."""
     return self.frames, self.height, self.width
 
 
@@ -133,14 +133,14 @@ class Judge(Options):
 
 
 def reconstruct(model: Any, videos: np.ndarray) -> np.ndarray:
-  """uint8 [b F H W 3] through the VAE and back: float32 in [0, 255], not rounded."""
+  """Sends uint8 [b F H W 3] through the VAE: float32 in [0, 255], not rounded."""
   latents = model.encode(to_floats(videos))
   out = np.asarray(model.decode(latents, sigma=0.0, noise_scale=0.0), np.float32)
   return np.clip(127.5 * (out + 1), 0, 255)
 
 
 def linear_code(model: Any, options: Reconstruction) -> LinearCode:
-  """The best linear code with the VAE's blocks and channels."""
+  """Fits the best linear code with the VAE's block size and channels."""
   vae = model.config.vae
   captions = spread(world.train_captions(), options.fitted)
   clips = (
@@ -154,7 +154,7 @@ def linear_code(model: Any, options: Reconstruction) -> LinearCode:
 def compare(
   video: np.ndarray, results: dict[str, np.ndarray], caption: str, seed: int
 ) -> dict[str, Any]:
-  """Measures reconstructions of one clip, by name."""
+  """Returns measures of one clip's reconstructions, by name."""
   boxes = world.bounding_boxes(caption, seed, *video.shape[:3])
   record: dict[str, Any] = {"caption": caption, "seed": seed}
   for name, result in results.items():
@@ -206,10 +206,10 @@ def evaluate_reconstruction(model: Any, options: Reconstruction) -> dict[str, An
 
 
 def prompts_and_seeds(options: Generation) -> list[tuple[str, int]]:
-  """The clips to make.
+  """Returns the prompts and seeds of the clips to make.
 
   Raises:
-    ValueError: where a prompt is not of the grammar, for it could not be judged.
+    ValueError: If a prompt does not follow the grammar, because it cannot be judged.
   """
   held_out = world.held_out_captions()
   prompts = options.prompts or spread(held_out, options.clips)
@@ -231,7 +231,7 @@ def generate(
 
 
 def timed(videos: Iterator[np.ndarray], seconds: list[float]) -> Iterator[np.ndarray]:
-  """Yields the same videos, and notes how long each was in the making."""
+  """Yields the same videos, and records the seconds that each one took."""
   start = time.monotonic()
   for video in videos:
     seconds.append(time.monotonic() - start)
@@ -361,7 +361,7 @@ _LEAST |= {"blur": 0.0, "noise": 0.0}
 
 
 def check(options: Options) -> None:
-  """Refuses numbers that are none, with the flag's name in a ValueError."""
+  """Refuses invalid numbers with a ValueError that names the flag."""
   check_size(*options.size)
   for name, least in _LEAST.items():
     value = getattr(options, name, least)

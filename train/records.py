@@ -133,7 +133,7 @@ def _list(console: Console, source: Records) -> None:
 
 
 def _show(console: Console, record: Record, size: int) -> None:
-  """Prints all that is known of a record."""
+  """Prints everything about a record."""
   table = Table(show_header=False, box=None)
   arrays = {}
   for field in dataclasses.fields(Record):
@@ -151,10 +151,10 @@ def _show(console: Console, record: Record, size: int) -> None:
 
 
 def _decode(source: Records, record: Record, model: str) -> np.ndarray:
-  """Decodes a record by the VAE that made it.
+  """Decodes a record with the VAE that made it.
 
   Raises:
-    ValueError: where the model's VAE is another.
+    ValueError: If the model's VAE is another one.
   """
   # Here: only a decoded record waits for Flax and the networks.
   import jax

@@ -56,7 +56,7 @@ class Options:
   data: pathlib.Path | None = None
   output: pathlib.Path = pathlib.Path("ltx_jax/assets/moving_shapes/tokenizer")
   pieces: int = 1000
-  max_tokens: int = 32  # Of the moving shapes a caption has 11.
+  max_tokens: int = 32  # A caption of the moving shapes has 11.
 
 
 def folded(caption: str) -> str:
@@ -69,10 +69,10 @@ def train_spiece(captions: Sequence[str], pieces: int) -> bytes:
 
   Args:
     captions: Captions, at least one of which is not empty.
-    pieces: The most there may be.
+    pieces: Largest number of pieces.
 
   Raises:
-    ValueError: where there is no caption, or `pieces` are too few for the characters.
+    ValueError: If there is no caption, or `pieces` is too small for the characters.
   """
   captions = [folded(caption) for caption in captions]
   others = {*"".join(captions)} - {*CHARACTERS, " ", SPACE}
@@ -82,7 +82,7 @@ def train_spiece(captions: Sequence[str], pieces: int) -> bytes:
   )
   if not words:
     raise ValueError("There are no captions to train a tokenizer on.")
-  # A word of one letter is a piece only behind its space, as longer ones are.
+  # A word of one letter is a piece only with its space, like longer words.
   room = pieces - len(SPECIAL) - len(SPACE + characters)
   if room < 1:
     raise ValueError(
@@ -93,8 +93,8 @@ def train_spiece(captions: Sequence[str], pieces: int) -> bytes:
   longer = {SPACE + word: count for word, count in common}
   model = io.BytesIO()
   with tempfile.NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8") as seeds:
-    # Left to itself the trainer collects its candidates from the distinct words, not
-    # from the text: whole words, each there once, would not be among them.
+    # By default the trainer collects candidates from the distinct words, not from the
+    # text, so whole words, which occur once each, would not be among them.
     seeds.writelines(f"{piece}\t{longer[piece]}\n" for piece in sorted(longer))
     seeds.flush()
     sentencepiece.SentencePieceTrainer.train(

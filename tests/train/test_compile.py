@@ -179,6 +179,6 @@ def test_what_the_compiler_has_no_place_for_is_said_with_what_it_wanted(
   monkeypatch.setattr(compiling, "compile_step", refuse)
   code, out, err, (found,) = compile_for("--bucket", "32x32x1", "--remat", "full")
   assert (code, err) == (0, "")
-  assert "the compiler has no place for it (246 GB)" in out
+  assert "the compiler finds no room for it (246 GB)" in out
   assert found["fits"] is False and found["flops"] is None
   assert found["wanted_bytes"] == 246 * 10**9

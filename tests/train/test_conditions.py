@@ -163,8 +163,8 @@ def test_the_step_is_planned_with_all_that_may_be_shown():
 @pytest.mark.parametrize(
   ("there", "message"),
   [
-    ((), "conditions.last_frame is 0.5, and the records in .* no last frames; run "),
-    (("last",), "conditions.reference is 1, and the records in .* have no references"),
+    ((), "conditions.last_frame is 0.5, but the records in .* no last frames; run "),
+    (("last",), "conditions.reference is 1, but the records in .* have no references"),
   ],
 )
 def test_records_without_what_is_to_be_shown_are_refused(tmp_path, there, message):

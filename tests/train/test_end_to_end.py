@@ -95,7 +95,7 @@ def test_bad_input_is_answered_in_words(tmp_path, monkeypatch, capsys):
   line = refused(monkeypatch, capsys, vae, "tinny")
   assert "did you mean tiny?" in line
   line = refused(monkeypatch, capsys, vae, "tiny", "--optimizer.accumulate", 3, *output)
-  assert "accumulate is 3, and a batch of 1x32x32 has 16 clips" in line
+  assert "accumulate is 3, but a batch of 1x32x32 has 16 clips" in line
   assert not (tmp_path / "out").exists()
 
 
@@ -104,7 +104,7 @@ def test_bad_input_is_answered_in_words(tmp_path, monkeypatch, capsys):
   [
     ("--mesh.fsdp", 3, "data = -1, fsdp = 3 cannot be laid over 8 device(s)"),
     ("--output.log-every", 0, "output.log_every is 0"),
-    ("--optimizer.accumulate", 16, "accumulate is 16, and a batch of 5x32x32 has 8"),
+    ("--optimizer.accumulate", 16, "accumulate is 16, but a batch of 5x32x32 has 8"),
     ("--init-from", "nowhere", "nowhere/model.safetensors"),
   ],
 )

@@ -133,7 +133,7 @@ def test_records_of_another_tokenizer_are_refused(tmp_path):
 
 
 def test_a_frozen_text_encoder_needs_texts():
-  with pytest.raises(ValueError, match="holds tokens and no texts"):
+  with pytest.raises(ValueError, match="holds tokens but no texts"):
     opened(folder(), dataclasses.replace(RUN, text_encoder="frozen", text_folder="no"))
 
 

@@ -1,7 +1,7 @@
-"""Boards that show a run while it goes on: TensorBoard, and Weights & Biases if asked.
+"""Boards that show a run while it trains: TensorBoard, and optionally Weights & Biases.
 
-Both get the same numbers under the same names. Steps need not come in order: those of
-held-out clips are known later than the steps they are of.
+Both get the same numbers under the same names. Steps need not come in order, because
+the numbers of held-out clips are known later than the steps that they belong to.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WANDB_ID_FILE = "wandb_id.txt"
 
 
 class Board(Protocol):
-  """What shows numbers and pictures of a run."""
+  """Shows numbers and images of a run."""
 
   def numbers(self, step: int, numbers: Mapping[str, float]) -> None:
     """Shows numbers of a step, by name."""
@@ -34,7 +34,7 @@ class Board(Protocol):
     ...
 
   def close(self, failed: bool) -> None:
-    """Ends, and says whether the run failed."""
+    """Closes the board, and says whether the run failed."""
     ...
 
 
@@ -42,8 +42,8 @@ class TensorBoard:
   """Event files in the run's folder, in `tensorboard/`."""
 
   def __init__(self, folder: Path, start: int):
-    """Opens a file, which drops what an earlier run logged beyond step `start`."""
-    # A run killed before its first checkpoint has left points as well.
+    """Opens a file, and drops what an earlier run logged after step `start`."""
+    # A run that was killed before its first checkpoint has left points too.
     self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
 
   def numbers(self, step: int, numbers: Mapping[str, float]) -> None:
@@ -63,22 +63,22 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-  """A run of the service, the same one wherever the folder's run is resumed.
+  """A run of the service, which stays the same when the folder's run is resumed.
 
-  The environment variables of the `wandb` package hold: `WANDB_MODE=offline` keeps all
-  of it in the folder, for `wandb sync` later.
+  The environment variables of the `wandb` package apply: `WANDB_MODE=offline` keeps
+  everything in the folder, for `wandb sync` later.
   """
 
   def __init__(self, project: str, folder: Path, config: Mapping[str, Any]):
-    """Begins the run, or goes on with it.
+    """Begins the run, or resumes it.
 
     Args:
-      project: Its project.
-      folder: Folder of the training run, which holds its id.
-      config: What the service shows as the run's config.
+      project: Project of the run.
+      folder: Folder of the training run, which stores the id of this run.
+      config: Config that the service shows.
 
     Raises:
-      ValueError: where the package is missing, or nobody is logged in.
+      ValueError: If the package is missing, or nobody is logged in.
     """
     check_wandb(project)
     from wandb import Error, Image, init
@@ -100,7 +100,7 @@ class WeightsAndBiases:
         f"Weights & Biases does not take a run for the project {project!r}: {error} "
         "Log in by `wandb login`, or set WANDB_MODE=offline."
       ) from None
-    # Its own steps must grow from call to call, and ignore what comes late.
+    # The service's own steps must increase from call to call; it ignores late ones.
     self._run.define_metric("*", step_metric="step")
 
   def numbers(self, step: int, numbers: Mapping[str, float]) -> None:
@@ -115,31 +115,31 @@ class WeightsAndBiases:
     self._run.log({"step": step, name: shown})
 
   def close(self, failed: bool) -> None:
-    """Sends what is left."""
+    """Sends the rest."""
     self._run.finish(exit_code=int(failed))
 
 
 def check_wandb(project: str) -> None:
-  """Refuses a project where the package that would write to it is not installed.
+  """Refuses a project if the package that writes to it is not installed.
 
   Raises:
-    ValueError: naming the project.
+    ValueError: If it is not; the message names the project.
   """
   if not project:
     return
   try:
-    # By name: a folder `wandb/` where one stands, as the package itself makes it, can
-    # be imported and holds nothing.
+    # Import by name: the package makes a folder `wandb/` where a run was, and such a
+    # folder can be imported although it is empty.
     from wandb import init  # noqa: F401
   except ImportError:
     raise ValueError(
-      f"output.wandb is {project!r}, and the package wandb is not installed; `pip "
+      f"output.wandb is {project!r}, but the package wandb is not installed; `pip "
       "install wandb`, or leave --output.wandb out."
     ) from None
 
 
 def _own_id(folder: Path) -> str:
-  """The id that a folder's run has at the service, drawn when it is first asked for."""
+  """Returns the id of a folder's run at the service; draws it the first time."""
   path = folder / WANDB_ID_FILE
   if not path.exists():
     with atomic_file(path) as file:

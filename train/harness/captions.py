@@ -1,6 +1,6 @@
-"""Captions as tokens and, where there is a text encoder, as what it makes of them.
+"""Turns captions into tokens and, if there is a text encoder, into texts.
 
-Texts are kept on disk as they are encoded, so that the encoder is read once, before the
+Texts are stored on disk as they are encoded. So the encoder is read once, before the
 VAE, freed, and not read again after an interruption.
 """
 
@@ -24,15 +24,15 @@ from train.harness.encoding import encode_captions
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-  """A frozen text encoder that is read when there is something to encode.
+  """A frozen text encoder that is read only when there is something to encode.
 
   Attributes:
     folder: Folder of the encoder, in the Hugging Face layout.
     config: Config of the encoder.
     policy: Compute dtype; without a mesh.
-    captions: Captions a device and call.
+    captions: Number of captions per device and call.
     cache: Texts on disk.
-    devices: Devices that work; all local ones unless given.
+    devices: Devices to use; by default all local ones.
   """
 
   folder: Path
@@ -45,13 +45,13 @@ class Encoder:
 
 @dataclasses.dataclass(frozen=True)
 class Captions:
-  """Captions to tokens and texts.
+  """Turns captions into tokens and texts.
 
   Attributes:
-    tokenizer: What makes tokens.
-    max_tokens: Longest text; what is longer is cut.
-    made_by: Fingerprint of the tokenizer, with the encoder's where there is one.
-    encoder: What makes texts; None for tokens alone.
+    tokenizer: Tokenizer.
+    max_tokens: Largest number of tokens of a text; longer ones are cut.
+    made_by: Fingerprint of the tokenizer, and of the encoder if there is one.
+    encoder: Text encoder; None makes only tokens.
   """
 
   tokenizer: Tokenizer
@@ -61,7 +61,7 @@ class Captions:
 
   @classmethod
   def of_tokenizer(cls, folder: Path, max_tokens: int = MAX_TOKENS) -> Captions:
-    """Tokens alone, by the tokenizer in a folder."""
+    """Returns an object that makes only tokens, with the tokenizer in a folder."""
     tokenizer = load_tokenizer(folder)
     return cls(tokenizer, max_tokens, encoder_fingerprint(folder)[:16], None)
 
@@ -76,7 +76,7 @@ class Captions:
     captions: int = 8,
     devices: tuple[jax.Device, ...] = (),
   ) -> Captions:
-    """Tokens, and texts by the encoder in a folder."""
+    """Returns an object that makes tokens, and texts with the encoder in a folder."""
     config = t5.load_config(folder)
     made_by = encoder_fingerprint(folder, tokenizer)
     known = {"encoder": made_by, "dtype": policy.dtype, "captions": str(captions)}
@@ -93,7 +93,7 @@ class Captions:
     """Returns the text [m e] of a caption that `encode` was given, or None.
 
     Raises:
-      ValueError: where it is no longer on disk.
+      ValueError: If it is no longer on disk.
     """
     if self.encoder is None:
       return None
@@ -107,7 +107,7 @@ class Captions:
     return np.asarray(text[0, : int(np.sum(mask))])
 
   def empty(self) -> dict[str, np.ndarray]:
-    """Returns the caption "", which guidance leads away from, by name of its arrays."""
+    """Returns the arrays of the caption "", which guidance leads away from, by name."""
     arrays = {"tokens": self.tokens(""), "text": self.text("")}
     return {name: array for name, array in arrays.items() if array is not None}
 
@@ -123,7 +123,7 @@ class Captions:
     new = [c for c in dict.fromkeys(captions) if not encoder.cache.path(c).is_file()]
     if not new:
       return
-    # In the encoder's own dtype, as sampling does; what is kept is bfloat16.
+    # In the encoder's own dtype, as in sampling; bfloat16 is stored.
     _, params = t5.load_t5(encoder.folder, encoder.policy.dtype)
     tokens, mask = tokenize(self.tokenizer, new, self.max_tokens)
     how = {"captions": encoder.captions, "devices": encoder.devices}

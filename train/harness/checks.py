@@ -1,6 +1,6 @@
-"""What is refused before a training run begins, where two things do not fit together.
+"""Checks before a training run: refuses two settings that do not fit together.
 
-What one number may be, the configs check themselves (`config.runs`).
+The configs check the range of single numbers themselves (`config.runs`).
 """
 
 from __future__ import annotations
@@ -40,18 +40,19 @@ LARGEST_MEDIAN = 0.99
 def check_run(
   run: VAERun | TransformerRun, vae: VAEConfig, tokens: Callable[[Bucket], int]
 ) -> None:
-  """Refuses what the config alone shows to be impossible.
+  """Refuses a run that the config alone shows to be impossible.
 
-  Buckets that are found from the data are checked once they are (`data.with_buckets`).
+  Buckets that are chosen from the data are checked when they are known
+  (`data.with_buckets`).
 
   Args:
-    vae: What encodes the clips.
-    tokens: Latent positions of one clip of a bucket.
+    vae: Config of the VAE that encodes the clips.
+    tokens: Function that returns the number of tokens of one clip of a bucket.
 
   Raises:
-    ValueError: where the mesh does not fit the devices, the VAE has no latents of a
-      bucket's size, a batch cannot be divided into micro-batches, or the package of
-      Weights & Biases is asked for and missing.
+    ValueError: If the mesh does not fit the devices, the VAE cannot encode a bucket's
+      size, a batch cannot be divided into micro-batches, or the Weights & Biases
+      package is needed but missing.
   """
   check_wandb(run.output.wandb)
   make_mesh(**vars(run.mesh))
@@ -65,7 +66,7 @@ def check_run(
     if group.batch_size % count:
       bucket = group.smallest
       raise ValueError(
-        f"optimizer.accumulate is {count}, and a batch of "
+        f"optimizer.accumulate is {count}, but a batch of "
         f"{bucket.frames}x{bucket.height}x{bucket.width} has {group.batch_size} clips; "
         "choose a number that divides the batches of all buckets."
       )
@@ -81,26 +82,26 @@ def _check_size(bucket: Bucket, vae: VAEConfig) -> None:
 
 
 def check_heads(run: TransformerRun) -> None:
-  """Refuses a mesh over whose devices the attention heads do not divide.
+  """Refuses a mesh whose `tensor` axis does not divide the attention heads.
 
   Raises:
-    ValueError: naming both numbers.
+    ValueError: If it does not; the message has both numbers.
   """
   heads, tensor = run.transformer.num_attention_heads, run.mesh.tensor
   if tensor > 0 and heads % tensor:
     raise ValueError(
-      f"mesh.tensor is {tensor}, and the transformer has {heads} attention heads; give "
+      f"mesh.tensor is {tensor}, but the transformer has {heads} attention heads; give "
       "a number that divides them, and the other devices to another axis."
     )
 
 
 def check_text(run: TransformerRun) -> None:
-  """Refuses tokenizer, text encoder and transformer that do not go together.
+  """Refuses a tokenizer, text encoder and transformer that do not fit together.
 
-  A frozen text encoder need not be there: the records hold what it made.
+  A frozen text encoder may be absent, because the records hold its results.
 
   Raises:
-    ValueError: naming the two numbers that differ.
+    ValueError: If they do not fit; the message has the two numbers that differ.
   """
   folder = Path(run.text_folder)
   config = run.text
@@ -111,13 +112,13 @@ def check_text(run: TransformerRun) -> None:
   if run.transformer.caption_channels != config.d_model:
     raise ValueError(
       f"The transformer takes texts of caption_channels = "
-      f"{run.transformer.caption_channels}, the {run.text_encoder} text encoder makes "
-      f"d_model = {config.d_model}; the two must be equal."
+      f"{run.transformer.caption_channels}, but the {run.text_encoder} text encoder "
+      f"makes d_model = {config.d_model}; the two must be equal."
     )
   tokens = len(load_tokenizer(folder / "tokenizer"))
   if tokens > config.vocab_size:
     raise ValueError(
-      f"The tokenizer in {run.text_folder} has {tokens} tokens, the "
+      f"The tokenizer in {run.text_folder} has {tokens} tokens, but the "
       f"{run.text_encoder} text encoder only vocab_size = {config.vocab_size}."
     )
 
@@ -125,14 +126,14 @@ def check_text(run: TransformerRun) -> None:
 def check_outputs(
   exports: Sequence[Path], inputs: Sequence[tuple[str, Path | str]]
 ) -> None:
-  """Refuses a run whose results would replace what it is made from.
+  """Refuses a run whose outputs would replace its inputs.
 
   Args:
     exports: Files and folders that are written at the end of the run.
-    inputs: (the option that names it, what is read); "" is nothing.
+    inputs: (the option that names it, what is read); "" is ignored.
 
   Raises:
-    ValueError: naming both.
+    ValueError: If they would; the message names both.
   """
   given = [(option, path) for option, path in inputs if str(path)]
   try:
@@ -142,26 +143,26 @@ def check_outputs(
 
 
 def check_captions(clips: Clips, manifest: str) -> None:
-  """Refuses clips without a caption, from which a transformer learns nothing.
+  """Refuses clips without a caption, because a transformer learns nothing from them.
 
   Raises:
-    ValueError: naming them.
+    ValueError: If there are any; the message names them.
   """
   bare = [clips.ids[row] for row, text in enumerate(clips.captions) if not text]
   if bare:
     raise ValueError(
       f"{len(bare)} of the {len(clips)} clips of {manifest} have no caption: "
       f"{listed(bare)}. A transformer learns what captions say, so write them (a field "
-      f"{', '.join(CAPTIONS[:-1])} or {CAPTIONS[-1]}, or in a folder NAME.txt beside "
+      f"{', '.join(CAPTIONS[:-1])} or {CAPTIONS[-1]}, or in a folder NAME.txt next to "
       "NAME.mp4), or remove these clips; train.vae needs no captions."
     )
 
 
 def check_references(clips: Clips, manifest: str) -> bool:
-  """Returns whether the clips have references; all of them do, or none.
+  """Returns whether the clips have references; either all have one, or none does.
 
   Raises:
-    ValueError: naming those that have none.
+    ValueError: If only some have one; the message names the others.
   """
   bare = [clip.id for clip in clips if not clip.reference]
   if bare and len(bare) < len(clips):
@@ -174,10 +175,10 @@ def check_references(clips: Clips, manifest: str) -> bool:
 
 
 def check_records(records: Records) -> None:
-  """Refuses records whose captions have no tokens but that of the text's end.
+  """Refuses records whose captions are empty: their only token is the end of the text.
 
   Raises:
-    ValueError: naming them.
+    ValueError: If there are any; the message names them.
   """
   least = int(records.empty["mask"].sum())
   rows = np.flatnonzero(records.index.tokens <= least).tolist()
@@ -191,10 +192,10 @@ def check_records(records: Records) -> None:
 
 
 def check_beside(records: Records, conditions: ConditionConfig) -> None:
-  """Refuses records without what a run shows beside their clips.
+  """Refuses records that lack the extra clips that a run shows.
 
   Raises:
-    ValueError: naming the option, and how such records are made.
+    ValueError: If they do; the message names the option, and how to make such records.
   """
   remedies = {
     "last": ("last_frame", "last frames", "run train.precompute with --last-frame"),
@@ -207,13 +208,13 @@ def check_beside(records: Records, conditions: ConditionConfig) -> None:
     if name not in records.info.beside:
       option, what, remedy = remedies[name]
       raise ValueError(
-        f"conditions.{option} is {share:g}, and the records in {records.folder} have "
+        f"conditions.{option} is {share:g}, but the records in {records.folder} have "
         f"no {what}; {remedy}."
       )
 
 
 def flow_warnings(run: TransformerRun, tokens: Callable[[Bucket], int]) -> list[str]:
-  """Says of which buckets the law of noise levels has next to nothing left to see."""
+  """Returns a warning per bucket whose noise levels leave almost nothing to see."""
   warnings = []
   for bucket in dict.fromkeys(b for stage in run.stages for b in stage.buckets):
     shift = token_shift(tokens(bucket), run.flow.shift_at_most)
@@ -221,9 +222,9 @@ def flow_warnings(run: TransformerRun, tokens: Callable[[Bucket], int]) -> list[
     if level > LARGEST_MEDIAN:
       warnings.append(
         f"the noise levels of {bucket.frames}x{bucket.height}x{bucket.width} "
-        f"({tokens(bucket)} tokens) are shifted by {shift:.2f}: half of that law lies "
-        f"above sigma = {level:.4f}, where next to nothing is left to see. Bound the "
-        "shift by --flow.shift-at-most 2.05 to 3."
+        f"({tokens(bucket)} tokens) are shifted by {shift:.2f}: half of them lie above "
+        f"sigma = {level:.4f}, where almost nothing is left to see. Limit it with "
+        "--flow.shift-at-most 2.05 to 3."
       )
   return warnings
 
@@ -234,12 +235,12 @@ def has_checkpoint(output: OutputConfig) -> bool:
 
 
 def check_same_network(part: str, found: Any, asked: Any, source: str) -> None:
-  """Refuses to start a run from a checkpoint of another network, naming what differs.
+  """Refuses to start a run from a checkpoint of another network.
 
   Configs are compared without the keys that this code does not use.
 
   Raises:
-    ValueError: with the first fields that differ.
+    ValueError: If they differ; the message has the first fields that do.
   """
   a, b = dataclasses.asdict(found), dataclasses.asdict(asked)
   differing = [k for k in a if k != "extra" and a[k] != b[k]]

@@ -1,4 +1,4 @@
-"""Compiles a recipe's step for devices that are not there, and finds what fits them."""
+"""Compiles a recipe's step for absent devices, and finds the batches that fit."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Job:
 
   Attributes:
     run: The recipe, with its options.
-    target: What it is compiled for.
+    target: Device to compile for.
     mesh: Mesh over its devices.
     policy: How the platform runs the step.
     latents: The VAE that is trained, or whose latents are trained on.
@@ -57,19 +57,19 @@ class Job:
 
   @property
   def sharers(self) -> int:
-    """Devices that have rows of their own; a batch is a multiple of it."""
+    """Number of devices that have rows of their own; a batch is a multiple of it."""
     return devices_of(self.mesh, self.policy.rows)
 
   @property
   def remats(self) -> tuple[str, ...]:
-    """Ways to keep the forward pass that there are; the one that is asked for."""
+    """Remat policies to try; only the requested one if there is one."""
     if isinstance(self.run, VAERun):
       return ("none",)
     return (self.run.remat,) if self.run.remat else REMAT
 
 
 REMAT = ("none", "dots+attention", "dots", "attention", "full")
-"""Remat policies, from what is kept most to what is kept least."""
+"""Remat policies, from the one that keeps most to the one that keeps least."""
 
 
 class Case(NamedTuple):
@@ -77,11 +77,11 @@ class Case(NamedTuple):
 
   Attributes:
     bucket: Size of its clips.
-    rows: Clips of all devices together.
+    rows: Number of clips of all devices together.
     remat: What blocks keep.
-    plan: What was planned.
-    report: What the compiler says; None where it found no place for it.
-    wanted: Bytes that it wanted then, where it says so.
+    plan: Planned memory.
+    report: The compiler's figures; None if it found no room for the step.
+    wanted: Bytes that it needed in that case, if it says so.
   """
 
   bucket: Bucket
@@ -105,7 +105,7 @@ def job_of(
     latents: The VAE whose latents a transformer trains on.
 
   Raises:
-    ValueError: where the device's compiler is missing, or the mesh does not fit it.
+    ValueError: If the device's compiler is missing, or the mesh does not fit it.
   """
   mesh = make_mesh(**vars(run.mesh), devices=devices.devices_of(target))
   policy = target.policy.in_dtype(run.dtype).for_training(mesh)
@@ -113,13 +113,13 @@ def job_of(
 
 
 def rows_of(job: Job, bucket: Bucket, clips: float | None) -> int:
-  """Returns the clips of a batch, all devices together.
+  """Returns the number of clips in a batch, over all devices.
 
   Args:
-    clips: Clips of one device; None, what the recipe's budget of tokens gives.
+    clips: Number of clips per device; None follows from the recipe's token budget.
 
   Raises:
-    ValueError: where devices would have parts of clips.
+    ValueError: If a device would have part of a clip.
   """
   if clips is None:
     stage = next(s for s in job.run.stages if _without_share(bucket) in _sizes(s))
@@ -135,9 +135,9 @@ def rows_of(job: Job, bucket: Bucket, clips: float | None) -> int:
 
 
 def buckets_of(job: Job) -> list[Bucket]:
-  """Returns the sizes that a recipe's programs are of, each once.
+  """Returns the sizes for which a recipe compiles programs, each once.
 
-  Where tokens are dropped, buckets that share batches have one program, the smallest's.
+  With token dropping, buckets that share batches have one program, for the smallest.
   """
   tokens, dropping = tokens_of(job.latents), job.run.token_dropping
   groups = (g for s in job.run.stages for g in groups_of(s, tokens, dropping))
@@ -153,7 +153,7 @@ def _without_share(bucket: Bucket) -> Bucket:
 
 
 def remat_of(job: Job, bucket: Bucket, rows: int) -> str:
-  """Returns what blocks keep: what is asked for, else what the memory plan says."""
+  """Returns what blocks keep: as requested, or else as the memory plan says."""
   if len(job.remats) == 1:
     return job.remats[0]
   plan = job.abstract(bucket, rows, "full").plan
@@ -192,13 +192,13 @@ def fit(
   remat: str,
   compiled: Callable[[Job, Bucket, int, str], Case] = compile_case,
 ) -> Case | None:
-  """Finds the largest batch whose step fits, or None where that of the least does not.
+  """Finds the largest batch whose step fits, or None if not even the smallest does.
 
-  The plan says where to look. From there the compiler is asked for one clip more, or
-  less, on each device that has clips of its own, until one fits and the next does not.
+  The plan says where to look. From there the compiler tries one clip more, or one less,
+  on each device that has its own clips, until one batch fits and the next does not.
 
   Args:
-    compiled: What compiles a case; that of tests does not.
+    compiled: Function that compiles a case; tests replace it.
   """
   step = job.sharers
   plan = functools.cache(lambda rows: job.abstract(bucket, rows, remat).plan(remat))
@@ -216,7 +216,7 @@ def fit(
 
 
 def as_json(job: Job, case: Case) -> dict[str, Any]:
-  """Plain numbers of one case, all of one device and step."""
+  """Returns the plain numbers of one case, of one device and step."""
   report = case.report
   figures = {} if report is None else dataclasses.asdict(report)
   names = ("state_bytes", "temporaries_bytes", "peak_bytes", "flops", "sent_bytes")

@@ -1,8 +1,10 @@
-"""How far several processes of precompute are: what is there, what is missing, whose.
+"""Progress of several precompute processes: what exists, what is missing, and whose it
+is.
 
-A shard's name tells all that it holds, so a process knows that another is done by the
-names in the folder. It hashes its own media files alone, and takes the hashes of others
-from their lists: where one is not listed yet, the shard cannot be there.
+A shard's name depends on everything in it, so a process sees from the names in the
+folder that another is done. It hashes only its own media files, and takes the other
+hashes from the lists of their processes. If a file is not listed yet, its shard cannot
+exist.
 """
 
 from __future__ import annotations
@@ -33,17 +35,17 @@ from train.harness.sharing import Share
 _NAMED = 8
 
 Source = Callable[[Clip], str]
-"""clip -> sha256 of its media."""
+"""Returns the sha256 of a clip's media."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plan:
-  """All shards that the clips become, and who makes which of them.
+  """All shards of the clips, and which process makes which.
 
   Attributes:
     shards: The shards, the same for all processes.
     clips: The manifest.
-    makers: What encodes.
+    makers: Networks that encode.
     share: This process's part.
   """
 
@@ -67,13 +69,13 @@ class Plan:
 
 
 class Standing(NamedTuple):
-  """What is there of a plan.
+  """Progress on a plan.
 
   Attributes:
-    names: Names of its shards that are complete.
-    outdated: Names of other complete shards: of clips that changed or are gone.
-    missing: Number of its shards that are not there by the process whose they are.
-    kept: Ids of the clips whose records are in the complete ones.
+    names: Names of its complete shards.
+    outdated: Names of other complete shards: their clips changed or were removed.
+    missing: Number of its missing shards, by the process that makes them.
+    kept: Ids of the clips whose records are in the complete shards.
   """
 
   names: frozenset[str]
@@ -83,9 +85,9 @@ class Standing(NamedTuple):
 
 
 def remove_partials(folder: Path, own: Collection[str], share: Share) -> None:
-  """Removes what killed processes left: all of it, or of the own shards.
+  """Removes files that killed processes left: all of them, or those of own shards.
 
-  Others may be writing at this moment, but never a shard that is this process's.
+  Other processes may be writing at this moment, but never a shard of this process.
   """
   if share.alone:
     records.remove_partials(folder)
@@ -101,14 +103,14 @@ def standing(
   folder: Path,
   dropped: Collection[str],
 ) -> Standing:
-  """Looks at what all processes have made.
+  """Returns what all processes have made so far.
 
   Args:
-    plan: What is to be made.
+    plan: The plan.
     own: Jobs of this process, by the position of the shard.
-    known: Returns the sha256 of a clip's media without reading it.
+    known: Function that returns the sha256 of a clip's media without reading it.
     folder: Folder of the shards.
-    dropped: Ids of the clips that cannot be read: a shard of these alone is not
+    dropped: Ids of the clips that cannot be read; a shard that has only these is not
       written.
   """
   existing = Existing(folder)
@@ -129,15 +131,15 @@ def standing(
 def complete(
   folder: Path, now: Standing, made: SetInfo, empty: Mapping[str, np.ndarray]
 ) -> Index:
-  """Removes what no shard needs any more, and writes the index.
+  """Removes everything that shards no longer need, and writes the index.
 
-  Several processes may do so at a time: what one has removed the other need not, and
-  their indices are the same. No shard is being written when all are there.
+  Several processes may do so at the same time: a file that one has removed is ignored,
+  and their indices are equal. When all shards exist, none is being written.
 
   Args:
     folder: Folder of the shards.
-    now: What is there; nothing is missing.
-    made: What all records share.
+    now: Progress; nothing is missing.
+    made: Properties that all records share.
     empty: The caption "", as `records.write_index` takes it.
   """
   for name in now.outdated:
@@ -151,12 +153,12 @@ def complete(
 
 
 def part_in_words(plan: Plan, own: int, left: int) -> str:
-  """Says which part of the plan is this process's.
+  """Says which part of the plan belongs to this process.
 
   Args:
-    plan: What is to be made.
+    plan: The plan.
     own: Number of this process's shards.
-    left: How many of them are not there yet.
+    left: Number of them that do not exist yet.
   """
   share = plan.share
   return (
@@ -174,6 +176,6 @@ def missing_in_words(plan: Plan, missing: Mapping[int, int]) -> str:
   return (
     f"Process {share.number} of {share.count} is done. Of all {len(plan.shards)} "
     f"shards {sum(missing.values())} are missing: {', '.join(whose)}. The process that "
-    "finds all of them there writes the index. Start a lost one again; or, once none "
-    "runs, any number of them."
+    "finds all shards complete writes the index. Start a lost process again, or, when "
+    "none is running, any number of processes."
   )

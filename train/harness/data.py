@@ -1,7 +1,7 @@
-"""What a run trains on, opened: the sources its config names, and what is held out.
+"""Opens the data of a run: the sources that its config names, and held-out clips.
 
-Clips that carry the score `held_out` are never trained on. Where none does, as many as
-the run says are held out, by the hash of their ids.
+Clips with the score `held_out` are never trained on. If no clip has it, the number that
+the run says is held out, chosen by the hash of their ids.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ HELD_OUT = "held_out"
 """Score of clips that are never trained on."""
 
 SHOWN = 6
-"""Held-out captions in the sample pictures."""
+"""Number of held-out captions in the sample images."""
 
 
 class ClipData(NamedTuple):
-  """Videos that are trained on, and others of the first source."""
+  """Videos to train on, and held-out videos of the first source."""
 
   trained: Mixture
   held_out: Source
 
 
 class RecordData(NamedTuple):
-  """Records that are trained on, and others of the first source.
+  """Records to train on, and held-out records of the first source.
 
   Attributes:
     trained: All sources.
     held_out: Records that are never trained on.
-    empty: What a batch has of the caption "", without the axis of rows.
-    shown: What a batch has of some held-out captions, the last row being that of "".
+    empty: Arrays of a batch for the caption "", without the axis of rows.
+    shown: Arrays of a batch for some held-out captions; the last row is that of "".
     captions: Captions of the rows of `shown`.
-    references: Latents of their references, where all clips are shown theirs.
-    notes: What is to be said of the records that are left out.
+    references: Latents of their references, if all clips are shown theirs.
+    notes: Notes about records that are left out.
   """
 
   trained: Mixture
@@ -73,11 +73,11 @@ def held_out(
 
   Args:
     ids: Ids of all clips.
-    scores: Their score `held_out`, nan where there is none; None: no clip has it.
-    count: How many to hold out where no clip says so.
+    scores: Their score `held_out`, nan for none; None if no clip has one.
+    count: Number of clips to hold out if no clip has the score.
 
   Raises:
-    ValueError: where nothing would be left to train on.
+    ValueError: If nothing would be left to train on.
   """
   if scores is not None and np.any(scores > 0):
     return np.nan_to_num(scores) > 0
@@ -93,10 +93,10 @@ def held_out(
 
 
 def open_clips(run: VAERun) -> ClipData:
-  """Opens what a VAE is trained on: manifests, or the moving shapes.
+  """Opens the data for a VAE: manifests, or the moving shapes.
 
   Raises:
-    ValueError: where a manifest cannot be read, or too many of its clips.
+    ValueError: If a manifest, or too many of its clips, cannot be read.
   """
   pairs = [_open_clips(run, path, first=not k) for k, path in enumerate(run.data)]
   trained = Mixture(tuple(pair[0] for pair in pairs), weights(run))
@@ -104,7 +104,7 @@ def open_clips(run: VAERun) -> ClipData:
 
 
 def _open_clips(run: VAERun, path: str, first: bool) -> tuple[Source, Source]:
-  """Opens one source, and what is held out of it; only of the first by number."""
+  """Opens one source and its held-out part; only the first holds out by number."""
   if path == NAME:
     return Shapes(), Shapes(tuple(world.held_out_captions()))
   clips = read_manifest(path)
@@ -123,14 +123,14 @@ def _open_clips(run: VAERun, path: str, first: bool) -> tuple[Source, Source]:
 def with_buckets(
   run: VAERun | TransformerRun, data: Mixture, vae: VAEConfig
 ) -> VAERun | TransformerRun:
-  """Returns the run with buckets that suit its first source, where it names none."""
+  """Returns the run with buckets that suit its first source, if it names none."""
   factors = vae.temporal_factor, vae.spatial_factor
   stages = resolved(run.stages, data.sources[0], factors, tokens_of(vae))
   return dataclasses.replace(run, stages=stages)
 
 
 def weights(run: VAERun | TransformerRun) -> tuple[float, ...]:
-  """Returns a weight for each source of a run: one for all is one for each."""
+  """Returns one weight per source of a run; a single weight applies to all."""
   if len(run.data_weights) == 1:
     return run.data_weights * len(run.data)
   return run.data_weights
@@ -142,8 +142,8 @@ class Worded:
 
   Attributes:
     records: The source.
-    name: `tokens` or `text`: what the run reads of the two.
-    beside: What clips may be shown (`beside.ARRAYS`).
+    name: Which of the two the run reads: `tokens` or `text`.
+    beside: Extra clips that clips may be shown (`beside.ARRAYS`).
   """
 
   records: Records
@@ -152,13 +152,13 @@ class Worded:
 
   @property
   def fingerprint(self) -> str:
-    """Hash of all that decides the batches."""
+    """Hash of everything that determines the batches."""
     return " ".join([self.records.fingerprint, self.name, *sorted(self.beside)])
 
   def assign(self, buckets: Sequence[Bucket]) -> list[Ids]:
     """Returns for each bucket the records that it takes (`Records.assign`).
 
-    Those are of its own length alone where clips are shown their last frame.
+    If clips are shown their last frame, these are only records of the bucket's length.
     """
     assigned = self.records.assign(buckets)
     if "last" not in self.beside:
@@ -181,13 +181,13 @@ class Worded:
   def read(
     self, bucket: Bucket, ids: Int[np.ndarray, "b"], seeds: UInt32[np.ndarray, "b"]
   ) -> Batch:
-    """Makes a batch of the records (`as_tokens`), with one of tokens and text."""
+    """Makes a batch of the records (`as_tokens`), with either tokens or text."""
     batch = _worded(self.records.read(bucket, ids, seeds), self.name)
     return beside_lib.only(as_tokens(batch), self.beside)
 
   @property
   def empty(self) -> Batch:
-    """What a batch has of the caption "", without the axis of rows."""
+    """Arrays of a batch for the caption "", without the axis of rows."""
     return _worded(self.records.empty, self.name)
 
 
@@ -197,15 +197,15 @@ def _worded(batch: Batch, name: str) -> Batch:
 
 
 def open_records(run: TransformerRun, vae: str) -> RecordData:
-  """Opens the records that a transformer is trained on.
+  """Opens the records for a transformer.
 
   Args:
-    run: Names them.
+    run: Run that names them.
     vae: Fingerprint of its VAE.
 
   Raises:
-    ValueError: where a folder holds no records, those of another VAE or encoder, or
-      some without a caption.
+    ValueError: If a folder holds no records, records of another VAE or encoder, or
+      records without a caption.
   """
   name = "tokens" if run.text_encoder == "trained" else "text"
   whole = [Records(path) for path in run.data]
@@ -213,7 +213,7 @@ def open_records(run: TransformerRun, vae: str) -> RecordData:
     records.check(vae, _made_by(run))
     if name not in records.empty:
       raise ValueError(
-        f"{records.folder} holds tokens and no texts, which a frozen text encoder "
+        f"{records.folder} holds tokens but no texts, which a frozen text encoder "
         "makes; run train.precompute with --text-encoder FOLDER, or train one."
       )
     check_records(records)
@@ -231,7 +231,7 @@ def open_records(run: TransformerRun, vae: str) -> RecordData:
     if not number:
       rest = chosen if chosen.any() else ~chosen
       aside = Records(records.folder, keep=lambda _, r=rest: r, **how)
-  # What every clip is shown in training, held-out clips are too.
+  # Held-out clips are shown what every clip is shown in training.
   always = run.conditions.reference == 1
   source = Worded(aside, name, frozenset({"reference"} if always else ()))
   shown, captions, references = _shown(aside, name)
@@ -244,13 +244,13 @@ def open_records(run: TransformerRun, vae: str) -> RecordData:
 
 
 def good_enough(score: ScoreConfig, records: Records) -> Bool[np.ndarray, "n"]:
-  """Returns which records have the score that is asked for.
+  """Returns which records have the requested score.
 
-  What is held out does not depend on it: a run on the best of the records leaves out
-  of training what the run on all of them did, and is measured by the same clips.
+  The held-out clips do not depend on it: a run on the best records holds out the same
+  clips as a run on all of them, and is measured on the same clips.
 
   Raises:
-    ValueError: where none has it, with what there is.
+    ValueError: If none has it; the message says what there is.
   """
   if score.at_least is None:
     return np.ones(len(records), bool)
@@ -283,7 +283,7 @@ def scored_in_words(score: ScoreConfig, records: Records) -> str:
 
 
 def _made_by(run: TransformerRun) -> str | None:
-  """What the records' texts must be made by; None where it is not there to compare."""
+  """Returns the fingerprint that the records' texts need; None if it is unknown."""
   folder = Path(run.text_folder)
   if run.text_encoder == "trained":
     return encoder_fingerprint(folder / "tokenizer")[:16]
@@ -295,7 +295,7 @@ def _made_by(run: TransformerRun) -> str | None:
 def _shown(
   records: Records, name: str
 ) -> tuple[Batch, list[str], list[np.ndarray | None]]:
-  """Some captions, each once, and "", with the references of the longest such clips."""
+  """Returns some captions, each once, and "", with the longest clips' references."""
   rows: dict[str, Record] = {}
   for row in np.argsort(-records.index.sizes[:, 0], kind="stable").tolist():
     record = records.record(row)

@@ -1,8 +1,8 @@
-"""What `--dry-run` prints: all that is decided before a run, and nothing is started.
+"""What `--dry-run` prints: all decisions before a run; nothing is started.
 
-The config as it will be saved, the buckets with the clips that they take and the share
-of the batches that they get, and the parameters of each network. The memory that a step
-needs is said before (`fitting`).
+It prints the config as it will be saved, the buckets with their clips and their share
+of the batches, and the parameters of each network. `fitting` prints the memory of a
+step before.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def show(
   """Prints what a run would do.
 
   Args:
-    run: Its config, buckets resolved.
+    run: The run, with buckets resolved.
     loader: Its batches.
-    params: Shapes of what is trained, by network.
+    params: Shapes of the trained parameters, by network.
     console: Console to print to.
   """
   console = console or Console(soft_wrap=True)

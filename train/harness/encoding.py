@@ -1,8 +1,8 @@
 """The frozen networks of precomputing, on all local devices.
 
-A call takes the same number of clips, or captions, a device, whatever there is to do:
-the last one is filled up. So there is one program for each size, and what comes out of
-a clip does not depend on how many devices there are.
+A call always takes the same number of clips, or captions, per device; the last call is
+padded. So there is one program per size, and a clip's result does not depend on the
+number of devices.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class ClipEncoder:
 
   Attributes:
     config: Config of the VAE.
-    params: Its parameters.
+    params: Parameters of the VAE.
     policy: Compute dtype; without a mesh.
-    clips: Clips a device and call.
-    devices: Devices that work; all local ones unless given.
+    clips: Number of clips per device and call.
+    devices: Devices to use; by default all local ones.
   """
 
   config: VAEConfig
@@ -68,14 +68,14 @@ class ClipEncoder:
       with memory_in_words(f"encoding clips of shape {rows[0].shape}", _LESS):
         result = program(self.params, jax.device_put(video, sharding))
       pending.append((len(rows), result))
-      # The device goes on with the next call while the host writes this one's clips.
+      # The device runs the next call while the host writes this one's clips.
       if len(pending) >= _CALLS_AHEAD:
         yield from _fetched(pending.popleft())
     while pending:
       yield from _fetched(pending.popleft())
 
   def decode(self, latents: np.ndarray) -> UInt8[np.ndarray, "b F H W 3"]:
-    """Decodes [b f h w c] without noise: what a perfect transformer would be shown."""
+    """Decodes [b f h w c] without noise: the best that a transformer could show."""
     program = programs.decode(self.config, self.policy, programs.to_uint8)
     rows = np.asarray(latents, np.float32)
     with memory_in_words(f"decoding latents of shape {rows.shape}", _LESS):
@@ -119,12 +119,12 @@ def encode_captions(
 
   Args:
     config: Config of the text encoder.
-    params: Its parameters.
+    params: Parameters of the text encoder.
     policy: Compute dtype; without a mesh.
     tokens: Tokens of the captions.
-    mask: Mask of the tokens that are no padding.
-    captions: Captions a device and call.
-    devices: Devices that work; all local ones unless given.
+    mask: Mask of the tokens that are not padding.
+    captions: Number of captions per device and call.
+    devices: Devices to use; by default all local ones.
   """
   mesh = records.row_mesh(devices or tuple(jax.local_devices()))
   program = records.encode_captions(config, policy, mesh)

@@ -1,4 +1,4 @@
-"""The loss on clips that are never trained on, with noise that is always the same."""
+"""The loss on held-out clips, always with the same noise."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Evaluate = Callable[[TrainState, Params], Metrics]
 """(state, frozen) -> scalars by name, on the device."""
 
 Losses = Callable[[TrainState, Params, Batch], Metrics]
-"""(state, frozen, batch) -> scalars by name, the `loss` among them. Its noise follows
-from the batch alone; its state has averaged parameters where they are kept, and no
-optimiser's."""
+"""(state, frozen, batch) -> scalars by name, including `loss`. The noise depends only
+on the batch. The state has averaged parameters if the run keeps them, and no optimiser
+state."""
 
 CLIPS = 16
-"""Clips of each bucket that are held out and evaluated."""
+"""Number of held-out clips to evaluate per bucket."""
 
 
 def held_out_batches(source: Source, stages: Sequence[Stage]) -> dict[str, HostBatch]:
-  """Returns a batch of each bucket that has clips, by frames x height x width.
+  """Returns a batch per bucket that has clips, by frames x height x width.
 
-  Its clips are spread over what the bucket takes of the source, and are always the
+  The clips are spread evenly over the bucket's part of the source, and are always the
   same.
 
   Raises:
-    ValueError: where no bucket takes any of them.
+    ValueError: If no bucket takes any of them.
   """
   buckets = {(b.frames, b.height, b.width): b for s in stages for b in s.buckets}
   batches = {}
@@ -63,18 +63,18 @@ def make_evaluate(
   mesh: Mesh,
   options: Mapping[str, str],
 ) -> Evaluate:
-  """Returns what evaluates a state, bucket by bucket.
+  """Returns a function that evaluates a state, bucket by bucket.
 
-  Nothing is read back: the numbers come when the device has them.
+  It reads nothing back: the numbers arrive when the device has computed them.
 
   Args:
-    losses: What gives the losses of a batch.
-    held_out: A batch of each bucket, by what the bucket is called; kept on the devices.
+    losses: Function that returns the losses of a batch.
+    held_out: A batch per bucket, by the bucket's name; kept on the devices.
     mesh: Mesh of the run.
-    options: What XLA is told.
+    options: XLA options.
 
   Returns:
-    A function that gives `BUCKET/NAME` for each, and `loss`, the mean over buckets.
+    A function that returns `BUCKET/NAME` for each, and `loss`, the mean over buckets.
   """
   scalar = NamedSharding(mesh, PartitionSpec())
   options = unless_flagged(options)

@@ -14,10 +14,10 @@ WORDS = ("color", "shape", "direction", "size", "background")
 
 
 def spread(captions: Sequence[str], count: int) -> list[str]:
-  """Returns `count` captions evenly spread over a list, from the start again if short.
+  """Returns `count` captions spread evenly over a list, repeated if it is too short.
 
   Raises:
-    ValueError: where none is asked for.
+    ValueError: If `count` is below 1.
   """
   if count < 1:
     raise ValueError(f"At least 1 clip is needed, found {count}.")
@@ -26,20 +26,20 @@ def spread(captions: Sequence[str], count: int) -> list[str]:
 
 
 def decibels(figures: Sequence[float]) -> dict[str, float]:
-  """Sums up the PSNR of clips: their mean, that of their mean error, the lowest."""
-  with np.errstate(divide="ignore"):  # Clips without any error are infinitely good.
+  """Summarises the PSNR of clips: the mean, the PSNR of the mean error, the lowest."""
+  with np.errstate(divide="ignore"):  # A clip without any error has infinite PSNR.
     pooled = -10 * np.log10(np.mean(10 ** (-np.asarray(figures) / 10)))
   return {"mean": np.mean(figures), "pooled": pooled, "lowest": np.min(figures)}
 
 
 def shares(agreements: Sequence[dict[str, bool]]) -> dict[str, float]:
-  """The share of clips in which each word is right, and in which all are."""
+  """Returns the share of clips in which each word is right, and in which all are."""
   figures = {word: np.mean([a[word] for a in agreements]) for word in WORDS}
   return figures | {"all five": np.mean([all(a.values()) for a in agreements])}
 
 
 def told_wrong(judgement: Judgement, caption: str) -> str:
-  """Says which words the judge read otherwise; "" where it agrees."""
+  """Says which words the judge read differently; "" if it agrees."""
   agreement = judgement.agreement(caption)
   words = [w for w in WORDS if not agreement[w]]
   return ", ".join(f"{word} {getattr(judgement, word) or 'unclear'}" for word in words)
@@ -55,7 +55,7 @@ def rows_of(side: dict[str, Any]) -> dict[str, float]:
 
 
 def table(results: dict[str, dict[str, Any]]) -> Table:
-  """Lays figures out, one a row and what they are of in the columns."""
+  """Makes a table with one figure per row and its subjects in the columns."""
   sides = {name: rows_of(side) for name, side in results.items()}
   out = Table("", *sides)
   for row in dict.fromkeys(row for side in sides.values() for row in side):

@@ -1,4 +1,4 @@
-"""Whether a run's steps fit its devices: planned, said and settled before compiling."""
+"""Checks before compiling whether a run's steps fit its devices; picks the remat."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Batch(NamedTuple):
   rows: int
 
   def describe(self) -> str:
-    """Says it in words."""
+    """Describes it in a few words."""
     b = self.bucket
     return f"{self.rows} clip(s) of {b.frames} frames of {b.width}x{b.height}"
 
 
 Plans = Callable[[Batch, str], StepPlan]
-"""(batch, remat policy) -> what its step needs."""
+"""Returns the memory plan of a step, given a batch and a remat policy."""
 
 
 def settle(
@@ -47,18 +47,19 @@ def settle(
   memory: int | None,
   say: Callable[[str], None],
 ) -> RunT:
-  """Returns the run with its remat policy chosen, once its plan is said.
+  """Returns the run with its remat policy chosen, after printing its plan.
 
   Args:
-    run: Recipe, its `remat` None where the plan is to choose it.
+    run: Recipe; if its `remat` is None, the plan chooses it.
     policy: How the platform runs the steps.
     mesh: Mesh that the steps run on.
     latents: The VAE that is trained, or whose latents are.
-    memory: Bytes of each device (`device_memory`); None, unknown, refuses nothing.
-    say: Takes a line for the user.
+    memory: Bytes of each device (`device_memory`); None means unknown, and refuses
+      nothing.
+    say: Function that prints a line for the user.
 
   Raises:
-    ValueError: where a step does not fit, with what would.
+    ValueError: If a step does not fit; the message says what would.
   """
   found = batches(run, latents)
   plans = _plans(run, policy, mesh, latents)
@@ -78,14 +79,14 @@ def settle(
     most = batch._replace(rows=_most(plans, batch, memory, step))
     way = "with --remat full " if isinstance(run, TransformerRun) else ""
     raise ValueError(
-      f"A step of {batch.describe()} needs about {plan.describe()}, and a device has "
+      f"A step of {batch.describe()} needs about {plan.describe()}, but a device has "
       f"{memory / _GB:.1f}; {_instead(most, way)}"
     )
   return run
 
 
 def batches(run: TransformerRun | VAERun, latents: VAEConfig) -> list[Batch]:
-  """Returns the batches that a run's stages have, each once."""
+  """Returns the batches of a run's stages, each once."""
   tokens = tokens_of(latents)
   found = [
     Batch(dataclasses.replace(group.smallest, weight=1.0), group.batch_size)
@@ -96,9 +97,9 @@ def batches(run: TransformerRun | VAERun, latents: VAEConfig) -> list[Batch]:
 
 
 def device_memory(mesh: Mesh) -> int | None:
-  """Returns the bytes that are free on each device of a mesh, or None.
+  """Returns the bytes that are free on each device of a mesh, or None if unknown.
 
-  Devices of a CPU have equal shares of its memory.
+  CPU devices share the machine's memory equally.
   """
   devices = list(mesh.devices.flat)
   free = free_memory(devices[0])
@@ -124,7 +125,7 @@ def _plans(
 
 
 def _most(plans: Plans, batch: Batch, memory: int, step: int) -> int:
-  """The most clips that fit, of those that all devices share evenly, nothing kept."""
+  """Returns the most clips that fit, evenly shared by all devices, with full remat."""
 
   def plan(rows: int) -> StepPlan:
     return plans(batch._replace(rows=rows), "full")
@@ -133,13 +134,13 @@ def _most(plans: Plans, batch: Batch, memory: int, step: int) -> int:
 
 
 def _instead(most: Batch, way: str) -> str:
-  """What fits, and how to come to it."""
+  """Says what fits, and how to get there."""
   if most.rows:
     return (
       f"{way}{most.describe()} fit: lower the stage's tokens, or raise --mesh.fsdp or "
       "--optimizer.accumulate."
     )
   return (
-    "not one clip a device fits: raise --mesh.fsdp, which splits the state, or take "
+    "not one clip a device fits: raise --mesh.fsdp, which shards the state, or use "
     "--mesh.context or --mesh.tensor, a smaller clip, or more devices."
   )

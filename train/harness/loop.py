@@ -1,9 +1,8 @@
-"""A training run from its first or latest state to its last: what both trainers share.
+"""A training run from its first or latest state to its last; both trainers share it.
 
-A trainer gives pure functions: `init(key) -> TrainState`, `update(state, frozen, batch)
--> (state, metrics)` and, if it likes, hooks (`steps.Hooks`). All randomness follows
-from the run's seed and the step, and so does the data, hence a resumed run continues
-bit for bit.
+A trainer provides pure functions: `init(key) -> TrainState`, `update(state, frozen,
+batch) -> (state, metrics)`, and optional hooks (`steps.Hooks`). All randomness and all
+data depend only on the run's seed and the step, so a resumed run continues bit for bit.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ NO_HOOKS = Hooks()
 
 
 class Run(steps.Run, Protocol):
-  """What is needed of a run's config; further fields are the networks'."""
+  """Fields that `fit` needs in a run's config; further fields are the networks'."""
 
   mesh: MeshConfig
   distributed: DistributedConfig
@@ -62,36 +61,36 @@ def fit(
   """Trains to `run.steps`, from the newest complete checkpoint if there is one.
 
   Writes `config.json`, `metrics.jsonl`, `evaluation.jsonl`, `tensorboard/`, `samples/`
-  and `checkpoints/` into `run.output.folder`. Of several processes all write the
-  checkpoints, and the first alone the rest.
+  and `checkpoints/` into `run.output.folder`. All processes write the checkpoints; only
+  the first writes the rest.
 
   Args:
-    init: Makes the first state; traced for its shapes, then compiled so that every
-      array is born on its shards.
-    update: One step; compiled once a batch shape. Its metrics are scalars; let the
-      norm of the gradients be among them, so that a NaN is seen where it arises: it
+    init: Makes the first state. It is traced for its shapes, then compiled so that
+      every array is created on its shards.
+    update: One step, compiled once per batch shape. Its metrics are scalars and should
+      include the norm of the gradients, so that a NaN is noticed where it arises. It
       ends with `training.state.advance`.
-    loader: Its batches are the rows of this process; they go to its devices here.
-    rules: Sharding table for parameters, average and optimiser state, and what is
-      frozen.
-    frozen: What the update reads and does not train. It is split over the mesh, passed
-      to every step, and not saved.
-    options: What XLA is told when a step is compiled, the policy's.
-    hooks: What is done beside the steps.
-    warm_start: Replaces what it likes of the first state, e.g. the parameters by those
-      of a checkpoint; not called where the run resumes.
+    loader: Batches with the rows of this process; they are moved to its devices here.
+    rules: Sharding table for parameters, average, optimiser state and frozen
+      parameters.
+    frozen: Parameters that the update reads but does not train. They are sharded over
+      the mesh, passed to every step, and not saved.
+    options: XLA options for compiling a step, from the policy.
+    hooks: Work besides the steps.
+    warm_start: Replaces parts of the first state, e.g. the parameters by those of a
+      checkpoint; it is not called if the run resumes.
 
   Returns:
     The state after the last step.
 
   Raises:
-    NotFinite: where a metric is NaN or infinite and such steps are not skipped, once
-      the state is saved in `not_finite/`; the checkpoints stay those from before. Also
-      where too many in a row were skipped.
-    Stopped: at SIGINT or SIGTERM, once the state is saved.
-    ValueError: where the folder's checkpoint is of another network or other data, or
-      of a longer run; the mesh does not fit the devices; an interval is not positive;
-      there is not enough memory.
+    NotFinite: If a metric is NaN or infinite and such steps are not skipped; the state
+      is first saved in `not_finite/`, and the checkpoints stay those from before. Also
+      if too many steps in a row were skipped.
+    Stopped: At SIGINT or SIGTERM, after the state is saved.
+    ValueError: If the folder's checkpoint is of another network or other data, or of a
+      longer run; the mesh does not fit the devices; an interval is not positive; there
+      is not enough memory.
   """
   mesh = make_mesh(**vars(run.mesh))
   folder = Path(run.output.folder)
@@ -135,10 +134,10 @@ def fit(
 
 
 def _start(run: Run, state: TrainState, folder: Path) -> int:
-  """Updates that a state has behind it.
+  """Returns the number of updates that a state has had.
 
   Raises:
-    ValueError: where they are more than the run has.
+    ValueError: If it is larger than the run's.
   """
   start = int(jax.device_get(state.step))
   if start > run.steps:
@@ -150,7 +149,7 @@ def _start(run: Run, state: TrainState, folder: Path) -> int:
 
 
 def _report(run: Run, start: int) -> Report:
-  """What the first process writes."""
+  """Returns the report that the first process writes."""
   folder, project, boards = Path(run.output.folder), run.output.wandb, []
   if project:
     boards.append(WeightsAndBiases(project, folder, config_json(run)))
@@ -158,13 +157,13 @@ def _report(run: Run, start: int) -> Report:
 
 
 def _peak(mesh: Mesh) -> float | None:
-  """FLOP/s of all devices together, or None where they are not in the table."""
+  """Returns the FLOP/s of all devices together, or None if one is not in the table."""
   each = peak_of(mesh.devices.flat[0].device_kind)
   return None if each is None else each * mesh.size
 
 
 def place_frozen(frozen: Params, mesh: Mesh, rules: sharding.Rules) -> Params:
-  """Puts what is not trained where a step reads it."""
+  """Places frozen parameters where a step reads them."""
   frozen = dict(frozen)
   return put(frozen, sharding.shardings(frozen, mesh, rules))
 
@@ -176,8 +175,7 @@ def _first_state(
   warm_start: Callable[[TrainState], TrainState] | None,
 ) -> TrainState:
   shardings = jax.tree.map(lambda leaf: leaf.sharding, target)
-  # On a CPU LLVM takes ten times as long at its second level over what is drawn at
-  # random.
+  # On a CPU, LLVM at its second level takes ten times as long to compile random draws.
   on_cpu = all(d.platform == "cpu" for d in jax.tree.leaves(shardings)[0].device_set)
   options = unless_flagged(dict([COMPILE_FAST])) if on_cpu else {}
   state = jax.jit(init, out_shardings=shardings, compiler_options=options)(key)
@@ -193,7 +191,7 @@ def compile_update(
   mesh: Mesh,
   options: Mapping[str, str] = MappingProxyType({}),
 ) -> Update:
-  """Jits an update that takes over its state's buffers and keeps their shardings."""
+  """Jits an update that reuses its state's buffers and keeps their shardings."""
   shardings = jax.tree.map(lambda leaf: leaf.sharding, target)
   scalar = NamedSharding(mesh, PartitionSpec())
   return jax.jit(
@@ -211,7 +209,7 @@ def config_json(run: Any) -> dict[str, Any]:
 
 def _checkpoints(run: Run, loader: Loader, name: str) -> TrainingCheckpoints:
   config = config_json(run)
-  # The transformer's `vae` is a path: what lies there decides its data, not its arrays.
+  # The transformer's `vae` is a path: its file determines the data, not the arrays.
   configs = {n: config.get(n) for n in ("vae", "transformer", "text")}
   network = {n: value for n, value in configs.items() if isinstance(value, dict)}
   network |= {n: config[n] for n in ("text_encoder",) if n in config}

@@ -1,4 +1,4 @@
-"""How fast a run goes, of what its devices could do, and how long it waits for data."""
+"""Speed of a run, its share of the devices' peak, and its wait for data."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 
 class Work(NamedTuple):
-  """What a step does, over all devices together.
+  """Work of a step, over all devices together.
 
   Attributes:
-    clips: Rows of its batch.
-    tokens: Their latent positions.
-    flops: Floating-point operations that its mathematics takes, forwards and backwards;
-      what is computed again does not count.
+    clips: Number of rows of its batch.
+    tokens: Number of latent positions of the rows.
+    flops: Floating-point operations of the mathematics, forwards and backwards; what is
+      recomputed does not count.
   """
 
   clips: int
@@ -26,17 +26,18 @@ class Work(NamedTuple):
 NO_WORK = Work(0, 0, 0)
 
 WorkOf = Callable[[Mapping[str, Any]], Work]
-"""A batch, or its shapes -> what a step does with it."""
+"""Returns a step's work from a batch, or from its shapes."""
 
 
 class Meter:
-  """Counts between two readings; time that is spent apart from steps is left out."""
+  """Counts between two readings; time spent outside of steps is left out."""
 
   def __init__(self, peak: float | None):
     """Starts to count.
 
     Args:
-      peak: FLOP/s of all devices together; None, unknown: utilisation is not said.
+      peak: FLOP/s of all devices together; None means unknown, and reports no
+        utilisation.
     """
     self._peak = peak
     self._restart()
@@ -61,13 +62,13 @@ class Meter:
 
   @contextlib.contextmanager
   def apart(self) -> Iterator[None]:
-    """Leaves the time inside out: that of pictures, say."""
+    """Leaves the time inside out, such as that of sample images."""
     before = time.monotonic()
     yield
     self._since += time.monotonic() - before
 
   def read(self) -> dict[str, float]:
-    """Returns the rates since the last reading; the share of the peak where known."""
+    """Returns the rates since the last reading, and the share of the peak if known."""
     elapsed = max(time.monotonic() - self._since, 1e-9)
     rates = {
       "steps_per_second": self._steps / elapsed,

@@ -1,4 +1,4 @@
-"""The model that a transformer's run makes: shown while it learns, and written."""
+"""The model that a transformer's run trains: shown during training, and written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from train.harness.steps import Pictures
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FrozenVAE:
-  """A VAE that is used and not trained."""
+  """A VAE that is used but not trained."""
 
   config: VAEConfig
   params: Params
@@ -37,7 +37,7 @@ class FrozenVAE:
 def model_of(
   run: TransformerRun, params: Params, vae: FrozenVAE, policy: Policy
 ) -> LTXVideo:
-  """The networks as a model that generates from encoded text."""
+  """Returns the networks as a model that generates from encoded text."""
   config = ModelConfig(
     transformer=run.transformer, vae=vae.config, scheduler=run.scheduler, name=run.name
   )
@@ -55,14 +55,14 @@ def make_pictures(
   *,
   references: Sequence[np.ndarray] = (),
 ) -> Pictures:
-  """Returns a function that generates the captions, the last being "", a row each.
+  """Returns a function that generates the captions, one row each; the last one is "".
 
   Args:
-    networks: State -> the networks that are shown, side by side.
-    captions: What a batch has of them.
-    text_fn: (parameters, batch) -> what the transformer is told.
-    references: Latents of the clip that guides each caption's, which is shown to the
-      left of the networks'.
+    networks: Function from a state to the networks to show, side by side.
+    captions: Arrays of a batch for the captions.
+    text_fn: (parameters, batch) -> text input of the transformer.
+    references: Latents of each caption's reference, shown to the left of the networks'
+      videos.
   """
   bucket = run.stages[-1].buckets[0]
   size = {"width": bucket.width, "height": bucket.height, "frames": bucket.frames}
@@ -92,7 +92,7 @@ def make_pictures(
 
 
 def _rows(videos: Sequence[np.ndarray]) -> np.ndarray:
-  """Some frames of each video [F H W 3] in a row, the rows one below the other."""
+  """Puts frames of each video [F H W 3] in a row, and the rows below each other."""
   rows = []
   for video in videos:
     shown = np.linspace(0, len(video) - 1, min(5, len(video))).astype(int)
@@ -103,26 +103,26 @@ def _rows(videos: Sequence[np.ndarray]) -> np.ndarray:
 def decoded(
   vae: FrozenVAE, latents: Sequence[np.ndarray]
 ) -> list[UInt8[np.ndarray, "F H W 3"]]:
-  """Returns the clips that latents [f h w c] stand for."""
+  """Decodes latents [f h w c] into clips."""
   program = programs.decode(vae.config, vae.policy, programs.to_uint8)
   clips = (np.asarray(clip, np.float32)[None] for clip in latents)
   return [np.asarray(program(vae.params, z, 0.0, None, 0.0, None))[0] for z in clips]
 
 
 def exported(run: TransformerRun) -> Path:
-  """Returns the folder that the model is written to."""
+  """Returns the folder where the model is written."""
   return Path(run.output.folder) / "model"
 
 
 def outputs(run: TransformerRun) -> list[Path]:
-  """Returns what is written at the end of a run."""
+  """Returns the files and folders that are written at the end of a run."""
   if run.lora.rank:
     return [lora_file(run, reader) for reader in lora.WRITERS]
   return [exported(run) / name for name in ("model.safetensors", "tokenizer")]
 
 
 def lora_file(run: TransformerRun, reader: str) -> Path:
-  """Returns the file of low-rank updates for one program that reads it."""
+  """Returns the file of low-rank updates for a program that reads it."""
   return Path(run.output.folder) / f"lora-{reader}.safetensors"
 
 
@@ -141,7 +141,7 @@ def export_lora(run: TransformerRun, updates: Params) -> Path:
 
 
 def inputs(run: TransformerRun) -> list[tuple[str, Path | str]]:
-  """Returns (option, path) of what a run is made from."""
+  """Returns (option, path) of a run's inputs."""
   return [
     ("vae", run.vae),
     ("init_from", run.init_from and checkpoint_of(run.init_from)),
@@ -150,7 +150,7 @@ def inputs(run: TransformerRun) -> list[tuple[str, Path | str]]:
 
 
 def export(run: TransformerRun, model: LTXVideo) -> Path:
-  """Writes the model as it is released: one file, text encoder and tokenizer beside."""
+  """Writes the model as released: one file, text encoder and tokenizer next to it."""
   folder, source = exported(run), Path(run.text_folder)
   folder.mkdir(parents=True, exist_ok=True)
   params = jax.device_get(model.params)

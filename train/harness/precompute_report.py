@@ -1,8 +1,8 @@
-"""What precomputing leaves for people: the clips that were dropped, and the ceiling.
+"""The report of precomputing: dropped clips, and the quality that the VAE allows.
 
-`dropped.jsonl` says why a clip is not among the records. `report.json` holds counts and
-the PSNR of what the VAE makes of some clips, `report.png` shows them: a transformer
-that learned everything would still generate no better than that.
+`dropped.jsonl` says why a clip is not among the records. `report.json` has counts and
+the PSNR of some clips after the VAE, and `report.png` shows them. Even a perfect
+transformer would generate nothing better than that.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from train.harness.sharing import Share, parts, read_rows
 
 
 class Faults:
-  """The clips that are not encoded, with reasons, also those of interrupted runs and
-  of other processes.
+  """The clips that are not encoded, with reasons, including those of interrupted runs
+  and of other processes.
 
   Attributes:
-    reasons: Why each is not encoded, by the clip's id.
+    reasons: Reason for each clip, by its id.
   """
 
   def __init__(self, path: Path, clips: Clips, total: int, most: float, share: Share):
-    """Reads what interrupted runs and other processes have noted.
+    """Reads the faults that interrupted runs and other processes noted.
 
     Args:
-      path: JSON Lines, to which each new one is added.
+      path: JSON Lines file, to which each new fault is appended.
       clips: Clips of the manifest that could be measured.
       total: Number of clips in the manifest.
-      most: Largest share of them that may be faulty.
-      share: This process's part, which has a list of its own.
+      most: Largest share of clips that may be faulty.
+      share: This process's part; it has a list of its own.
     """
     self._path, self._own = path, share.file(path)
     self._total, self._most = total, most
@@ -56,10 +56,10 @@ class Faults:
         self.reasons[row["id"]] = row["reason"]
 
   def add(self, fault: Fault) -> None:
-    """Notes a clip.
+    """Notes a faulty clip.
 
     Raises:
-      ValueError: where there are too many of them.
+      ValueError: If there are too many faulty clips.
     """
     self.reasons[fault.where] = fault.reason
     with self._own.open("a", encoding="utf-8") as file:
@@ -68,29 +68,29 @@ class Faults:
     self._judge(self.reasons)
 
   def judge_all(self) -> None:
-    """Counts what other processes have noted as well, after notes of this one.
+    """Also counts the faults that other processes have noted.
 
-    Called before a shard gets its name, so that of processes which together have too
-    many, the last to note one leaves its shard out, and no index is written.
+    It is called before a shard gets its name. So if processes have too many faults
+    together, the last to note one leaves its shard out, and no index is written.
 
     Raises:
-      ValueError: where there are too many of them.
+      ValueError: If there are too many faulty clips.
     """
     if self._new:
       self._judge(self.noted())
       self._new = False
 
   def judge_without(self, kept: Collection[str]) -> None:
-    """Counts what all processes have noted, before the index is written.
+    """Counts the faults of all processes, before the index is written.
 
-    A shard of unreadable clips alone is not written, so that none of the shards may be
-    missing although too many clips are.
+    A shard that has only unreadable clips is not written. So there may be too many
+    faults although no shard is missing.
 
     Args:
-      kept: Ids of the clips that have a record: those that can be read by now.
+      kept: Ids of the clips that have a record, and so can be read by now.
 
     Raises:
-      ValueError: where there are too many of them.
+      ValueError: If there are too many faulty clips.
     """
     self._judge({clip: r for clip, r in self.noted().items() if clip not in kept})
 
@@ -103,12 +103,12 @@ class Faults:
       )
 
   def noted(self) -> Mapping[str, str]:
-    """Returns the reasons by the clip's id, with what others have noted by now."""
+    """Returns the reasons by the clip's id, with the latest ones of other processes."""
     self._read()
     return self.reasons
 
   def leave_out(self, short: Sequence[Fault]) -> None:
-    """Notes clips that no bucket is short enough for; of these there may be any."""
+    """Notes clips that are shorter than every bucket; their number is not limited."""
     self._short = short
 
   def write(self, kept: Sequence[str]) -> int:
@@ -116,7 +116,7 @@ class Faults:
     taken = parts(self._path)
     self._read()
     there = set(kept)
-    reasons = sorted(self.reasons.items())  # Whoever found them, and when.
+    reasons = sorted(self.reasons.items())  # Independent of who found them, and when.
     rows = [{"id": clip, "reason": why} for clip, why in reasons if clip not in there]
     rows += [{"id": f.where, "reason": f.reason, "short": True} for f in self._short]
     lines = (json.dumps(row) + "\n" for row in rows)
@@ -137,16 +137,16 @@ def write_report(
   samples: int,
   console: Console,
 ) -> None:
-  """Writes the list of dropped clips, the figures and the picture, and says them.
+  """Writes the list of dropped clips, the figures and the image, and prints a summary.
 
   Args:
     folder: Folder of the records.
     clips: The manifest.
-    index: What became records.
-    faults: What did not.
-    encoder: Decodes the samples.
-    read: Reads the samples' clips.
-    samples: How many are shown.
+    index: Index of the records.
+    faults: Clips that are not encoded.
+    encoder: VAE that decodes the samples.
+    read: Function that reads the samples' clips.
+    samples: Number of samples to show.
     console: Console to print to.
   """
   dropped = faults.write(index.ids)

@@ -1,4 +1,4 @@
-"""A run of several processes: stopping together, and ending when another is gone."""
+"""Stops several processes of a run together, and ends if another one is gone."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from ltx_jax.training.state import TrainState
 
 
 def start(run: TransformerRun | VAERun) -> None:
-  """Joins the other processes of a run (`distributed.start`), and says who this is.
+  """Joins the other processes of a run (`distributed.start`), and prints which this is.
 
   Raises:
-    ValueError: where processes or devices are missing, or one runs another recipe.
+    ValueError: If processes or devices are missing, or one runs another recipe.
   """
   recipe = dataclasses.asdict(run)
   options = recipe.pop("distributed")
@@ -40,21 +40,21 @@ def start(run: TransformerRun | VAERun) -> None:
 
 
 def say(line: str) -> None:
-  """Prints a line, of several processes in the first."""
+  """Prints a line, but only in the first of several processes."""
   if distributed.is_first():
     print(line, flush=True)
 
 
 def alone(policy: Policy) -> Policy:
-  """Returns the policy by which the first of several processes shows what is learned.
+  """Returns the policy with which the first of several processes makes sample images.
 
-  Others have no part in it, so it runs on one device; one process uses all it has.
+  The others take no part, so it uses one device; a single process uses all its devices.
   """
   return policy if jax.process_count() == 1 else dataclasses.replace(policy, mesh=None)
 
 
 def shown(state: TrainState) -> TrainState:
-  """Returns a state of several processes whole in each, but for its optimiser's."""
+  """Gathers a state of several processes in each, without the optimiser state."""
   if jax.process_count() == 1:
     return state
   ema = distributed.whole(state.ema)
@@ -64,22 +64,22 @@ def shown(state: TrainState) -> TrainState:
 
 
 def wait_for_all(what: str) -> None:
-  """Returns when every process has come here."""
+  """Returns when every process has reached this point."""
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices(what)
 
 
 Stopping = Callable[[int], signal.Signals | None]
-"""step -> the signal that ends the run at this step, in every process of it, or None.
-It is asked at every step."""
+"""step -> the signal that ends the run at this step, in every process, or None. It is
+called at every step."""
 
 
 @contextlib.contextmanager
 def stopping() -> Iterator[Stopping]:
-  """Collects SIGINT and SIGTERM; a second one acts as without us.
+  """Collects SIGINT and SIGTERM; a second one acts as usual.
 
-  Several processes stop at one step, whichever of them a signal comes to: JAX passes a
-  SIGTERM on, and finds the step.
+  Several processes stop at the same step, whichever of them gets the signal: JAX passes
+  a SIGTERM on, and agrees on the step.
   """
   if jax.process_count() == 1:
     with _caught() as caught:
@@ -121,9 +121,11 @@ def _caught() -> Iterator[list[signal.Signals]]:
 
 @contextlib.contextmanager
 def peers_in_words(what: str) -> Iterator[None]:
-  """Ends one of several processes with a sentence, where what needs the others fails.
+  """Ends one of several processes with a message if something fails that needs the
+  others.
 
-  It ends at once: another is gone, and whatever waits for it on the way out would hang.
+  It ends at once: another process is gone, and waiting for it on the way out would
+  hang.
   """
   try:
     yield
@@ -133,7 +135,7 @@ def peers_in_words(what: str) -> Iterator[None]:
     reason = str(error).strip().splitlines()[0].rstrip(".")
     _end(
       f"Process {jax.process_index()} ends at {what}: another process is gone or does "
-      f"not answer ({reason}). The same command goes on from the last checkpoint."
+      f"not answer ({reason}). The same command resumes from the last checkpoint."
     )
 
 
@@ -145,10 +147,10 @@ def _end(words: str) -> NoReturn:
 
 @contextlib.contextmanager
 def ends_at_once() -> Iterator[None]:
-  """Ends one of several processes without waiting for others, where it ends early.
+  """Ends one of several processes without waiting for the others if it ends early.
 
-  The others notice by its absence; waiting for them to say goodbye would be in vain
-  where they are gone.
+  The others notice that it is gone. If they are gone, waiting for them would be in
+  vain.
   """
   try:
     yield
@@ -166,14 +168,14 @@ def ends_at_once() -> Iterator[None]:
 
 
 class Watchdog:
-  """Ends the process where its steps come to a halt; use it in a `with` statement."""
+  """Ends the process if its steps come to a halt; use it in a `with` statement."""
 
   def __init__(self, seconds: float, folder: Path):
     """Watches from now on.
 
     Args:
-      seconds: How long a step may take; inf watches nothing.
-      folder: The run's, where the stacks are written.
+      seconds: Longest duration of a step; inf disables the watchdog.
+      folder: Folder of the run, where the stacks are written.
     """
     self.seconds = seconds
     self._file = folder / f"hung_{jax.process_index()}.txt"
@@ -191,12 +193,12 @@ class Watchdog:
     self._ended.set()
 
   def beat(self, what: str) -> None:
-    """Says that the run goes on, and how far it is."""
+    """Reports progress, and how far the run is."""
     self._last, self._what = time.monotonic(), what
 
   @contextlib.contextmanager
   def apart(self) -> Iterator[None]:
-    """Leaves out what may take longer than a step: compiling, pictures."""
+    """Pauses the watchdog for work that may take longer: compilation, sample images."""
     self._apart += 1
     try:
       yield
@@ -212,6 +214,6 @@ class Watchdog:
         faulthandler.dump_traceback(file, all_threads=True)
       _end(
         f"Process {jax.process_index()} has made no step for {self.seconds:g} s after "
-        f"{self._what} (--distributed.hang-after), and ends. Where its threads stand "
-        f"is in {self._file}. The same command goes on from the last checkpoint."
+        f"{self._what} (--distributed.hang-after), and ends. Its threads' state is "
+        f"in {self._file}. The same command resumes from the last checkpoint."
       )

@@ -2,13 +2,13 @@
 
     python -m train.vae CONFIG --steps 100 --optimizer.learning-rate 1e-3
 
-CONFIG is a module in `configs/` that defines the program's function, e.g. `vae()`. What
-it returns is a frozen dataclass; every field in it that is a number, a word or a short
-tuple of those is an option, under its path. Lists of blocks and of stages are not: they
-are written in Python, in a config of one's own. `--steps N` cuts the stages to N steps
-in all, or has the last one go on for longer; the learning rate's cosine ends at N. A
-run may be resumed with another N that leaves it the same stages; from there on it
-follows the cosine that ends at the new N.
+CONFIG is a module in `configs/` that defines the program's function, e.g. `vae()`. The
+function returns a frozen dataclass. Every field in it that is a number, a word or a
+short tuple of those is an option, under its path. Lists of blocks and of stages are not
+options; write them in Python, in a config of your own. `--steps N` cuts the stages to N
+steps in all, or extends the last one; the learning rate's cosine ends at N. A run may
+be resumed with another N that leaves it the same stages; from there on it follows the
+cosine that ends at the new N.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def parse(
 ) -> tuple[RunT, bool]:
   """Returns the run that the command line asks for, and whether it is a dry run.
 
-  Exits in words where it cannot.
+  Exits with a message on errors.
 
   Args:
-    run_type: What the configs' function returns.
-    function: Its name, and the program's: `vae` for `python -m train.vae`.
+    run_type: Type that the configs' function returns.
+    function: Name of that function and of the program: `vae` for `python -m train.vae`.
     doc: The program's module docstring, shown by `--help`.
-    argv: Arguments in place of the process's own.
+    argv: Arguments that replace the process's own.
   """
   argv = with_home(sys.argv[1:] if argv is None else argv)
   program = f"python -m train.{function}"
@@ -76,8 +76,8 @@ def parse(
 def with_repository(run: RunT) -> RunT:
   """Returns a run whose inputs are found from any folder.
 
-  Recipes name what comes with this code by its path in the repository; what is there
-  from the current folder on goes first.
+  Recipes name files of this repository by their path in it. A file at that path from
+  the current folder takes precedence.
   """
   root = Path(configs.__path__[0]).parent
   found = {}
@@ -90,14 +90,14 @@ def with_repository(run: RunT) -> RunT:
 
 
 def load_config(name: str, function: str) -> tuple[Any, str]:
-  """Returns what `function` in the config module makes, and the module's docstring.
+  """Returns the result of `function` in the config module, and the module's docstring.
 
   Raises:
-    ValueError: where there is no such module, or it has no such function.
+    ValueError: If there is no such module, or it has no such function.
   """
   names = config_names(function)
   if name not in names:
-    # A path is how the file is called, and not how the recipe is.
+    # A path names the file, not the recipe.
     stem = re.split(r"[/\\]", name)[-1].removesuffix(".py")
     raise ValueError(
       f"No recipe {name} defines {function}() in configs/; {nearest(stem, names)} "
@@ -111,7 +111,8 @@ def override(run: RunT, argv: Sequence[str], *, program: str, about: str) -> Run
   """Returns `run` with the options in `argv`, e.g. ["--optimizer.b2", "0.95"].
 
   Raises:
-    ValueError: for an unknown option, with the nearest one, or a value of another type.
+    ValueError: If an option is unknown (the message suggests the nearest), or a value
+      has another type.
   """
   refuse_unknown(argv, option_names(run), program)
   registry = tyro.constructors.ConstructorRegistry()
@@ -121,7 +122,7 @@ def override(run: RunT, argv: Sequence[str], *, program: str, about: str) -> Run
 
 
 def option_names(config: Any) -> list[str]:
-  """Paths of the fields that are options: ["steps", "optimizer.learning_rate", ...]."""
+  """Returns the paths of fields that are options: ["optimizer.learning_rate", ...]."""
   names = ["steps"] if hasattr(config, "stages") else []
   for name, value in _options(config).items():
     if dataclasses.is_dataclass(value):
@@ -132,10 +133,10 @@ def option_names(config: Any) -> list[str]:
 
 
 def with_steps(run: RunT, steps: int) -> RunT:
-  """Cuts the stages to `steps` steps in all, or lengthens the last one.
+  """Cuts the stages to `steps` steps in all, or extends the last one.
 
   Raises:
-    ValueError: where `steps` is not positive.
+    ValueError: If `steps` is not positive.
   """
   if steps < 1:
     raise ValueError(f"--steps is {steps}; a run has at least 1.")
@@ -152,7 +153,7 @@ def with_steps(run: RunT, steps: int) -> RunT:
 
 
 def _options(config: Any) -> dict[str, Any]:
-  """The fields of a dataclass that can be options, with their values."""
+  """Returns the fields of a dataclass that can be options, with their values."""
   values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
   return {name: value for name, value in values.items() if _is_option(value)}
 
@@ -201,7 +202,7 @@ def _field_docs(cls: type) -> dict[str, str]:
 
 
 def config_names(function: str) -> list[str]:
-  """Modules in `configs/` that define `function`."""
+  """Returns the modules in `configs/` that define `function`."""
   modules = sorted(module.name for module in pkgutil.iter_modules(configs.__path__))
   return [
     name

@@ -1,4 +1,4 @@
-"""A shard of records: what another shard has is copied, the rest is encoded."""
+"""Writes a shard of records: copies what another shard has, and encodes the rest."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from train.harness.precompute_report import Faults
 from train.harness.shard_plan import Existing, Job
 
 Read = Callable[[Clip, Bucket], tuple[np.ndarray, float]]
-"""(clip, bucket) -> frames [F H W 3] uint8, frames a second."""
+"""(clip, bucket) -> frames [F H W 3] uint8, frames per second."""
 
 
 class Latents(NamedTuple):
-  """What is encoded of a clip.
+  """The encoded arrays of a clip.
 
   Attributes:
     latents: Latents [f h w c].
-    logvar: Their log-variance [f h w 1].
-    fps: Frames a second of the clip.
-    last: Latents [1 h w c] of its last frame, where they are asked for.
-    reference: Latents [f h w c] of its reference, where it has one.
+    logvar: Log-variance of the latents [f h w 1].
+    fps: Frames per second of the clip.
+    last: Latents [1 h w c] of its last frame, if requested.
+    reference: Latents [f h w c] of its reference, if it has one.
   """
 
   latents: np.ndarray
@@ -42,15 +42,15 @@ class Latents(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ShardWriter:
-  """Writes shards, one after the other.
+  """Writes shards, one after another.
 
   Attributes:
-    encoder: What makes latents.
-    captions: What makes tokens and texts; it has encoded all captions.
-    existing: The shards that were there when the run began.
-    read: What decodes a clip.
-    made: What all records share.
-    readers: Threads that decode.
+    encoder: VAE that makes latents.
+    captions: Makes tokens and texts; it has encoded all captions.
+    existing: Shards that existed when the run began.
+    read: Function that decodes a clip.
+    made: Properties that all records share.
+    readers: Number of threads that decode.
   """
 
   encoder: ClipEncoder
@@ -71,12 +71,12 @@ class ShardWriter:
 
     Args:
       path: Path of the shard.
-      jobs: Its clips, in order.
-      faults: Takes the clips that cannot be read.
-      on_record: Callback for each clip that is done.
+      jobs: Clips of the shard, in order.
+      faults: Collects the clips that cannot be read.
+      on_record: Callback after each clip.
 
     Raises:
-      ValueError: where too many clips cannot be read.
+      ValueError: If too many clips cannot be read.
     """
     kept = {job.clip.id: self.existing.with_latents(job) for job in jobs}
     new = self._encoded([job for job in jobs if kept[job.clip.id] is None], faults)
@@ -89,7 +89,7 @@ class ShardWriter:
         on_record()
 
   def _encoded(self, jobs: Sequence[Job], faults: Faults) -> dict[str, Latents]:
-    """Encodes clips, and what records have beside them, by the clips' ids."""
+    """Encodes clips and their extra arrays, and returns them by the clips' ids."""
     guides: dict[str, Latents] = {}
     if "reference" in self.made.beside:
       guides = self._latents([_of_reference(job) for job in jobs], faults)
@@ -113,12 +113,12 @@ class ShardWriter:
     faults: Faults,
     stills: dict[str, np.ndarray] | None = None,
   ) -> dict[str, Latents]:
-    """Decodes clips by threads while the device encodes those before.
+    """Decodes clips in threads while the device encodes the previous ones.
 
     Args:
       jobs: Clips in their buckets.
-      faults: Takes those that cannot be read.
-      stills: Takes the last frames [1 H W 3] of the others.
+      faults: Collects the clips that cannot be read.
+      stills: Collects the last frames [1 H W 3] of the others.
     """
 
     import grain  # 0.4 seconds, which --help need not wait for.
@@ -180,5 +180,5 @@ class ShardWriter:
 
 
 def _of_reference(job: Job) -> Job:
-  """The job of a clip's reference, which is read like the clip itself."""
+  """Returns the job of a clip's reference, which is read like the clip itself."""
   return job._replace(clip=job.clip._replace(path=job.clip.reference))

@@ -1,8 +1,9 @@
-"""What a training run writes for people: curves, sample pictures, a line on the screen.
+"""The report of a training run: curves, sample images, lines on the screen.
 
-`metrics.jsonl` has one JSON object a logged step, `evaluation.jsonl` one an evaluated
-step; boards (`boards.py`) show the same numbers and the sample pictures; the screen has
-a progress bar, or one plain line a logged step where the output is not a terminal.
+`metrics.jsonl` has one JSON object per logged step, `evaluation.jsonl` one per
+evaluated step. Boards (`boards.py`) show the same numbers and the sample images. The
+screen has a progress bar, or one plain line per logged step if the output is not a
+terminal.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _NOT_SHOWN = ("seconds", "data_wait", "clips_per_second", "tokens_per_second")
 
 
 def write_text(path: Path, text: str) -> None:
-  """Writes a file under another name and renames it, so it is never half there."""
+  """Writes a file under another name and renames it, so it is never half written."""
   temporary = path.with_name(path.name + ".tmp")
   temporary.write_text(text)
   os.replace(temporary, path)
@@ -41,7 +42,7 @@ def write_text(path: Path, text: str) -> None:
 def read_metrics(
   folder: str | os.PathLike, name: str = METRICS_FILE
 ) -> list[dict[str, Any]]:
-  """Reads a run's curves; a last line cut off by a kill is left out."""
+  """Reads a run's curves; a last line that a kill cut off is ignored."""
   path = Path(folder) / name
   records = []
   for line in read_lines(path) if path.exists() else []:
@@ -53,7 +54,7 @@ def read_metrics(
 
 
 def _drop_later(folder: Path, name: str, start: int) -> list[dict[str, Any]]:
-  """Writes a run's curves anew without what comes after a step, and returns them."""
+  """Rewrites a run's curves without the steps after `start`, and returns them."""
   kept = [record for record in read_metrics(folder, name) if record["step"] <= start]
   if kept or (folder / name).exists() or name == METRICS_FILE:
     write_text(folder / name, "".join(json.dumps(record) + "\n" for record in kept))
@@ -71,13 +72,13 @@ class Report:
     steps: int,
     boards: Sequence[Board] = (),
   ):
-    """Opens the files, dropping what an earlier run logged beyond step `start`.
+    """Opens the files, and drops what an earlier run logged after step `start`.
 
     Args:
-      folder: The run's folder.
-      start: Step it begins after.
-      steps: Steps of the whole run.
-      boards: Boards beside TensorBoard; closed with the report.
+      folder: Folder of the run.
+      start: Step after which the run begins.
+      steps: Number of steps of the whole run.
+      boards: Boards besides TensorBoard; closed with the report.
     """
     self.folder = Path(folder)
     kept = [
@@ -104,7 +105,7 @@ class Report:
       board.close(failed=kind is not None)
 
   def say(self, text: str) -> None:
-    """Prints one line, above the progress bar where there is one."""
+    """Prints one line, above the progress bar if there is one."""
     if self._bar:
       self._bar.console.print(text, highlight=False, markup=False)
     else:
@@ -131,7 +132,7 @@ class Report:
     self.say(f"step {step}/{self._steps}  {text}  ETA {hours}:{minutes:02d}")
 
   def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
-    """Writes the numbers of held-out clips, their `loss` among them."""
+    """Writes the numbers of held-out clips, including their `loss`."""
     with (self.folder / EVALUATION_FILE).open("a") as file:
       file.write(json.dumps({"step": step, **metrics}) + "\n")
     for board in self._boards:
@@ -144,9 +145,9 @@ class Report:
     """Writes uint8 images [H W 3] as `samples/<name>_<step>.png` and to the boards.
 
     Args:
-      step: Step they are of.
+      step: Step of the images.
       images: The images by name.
-      captions: Captions of their rows, written to `samples/captions.txt`, a line each.
+      captions: Captions of their rows, written to `samples/captions.txt`, one per line.
     """
     folder = self.folder / SAMPLES_FOLDER
     folder.mkdir(exist_ok=True)
@@ -164,7 +165,7 @@ class Report:
 
 
 class Quiet:
-  """A report that nobody reads: that of every process but the first."""
+  """A report that writes nothing, for every process except the first."""
 
   seconds = 0.0
 

@@ -1,10 +1,9 @@
-"""What precomputing has to do: which clips at which size in which shard, and for each
-the hash of all that decides its record.
+"""The work of precomputing: which clips at which size in which shard, and for each clip
+the hash of everything that determines its record.
 
-A shard is named by the hashes of its clips. One that is there is done; one whose clips
-changed has another name, and takes from the shards that are there whatever of it was
-encoded before: latents and texts are told apart, so that another caption costs no more
-than its text.
+A shard is named by the hashes of its clips. An existing shard is done. A shard whose
+clips changed has another name, and copies from existing shards what was encoded before.
+Latents and texts are kept apart, so that a new caption costs only its text.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ _DIGITS = 24
 
 
 class Job(NamedTuple):
-  """A clip to be encoded in a size.
+  """A clip to encode at a size.
 
   Attributes:
-    clip: Its row of the manifest.
+    clip: Row of the manifest.
     bucket: Frames, height and width.
     source: sha256 of its media file.
-    video: Hash of what decides the latents.
-    text: Hash of what decides the text.
+    video: Hash of what determines the latents.
+    text: Hash of what determines the text.
   """
 
   clip: Clip
@@ -49,18 +48,18 @@ class Job(NamedTuple):
 
   @property
   def key(self) -> str:
-    """Hash of all that decides the record."""
+    """Hash of everything that determines the record."""
     return f"{self.video}-{self.text}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Makers:
-  """What all records of a run are made by.
+  """The networks that make all records of a run.
 
   Attributes:
-    vae: Fingerprint of the VAE, of its dtype and of the clips a device and call.
+    vae: Fingerprint of the VAE, its dtype, and the number of clips per device and call.
     text: Fingerprint of the text encoder and its dtype, or of the tokenizer alone.
-    beside: What is encoded beside the clips (`record_index.SetInfo`).
+    beside: Extra arrays next to the clips' latents (`record_index.SetInfo`).
   """
 
   vae: str
@@ -86,8 +85,8 @@ def plan_shards(
 ) -> list[PlannedShard]:
   """Divides the clips into shards of at most `size`, in the manifest's order.
 
-  Of the lengths that a clip has, it is encoded in the longest: its first latent frames
-  are those of the shorter ones. Clips that fit no bucket are in no shard.
+  A clip is encoded at the longest of its lengths, because its first latent frames are
+  those of the shorter ones. Clips that fit no bucket are in no shard.
   """
   taken = np.full(len(clips), -1)
   order = sorted(range(len(buckets)), key=lambda k: buckets[k].frames)
@@ -108,10 +107,10 @@ def jobs_of(
   """Returns the jobs of a shard.
 
   Args:
-    shard: Planned shard, which says which rows.
+    shard: Planned shard with its rows.
     clips: The manifest.
-    makers: What encodes.
-    source: Returns the sha256 of a clip's media, "" where the file cannot be read.
+    makers: Networks that encode.
+    source: Function that returns the sha256 of a clip's media, "" if it is unreadable.
   """
   b = shard.bucket
   jobs = []
@@ -132,7 +131,7 @@ def jobs_of(
 def shard_name(shard: PlannedShard, jobs: Sequence[Job]) -> str:
   """Returns the file name of a shard: its size, number and the hash of its jobs.
 
-  What a record holds beside latents and text counts as well.
+  The hash includes the extra arrays of a record.
   """
   b = shard.bucket
   rows = [[job.clip.id, job.key, dict(job.clip.scores), job.source] for job in jobs]
@@ -141,12 +140,12 @@ def shard_name(shard: PlannedShard, jobs: Sequence[Job]) -> str:
 
 
 class Existing:
-  """The complete shards of a folder: what need not be encoded again."""
+  """The complete shards of a folder, whose content need not be encoded again."""
 
   def __init__(self, folder: Path):
-    """Reads the tables of all complete shards; damaged ones are left out."""
+    """Reads the tables of all complete shards; ignores damaged ones."""
     self.names: list[str] = []
-    self.ids: dict[str, Texts] = {}  # Of the records, by the shard's name.
+    self.ids: dict[str, Texts] = {}  # Ids of the records, by the shard's name.
     shards: list[Shard] = []
     self._videos: dict[str, tuple[int, int]] = {}
     self._texts: dict[str, tuple[int, int]] = {}
@@ -181,23 +180,23 @@ class SourceHashes:
   """sha256 of media files, kept in a file while their sizes and times are the same."""
 
   def __init__(self, folder: Path, share: Share):
-    """Reads what is known, by all processes.
+    """Reads the known hashes of all processes.
 
     Args:
-      folder: Holds the list, `sources.jsonl`, to which what is new is added.
-      share: This process's part, which has a list of its own.
+      folder: Folder of the list `sources.jsonl`, to which new hashes are appended.
+      share: This process's part; it has a list of its own.
     """
     path = folder / "sources.jsonl"
     self._own = share.file(path)
     self._known: dict[tuple[str, int, int], str] = {}
     for line in read_rows(path):
-      # Of several lists it is unknown which is newer, so what changed counts as another
-      # file, and a file that could be read once counts as read.
+      # It is unknown which of several lists is newer. So a changed file counts as
+      # another file, and a file that could be read once counts as readable.
       key = line["path"], line["size"], line["time"]
       self._known[key] = line["sha256"] or self._known.get(key, "")
 
   def __call__(self, clip: Clip) -> str:
-    """Returns the sha256 of a clip's media, "" where the file cannot be read."""
+    """Returns the sha256 of a clip's media, "" if the file cannot be read."""
     key = _state(clip.path)
     known = self._known.get(key)
     if known:
@@ -211,13 +210,13 @@ class SourceHashes:
     return digest
 
   def known(self, clip: Clip) -> str:
-    """Returns what the lists say, without reading the file; what is not in them has a
-    hash that no file has."""
+    """Returns the listed hash without reading the file; for an unlisted file, a hash
+    that no file has."""
     return self._known.get(_state(clip.path), "unknown")
 
 
 def _state(path: str) -> tuple[str, int, int]:
-  """What tells a file from what was there before; of none, its name alone."""
+  """Returns what identifies a file's content: path, size, time; else its path."""
   try:
     status = os.stat(path)
   except OSError:

@@ -1,10 +1,10 @@
-"""Several processes of precompute: each makes its own shards, and waits for no other.
+"""Several precompute processes: each makes its own shards, and waits for no other.
 
-All draw the same plan from the manifest, and of its shards process i of n makes those
-at i, i + n, i + 2n, ... They have nothing in common but the folder: one that is lost
-stops no other, and what it left is made at the next start, by any number of processes.
-No file is locked and none has two writers that differ: shards are named by what they
-hold, and a list that all add to is a file for each of them, read together.
+All derive the same plan from the manifest. Process i of n makes the shards at positions
+i, i + n, i + 2n, ... They share only the folder. A lost process does not stop the
+others, and the next start makes its missing shards, with any number of processes. No
+file is locked, and no two processes write different content to one file: shards are
+named by their content, and a shared list is one file per process, read together.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Share:
         given, lacking = lacking, given
       raise ValueError(
         f"{given} is given without {lacking}; processes that share the work need both: "
-        "how many they are, and which of them this is, the first being 0."
+        "their number, and which of them this is, counted from 0."
       )
     if self.number >= self.count:
       raise ValueError(
@@ -65,29 +65,29 @@ class Share:
     return self.count == 1
 
   def positions(self, shards: int) -> range:
-    """Returns which of the plan's shards are this process's."""
+    """Returns the positions of this process's shards in the plan."""
     return range(self.number, shards, self.count)
 
   def owner(self, position: int) -> int:
-    """Returns the process whose shard this is."""
+    """Returns the process that makes the shard at a position."""
     return position % self.count
 
   def file(self, path: Path) -> Path:
-    """Returns the file that this process adds lines to, of a list named `path`."""
+    """Returns the file to which this process appends lines of a list named `path`."""
     name = f"{path.stem}-{self.number}{path.suffix}"
     return path if self.alone else path.with_name(name)
 
 
 def parts(path: Path) -> list[Path]:
-  """Returns the files of a list that processes among several have added to."""
+  """Returns the files of a list that several processes have written."""
   return sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-  """Reads a list in JSON Lines, what several processes have added to it included last.
+  """Reads a list in JSON Lines, including the parts that several processes added.
 
-  The list itself is read after the parts: what takes up parts into it removes them only
-  then, so that no row is missed.
+  The list itself is read after the parts, because parts that are merged into it are
+  removed only after that, so no row is missed.
   """
   added = [row for part in parts(path) for row in read_json_lines(part)]
   return [*read_json_lines(path), *added]

@@ -1,8 +1,8 @@
-"""The clips that a run goes on without: said as they are found, counted and listed.
+"""The clips that a run skips: reported when they are found, counted and listed.
 
 Clips that cannot be opened, or are too short for every bucket, are known before the
-first step; others show their faults when they are decoded. `skipped.jsonl` in the run's
-folder has a line for each since the run was last started, with the reason.
+first step. Others show their faults when they are decoded. `skipped.jsonl` in the run's
+folder has one line for each since the last start of the run, with the reason.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ DROPPED = "dropped.jsonl"
 """Name of the list of clips that `train.precompute` drops, in the records' folder."""
 
 _SHOWN = 10
-"""Clips that are named at a time."""
+"""Number of clips that are named at a time."""
 
 
 class Skipped:
-  """What a run skips of its videos; other sources have nothing to skip."""
+  """The clips that a run skips of its videos; other sources have none to skip."""
 
   def __init__(self, clips: ClipData, stages: Sequence[Stage]):
     """Finds the clips that are too short.
 
     Args:
-      clips: What is trained on, and what is held out.
-      stages: Stages of the run, their buckets named.
+      clips: Clips to train on, and held-out clips.
+      stages: Stages of the run, with buckets.
     """
     trained = [v for v in clips.trained.sources if isinstance(v, Videos)]
     aside = [clips.held_out] if isinstance(clips.held_out, Videos) else []
@@ -52,13 +52,13 @@ class Skipped:
     self._told: set[Fault] = set()
 
   def faults(self) -> list[Fault]:
-    """Returns all clips that are skipped so far."""
+    """Returns all clips that were skipped so far."""
     # Parts of one manifest have their faults in common.
     unreadable = (fault for videos in self._videos for fault in videos.faults)
     return list(dict.fromkeys([*self._short, *unreadable]))
 
   def news(self, folder: Path | None = None) -> list[str]:
-    """Returns what was found since the last call, in lines, with the count of all.
+    """Returns lines about the faults found since the last call, with the total.
 
     Args:
       folder: Folder of the run, where the list is updated; None writes nothing.
@@ -77,7 +77,7 @@ class Skipped:
 
   @contextlib.contextmanager
   def listed(self, folder: Path) -> Iterator[News]:
-    """Yields the news of a run in a folder, and says the last however it ends."""
+    """Yields the news of a run in a folder; prints the last ones however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     _write(file_in(folder), self.faults())
     try:
@@ -88,7 +88,7 @@ class Skipped:
 
 
 def file_in(folder: Path) -> Path:
-  """Returns the list of what this process skipped; each of several reads other rows."""
+  """Returns this process's list of skipped clips; each process reads other rows."""
   number = jax.process_index()
   return folder / (FILE if not number else FILE.replace(".", f"_{number}."))
 

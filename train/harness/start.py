@@ -1,4 +1,4 @@
-"""What a run starts from where it is not nothing: networks of a checkpoint, checked."""
+"""The start of a run from a checkpoint: reads its networks and checks them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ltx_jax.typing import Params
 from train.harness.checks import check_same_network, has_checkpoint
 
 Start = Callable[[TrainState], TrainState]
-"""A first state -> the same with parameters of a checkpoint."""
+"""A first state -> the same with a checkpoint's parameters."""
 
 
 def checkpoint_of(init_from: str) -> Path:
@@ -35,10 +35,11 @@ def _with_params(state: TrainState, params: Params) -> TrainState:
 
 
 def vae_start(run: VAERun) -> Start | None:
-  """Returns what puts the VAE of `run.init_from` into a first state, if one is named.
+  """Returns a function that puts the VAE of `run.init_from` into a first state, or
+  None.
 
   Raises:
-    ValueError: where that checkpoint's VAE is another network.
+    ValueError: If that checkpoint's VAE is another network.
   """
   if not run.init_from:
     return None
@@ -58,10 +59,11 @@ def vae_start(run: VAERun) -> Start | None:
 
 
 def transformer_start(run: TransformerRun) -> Start | None:
-  """Returns what puts the model of `run.init_from` into a first state, likewise.
+  """Returns a function that puts the model of `run.init_from` into a first state, or
+  None.
 
   Raises:
-    ValueError: where that model's networks are others.
+    ValueError: If that model's networks differ.
   """
   if not run.init_from or run.lora.rank:
     return None
@@ -86,14 +88,14 @@ def transformer_start(run: TransformerRun) -> Start | None:
 
 
 def base(run: TransformerRun) -> Params:
-  """Returns the networks that low-rank updates are of, on the host; {} without.
+  """Returns the base networks of low-rank updates, on the host; {} without updates.
 
-  They are as precise as the run computes; the transformer may be in 8 bits
+  They have the precision of the run; the transformer may be in 8 bits
   (`lora.base_weights`).
 
   Raises:
-    ValueError: where the networks of `run.init_from` are others, or have numbers that
-      are not finite.
+    ValueError: If the networks of `run.init_from` differ, or have numbers that are not
+      finite.
   """
   if not run.lora.rank:
     return {}
@@ -105,7 +107,7 @@ def base(run: TransformerRun) -> Params:
     )
   place = quantizing(run.lora.base_weights, arrays.on_host)
   _, weights = lightricks.load_checkpoint(path, run.dtype, place, parts)
-  if run.text_encoder == "trained":  # With the model: here it stays as it is.
+  if run.text_encoder == "trained":  # It was trained with the model; here it is frozen.
     text = t5.load_config(encoder)
     check_same_network("text encoder", text, run.text, str(path.parent))
     _, weights["text_encoder"] = t5.load_t5(encoder, run.dtype, arrays.on_host)
@@ -113,14 +115,14 @@ def base(run: TransformerRun) -> Params:
 
 
 def check_vae(run: TransformerRun, found: ModelConfig, params: Params) -> None:
-  """Refuses a VAE other than that of the transformer: of this run, or where it starts.
+  """Refuses a VAE other than that of the run's or the starting transformer.
 
   Args:
     found: The config in `run.vae`.
-    params: The VAE's, float32.
+    params: Parameters of that VAE, float32.
 
   Raises:
-    ValueError: naming both sources.
+    ValueError: If it is another VAE; the message names both sources.
   """
   own = ModelConfig(transformer=run.transformer, vae=None, scheduler=run.scheduler)
   lightricks.check_same_latents(own, found, ("this run's config", run.vae))
@@ -134,13 +136,13 @@ def check_vae(run: TransformerRun, found: ModelConfig, params: Params) -> None:
   _, weights = lightricks.load_checkpoint(path, parts=("vae",))
   ours, theirs = flatten(params), flatten(weights["vae"])
   if _without_extra(first.vae) != _without_extra(found.vae) or not all(
-    # A model may be written in fewer bits than its VAE was trained in.
+    # A model may be written with fewer bits than its VAE was trained with.
     np.array_equal(np.asarray(ours[name]).astype(leaf.dtype), leaf)
     for name, leaf in theirs.items()
   ):
     raise ValueError(
-      f"{path} holds another VAE than {run.vae}, and its transformer knows the latents "
-      f"of its own; take --vae {path}, or start from a model of the other VAE."
+      f"{path} holds another VAE than {run.vae}, but its transformer knows only the "
+      f"latents of its own; take --vae {path}, or start from a model of the other VAE."
     )
 
 

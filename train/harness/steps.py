@@ -1,9 +1,9 @@
-"""The loop of a run: steps, and between them what is saved, shown, measured and logged.
+"""The loop of a run: steps, and between them saving, sampling, evaluating and logging.
 
-The order must stay: maybe save, maybe evaluate, maybe sample, THEN take the next
-batch, step, log. A picture that fails then loses no state. Nothing is read back from
-the device except at logged, saved and sampled steps. What is saved is logged as well: a
-resumed run starts with an empty average of its metrics, so must one that goes on.
+The order must stay: maybe save, maybe evaluate, maybe sample, THEN take the next batch,
+step, log. So a sample image that fails loses no state. Nothing is read back from the
+device except at logged, saved and sampled steps. A saved step is also logged: a resumed
+run starts with an empty average of its metrics, so a run that continues must too.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from train.harness.meter import NO_WORK, Meter, WorkOf
 from train.harness.processes import Stopping, Watchdog, peers_in_words, shown
 from train.harness.reporting import Quiet, Report
 
-# Steps given to the device ahead of time. Enough to keep it busy, few enough that
-# batches do not pile up in its memory.
+# Steps dispatched ahead of the device: enough to keep it busy, few enough that batches
+# do not pile up in its memory.
 IN_FLIGHT = 2
 
 _LESS_AT_ONCE = "lower the stage's tokens, raise --optimizer.accumulate or --mesh.fsdp"
 
 
 class Run(Protocol):
-  """What the loop reads of a run's config."""
+  """Fields of a run's config that the loop reads."""
 
   optimizer: OptimizerConfig
   output: OutputConfig
 
   @property
   def steps(self) -> int:
-    """Updates of the whole run."""
+    """Number of updates of the whole run."""
     ...
 
 
@@ -62,7 +62,7 @@ class Loader(Protocol):
   fingerprint: str
 
   def rows(self, step: int) -> int:
-    """Returns how many rows the batch of a step has, over all processes."""
+    """Returns the number of rows in the batch of a step, over all processes."""
     ...
 
   def iterate(self, start: int, stop: int) -> Iterator[Mapping[str, np.ndarray]]:
@@ -74,11 +74,11 @@ Pictures = Callable[[TrainState, int], dict[str, np.ndarray]]
 """(state, step) -> uint8 images [H W 3] by name."""
 
 Remark = Callable[[Mapping[str, float]], str | None]
-"""Logged means -> what is to be said of them, such as a drift, or None."""
+"""Logged means -> a remark about them, such as a drift, or None."""
 
 
 News = Callable[[], Sequence[str]]
-"""What has come up since it was called last, in lines for the user."""
+"""Returns lines for the user about everything new since the last call."""
 
 
 class Stopped(Ended):
@@ -94,7 +94,7 @@ class NotFinite(Ended):
 
 
 def shapes_of(batch: Mapping[str, Any]) -> str:
-  """Returns the arrays' names and shapes, in words."""
+  """Returns the arrays' names and shapes as text."""
   return ", ".join(f"{k} {list(v.shape)}" for k, v in sorted(batch.items()))
 
 
@@ -104,16 +104,18 @@ def _do_nothing(means: Mapping[str, float]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Hooks:
-  """What a trainer does beside its steps; all of it may be left out.
+  """A trainer's optional work besides its steps.
 
   Attributes:
-    pictures: Maker of pictures, every `sample_every` steps and at the end.
+    pictures: Function that makes sample images, called every `sample_every` steps and
+      at the end.
     captions: Captions of their rows, from top to bottom.
     evaluate: Evaluation, every `evaluate_every` steps, and at the end of a run that has
-      so many.
-    remark: What it says is told when it comes up, and not again until it has been None.
-    work: What a step does with a batch.
-    news: Source of lines that are said at every logged step.
+      at least that many.
+    remark: Function that may remark on the means; a remark is printed when it appears,
+      and again only after it was None.
+    work: Function that returns a step's work for a batch.
+    news: Function that returns lines, printed at every logged step.
   """
 
   pictures: Pictures | None = None
@@ -126,15 +128,15 @@ class Hooks:
 
 @dataclasses.dataclass
 class Loop:
-  """The loop and what it keeps between two logged steps.
+  """The loop, and its state between two logged steps.
 
   Attributes:
     update: The compiled step.
-    frozen: What it reads and does not train.
-    broken: Opens where a state that is not finite is saved, for a look at it.
-    peak: FLOP/s of all devices together, where it is known.
-    stops: Says at which step a signal ends the run.
-    watchdog: Is told of every step.
+    frozen: Parameters that it reads but does not train.
+    broken: Function that opens the checkpoints for a state that is not finite.
+    peak: FLOP/s of all devices together, if known.
+    stops: Function that says at which step a signal ends the run.
+    watchdog: Watchdog that is told of every step.
   """
 
   run: Run
@@ -153,7 +155,7 @@ class Loop:
   def __post_init__(self):
     self.pending: dict[int, Metrics] = {}  # Metrics by step, still on the device.
     self.evaluated: dict[int, Metrics] = {}  # Those of held-out clips, likewise.
-    # What the device works on, in words, and the metrics that say when it is done.
+    # Descriptions of the steps in flight, and the metrics that show when each is done.
     self.in_flight: collections.deque[tuple[str, Metrics]] = collections.deque()
     self.remarked = False
     self.skipped_in_a_row = 0
@@ -166,8 +168,8 @@ class Loop:
     output, stop = self.run.output, self.run.steps
     batches = iter(self.loader.iterate(start, stop))
     for step in range(start, stop + 1):
-      # A restored state is saved already, and sampled unless it was killed in between:
-      # the state is the safer first.
+      # A restored state is saved already, and also sampled unless it was killed in
+      # between: saving comes first, because the state matters more.
       new = step > start
       last = step == stop and new
       if last or (new and step % output.save_every == 0):
@@ -200,14 +202,14 @@ class Loop:
   def advance(
     self, state: TrainState, batch: Batch, step: int
   ) -> tuple[TrainState, Metrics]:
-    """Dispatches one step; says what it compiles, and how long that took."""
+    """Dispatches one step; reports what it compiles, and how long that took."""
     shapes = shapes_of(batch)
     what = f"step {step} of {shapes}"
     before = time.monotonic()
     new = shapes not in self.shapes
-    if new:  # A minute without a word would look like a hang.
+    if new:  # A minute without output would look like a hang.
       self.report.say(f"Compiling for {shapes} ...")
-    # Compiling copies constants; after that nothing may slip in from the host.
+    # Compilation copies constants; after that nothing may be copied from the host.
     guard = self.watchdog.apart() if new else jax.transfer_guard("disallow")
     with memory_in_words(what, _LESS_AT_ONCE), peers_in_words(what), guard:
       state, metrics = self.update(state, self.frozen, batch)
@@ -219,7 +221,7 @@ class Loop:
     return state, metrics
 
   def wait(self, ahead: int = 0) -> None:
-    """Waits until the device has at most `ahead` steps still to do."""
+    """Waits until the device has at most `ahead` steps left to do."""
     while len(self.in_flight) > ahead:
       what, metrics = self.in_flight.popleft()
       with memory_in_words(what, _LESS_AT_ONCE), peers_in_words(what):
@@ -242,8 +244,8 @@ class Loop:
   def read(self, state: TrainState, step: int) -> dict[str, float]:
     """Fetches the pending metrics, checks each, and returns their means.
 
-    Where steps that are not finite are skipped, the means are those of the others. The
-    learning rate is that of the last update, not a mean.
+    If steps that are not finite are skipped, the means leave them out. The learning
+    rate is that of the last update, not a mean.
     """
     self.wait()
     rows, finite = jax.device_get(self.pending), []
@@ -267,7 +269,7 @@ class Loop:
   def count_skipped(
     self, state: TrainState, step: int, rows: Mapping[int, Metrics]
   ) -> None:
-    """Ends the run where too many updates in a row were skipped."""
+    """Ends the run if too many updates in a row were skipped."""
     most = self.run.optimizer.max_skipped
     for at, row in rows.items():
       self.skipped_in_a_row = self.skipped_in_a_row + 1 if row.get("skipped") else 0
@@ -283,8 +285,8 @@ class Loop:
         )
 
   def not_finite(self, state: TrainState, step: int, what: str) -> None:
-    """Saves the state for a look at it, apart from the checkpoints, and raises."""
-    # One from before would be kept in place of this one where the steps are equal.
+    """Saves the state for inspection, apart from the checkpoints, and raises."""
+    # An older state of the same step would be kept instead of this one.
     shutil.rmtree(Path(self.run.output.folder) / "not_finite", ignore_errors=True)
     with self.broken() as broken:
       broken.save(step, state)
@@ -294,15 +296,15 @@ class Loop:
     raise NotFinite(
       f"{what}; training stopped. The state after step {step} is in {folder}. The "
       f"same command starts again from {good}: lower --optimizer.learning-rate or "
-      "--optimizer.clip-norm first, or have such steps skipped by "
+      "--optimizer.clip-norm first, or skip such steps with "
       "--optimizer.not-finite skip."
     )
 
   def evaluate(self, state: TrainState, step: int) -> None:
-    """Has the device evaluate; the numbers are read when the next ones are."""
+    """Dispatches an evaluation; its numbers are read with the next metrics."""
     if self.hooks.evaluate is not None:
       what, remedy = f"the evaluation of step {step}", "raise --output.evaluate-every"
-      with self.watchdog.apart(), memory_in_words(what, f"for none, {remedy}"):
+      with self.watchdog.apart(), memory_in_words(what, f"to disable it, {remedy}"):
         self.evaluated[step] = self.hooks.evaluate(state, self.frozen)
 
   def report_evaluations(self) -> None:
@@ -312,11 +314,11 @@ class Loop:
 
   def sample(self, state: TrainState, step: int) -> None:
     if self.hooks.pictures is not None:
-      what = f"the pictures of step {step}"
+      what = f"the sample images of step {step}"
       with (
         self.meter.apart(),
         self.watchdog.apart(),
-        memory_in_words(what, "for none, raise --output.sample-every"),
+        memory_in_words(what, "to disable them, raise --output.sample-every"),
       ):
         state = shown(state)
         if distributed.is_first():
@@ -324,17 +326,17 @@ class Loop:
           self.report.pictures(step, images, self.hooks.captions)
 
   def save(self, state: TrainState, step: int) -> None:
-    # A checkpoint must be one to go on from, so look at all losses before it.
+    # A run must be able to resume from a checkpoint, so check all losses before saving.
     if self.pending:
       self.log(state, step)
     self.checkpoints.save(step, state)
 
   def stop(self, state: TrainState, step: int, number: signal.Signals) -> None:
-    """Saves, and ends the run in words."""
+    """Saves the state, and ends the run with a message."""
     self.save(state, step)
     self.checkpoints.wait()
     raise Stopped(
       f"Stopped by {number.name} after step {step} of {self.run.steps}; the state is "
-      f"in {self.checkpoints.folder}. The same command goes on from there.",
+      f"in {self.checkpoints.folder}. The same command resumes from there.",
       number,
     )

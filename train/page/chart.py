@@ -1,6 +1,6 @@
-"""A panel as inline SVG: faint the logged values, strong their running mean.
+"""A panel as inline SVG: logged values faint, their running mean strong.
 
-Colours come from the page's style, so that one drawing serves light and dark.
+Colours come from the page's style, so that one drawing serves light and dark mode.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from train.page.panels import Panel
 from train.page.record import Series
 
 COLOURS = 8
-"""Runs after that many have the colours of the first, dashed."""
+"""Number of colours; later runs repeat them, dashed."""
 
 _POINTS = 1000
 _SMOOTHED_OVER = 9
@@ -33,7 +33,7 @@ def running_mean(
   """Averages each value with its neighbours, with fewer of them near the ends.
 
   Args:
-    over: Number of values that are averaged, itself among them.
+    over: Number of values to average, including the value itself.
   """
   kernel = np.ones(min(over, len(values)))
   total = np.convolve(values, kernel, mode="same")
@@ -41,7 +41,7 @@ def running_mean(
 
 
 def thinned(series: Series, most: int) -> Series:
-  """Returns at most so many points, the extremes among them, so that spikes stay."""
+  """Returns at most `most` points, including the extremes, so that spikes stay."""
   count = len(series.steps)
   if count <= most:
     return series
@@ -54,14 +54,14 @@ def thinned(series: Series, most: int) -> Series:
 
 
 class _Axis(NamedTuple):
-  """From values to places on the drawing, and the values that are named."""
+  """The map from values to places on the drawing, and the labelled values."""
 
   place: Callable[[np.ndarray], np.ndarray]
   ticks: list[float]
 
 
 class _Frame(NamedTuple):
-  """What all lines of a drawing are drawn in, of at most so many points each."""
+  """The frame that all lines of a drawing share, with the points per line."""
 
   x: _Axis
   y: _Axis
@@ -69,8 +69,8 @@ class _Frame(NamedTuple):
 
 
 def _round(low: float, high: float, integer: bool = False) -> list[float]:
-  """Some five round numbers of a range."""
-  from matplotlib.ticker import MaxNLocator  # --help need not wait for it.
+  """Returns about five round numbers in a range."""
+  from matplotlib.ticker import MaxNLocator  # Late, so that --help need not wait.
 
   locator = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10], integer=integer)
   ticks = locator.tick_values(low, high)
@@ -148,7 +148,7 @@ def _grid(panel: Panel, frame: _Frame) -> list[Element]:
 
 
 def _line(panel: Panel, series: Series, frame: _Frame) -> list[Element]:
-  """One run's line, and the logged values behind it where it is a running mean."""
+  """Returns one run's line, with the logged values behind a running mean."""
   shapes = []
   if panel.smoothed and len(series.steps) >= _LEAST_SMOOTHED:
     shapes.append(_polyline(series, frame, "raw"))
@@ -161,16 +161,16 @@ def _line(panel: Panel, series: Series, frame: _Frame) -> list[Element]:
 
 
 def colour_of(run: int) -> str:
-  """Returns the class whose colour a run has on the whole page."""
+  """Returns the class of a run's colour on the whole page."""
   dashed = " dashed" if run >= COLOURS else ""
   return f"run{run % COLOURS}{dashed}"
 
 
 def chart(panel: Panel, labels: Sequence[str]) -> Element:
-  """Returns a figure with its caption, which says how many values it cannot show.
+  """Returns a figure with its caption, which counts values that cannot be shown.
 
   Args:
-    labels: What the runs are called.
+    labels: Labels of the runs.
   """
   finite = [line and line.finite() for line in panel.lines]
   drawn = {n: line for n, line in enumerate(finite) if line and len(line.steps)}
@@ -181,7 +181,7 @@ def chart(panel: Panel, labels: Sequence[str]) -> Element:
   if not drawn:
     return element("figure", {"class": "panel"}, caption)
   lines = list(drawn.values())
-  # Fewer points of many runs, so that their page stays small.
+  # Fewer points per run if there are many runs, so that their page stays small.
   points = min(_POINTS, max(100, 2 * _POINTS // len(panel.lines)))
   frame = _Frame(_horizontal(lines), _vertical(panel, lines), points)
   shapes = [
@@ -204,7 +204,7 @@ def chart(panel: Panel, labels: Sequence[str]) -> Element:
 
 
 def _in_words(panel: Panel, lines: dict[str, Series]) -> str:
-  """What a reader who does not see the drawing is told of it."""
+  """Describes the drawing for readers who do not see it."""
   said = []
   for label, (steps, values) in lines.items():
     first, last = (short(float(values[at]), panel.kind.percent) for at in (0, -1))

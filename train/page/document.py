@@ -1,7 +1,8 @@
-"""A run's page, or several runs' compared: one HTML file that needs nothing else.
+"""The page of a run, or of several runs compared: one HTML file that needs nothing
+else.
 
-It reads on a phone, in the dark, printed and aloud; it has no script, and a policy in
-its head that keeps a browser from fetching anything.
+It works on a phone, in dark mode, in print and with a screen reader. It has no script,
+and a policy in its head keeps a browser from fetching anything.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def write(runs: Sequence[Path], output: Path) -> None:
   """Writes the page of some runs.
 
   Raises:
-    ValueError: where one has logged nothing, or its config is no JSON.
-    OSError: where a sample picture is none.
+    ValueError: If one has logged nothing, or its config is not JSON.
+    OSError: If a sample image cannot be read.
   """
   page = written(_document(read(runs)))
   output.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ def _section(title: str, *content: Element) -> Element:
 
 
 def _legend(labels: Sequence[str]) -> Element:
-  """Which colour a run has; it stays in sight."""
+  """Returns the legend of the runs' colours; it stays in sight."""
   entries = []
   for run, label in enumerate(labels):
     line = element("line", {"x1": "0", "x2": "24", "y1": "6", "y2": "6"})
@@ -115,7 +116,7 @@ def _folded(summary: str, *content: Element) -> Element:
 
 
 def _figures(found: Sequence[Group], labels: Sequence[str]) -> Element:
-  """The last value of each number, and the best one where that is known."""
+  """Returns the last value of each number, and the best one if that is defined."""
   rows = []
   for group in found:
     heading = {"scope": "rowgroup", "colspan": f"{1 + 2 * len(labels)}"}
@@ -155,7 +156,7 @@ def _group(group: Group, labels: Sequence[str]) -> Element:
 
 
 def _shelf(shelf: Shelf, records: Sequence[Record]) -> Element:
-  """The pictures of each step in a row, the newest first."""
+  """Returns the sample images of each step in a row, newest first."""
   content = []
   if len(shelf.steps) < shelf.of:
     said = f"{len(shelf.steps)} of {shelf.of} steps, evenly spread."
@@ -163,7 +164,7 @@ def _shelf(shelf: Shelf, records: Sequence[Record]) -> Element:
   told = []
   for run in sorted({run for row_of in shelf.steps.values() for run in row_of}):
     lines = captions_of(records[run].folder)
-    if lines and lines not in told:  # Runs that show the same are told once.
+    if lines and lines not in told:  # Captions that runs share are shown once.
       told.append(lines)
       items = [element("li", NO_ATTRIBUTES, line) for line in lines]
       title = f"Rows from top to bottom, {records[run].label}"

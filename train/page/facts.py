@@ -1,4 +1,4 @@
-"""What a config says of a run that a reader wants to know first."""
+"""The facts of a run's config that readers want to know first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from train.page.record import Record
 
 
 def of(record: Record) -> dict[str, str]:
-  """Returns facts by name, always the same; "" is what the config does not say."""
+  """Returns facts by name, always the same names; "" if the config does not say it."""
   config = record.config
   stages = [stage for stage in _list(config.get("stages")) if isinstance(stage, dict)]
   optimizer, output = (_dict(config.get(n)) for n in ("optimizer", "output"))

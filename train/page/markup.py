@@ -1,4 +1,4 @@
-"""HTML as a tree: text and attributes are escaped where it is written, never before."""
+"""HTML as a tree: text and attributes are escaped only when it is written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 def element(
   tag: str, attributes: Mapping[str, str] = NO_ATTRIBUTES, *children: Element | str
 ) -> Element:
-  """Returns an element with text and other elements in it, in their order."""
+  """Returns an element that contains text and other elements in order."""
   node = Element(tag, dict(attributes))
   for child in children:
     if isinstance(child, str):
@@ -28,13 +28,13 @@ def element(
 
 
 def written(root: Element) -> bytes:
-  """Returns a whole document in UTF-8; what UTF-8 cannot say becomes a `?`."""
+  """Returns a whole document in UTF-8; characters that UTF-8 lacks become `?`."""
   text = ElementTree.tostring(root, encoding="unicode", method="html")
   return f"<!DOCTYPE html>\n{text}\n".encode(errors="replace")
 
 
 def table(head: list[Element], rows: list[Element], caption: str) -> Element:
-  """Returns a table that scrolls by itself where the page is narrower."""
+  """Returns a table that scrolls by itself if the page is narrower."""
   inside = element(
     "table",
     NO_ATTRIBUTES,
@@ -42,7 +42,7 @@ def table(head: list[Element], rows: list[Element], caption: str) -> Element:
     element("thead", NO_ATTRIBUTES, *head),
     element("tbody", NO_ATTRIBUTES, *rows),
   )
-  # What scrolls must be reachable by keyboard.
+  # A scrolling element must be reachable by keyboard.
   scrolls = {"class": "wide", "tabindex": "0", "role": "region", "aria-label": caption}
   return element("div", scrolls, inside)
 

@@ -1,4 +1,4 @@
-"""Which panel shows which number, under what a reader asks; no logged one is lost.
+"""Assigns every logged number to a panel, grouped by the questions of a reader.
 
 Names of held-out numbers are `BUCKET/NAME`, or `NAME` for all buckets
 (`harness.evaluation`), and the losses by band of noise `loss_sigma_LOW_HIGH`.
@@ -21,10 +21,10 @@ class Kind(NamedTuple):
   """How a number is shown.
 
   Attributes:
-    title: What it is.
-    log: Whether its axis is logarithmic where its values allow it.
+    title: Title of the panel.
+    log: Whether its axis is logarithmic if its values allow it.
     percent: Whether it is a share.
-    best: Which of its values is the best one; None where no one can say.
+    best: Which of its values is the best one; None if undefined.
     scatters: Whether it scatters from step to step in training.
   """
 
@@ -70,7 +70,7 @@ class Panel(NamedTuple):
 
   Attributes:
     kind: How it is shown.
-    lines: Its values in each run; None where a run has none.
+    lines: Its values in each run; None if a run has none.
     smoothed: Whether a running mean is shown.
   """
 
@@ -80,7 +80,7 @@ class Panel(NamedTuple):
 
 
 class Group(NamedTuple):
-  """Panels under one heading; `more` are those that few readers ask for."""
+  """Panels under one heading; `more` are those that few readers need."""
 
   title: str
   panels: list[Panel]
@@ -88,7 +88,7 @@ class Group(NamedTuple):
 
 
 def groups(records: Sequence[Record]) -> list[Group]:
-  """Sorts all numbers of runs into panels; headings without any are left out."""
+  """Sorts all numbers of runs into panels; headings without panels are left out."""
   names = dict.fromkeys(name for record in records for name in record.series)
   training = [name for name in names if not name.startswith(HELD_OUT)]
   found, known = [], set()
@@ -110,7 +110,7 @@ def _panel(records: Sequence[Record], name: str, kind: Kind) -> Panel:
 
 
 def _held_out(records: Sequence[Record], names: Iterable[str]) -> Group:
-  """The means over buckets, the loss of each bucket, and aside all of each bucket."""
+  """Returns the means over buckets, each bucket's loss, and in `more` all the rest."""
   names = list(names)
   panels, more, by_name = [], [], {}
   for name in names:
@@ -148,7 +148,7 @@ def _plain(records: Sequence[Record], name: str, kind: Kind) -> Panel:
 
 
 def _mean(record: Record, name: str, buckets: Iterable[str]) -> Series | None:
-  """The mean over a run's buckets, at steps that all of them have."""
+  """Returns the mean over a run's buckets, at steps that all of them have."""
   found = [record.series.get(f"{HELD_OUT}{bucket}/{name}") for bucket in buckets]
   found = [series for series in found if series is not None]
   if not found:
@@ -161,7 +161,7 @@ def _mean(record: Record, name: str, buckets: Iterable[str]) -> Series | None:
 
 
 def best(kind: Kind, series: Series) -> tuple[int, float] | None:
-  """Returns (step, value) of the best finite value, where one can say which it is."""
+  """Returns (step, value) of the best finite value, if the best is defined."""
   steps, values = series.finite()
   if kind.best is None or not len(values):
     return None

@@ -1,4 +1,4 @@
-"""What a run's folder says of it: its numbers over steps, its config, its last sign."""
+"""The contents of a run's folder: numbers over steps, config, last sign of life."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from train.harness.reporting import (
 )
 
 HELD_OUT = "held_out/"
-"""What the names of held-out numbers begin with."""
+"""Prefix of the names of held-out numbers."""
 
 # Every run has its own.
 _NOT_COMPARED = ("output.folder",)
 
 
 class Series(NamedTuple):
-  """A number over steps, which grow; it may be nan or infinite."""
+  """A number over ascending steps; it may be nan or infinite."""
 
   steps: Int[np.ndarray, "s"]
   values: Float[np.ndarray, "s"]
 
   def finite(self) -> Series:
-    """Leaves out what is not."""
+    """Drops values that are not finite."""
     kept = np.isfinite(self.values)
     return Series(self.steps[kept], self.values[kept])
 
@@ -44,10 +44,10 @@ class Record:
   """One run.
 
   Attributes:
-    label: What it is called on the page, other than the others.
-    config: Its config; {} where the folder has none.
-    series: Its numbers by name, those of held-out clips behind `held_out/`.
-    logged: When it logged last.
+    label: Unique label on the page.
+    config: Its config; {} if the folder has none.
+    series: Its numbers by name; those of held-out clips start with `held_out/`.
+    logged: When it last logged.
   """
 
   label: str
@@ -61,14 +61,14 @@ def read(folders: Sequence[Path]) -> list[Record]:
   """Reads runs, each once.
 
   Raises:
-    ValueError: where one has logged nothing, or its config is no JSON.
+    ValueError: If one has logged nothing, or its config is not JSON.
   """
   folders = list({folder.resolve(): folder for folder in folders}.values())
   return [_read(*pair) for pair in zip(folders, _labels(folders), strict=True)]
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:
-  """The ends of the paths, as short as tells them apart."""
+  """Returns the ends of the paths, as short as is unambiguous."""
   parts = [folder.resolve().parts for folder in folders]
   for count in range(1, max(map(len, parts)) + 1):
     labels = ["/".join(each[-count:]) for each in parts]
@@ -99,7 +99,7 @@ def _config(folder: Path) -> dict[str, Any]:
     config = json.loads(read_text(path))
   except json.JSONDecodeError as error:
     raise ValueError(
-      f"{path} is no JSON ({error}); remove it, or bring back what the run wrote."
+      f"{path} is not JSON ({error}); remove it, or restore what the run wrote."
     ) from None
   return config if isinstance(config, dict) else {}
 
@@ -107,8 +107,8 @@ def _config(folder: Path) -> dict[str, Any]:
 def series_of(rows: Iterable[Any]) -> dict[str, Series]:
   """Returns each number of logged rows over their steps, by name.
 
-  Where the steps go back, a run was resumed: what it had logged from there on is left
-  out, as the trainer itself drops it.
+  If the steps go back, the run was resumed: what it had logged from there on is
+  dropped, as the trainer itself does.
   """
   kept: list[dict[str, Any]] = []
   for row in rows:
@@ -147,7 +147,7 @@ def flattened(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def differences(records: Sequence[Record]) -> dict[str, list[str]]:
-  """Returns what the configs of runs do not share: its value in each, "" for none."""
+  """Returns what differs between the configs of runs: each value, "" for none."""
   leaves = [flattened(record.config) for record in records]
   names = dict.fromkeys(name for each in leaves for name in each)
   rows = {name: [each.get(name, "") for each in leaves] for name in names}

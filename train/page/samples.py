@@ -1,4 +1,4 @@
-"""The pictures that runs wrote while they learned, small enough to travel in a page."""
+"""The sample images of runs, made small enough to be part of a page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from train.harness.reporting import CAPTIONS_FILE, SAMPLES_FOLDER
 from train.page.record import Record
 
 MOST_BYTES = 7_000_000
-"""What all pictures of a page take at most, as long as more than one step is shown."""
+"""Largest size of all images of a page, as long as more than one step is shown."""
 
 _MOST_STEPS = 24
 _LARGEST = (640, 960)
@@ -26,13 +26,13 @@ _QUALITY = 80
 
 
 class Shelf(NamedTuple):
-  """Pictures of one name.
+  """Sample images of one name.
 
   Attributes:
-    name: What the trainer calls them.
-    steps: For each step that is shown, the newest first, the runs' pictures as data
-      URIs, by the number of the run.
-    of: Number of steps that there are.
+    name: Name that the trainer gives them.
+    steps: For each step that is shown, newest first, the runs' images as data URIs, by
+      the number of the run.
+    of: Number of steps that exist.
   """
 
   name: str
@@ -41,19 +41,19 @@ class Shelf(NamedTuple):
 
 
 def captions_of(folder: Path) -> list[str]:
-  """Returns the captions of the rows of a run's pictures, where they are known."""
+  """Returns the captions of the rows of a run's sample images, if they are known."""
   path = folder / SAMPLES_FOLDER / CAPTIONS_FILE
   return read_lines(path) if path.exists() else []
 
 
 def shelves(records: Sequence[Record]) -> list[Shelf]:
-  """Returns the runs' pictures; of many, some steps evenly spread.
+  """Returns the runs' sample images; of many steps, some are chosen evenly.
 
   Raises:
-    OSError: where a picture is none.
+    OSError: If a file is not an image.
   """
   found = _files(records)
-  data_uri = functools.cache(_data_uri)  # Those of fewer steps are known already.
+  data_uri = functools.cache(_data_uri)  # A smaller selection reuses these.
   count = _MOST_STEPS
   while True:
     chosen = [
@@ -75,7 +75,7 @@ def shelves(records: Sequence[Record]) -> list[Shelf]:
 
 
 def _files(records: Sequence[Record]) -> dict[str, dict[int, dict[int, Path]]]:
-  """Pictures by name, step and number of the run."""
+  """Returns sample images by name, step and number of the run."""
   found: dict[str, dict[int, dict[int, Path]]] = {}
   for run, record in enumerate(records):
     for path in sorted((record.folder / SAMPLES_FOLDER).glob("*.png")):
@@ -86,7 +86,7 @@ def _files(records: Sequence[Record]) -> dict[str, dict[int, dict[int, Path]]]:
 
 
 def _spread(steps: Sequence[int], count: int) -> list[int]:
-  """So many of the steps, the newest first and always there."""
+  """Returns `count` of the steps, always including the newest, which is first."""
   places = np.linspace(len(steps) - 1, 0, min(count, len(steps))).round()
   return [steps[int(place)] for place in places]
 

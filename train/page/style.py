@@ -1,8 +1,8 @@
-"""The style of a run's page: of one column on a phone, and dark where the reader is."""
+"""The style of a run's page: one column on a phone, and dark in dark mode."""
 
 from __future__ import annotations
 
-# Told apart by most eyes, on light and on dark ground: the hues of Okabe and Ito.
+# The hues of Okabe and Ito, which most eyes can distinguish, on light and dark ground.
 _LIGHT = "0072b2 d55e00 007a5a b0508a 8a6d00 3a8fc4 7a4a1e 444444".split()
 _DARK = "56b4e9 ff9d5c 2fd0a0 e79ac8 f0e442 8ab4ff c9a27e dddddd".split()
 

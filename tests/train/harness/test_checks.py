@@ -24,7 +24,7 @@ def test_recipes_pass():
 def test_micro_batches_divide_every_batch(count):
   run = case.with_optimizer(tiny.vae(), accumulate=count)
   size, clips = ("5x32x32", 8) if count == 16 else ("1x32x32", 16)
-  message = f"accumulate is {count}, and a batch of {size} has {clips} clips; choose"
+  message = f"accumulate is {count}, but a batch of {size} has {clips} clips; choose"
   with pytest.raises(ValueError, match=message):
     checks.check_run(run, tiny.VAE, TOKENS)
 

@@ -41,7 +41,7 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_resumed_run_equals_uninterrupted(tmp_path, whole, number):
   run = run_in(tmp_path / "parts")
-  message = rf"by {number.name} after step 6 of 12.*goes on from there"
+  message = rf"by {number.name} after step 6 of 12.*resumes from there"
   with pytest.raises(steps.Stopped, match=message) as stopped:
     train(run, Rows(at_step=interrupt_at(5, number)))
   assert stopped.value.exit_code == 128 + number
@@ -295,7 +295,7 @@ def test_news_are_said_at_logged_steps(tmp_path, capsys):
     ({"warm_start": exhausted}, r"the state of 0\.0 M parameters; raise --mesh.fsdp"),
     (
       {"pictures": exhausted},
-      "the pictures of step 6; for none, raise --output.sample",
+      "the sample images of step 6; to disable them, raise --output.sample",
     ),
   ],
 )

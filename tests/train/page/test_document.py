@@ -227,6 +227,6 @@ def test_captions_are_told_with_the_pictures_they_are_of(tmp_path):
 def test_a_config_that_is_none_is_refused(tmp_path):
   folder = run(tmp_path / "one", logged(2))
   (folder / "config.json").write_text(json.dumps(CONFIG)[:-5])
-  with pytest.raises(ValueError, match=r"config.json is no JSON .*; remove it, or"):
+  with pytest.raises(ValueError, match=r"config.json is not JSON .*; remove it, or"):
     page_of(tmp_path, folder)
   assert not (tmp_path / "new").exists()
