@@ -1,4 +1,4 @@
-"""The released 13B model trained on in full: many clips, on eight GPUs of 80 GB.
+"""Full fine-tuning of the released 13B model: many clips, on eight GPUs of 80 GB.
 
     python -m train.manifest clips/
     python -m train.precompute clips/manifest.jsonl --output runs/finetune_13b/records \
@@ -6,16 +6,16 @@
       --buckets 121x512x768 121x768x512 1x1024x1536
     python -m train.transformer finetune_13b
 
-As `finetune_2b`, one clip a GPU. A step is compiled with 67 GB of each:
+Like `finetune_2b`, with one clip per GPU. The compiler gives 67 GB per GPU for a step:
 
     python -m train.compile finetune_13b --device 8xh100 --bucket 768x512x121
 
-Against forgetting, records of other clips are mixed in, one in four here:
+To keep the model from forgetting, mix in records of other clips, here one in four:
 
     python -m train.transformer finetune_13b --data runs/finetune_13b/records \
       runs/others/records --data-weights 3 1
 
-A checkpoint takes some 200 GB of disk. Nobody has run it on the released weights yet.
+A checkpoint takes about 200 GB of disk. Nobody has run it on the released weights yet.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ltx_jax.config.runs import TransformerRun
 
 
 def transformer() -> TransformerRun:
-  """The clips of the 2B recipe, all at once."""
+  """The 2B recipe's clips, all at once."""
   run = finetune_2b.transformer()
   return dataclasses.replace(
     run,

@@ -1,4 +1,4 @@
-"""The released 2B model trained on in full: thousands of clips, on one GPU of 80 GB.
+"""Full fine-tuning of the released 2B model: thousands of clips, on one GPU of 80 GB.
 
     python -m train.manifest clips/
     python -m train.precompute clips/manifest.jsonl --output runs/finetune_2b/records \
@@ -6,23 +6,23 @@
       --buckets 121x512x768 121x768x512 1x1024x1536
     python -m train.transformer finetune_2b
 
-A step of eight clips, taken one after the other, is compiled with 59 GB:
+The compiler gives 59 GB for a step of eight clips, one after another:
 
     python -m train.compile finetune_2b --device h100 --bucket 768x512x121
 
-On eight GPUs each has a clip of its own, and the state is split over them:
+With eight GPUs each has a clip of its own, and the state is sharded over them:
 
     python -m train.transformer finetune_2b --optimizer.accumulate 1
 
-What it is not shown it forgets. Records of other clips, one in four here, go against
-that; those of `--data` that come first give the held-out ones:
+The model forgets what it is not shown. To prevent that, mix in records of other clips,
+here one in four. The first source of `--data` provides the held-out clips:
 
     python -m train.transformer finetune_2b --data runs/finetune_2b/records \
       runs/others/records --data-weights 3 1
 
-Expect a held-out loss that starts where the model's lies on such clips and falls by
-little; stop where it rises (`samples/` and `metrics.jsonl`), and take a LoRA (`lora`)
-for less than some thousand clips. Nobody has run it on the released weights yet.
+Expect a held-out loss that starts at the model's loss on such clips and falls slightly.
+Stop when it rises (`samples/` and `metrics.jsonl`). With less than a few thousand
+clips, train a LoRA (`lora`). Nobody has run it on the released weights yet.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ltx_jax.config.runs import Stage, TransformerRun
 
 
 def transformer() -> TransformerRun:
-  """8 clips a step, one at a time."""
+  """8 clips per step, one at a time."""
   run = ltxv_2b.transformer()
   return dataclasses.replace(
     run,

@@ -6,13 +6,13 @@
       --buckets 49x512x768
     python -m train.transformer ic_lora
 
-Each row of the manifest names two clips of the same frames: `path` is what the model
-learns to make, `reference` is what guides it, such as its outlines, its depth, or the
-same scene in another style. All pairs show one kind of control.
+Each row of the manifest names two clips of the same number of frames: `path` is what
+the model learns to make, `reference` is what guides it, such as its outlines, its
+depth, or the same scene in another style. All pairs show one kind of control.
 
 The reference's tokens stand before the video's at the same positions, with a low noise
 level of their own, so a step works on twice the tokens. Every batch shows references;
-`--conditions.reference 0.9` leaves some out, so that the LoRA serves without one too.
+`--conditions.reference 0.9` leaves some out, so that the LoRA also works without one.
 The sample image has the reference in the left column, then the model without the LoRA,
 then with it. Use the LoRA's file with a reference of the same kind:
 
@@ -38,7 +38,7 @@ from ltx_jax.config.runs import OutputConfig, TransformerRun
 
 
 def transformer() -> TransformerRun:
-  """One pair a step, of rank 64 in every layer of the blocks."""
+  """One pair per step, with rank 64 in every layer of the blocks."""
   return dataclasses.replace(
     lora.transformer(),
     name="ltxv-2b-ic-lora",

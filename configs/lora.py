@@ -6,16 +6,16 @@
       --buckets 49x512x768
     python -m train.transformer lora
 
-It wants the released file at --init-from, and at --vae the VAE in the same file.
-Low-rank updates of attention are trained and the model itself stays as it is; with
-`--lora.layers to_q to_k to_v to_out proj_in proj_out` the feed-forward layers have one
-as well, and `--lora.rank` says how much they can hold. The folder of the run has
+It needs the released file at --init-from, and the same file at --vae. It trains
+low-rank updates of attention, and the model itself stays unchanged. With
+`--lora.layers to_q to_k to_v to_out proj_in proj_out` the feed-forward layers get one
+too, and `--lora.rank` sets how much the updates can hold. The run's folder gets
 `lora-diffusers.safetensors`, which diffusers and `peft` read, and
 `lora-comfyui.safetensors`; `sample.generate --lora` takes either. Each sample image
 shows the model without the LoRA on the left and with it on the right.
 
 It needs a GPU with 24 GB. The compiler gives 9 GB for a step of one clip; `python -m
-train.plan lora` says what other clips and ranks need:
+train.plan lora` lists what other clips and ranks need:
 
     python -m train.compile lora --device rtx4090
 
@@ -42,7 +42,7 @@ RELEASED = "ltxv-2b-0.9.6-dev-04-25.safetensors"
 
 
 def transformer() -> TransformerRun:
-  """One clip a step, of rank 32."""
+  """One clip per step, with rank 32."""
   base = ltxv_2b.transformer()
   return TransformerRun(
     transformer=base.transformer,

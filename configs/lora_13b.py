@@ -6,12 +6,12 @@
       --buckets 49x512x768
     python -m train.transformer lora_13b
 
-As `lora`, of rank 128. A step of one clip is compiled with 48 GB where the trainer
-chooses what blocks keep, and with 36 GB of `--remat full`:
+Like `lora`, with rank 128. The compiler gives 48 GB for a step of one clip if the
+trainer chooses what blocks keep, and 36 GB with `--remat full`:
 
     python -m train.compile lora_13b --device h100
 
-In 24 GB it fits with the model in 8 bits and rank 32; the compiler gives 18 GB:
+It fits into 24 GB with the model in 8 bits and rank 32; the compiler gives 18 GB:
 
     python -m train.transformer lora_13b --lora.base-weights int8 --lora.rank 32 \
       --remat full
@@ -35,7 +35,7 @@ RELEASED = "ltxv-13b-0.9.8-dev.safetensors"
 
 
 def transformer() -> TransformerRun:
-  """One clip a step, of rank 128."""
+  """One clip per step, with rank 128."""
   run = lora.transformer()
   return dataclasses.replace(
     run,

@@ -2,8 +2,8 @@
 
     python -m train.transformer ltxv_13b
 
-As ltxv_2b, on 64 v5p chips (v5p-128) or more: a chip of 64 holds 3.3 GB of the state.
-What fits where, before a machine is booked:
+Like ltxv_2b, on 64 v5p chips (v5p-128) or more: each of 64 chips holds 3.3 GB of the
+state. To check what fits before you book a machine:
 
     python -m train.compile ltxv_13b --device v5p-128 --clips 1
 """
@@ -18,7 +18,7 @@ from ltx_jax.config.runs import Stage, TransformerRun
 
 
 def transformer() -> TransformerRun:
-  """The clips of the 2B recipe, 64 a batch."""
+  """The 2B recipe's clips, 64 per batch."""
   run = ltxv_2b.transformer()
   return dataclasses.replace(
     run,

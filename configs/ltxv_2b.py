@@ -35,11 +35,11 @@ BUCKETS = (
   Bucket(1, 1024, 1536, weight=0.2),
 )
 TOKENS = 6144
-"""Tokens of a clip of the largest bucket."""
+"""Number of tokens of a clip in the largest bucket."""
 
 
 def transformer() -> TransformerRun:
-  """16 clips a batch."""
+  """16 clips per batch."""
   return TransformerRun(
     transformer=dataclasses.replace(TRANSFORMER_2B, causal_temporal_positioning=True),
     text=TextEncoderConfig(),

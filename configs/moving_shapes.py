@@ -35,8 +35,8 @@ from ltx_jax.config.runs import (
   VAERun,
 )
 
-# Every level is narrow where it is large: on a CPU the first and the last convolution,
-# at an eighth of the frame's size, cost as much as all the rest.
+# Every level is narrow where it is large, because on a CPU the first and the last
+# convolution, at an eighth of the frame's size, cost as much as all others together.
 VAE = VAEConfig(
   patch_size=8,
   encoder_base_channels=40,
@@ -59,7 +59,7 @@ VAE = VAEConfig(
   ),
 )
 
-# Positions are fractions of what the small world holds: 4 s, 256 x 256 pixels.
+# Positions are fractions of the small world's maximum: 4 s, 256 x 256 pixels.
 TRANSFORMER = TransformerConfig(
   num_attention_heads=4,
   attention_head_dim=48,
@@ -87,7 +87,7 @@ LONG = Bucket(25, 128, 128)
 
 
 def vae() -> VAERun:
-  """The last and longest of three runs: the same clips, for longer."""
+  """The last and longest of three runs on the same clips."""
   few_images = dataclasses.replace(LARGE_IMAGE, weight=0.1)
   return VAERun(
     vae=VAE,
@@ -117,7 +117,7 @@ def vae() -> VAERun:
 
 
 def transformer() -> TransformerRun:
-  """All attributes from short clips and images at first, then mostly the full size."""
+  """Short clips and images first, for all attributes; then mostly the full size."""
   return TransformerRun(
     transformer=TRANSFORMER,
     text=TEXT,

@@ -1,14 +1,14 @@
-"""The small model's transformer from nothing, on clips and images of many sizes.
+"""The small model's transformer from scratch, on clips and images of many sizes.
 
     python -m train.precompute moving-shapes --variants 1 \
       --output runs/buckets/records --buckets 25x128x128 17x128x160 17x160x128 \
       41x96x96 25x96x128 25x128x96 9x64x64 1x128x128 1x128x160 1x160x128
     python -m train.transformer moving_shapes_buckets
 
-A pod's training in small: records of the shipped VAE and text encoder, which stay
-frozen; batches that mix clips with similar numbers of tokens, trimmed to the smallest;
-images; given first frames. No clip has 160x96 pixels or 33 frames, so these measure how
-well the model does at a size that it never saw:
+A small version of training on a pod: records of the shipped VAE and text encoder, which
+stay frozen; batches that mix clips with similar numbers of tokens, trimmed to the
+smallest; images; given first frames. No clip has 160x96 pixels or 33 frames, so this
+measures how well the model does at a size that it never saw:
 
     python -m train.evaluate generation --model runs/buckets/model/model.safetensors \
       --width 160 --height 96 --frames 33
@@ -28,7 +28,7 @@ from ltx_jax.config.runs import (
   TransformerRun,
 )
 
-# Groups of about as many tokens: 54 to 64, 48, 8, and 16 to 20.
+# Groups of similar numbers of tokens: 54 to 64, 48, 8, and 16 to 20.
 BUCKETS = (
   *(Bucket(25, 128, 128, 4), Bucket(41, 96, 96)),
   *(Bucket(17, 128, 160), Bucket(17, 160, 128)),

@@ -1,4 +1,4 @@
-"""The small VAE's second run: from what images and short clips taught it, whole clips.
+"""The small VAE's second run: whole clips, after images and short clips.
 
     python -m train.vae moving_shapes_clips
 
@@ -14,7 +14,7 @@ from ltx_jax.config.runs import OutputConfig, VAERun
 
 
 def vae() -> VAERun:
-  """Clips of both lengths, then whole ones, as the run after it and shorter."""
+  """Clips of both lengths, then whole ones, as in the next run but fewer steps."""
   run = moving_shapes.vae()
   steps = (400, 350)
   return dataclasses.replace(

@@ -1,11 +1,11 @@
-"""The small VAE's last run: its decoder alone, under latents that stay as they are.
+"""The small VAE's last run: only its decoder, so that the latents stay unchanged.
 
     python -m train.vae moving_shapes_decoder
     python -m train.transformer moving_shapes --vae runs/vae_decoder/vae.safetensors
 
-The latents are those of the run before, so the transformer may as well be trained
-first. The shipped decoder had 400 steps at three quarters of these learning rates, then
-the 900 of this recipe.
+The latents are those of the previous run, so the transformer may also be trained first.
+The shipped decoder had 400 steps at three quarters of these learning rates, then the
+900 of this recipe.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ltx_jax.config.runs import OutputConfig, Stage, VAERun
 
 
 def vae() -> VAERun:
-  """Clips of the full size alone, at a lower learning rate."""
+  """Only clips of the full size, at a lower learning rate."""
   run = moving_shapes.vae()
   return dataclasses.replace(
     run,

@@ -1,10 +1,10 @@
-"""An in-context LoRA of the small model: a reference clip says the colour.
+"""An in-context LoRA of the small model: a reference clip sets the colour.
 
     python -m train.precompute pairs/ --output runs/guided/records --buckets 25x128x128
     python -m train.transformer moving_shapes_ic_lora
 
-Two CPU cores. The captions of the pairs leave the colour out; the reference of each
-shows it, on something else that moves the same way. `python -m tests.verify lora` draws
+Two CPU cores. The captions of the pairs leave the colour out; each pair's reference
+shows it, on another shape that moves the same way. `python -m tests.verify lora` draws
 600 such pairs, trains, and counts how often the colour is that of the reference.
 """
 
@@ -19,7 +19,7 @@ from ltx_jax.config.runs import OutputConfig, Stage, TransformerRun
 
 
 def transformer() -> TransformerRun:
-  """16 pairs a step, of rank 32 in every layer of the blocks."""
+  """16 pairs per step, with rank 32 in every layer of the blocks."""
   return dataclasses.replace(
     moving_shapes_lora.transformer(),
     name="moving-shapes-ic-lora",

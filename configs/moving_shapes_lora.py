@@ -5,11 +5,11 @@
       --buckets 25x128x128
     python -m train.transformer moving_shapes_lora
 
-The clips show shapes in magenta, which the model was never told of, and their captions
-say so; `python -m tests.verify lora` draws them, trains, and counts what came of it.
-Half of each batch are clips of the captions that the model knows, so that it forgets
-none. The same two sources and weights serve a LoRA of a released model: your own clips,
-and clips like those that it was trained on.
+The clips show magenta shapes, a colour that the model was never trained on, and their
+captions name it. `python -m tests.verify lora` draws them, trains, and counts the
+result. Half of each batch are clips with captions that the model knows, so that it
+forgets none. For a LoRA of a released model, use two sources and weights in the same
+way: your own clips, and clips like those that it was trained on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHIPPED = "ltx_jax/assets/moving_shapes/model.safetensors"
 
 
 def transformer() -> TransformerRun:
-  """8 new clips a step and 8 others, of rank 16 in every layer of the blocks."""
+  """8 new clips and 8 others per step, with rank 16 in every layer of the blocks."""
   return dataclasses.replace(
     moving_shapes.transformer(),
     name="moving-shapes-lora",

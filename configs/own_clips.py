@@ -8,10 +8,10 @@
       --tokenizer runs/own/tokenizer --buckets 25x128x128
     python -m train.transformer own_clips
 
-The VAE starts from the shipped one, which knows moving shapes only, and learns what
-real images look like; the transformer and its text encoder start from nothing. With
-few clips they memorise them: use `ltxv_2b` with `--init-from` to fine-tune a released
-model. `docs/training.md` says what to expect.
+The VAE starts from the shipped one, which knows only moving shapes, and learns what
+real images look like. The transformer and its text encoder start from scratch. With few
+clips they memorise them: to fine-tune a released model, use `ltxv_2b` with
+`--init-from`. `docs/training.md` says what to expect.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from ltx_jax.config.runs import (
 )
 
 CLIP = Bucket(25, 128, 128)
-# One word more than `train.tokenizer --pieces` makes is enough.
+# One more word than `train.tokenizer --pieces` makes is enough.
 TEXT = dataclasses.replace(moving_shapes.TEXT, vocab_size=1000, max_text_tokens=64)
 
 
 def vae() -> VAERun:
-  """From the shipped VAE, two clips a step."""
+  """From the shipped VAE, two clips per step."""
   return VAERun(
     vae=moving_shapes.VAE,
     data=("clips/manifest.jsonl",),
@@ -59,7 +59,7 @@ def vae() -> VAERun:
 
 
 def transformer() -> TransformerRun:
-  """From nothing, with a text encoder of its own."""
+  """From scratch, with a text encoder of its own."""
   return TransformerRun(
     transformer=moving_shapes.TRANSFORMER,
     text=TEXT,

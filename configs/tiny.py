@@ -1,4 +1,4 @@
-"""The smallest run of both trainers: seconds on a CPU, and nothing worth looking at.
+"""The smallest run of both trainers: it takes seconds on a CPU, and learns nothing.
 
     python -m train.vae tiny
     python -m train.precompute moving-shapes --model runs/tiny/vae/vae.safetensors \
@@ -6,8 +6,8 @@
       --buckets 5x32x32 1x32x32 --variants 1 --output runs/tiny/records
     python -m train.transformer tiny
 
-It has every kind of thing that a run has (images and clips, stages, Muon and AdamW, an
-average, a trained text encoder) and shows that an installation trains, saves, resumes
+It has every feature that a run can have (images and clips, stages, Muon and AdamW, an
+average, a trained text encoder). It shows that an installation trains, saves, resumes
 and exports. The tests run it.
 """
 
