@@ -2,17 +2,17 @@
 
     python -m sample.convert ltxv-2b-0.9.6-dev-04-25.safetensors ltxv-2b-diffusers
 
-The name of what is written decides its layout: NAME.safetensors is the official single
-file, which the PyTorch original and ComfyUI read; any other name is a folder in the
-layout of diffusers. The numbers stay as they are, or are cast with --dtype; float8
-files become usable everywhere that way:
+The output's name sets its layout: NAME.safetensors is the official single file, which
+the PyTorch original and ComfyUI read; any other name is a folder in the layout of
+diffusers. The numbers stay unchanged, or are cast with --dtype, which makes float8
+files usable everywhere:
 
     python -m sample.convert ltxv-13b-0.9.8-dev-fp8.safetensors 13b.safetensors \\
       --dtype bfloat16
 
-Tensors are read and written one by one: a model needs disk, and next to no memory. The
-text encoder is never part of a checkpoint; a folder for diffusers also needs the
-`text_encoder` and `tokenizer` folders of its release beside `transformer` and `vae`.
+Tensors are read and written one by one, so a model needs disk but hardly any memory.
+The text encoder is never part of a checkpoint; a folder for diffusers also needs the
+`text_encoder` and `tokenizer` folders of its release next to `transformer` and `vae`.
 Converting does not change a model's licence: keep its text with every copy.
 """
 

@@ -1,10 +1,10 @@
-"""What this machine has for ltx-jax, and one line of advice for each thing amiss.
+"""Lists what this machine has for ltx-jax, with a line of advice for each problem.
 
     python -m sample.doctor
 
 It lists versions, devices with the precision and the attention that each would use,
 free memory, caches and their sizes, models and text encoders on disk, and video codecs.
-The exit code is 0 where there is no advice, else 1. Nothing is downloaded or written.
+The exit code is 0 without advice, or else 1. Nothing is downloaded or written.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ _ON_GPU = 'pip install -U "jax[cuda12]"'
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """Nothing to choose."""
+  """No options."""
 
 
 class Finding(NamedTuple):
   """A line of the report.
 
   Attributes:
-    what: What was looked at.
-    found: What is there.
-    advice: What to do about it; "" where nothing is amiss.
+    what: Thing that was checked.
+    found: Result of the check.
+    advice: What to do about it; "" if nothing is wrong.
   """
 
   what: str
@@ -58,7 +58,7 @@ class Finding(NamedTuple):
 
 
 def versions() -> Iterator[Finding]:
-  """Python, and the packages that matter."""
+  """Checks Python and the important packages."""
   old = tuple(map(int, platform.python_version_tuple()[:2])) < OLDEST_PYTHON
   advice = "Install Python 3.11 or newer." if old else ""
   yield Finding(
@@ -73,7 +73,7 @@ def versions() -> Iterator[Finding]:
 
 
 def devices() -> Iterator[Finding]:
-  """Every device, and how the networks would run on it."""
+  """Checks every device, and how the networks would run on it."""
   for device in jax.devices():
     policy, free = policy_of(device), free_memory(device)
     memory = "memory unknown" if free is None else f"{free / 1e9:.1f} GB free"
@@ -98,7 +98,7 @@ def why_dtype(policy: Policy) -> str:
 
 
 def why_attention(policy: Policy) -> str:
-  """Says why a policy has its attention."""
+  """Says why a policy uses its attention."""
   return {
     "xla": "in chunks, which fit any memory",
     "cudnn": "the fused kernel of NVIDIA GPUs",
@@ -107,12 +107,12 @@ def why_attention(policy: Policy) -> str:
 
 
 def has_nvidia() -> bool:
-  """Whether the machine has a driver of NVIDIA GPUs."""
+  """Whether the machine has an NVIDIA driver."""
   return Path("/proc/driver/nvidia/version").exists()
 
 
 def caches() -> Iterator[Finding]:
-  """Where things are kept between runs, and how much."""
+  """Checks the caches and their sizes."""
   from huggingface_hub import constants
 
   folders = {
@@ -127,7 +127,7 @@ def caches() -> Iterator[Finding]:
 
 
 def size_of(folder: Path) -> int:
-  """Returns the bytes of all files of a folder; 0 where there is none."""
+  """Returns the bytes of all files in a folder; 0 if it does not exist."""
   return sum(
     (Path(root) / file).lstat().st_size
     for root, _, files in os.walk(folder)
@@ -136,7 +136,7 @@ def size_of(folder: Path) -> int:
 
 
 def models() -> Iterator[Finding]:
-  """Presets that are on disk, and the text encoder of the released ones."""
+  """Checks which presets are on disk, and the text encoder of the released ones."""
   import huggingface_hub
 
   released = 0
@@ -159,7 +159,7 @@ def models() -> Iterator[Finding]:
 
 
 def codecs() -> Iterator[Finding]:
-  """What PyAV writes and reads."""
+  """Checks what PyAV writes and reads."""
   for what, names, mode in (("writes", WRITES, "w"), ("reads", READS, "r")):
     missing = [name for name in names if not has_codec(name, mode)]
     there = [name for name in names if name not in missing]

@@ -1,12 +1,12 @@
-"""A prompt made longer by a language model, behind any OpenAI-compatible endpoint.
+"""Expands a prompt with a language model, behind any OpenAI-compatible endpoint.
 
     python -m sample.generate "a fox in the snow" --model ltxv-2b-0.9.6-dev \\
       --enhance http://localhost:8000/v1 --enhance-model qwen3-4b
 
-A request is a POST of {"model", "messages"} to URL/chat/completions, and the answer's
-text takes the prompt's place. Nothing is sent unless --enhance is given, and then the
-prompts alone, never pictures. What the environment variable ENHANCE_API_KEY holds is
-sent as the bearer's key, if it is set.
+A request is a POST of {"model", "messages"} to URL/chat/completions, and the text of
+the answer replaces the prompt. Nothing is sent unless --enhance is given, and then only
+the prompts, never images. If the environment variable ENHANCE_API_KEY is set, it is
+sent as the bearer token.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _UNSET = tyro.conf.arg(help_behavior_hint="")
 
 @dataclasses.dataclass(frozen=True)
 class EnhanceFlags:
-  """Whether prompts are made longer first; off unless an address is given."""
+  """Expansion of prompts by a language model; off unless an address is given."""
 
   enhance: Annotated[str | None, tyro.conf.arg(metavar="URL"), _UNSET] = None
   """Address of an OpenAI-compatible endpoint that turns each prompt into a paragraph,
@@ -55,15 +55,15 @@ class EnhanceFlags:
   """Model for --enhance, if the endpoint has several."""
 
   def apply(self, prompts: Sequence[str]) -> tuple[str, ...]:
-    """Returns the prompts that are to be shown: longer ones, or those given.
+    """Returns the expanded prompts, or the given ones if it is off.
 
     Raises:
-      ValueError: in one sentence, where the endpoint does not answer with a text.
+      ValueError: If the endpoint does not answer with a text.
     """
     if self.enhance is None:
       if self.enhance_model is not None:
         raise ValueError(
-          f"--enhance-model is {self.enhance_model} and there is no endpoint; give "
+          f"--enhance-model is {self.enhance_model}, but there is no endpoint; give "
           "--enhance URL, or leave it out."
         )
       return tuple(prompts)
@@ -77,16 +77,16 @@ class EnhanceFlags:
 def enhanced(
   prompt: str, url: str, model: str | None = None, timeout: float = TIMEOUT
 ) -> str:
-  """Returns what the endpoint's model makes of a prompt, as one line.
+  """Returns a prompt expanded by the endpoint's model, as one line.
 
   Args:
     prompt: An idea for a video.
     url: Address of the endpoint, with or without /chat/completions at its end.
-    model: Name of one of its models; None leaves it to the endpoint.
-    timeout: Seconds until it is given up, for connecting and for every read.
+    model: Name of one of its models; None leaves the choice to the endpoint.
+    timeout: Time limit in seconds, for connecting and for every read.
 
   Raises:
-    ValueError: in one sentence, where there is no answer or no text in it.
+    ValueError: If there is no answer, or no text in it.
   """
   request = _request(prompt, url, model)
   try:
@@ -97,7 +97,7 @@ def enhanced(
       f"--enhance {url} answers with error {error.code}: {_said(error)}; check the "
       f"address, --enhance-model and the key in {KEY}, or leave --enhance out."
     ) from None
-  except OSError as error:  # Timeouts, and all else that urllib reports, are these.
+  except OSError as error:  # Includes timeouts and all other errors of urllib.
     reason = getattr(error, "reason", error)
     raise ValueError(
       f"--enhance {url} does not answer ({reason}); check that it runs, or leave "
@@ -130,7 +130,7 @@ def _request(prompt: str, url: str, model: str | None) -> urllib.request.Request
 
 
 def _said(error: urllib.error.HTTPError) -> str:
-  """The endpoint's own words, on one line and not too many."""
+  """Returns the endpoint's message, on one line and shortened."""
   words = " ".join(error.read().decode("utf-8", "replace").split())
   return words[:_MOST_SAID] or error.reason
 

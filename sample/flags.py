@@ -1,8 +1,8 @@
 """The flags of `sample.generate` that say how a video is sampled (`Sampling`).
 
-Each is None where the model's recipe holds. Flags that take several values follow the
+A flag is None if the model's recipe decides. Flags that take several values follow the
 noise level: one value is for all steps, several are for the levels of
---guidance-sigmas, in its order.
+--guidance-sigmas, in order.
 """
 
 from __future__ import annotations
@@ -106,10 +106,10 @@ class SamplingFlags:
   as 512x65."""
 
   def apply(self, sampling: Sampling) -> Sampling:
-    """Returns a recipe's sampling with what is asked for in its place.
+    """Returns a recipe's sampling with the given flags in place.
 
     Raises:
-      ValueError: in one sentence, where the flags do not fit one another or the recipe.
+      ValueError: If the flags do not fit one another or the recipe.
     """
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(self):
@@ -144,7 +144,7 @@ class PassesFlags:
 
 @dataclasses.dataclass(frozen=True)
 class WindowFlags:
-  """Whether a long video is made window after window (`ltx_jax.LongVideo`)."""
+  """Whether a long video is made in windows (`ltx_jax.LongVideo`)."""
 
   window: Annotated[int | None, IfAny] = None
   """Frames per window (8k + 1) of a long video. Each window continues the one before. A
@@ -173,10 +173,10 @@ class WindowFlags:
     return {name: value for name, value in arguments.items() if value is not None}
 
   def refuse_leftovers(self) -> None:
-    """Refuses what only windows read, where there are none.
+    """Refuses flags for windows if there are no windows.
 
     Raises:
-      ValueError: naming the flag.
+      ValueError: If one is given; the message names it.
     """
     for field in dataclasses.fields(self):
       if self.window is None and getattr(self, field.name) is not None:
@@ -189,7 +189,7 @@ def _one_or_all(values: tuple[float, ...]) -> float | tuple[float, ...]:
 
 
 def _blocks(lists: tuple[str, ...]) -> Blocks:
-  """Reads "11,25" "none" as ((11, 25), ()); one list alone is for all steps."""
+  """Reads "11,25" "none" as ((11, 25), ()); a single list is for all steps."""
   try:
     read = tuple(
       () if text == _NONE else tuple(int(block) for block in text.split(","))
@@ -238,7 +238,7 @@ def mesh_of(
     devices: Devices that the mesh is made of (see `make_mesh`).
 
   Raises:
-    ValueError: in one sentence, where it describes none, or the devices are not there.
+    ValueError: If it has another form, or the devices are missing.
   """
   if text is None:
     return None

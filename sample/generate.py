@@ -59,7 +59,7 @@ from sample.prompts import all_prompts, joined, parts
 
 
 def longer(prompts: Sequence[str], options: Options) -> tuple[str, ...]:
-  """Returns what --enhance makes of prompts: with --window, of each of their parts."""
+  """Returns prompts as --enhance expands them: with --window, each of their parts."""
   if options.windows.window is None or options.enhance.enhance is None:
     return options.enhance.apply(prompts)
   return tuple(joined(options.enhance.apply(parts(prompt))) for prompt in prompts)
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   check(options)
   prompts = all_prompts(options.prompts, options.prompt_file)
   check_outputs(options, len(prompts) * len(options.seed))
-  # From here on the options say what is made, wherever the prompts came from.
+  # From here on the options contain all prompts, wherever they came from.
   options = dataclasses.replace(
     options,
     prompts=longer(prompts, options),
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   for prompt in dict.fromkeys(options.prompts):
     if prompt not in prompts:
       console.print(f"enhanced: {prompt}", highlight=False, markup=False)
-  from sample import making  # Flax and the models, which --help need not wait for.
+  from sample import making  # Flax and the models, which --help does not need.
 
   making.run(options, console)
 

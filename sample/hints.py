@@ -1,8 +1,8 @@
-"""What is said of prompts that a model will make little of.
+"""Hints about prompts that a model is likely to handle badly.
 
 Released models were trained on captions of a paragraph that say what happens. A few
 words, or a description of a scene in which nothing moves, often give a still. The small
-model's captions are one short sentence each; it is told of words it never saw.
+model's captions are one short sentence each; the hint names words that it never saw.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ltx_jax.moving_shapes import world
 from ltx_jax.releases.presets import PRESETS
 
 FEW_WORDS = 40
-"""The captions that the released models were trained on are far longer."""
+"""Number of words below which a hint is given; the training captions are far longer."""
 
 _MOVES = frozenset(
   """
@@ -45,11 +45,11 @@ _LONGER = (
 
 
 def hint(prompts: Sequence[str], model: str | None) -> str | None:
-  """Returns one line on prompts that a model will make little of, or None.
+  """Returns one line about prompts that a model is likely to handle badly, or None.
 
   Args:
-    prompts: What is to be shown.
-    model: The name in the model's config. Of one that is no preset, nothing is known.
+    prompts: Prompts of the videos.
+    model: Name in the model's config. There is no hint for a model that is no preset.
   """
   if model == "moving-shapes":
     return _of_the_small_model(prompts)
@@ -80,7 +80,7 @@ def moves(prompt: str) -> bool:
 
 
 def _stems(word: str) -> set[str]:
-  """The verbs that a word may be a form of: running -> runn, run, runne."""
+  """Returns the verbs that a word may be a form of: running -> runn, run, runne."""
   stems = {word}
   for suffix in ("s", "es", "ed", "ing"):
     if word.endswith(suffix):
@@ -114,7 +114,7 @@ def _of_other_captions(prompts: Sequence[str]) -> str | None:
       world.parse(prompt)
     except ValueError:
       return (
-        f"the small model knows the words of {prompt!r}, but no caption has them so; "
-        f"it may draw something else. {world.grammar_help()}"
+        f"the small model knows the words of {prompt!r}, but no caption has them in "
+        f"this order; it may draw something else. {world.grammar_help()}"
       )
   return None

@@ -1,4 +1,4 @@
-"""From the options of `sample.generate` to videos, and to files."""
+"""Makes videos from the options of `sample.generate`, and writes them to files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sample.prompts import by_window, parts
 
 
 def load(options: Options, prompts: Sequence[str]) -> ltx_jax.LTXVideo:
-  """Loads the model, with the text encoder beside it that has encoded all prompts."""
+  """Loads the model, with a text encoder that has encoded all prompts already."""
   mesh = mesh_of(options.mesh)
   encoder = ltx_jax.load_text_encoder(
     options.model,
@@ -37,7 +37,7 @@ def load(options: Options, prompts: Sequence[str]) -> ltx_jax.LTXVideo:
     weights=options.text_weights,
     cache=shared.text_cache(options.text_cache),
   )
-  # Before the transformer is there, so that both are never in memory at once.
+  # Before the transformer is read, so that both are never in memory together.
   encoder.encode([*prompts, options.negative or ""])
   return ltx_jax.load(
     options.model,
@@ -54,15 +54,15 @@ def request_of(
   options: Options,
   read: Callable[[Any], Any] = lambda path: path,
 ) -> Request:
-  """What the flags ask of a model: prompts times seeds, in one batch.
+  """Returns the request of the flags: prompts times seeds, in one batch.
 
   Args:
     model: The model.
-    options: What the flags say.
-    read: Reads the media of a path, where that is not left to the library.
+    options: Options of the command line.
+    read: Function that reads the media of a path; None leaves that to the library.
 
   Raises:
-    ValueError: where --strict refuses the size, or media cannot be read.
+    ValueError: If --strict refuses the size, or media cannot be read.
   """
   vae, size = model.config.vae, (options.frames, options.height, options.width)
   note = model.recipe.canvas(vae, *size).note
@@ -94,7 +94,7 @@ def make(
   """
   model = way.model
   plain = isinstance(way, OnePass) and not request.conditions
-  plan = way.plan(request)  # What does not fit is refused before it is compiled.
+  plan = way.plan(request)  # Refuses what does not fit before compilation.
   if plain and model.policy.name == "gpu" and model.policy.mesh is None:
     with clock.stage("text"):
       compile_ahead(way, request, plan)
@@ -103,7 +103,7 @@ def make(
 
 
 def labels_of(options: Options) -> list[str]:
-  """Names the videos: by their prompts, and where there are several by their seeds."""
+  """Names the videos by their prompts and, if there are several, by their seeds."""
   if len(options.seed) == 1:
     return list(options.prompts)
   return [f"{p} (seed {seed})" for p in options.prompts for seed in options.seed]
@@ -117,21 +117,21 @@ def write(
   *,
   console: Console,
 ) -> list[Path]:
-  """Writes every video, and a contact sheet where there is more than one picture."""
+  """Writes every video, and a contact sheet if there is more than one frame."""
   paths = outputs_of(options, len(videos))
   for path, clip in zip(paths, videos, strict=True):
     video.write(path, clip, fps, comment=settings.as_json(options))
   if options.sheet and len(videos) * len(videos[0]) > 1:
     sheet = sheet_of(options)
     if sheet.exists():
-      console.print(f"note: {sheet} was there, and is replaced.", highlight=False)
+      console.print(f"note: {sheet} existed, and is replaced.", highlight=False)
     contact_sheet.contact_sheet(sheet, list(videos), labels, columns=1)
     paths.append(sheet)
   return paths
 
 
 def run(options: Options, console: Console) -> None:
-  """Makes the videos, writes them, and says what was done."""
+  """Makes the videos, writes them, and prints a summary."""
   asked = options.prompts
   if options.windows.window is not None:
     asked = [part for prompt in asked for part in parts(prompt)]
@@ -155,7 +155,7 @@ def run(options: Options, console: Console) -> None:
 
 
 def summary(options: Options, request: Request, policy: Policy) -> str:
-  """Says what was made, and on what."""
+  """Returns a line about what was made, and on what."""
   frames, height, width = request.canvas.asked
   where = policy.name
   if policy.mesh is not None:

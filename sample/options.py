@@ -1,4 +1,4 @@
-"""What `sample.generate` is asked for, and what of it is refused before it starts."""
+"""The options of `sample.generate`, and checks of them before it starts."""
 
 from __future__ import annotations
 
@@ -150,12 +150,12 @@ class Options:
 
 
 def check(options: Options) -> None:
-  """Refuses numbers out of bounds, and flags that lack what they are for.
+  """Refuses numbers out of bounds, and flags without the flags that they belong to.
 
-  All of it before anything is read, planned or loaded.
+  All checks run before anything is read, planned or loaded.
 
   Raises:
-    ValueError: in one sentence.
+    ValueError: If an option is invalid.
   """
   check_size(options.frames, options.height, options.width)
   if options.fps is not None:
@@ -168,7 +168,7 @@ def check(options: Options) -> None:
 
 
 def _check_partners(options: Options) -> None:
-  """Refuses flags that lack what they are for, or that exclude one another."""
+  """Refuses flags without the flags that they belong to, or that exclude each other."""
   pictures = options.image is not None or options.condition
   for flag, value, there, needed in (
     ("--strength", options.strength, options.image is not None, "--image"),
@@ -184,17 +184,17 @@ def _check_partners(options: Options) -> None:
       raise ValueError(f"{flag} is for {needed}; add it, or leave {flag} out.")
   if options.video is not None and options.passes.multi_scale:
     raise ValueError(
-      "--video works in one pass, and --multi-scale has two; leave one of them out."
+      "--video works in one pass, but --multi-scale has two; leave one of them out."
     )
   if options.video is not None and options.windows.window is not None:
     raise ValueError(
-      "--video works in one piece, and --window makes a video in parts; leave one of "
+      "--video works in one piece, but --window makes a video in parts; leave one of "
       "them out."
     )
 
 
 def conditions_of(options: Options) -> list[Condition]:
-  """What --image, --condition and --reference give."""
+  """Returns the conditions of --image, --condition and --reference."""
   strength = 1.0 if options.strength is None else options.strength
   given = [] if options.image is None else [(options.image, 0, strength)]
   given += [shared.path_frame_strength(text) for text in options.condition]
@@ -207,7 +207,7 @@ def conditions_of(options: Options) -> list[Condition]:
 
 
 def outputs_of(options: Options, videos: int) -> list[Path]:
-  """The files of the videos, numbered where there are several."""
+  """Returns the files of the videos, numbered if there are several."""
   output = options.output
   if videos == 1:
     return [output]
@@ -215,15 +215,15 @@ def outputs_of(options: Options, videos: int) -> list[Path]:
 
 
 def sheet_of(options: Options) -> Path:
-  """The file of the contact sheet."""
+  """Returns the file of the contact sheet."""
   return options.output.with_name(f"{options.output.stem}-sheet.png")
 
 
 def check_outputs(options: Options, videos: int) -> None:
-  """Refuses outputs that cannot be written, or would replace what is read.
+  """Refuses outputs that cannot be written, or that would replace inputs.
 
   Raises:
-    ValueError: in one sentence.
+    ValueError: If there is such an output.
   """
   outputs.check_output(options.output)
   written = outputs_of(options, videos)

@@ -1,4 +1,4 @@
-"""How `sample.generate` makes latents: in one pass, in two, or in windows."""
+"""The way in which `sample.generate` makes latents: one pass, two, or windows."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def way_of(
   passes: PassesFlags,
   windows: WindowFlags,
 ) -> Way:
-  """Returns what the flags ask for, with the upscaler loaded where there is one.
+  """Returns the way that the flags ask for, with the upscaler loaded if there is one.
 
   Raises:
-    ValueError: where flags of two passes or of windows are given without them, both are
+    ValueError: If flags for two passes or windows are given without them, both are
       asked for, or no upscaler is known.
   """
   recipe = model.recipe
@@ -36,7 +36,7 @@ def way_of(
     return InWindows(ltx_jax.LongVideo(model, **windows.given()), sampling)
   if windows.window is not None:
     raise ValueError(
-      "--window makes a video in one pass, and --multi-scale in two; leave one of them "
+      "--window makes a video in one pass, but --multi-scale in two; leave one of them "
       "out."
     )
   how, upscaler = two_passes(recipe, first, second, passes)
@@ -46,16 +46,16 @@ def way_of(
 def two_passes(
   recipe: Recipe, first: SamplingFlags, second: SamplingFlags, passes: PassesFlags
 ) -> tuple[ltx_jax.TwoPasses, str]:
-  """Returns how both passes are sampled, and the name of the upscaler between them.
+  """Returns the sampling of both passes, and the name of the upscaler between them.
 
   Raises:
-    ValueError: where no upscaler is known.
+    ValueError: If no upscaler is known.
   """
   upscaler = passes.upscaler or recipe.upscaler
   if upscaler is None:
     raise ValueError(
-      "This model's recipe names no upscaler for --multi-scale; give --upscaler, the "
-      "one of the same release."
+      "This model's recipe names no upscaler for --multi-scale; give the one of the "
+      "same release with --upscaler."
     )
   base = recipe.passes or ltx_jax.TwoPasses(recipe.sampling, recipe.sampling)
   scale = base.scale if passes.scale is None else passes.scale
@@ -64,7 +64,7 @@ def two_passes(
 
 
 def _refuse_leftovers(second: SamplingFlags, passes: PassesFlags) -> None:
-  """What only two passes read is not passed over in silence."""
+  """Refuses flags that only two passes use, instead of ignoring them."""
   given = [
     *(
       f"--{name}" for name in ("upscaler", "scale") if getattr(passes, name) is not None

@@ -16,32 +16,32 @@ def all_prompts(given: Sequence[str], file: Path | None) -> tuple[str, ...]:
 
   Args:
     given: Prompts of the command line.
-    file: Text, one prompt a line (`files.read_lines`); empty lines, and lines that
-      begin with #, are ignored. None for no file.
+    file: Text file with one prompt per line (`files.read_lines`); empty lines, and
+      lines that begin with #, are ignored. None for no file.
 
   Raises:
-    ValueError: where the file cannot be read, or there is no prompt at all.
+    ValueError: If the file cannot be read, or there is no prompt at all.
   """
   prompts = list(given)
   if file is not None:
     stripped = (line.strip() for line in read_lines(file))
     found = [line for line in stripped if line and not line.startswith("#")]
     if not found:
-      raise ValueError(f"{file} holds no prompt; write one a line.")
+      raise ValueError(f"{file} holds no prompt; write one per line.")
     prompts += found
   if not prompts:
     raise ValueError(
-      f'Give at least one prompt, for example "{world.EXAMPLES[0]}"; it stands '
-      "before --lora, --seed and other flags that take several values."
+      f'Give at least one prompt, for example "{world.EXAMPLES[0]}", before --lora, '
+      "--seed and other flags that take several values."
     )
   return tuple(prompts)
 
 
 def parts(prompt: str) -> list[str]:
-  """Returns the parts of a prompt that are for one window after another.
+  """Returns the parts of a prompt, one per window in order.
 
   Raises:
-    ValueError: where one of them is empty.
+    ValueError: If one of them is empty.
   """
   found = [part.strip() for part in prompt.split(_BETWEEN_WINDOWS)]
   if not all(found):
@@ -53,17 +53,17 @@ def parts(prompt: str) -> list[str]:
 
 
 def joined(parts: Sequence[str]) -> str:
-  """Undoes `parts`; a bar inside one of them would be one more."""
+  """Undoes `parts`; no part may contain a bar."""
   return f" {_BETWEEN_WINDOWS} ".join(p.replace(_BETWEEN_WINDOWS, ",") for p in parts)
 
 
 def by_window(prompts: Sequence[str]) -> list[list[str]]:
-  """Returns the prompts of all videos, for one window after another.
+  """Returns the prompts of all videos, window by window.
 
-  Where a prompt has fewer parts than another, its last is for all that follow.
+  If a prompt has fewer parts than another, its last part also covers the later windows.
 
   Raises:
-    ValueError: as `parts`.
+    ValueError: If a prompt has an empty part.
   """
   split = [parts(prompt) for prompt in prompts]
   windows = max(map(len, split))

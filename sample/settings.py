@@ -1,7 +1,7 @@
-"""What made a video: as a command line, as Python, and inside the file itself.
+"""The settings of a video: as a command line, as Python, and inside the file itself.
 
-A video carries the arguments of its command line as JSON in its comment. Whoever has
-the file can make the video again:
+A video carries the arguments of its command line as JSON in its comment, so anyone who
+has the file can make the video again:
 
     {"program": "ltx-jax", "arguments": ["a red circle", "--seed", "3"]}
 """
@@ -27,7 +27,7 @@ from sample.prompts import by_window
 
 PROGRAM = "ltx-jax"
 _PREFIXED = ("second",)
-"""Groups of flags that have their name before each flag."""
+"""Groups of flags whose name stands before each flag."""
 _MOST_READ = 100_000
 
 
@@ -57,7 +57,7 @@ def _flags(options: Any, default: Any, prefix: str) -> Iterator[str]:
 
 
 def command(options: Options) -> str:
-  """Returns what one types into a shell to make the same video."""
+  """Returns the shell command that makes the same video."""
   return shlex.join(["python", "-m", "sample.generate", *arguments(options)])
 
 
@@ -70,11 +70,11 @@ def read_arguments(path: str | Path) -> list[str]:
   """Returns the arguments that a video carries.
 
   Raises:
-    ValueError: where the file is no video, or carries none.
+    ValueError: If the file is not a video, or carries none.
   """
   try:
     with av.open(str(path)) as container:
-      # MP4 and WebM differ in the case of the name.
+      # MP4 and WebM write the name in different cases.
       tags = {name.lower(): text for name, text in container.metadata.items()}
       comment = tags.get("comment", "")[:_MOST_READ]
   except av.FFmpegError as error:
@@ -99,11 +99,11 @@ def python(options: Options, recipe: Recipe) -> str:
   """Returns a Python program that makes the same videos.
 
   Args:
-    options: What is asked for.
+    options: Options of the command line.
     recipe: The recipe of the model.
 
   Raises:
-    ValueError: where the options do not fit one another.
+    ValueError: If the options do not fit one another.
   """
   seeds = options.seed
   several = len(seeds) > 1
@@ -147,7 +147,7 @@ def _given(named: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Code(str):
-  """Python that is written as it is."""
+  """Python code that is written as it is."""
 
   def __repr__(self) -> str:
     return str(self)
@@ -160,7 +160,7 @@ def _call(name: str, positional: Sequence[str], named: dict[str, Any]) -> str:
 
 
 def _changed(value: Any, leave_out: Sequence[str] = ()) -> dict[str, Any]:
-  """The fields of a dataclass that are not as they are by default."""
+  """Returns the fields of a dataclass that differ from their defaults."""
   return {
     field.name: getattr(value, field.name)
     for field in dataclasses.fields(value)

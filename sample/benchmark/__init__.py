@@ -1,1 +1,1 @@
-"""A comparison with the PyTorch original: seconds, memory, share of the possible."""
+"""A comparison with the PyTorch original: seconds, memory, share of the peak rate."""

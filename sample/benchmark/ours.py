@@ -32,14 +32,14 @@ _BLOCK = 1 << 20
 
 
 def random_params(entries: Iterable[keys.Entry], std: float, skip: str = "") -> Params:
-  """Returns float32 parameters, uniform about 0, in memory that JAX takes over as is.
+  """Returns float32 parameters, uniform around 0, in memory that JAX uses uncopied.
 
-  Statistics are 1: a release's are positive.
+  Statistics are 1, because a release's are positive.
 
   Args:
-    entries: What a checkpoint of the network holds.
-    std: Their standard deviation.
-    skip: Paths that start so are left out.
+    entries: Entries of the network's checkpoint.
+    std: Standard deviation of the parameters.
+    skip: Prefix of paths that are left out.
   """
   bound = std * 3**0.5
   block = np.random.default_rng(0).uniform(-bound, bound, _BLOCK).astype(np.float32)
@@ -163,10 +163,10 @@ _TASKS = {
 
 
 def build(spec: worker.Spec) -> tuple[worker.Run, worker.Answer]:
-  """Returns what runs the task, which has run once, and the seconds of compiling it."""
+  """Returns a function that runs the task, run once, and the compile seconds."""
   dispatch = _TASKS[spec["kind"]](spec)
 
-  @functools.wraps(dispatch)  # Its stages too.
+  @functools.wraps(dispatch)  # Copies its stages too.
   def run() -> jax.Array | np.ndarray:
     return jax.block_until_ready(dispatch())
 
@@ -180,7 +180,7 @@ def build(spec: worker.Spec) -> tuple[worker.Run, worker.Answer]:
 
 
 def product(size: int) -> worker.Run:
-  """Returns what multiplies two square matrices, compiled."""
+  """Returns a compiled function that multiplies two square matrices."""
   a = jnp.ones((size, size), jnp.float32)
   multiply = jax.jit(lambda a, b: a @ b)
   multiply(a, a).block_until_ready()
@@ -189,5 +189,5 @@ def product(size: int) -> worker.Run:
 
 if __name__ == "__main__":
   worker.limit_threads(int(sys.argv[1]))
-  os.environ["NPROC"] = sys.argv[1]  # What XLA sizes its pool of threads by.
+  os.environ["NPROC"] = sys.argv[1]  # XLA sizes its pool of threads by this.
   worker.serve(build, product, sys.stdin, worker.answer_on_stdout())

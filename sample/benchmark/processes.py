@@ -1,4 +1,4 @@
-"""Processes that `sample.benchmark` starts and asks, a line of JSON at a time."""
+"""Processes of `sample.benchmark`, which it asks with a line of JSON at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @dataclasses.dataclass(frozen=True)
 class Side:
-  """Who runs a task: a name for the table and the command that starts a worker."""
+  """One side of the comparison: its name in the table and its worker's command."""
 
   name: str
   command: tuple[str, ...]
@@ -27,9 +27,9 @@ class Worker(contextlib.AbstractContextManager):
   """A process that answers lines with JSON (`worker`).
 
   Args:
-    side: Side whose process it is.
-    task: What it does, for messages.
-    environment: Its variables; None: those of this process.
+    side: Side that the process belongs to.
+    task: Name of the task, for messages.
+    environment: Environment variables; None uses those of this process.
   """
 
   def __init__(
@@ -51,11 +51,12 @@ class Worker(contextlib.AbstractContextManager):
     """Sends a line and waits for its answer.
 
     Args:
-      line: What the process is told.
-      timeout: Seconds after which it is ended; None: never.
+      line: Line for the process.
+      timeout: Seconds after which the process is ended; None waits forever.
 
     Raises:
-      ValueError: where the process ended instead, with its last words, or was ended.
+      ValueError: If the process ended instead; the message has its last words. Also if
+        it was ended after `timeout`.
     """
     answer, late = "", threading.Event()
     with _ended_after(self._process, timeout, late):
@@ -88,7 +89,7 @@ class Worker(contextlib.AbstractContextManager):
 def _ended_after(
   process: subprocess.Popen, seconds: float | None, late: threading.Event
 ) -> Iterator[None]:
-  """Ends a process that is still at it after so long, and sets `late`."""
+  """Ends a process that still runs after `timeout`, and sets `late`."""
   if seconds is None:
     yield
     return

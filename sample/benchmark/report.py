@@ -1,4 +1,4 @@
-"""What `sample.benchmark` found, as a table for the terminal and rows for a README."""
+"""The results of `sample.benchmark`, as a table and as rows for a README."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HEAD = (
 
 
 def machine() -> str:
-  """Returns the processor's name, as far as the system tells it."""
+  """Returns the processor's name, if the system tells it."""
   try:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
   except OSError:
@@ -58,7 +58,7 @@ def _versions(side: Result) -> str:
 
 
 def table(results: Sequence[Result], against: str, threads: int) -> Table:
-  """Shows the results: a row a task."""
+  """Returns a table of the results, one row per task."""
   rates = {
     side: statistics.median(result[side]["rate"] for result in results) / 1e9
     for side in ("ours", "theirs")
@@ -91,7 +91,7 @@ def table(results: Sequence[Result], against: str, threads: int) -> Table:
 
 
 def _against(ratio: float | None, target: float | None) -> tuple[str, str]:
-  """A ratio, green where it meets its target and red where not, and the target."""
+  """Returns a ratio, green if it meets its target and red if not, and the target."""
   if ratio is None:
     return "?", ""
   if target is None:

@@ -1,4 +1,4 @@
-"""What is timed, as data: configs and sizes for both workers, FLOPs, parameters."""
+"""The tasks to time, as data: configs and sizes for both workers, FLOPs, parameters."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Task:
   """One thing to time.
 
   Attributes:
-    spec: What both workers are told, as JSON.
+    spec: Task for both workers, as JSON.
     flops: Floating-point operations of one run.
-    parameters: How many both sides hold.
-    target: What our seconds over theirs should be at most; None: no target.
+    parameters: Number of parameters on each side.
+    target: Largest ratio of our seconds to theirs; None for no target.
   """
 
   spec: dict[str, Any]
@@ -46,7 +46,7 @@ class Task:
 
   @property
   def name(self) -> str:
-    """The kind of task."""
+    """Kind of the task."""
     return self.spec["kind"]
 
 
@@ -71,10 +71,10 @@ def training(
   tokens: int = 64,
   text_tokens: int = moving_shapes.TEXT.max_text_tokens,
 ) -> Task:
-  """A step of a transformer: loss, gradients and AdamW; by default as its recipe has.
+  """A step of a transformer: loss, gradients and AdamW; by default as in its recipe.
 
-  The loss is that of tokens at a noise level of their clip's. Text embeddings are
-  given, so that both sides have the same parameters.
+  The loss is that of tokens at their clip's noise level. Text embeddings are given, so
+  that both sides have the same parameters.
   """
   spec = {
     "kind": "training",
@@ -85,7 +85,7 @@ def training(
     "std": _STD,
   }
   count = _count(keys.transformer_entries(config))
-  # Backwards every product has two: for what enters it, and for its weights.
+  # Backwards every product has two: for its input, and for its weights.
   work = 3 * clips * flops.velocity(config, tokens, text_tokens)
   return Task(spec, work, 4 * count, 0.8)
 
@@ -102,7 +102,7 @@ def _vae_spec(kind: str, config: VAEConfig, video: Sequence[int]) -> dict[str, A
 
 
 def encode(config: VAEConfig = VAE_C, video: Sequence[int] = (25, 256, 256)) -> Task:
-  """A clip (frames, height, width) to latents."""
+  """Encoding of a clip (frames, height, width) to latents."""
   count = _count(keys.vae_entries(config), "decoder/")
   return Task(
     _vae_spec("encode", config, video), flops.encoder(config, *video), count, 0.8
@@ -110,19 +110,19 @@ def encode(config: VAEConfig = VAE_C, video: Sequence[int] = (25, 256, 256)) -> 
 
 
 def decode(config: VAEConfig = VAE_C, video: Sequence[int] = (25, 256, 256)) -> Task:
-  """Latents to a clip (frames, height, width)."""
+  """Decoding of latents to a clip (frames, height, width)."""
   spec = _vae_spec("decode", config, video)
   count = _count(keys.vae_entries(config), "encoder/")
   return Task(spec, flops.decoder(config, *spec["latents"]), count, 1.0)
 
 
 def generate(path: Path, text_tokens: int = MAX_TOKENS, **changes: Any) -> Task:
-  """A whole video by a single-file checkpoint, after the recipe of its model.
+  """A whole video by a single-file checkpoint, with its model's recipe.
 
   Args:
     path: The checkpoint.
     text_tokens: Length of the text embeddings, of the prompt and of the negative one.
-    **changes: Fields of the recipe that are changed, e.g. frames=9.
+    **changes: Fields of the recipe to change, e.g. frames=9.
   """
   config = lightricks.read_config(path)
   recipe = dataclasses.replace(presets.recipe_for(config), **changes)
@@ -178,13 +178,13 @@ EXPRESSIBLE_TRANSFORMER = dataclasses.replace(
   positional_embedding_max_pos=TRANSFORMER_2B.positional_embedding_max_pos,
   causal_temporal_positioning=False,
 )
-"""The small model's, with the places of tokens that diffusers has built in."""
+"""The small model's transformer, with the token positions built into diffusers."""
 
 EXPRESSIBLE_VAE = dataclasses.replace(
   VAE_C, encoder_base_channels=16, decoder_base_channels=16
 )
-"""The newest release's VAE at an eighth of its width. The small model's own begins with
-a block that changes the size, which diffusers has no name for."""
+"""The newest release's VAE at an eighth of its width. The small model's own VAE begins
+with a block that changes the size, which diffusers cannot represent."""
 
 
 def for_diffusers(
@@ -194,12 +194,12 @@ def for_diffusers(
 
   Args:
     path: The checkpoint.
-    folder: What is written; it must not be there.
+    folder: Folder to write; it must not exist.
     text_tokens: Length of the text embeddings (see `generate`).
-    **changes: Fields of the recipe that are changed (see `generate`).
+    **changes: Fields of the recipe to change (see `generate`).
 
   Raises:
-    ValueError: where diffusers cannot have the checkpoint's networks.
+    ValueError: If diffusers cannot represent the checkpoint's networks.
   """
   convert(path, folder)
   task = generate(path, text_tokens, **changes)
@@ -213,4 +213,4 @@ BY_NAME = {
   "encode": encode,
   "training": training,
 }
-"""Tasks on networks of random weights; `generate` takes a checkpoint."""
+"""Tasks on networks with random weights; `generate` takes a checkpoint."""

@@ -1,7 +1,7 @@
 """The PyTorch original's side of `sample.benchmark`: a process that runs one task.
 
 It needs torch, ltx_video and diffusers, and nothing of this package. Networks are built
-without memory and filled in place, so that weights are there once.
+without memory and filled in place, so that weights exist only once.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _training(spec):
 
 
 def _vae(spec, unused):
-  """The original's VAE without the half that is not run."""
+  """Returns the original's VAE without the half that is not run."""
   import torch
   from ltx_video.models.autoencoders.causal_video_autoencoder import (
     CausalVideoAutoencoder,
@@ -169,7 +169,7 @@ def _generate(spec):
 
 
 def _without_gradients(task):
-  """Returns a task whose run keeps nothing for a backward pass."""
+  """Returns a task that keeps nothing for a backward pass."""
 
   def build(spec):
     import torch
@@ -189,9 +189,9 @@ _TASKS = {
 
 
 def build(spec: worker.Spec) -> tuple[worker.Run, worker.Answer]:
-  """Returns what runs the task, which has run once.
+  """Returns a function that runs the task, run once already.
 
-  On the CPU in float32, unless the task names a "device" and a "dtype".
+  It runs on the CPU in float32, unless the task names a "device" and a "dtype".
   """
   import importlib.metadata
 
@@ -208,7 +208,7 @@ def build(spec: worker.Spec) -> tuple[worker.Run, worker.Answer]:
 
 
 def _waiting(dispatch: worker.Run) -> worker.Run:
-  """Returns a run on a GPU that is over when its work is, and tells its peak."""
+  """Returns a run on a GPU that ends when its work is done, and reports its peak."""
   import torch
 
   def run():
@@ -220,7 +220,7 @@ def _waiting(dispatch: worker.Run) -> worker.Run:
 
 
 def product(size: int) -> worker.Run:
-  """Returns what multiplies two square matrices."""
+  """Returns a function that multiplies two square matrices."""
   import torch
 
   a = torch.rand(size, size)

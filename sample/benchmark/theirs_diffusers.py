@@ -1,4 +1,4 @@
-"""The side of diffusers in `sample.benchmark`: a process that runs its pipeline.
+"""The diffusers side of `sample.benchmark`: a process that runs its pipeline.
 
 It needs torch, diffusers and transformers, and nothing of this package. The checkpoint
 is the one that our side reads, written as a folder (`sample.convert`).
@@ -66,10 +66,10 @@ def _generate(spec):
 
 
 def build(spec: worker.Spec) -> tuple[worker.Run, worker.Answer]:
-  """Returns what runs the task, which has run once.
+  """Returns a function that runs the task, run once already.
 
   Raises:
-    ValueError: for another task than `generate`.
+    ValueError: If the task is not `generate`.
   """
   import diffusers
   import torch

@@ -17,7 +17,7 @@ from ltx_jax.typing import Coords, Params
 
 OPTIMIZER = OptimizerConfig()
 STEPS = 1000
-"""Steps of the run whose learning rate a step has."""
+"""Number of steps of the run whose learning rate is used."""
 
 
 def make_update(
@@ -26,9 +26,9 @@ def make_update(
   """Returns a step: the rectified-flow loss, its gradients and AdamW.
 
   Args:
-    config: The transformer's.
+    config: Config of the transformer.
     policy: How it runs.
-    coords: Positions of the tokens, [1 n 3]: all clips are of one size.
+    coords: Positions of the tokens, [1 n 3]: all clips have one size.
     remat: What a block keeps for the backward pass (`models.transformer`).
   """
   module = transformer.Transformer(config, policy, remat)

@@ -1,20 +1,20 @@
-"""What a process of `sample.benchmark` does, whichever framework it runs.
+"""The protocol of a process of `sample.benchmark`, whichever framework it runs.
 
-It reads one line of JSON, the task, and then one word a line; it answers each line with
-one line of JSON:
+It reads one line of JSON, the task, and then one word per line. It answers each line
+with one line of JSON:
 
     {"kind": "velocity", ...}   builds the task, runs it once  -> {"build", "warm_up"}
     run                         runs it                        -> {"seconds", "stages"}
     peak                                                       -> {"peak"}
     end                         multiplies large matrices      -> {"peak", "rate"}
 
-`peak` is the most memory the process ever held, in bytes, before the matrices, or what
-the run's own `peak` says of its device; `rate` the FLOP/s of their product; `warm_up`
-holds the seconds of the first run or, where a compiler can be timed apart, of
-compilation. `stages` has the seconds of each stage of a run that has several, and what
-is built says the `versions` of what it is built with.
+`peak` is the process's peak of memory in bytes, before the matrices, or the run's own
+`peak` of its device. `rate` is the FLOP/s of their product. `warm_up` has the seconds
+of the first run or, if a compiler can be timed separately, of compilation. `stages` has
+the seconds of each stage of a run that has several. The answer to a build has the
+`versions` of the packages.
 
-Nothing here imports JAX or PyTorch: each side has only its own.
+Nothing here imports JAX or PyTorch, because each side has only its own.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ MATRIX_RUNS = 4
 
 
 def limit_threads(threads: int) -> None:
-  """Ties this process to so many CPUs, where the system can; before any import."""
+  """Ties this process to `threads` CPUs if the system can; call before any import."""
   os.environ["OMP_NUM_THREADS"] = str(threads)
   if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def peak_bytes() -> int:
-  """Returns the most memory this process has held (VmHWM), or 0 where unknown."""
+  """Returns the peak of memory of this process (VmHWM), or 0 if unknown."""
   try:
     with open("/proc/self/status") as status:
       lines = [line for line in status if line.startswith("VmHWM:")]
@@ -77,7 +77,7 @@ class Stages:
     return call
 
   def around(self, name: str, run: Run) -> Run:
-    """Returns a run that has these stages, what no other one is being `name`."""
+    """Returns a run with these stages; the time outside of them counts as `name`."""
 
     def whole() -> Any:
       self.seconds.clear()
@@ -100,10 +100,10 @@ def serve(
   """Answers the driver until it says "end".
 
   Args:
-    build: Takes a task and returns what runs it, once warm, with {"warm_up": seconds}.
-    make_product: Returns what multiplies two square float32 matrices of that size.
-    lines: Stream that the driver's lines come from.
-    answer: Sends one answer.
+    build: Function that takes a task and returns a warm run and {"warm_up": seconds}.
+    make_product: Returns a function that multiplies two square float32 matrices.
+    lines: Stream with the driver's lines.
+    answer: Function that sends one answer.
   """
   start = time.perf_counter()
   run, times = build(json.loads(lines.readline()))
@@ -125,12 +125,13 @@ def serve(
 
 
 def _peak(run: Run) -> int:
-  """Peak memory in bytes, of the device where the run says it, else of this process."""
+  """Returns the peak of memory in bytes, of the device if the run says it, or else of
+  this process."""
   return getattr(run, "peak", peak_bytes)()
 
 
 def answer_on_stdout() -> Callable[[Answer], None]:
-  """Returns what sends answers; anything else that is printed goes to stderr."""
+  """Returns a function that sends answers; everything else printed goes to stderr."""
   out = os.fdopen(os.dup(1), "w")
   os.dup2(2, 1)
   sys.stdout = sys.stderr

@@ -176,7 +176,7 @@ def test_where_the_original_is_not_installed_the_row_says_so():
   found = original.measure_original(Path(sys.executable), "decode", TINY, "tpu", 1.0)
   assert "does not run on a tpu" in found["not_run"]
   found = original.measure_original(Path("/no/python"), "decode", TINY, "cpu", 1.0)
-  assert "/no/python is no Python" in found["not_run"]
+  assert "/no/python is not a working Python" in found["not_run"]
 
 
 def test_what_goes_wrong_in_a_row_is_its_sentence(monkeypatch):

@@ -107,7 +107,7 @@ def test_the_preset_and_the_device_decide(monkeypatch):
     (("--device", "cpu", "--preset", "ltxv-2b-0.9.6"), "did you mean 'ltxv-2b-0.9."),
     (("--device", "cpu", "--size", "768"), "--size is 768; give width and height"),
     (("--device", "a100"), "a100"),
-    (("--device", "v5p-8"), "v5p-8 is 4 chips and --mesh does not say"),
+    (("--device", "v5p-8"), "v5p-8 is 4 chips, but --mesh does not say"),
     (("--device", "cpu", "--mesh", "context=3"), "cannot be laid over 8 device(s)"),
     ((), "--device"),
   ],

@@ -139,7 +139,7 @@ def test_a_contact_sheet_that_replaces_a_file_says_so(program, tmp_path):
   _, out, _ = program(*arguments)
   assert "replaced" not in out
   _, out, _ = program(*arguments)
-  assert "note: clip-sheet.png was there, and is replaced." in out
+  assert "note: clip-sheet.png existed, and is replaced." in out
 
 
 def test_more_steps_than_there_are_say_what_happens(program, monkeypatch):

@@ -26,7 +26,7 @@ def test_a_file_of_any_editor_has_the_same_prompts(tmp_path):
 def test_files_without_prompts_are_refused(tmp_path):
   file = tmp_path / "prompts.txt"
   file.write_text("# nothing\n\n")
-  with pytest.raises(ValueError, match="holds no prompt; write one a line"):
+  with pytest.raises(ValueError, match="holds no prompt; write one per line"):
     all_prompts(("first",), file)
   file.write_bytes(b"a\nlast\xe9 line")
   with pytest.raises(ValueError, match="prompts.txt is not text in UTF-8: line 2"):

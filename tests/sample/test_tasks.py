@@ -132,7 +132,7 @@ def test_an_upscaler_is_the_one_that_is_asked_for(program, two_passes):
   assert code == 2 and "There is no upscaler 'other.safetensors'" in err
   arguments = ("--multi-scale", "--video", "clip.gif", "--output", "a.png")
   code, _, err = program(PROMPT, *arguments)
-  assert code == 2 and "--video works in one pass, and" in err
+  assert code == 2 and "--video works in one pass, but" in err
 
 
 def test_references_are_given_as_is_said(program, monkeypatch):

@@ -1,4 +1,4 @@
-"""What an accelerator does: every figure that it can give in eight minutes."""
+"""A benchmark of an accelerator: as many figures as fit into eight minutes."""
 
 from sample.benchmark.device.driver import main
 

@@ -1,4 +1,4 @@
-"""Attention alone, by the device's own kernel, and its gradients beside plain ones."""
+"""Rows for attention alone, by the device's own kernel, and its gradients."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from sample.benchmark.device.sizes import Sizes
 
 _REFERENCE_BYTES = (
   64 * 2**20
-)  # Of logits, another chunk than the kernel that is tested.
+)  # Limit of the logits, so that chunks differ from those of the tested kernel.
 
 
 def short(sizes: Sizes, policy: Policy) -> Job:
-  """One call at the tokens of a clip."""
+  """One call at the number of tokens of a clip."""
   return _forward(sizes, policy, sizes.attention[0])
 
 
 def long(sizes: Sizes, policy: Policy) -> Job:
-  """One call at those of a clip four times as long."""
+  """One call at the number of tokens of a clip four times as long."""
   return _forward(sizes, policy, sizes.attention[1])
 
 
 def gradients(sizes: Sizes, policy: Policy) -> Job:
-  """A call and its gradients, timed; their errors against float32 in plain chunks.
+  """A call and its gradients, timed, with errors against float32 in plain chunks.
 
-  Errors are a gradient's largest over its largest number: of a clip's attention to
-  itself, and to a text of which half is padding.
+  An error is the gradient's largest error divided by its largest number, for a clip's
+  attention to itself, and to a text of which half is padding.
   """
   n = sizes.attention[0]
   q, k, v = _inputs(sizes, policy, n, n)
@@ -68,7 +68,7 @@ def _inputs(
 
 
 def _loss(attention, q, k, v, bias):
-  """A sum in which every output counts differently."""
+  """Returns a sum in which every output has a different weight."""
   out = attention(q, k, v, bias).astype(jnp.float32)
   return jnp.sum(
     out * jnp.sin(jnp.arange(out.size, dtype=jnp.float32)).reshape(out.shape)

@@ -1,16 +1,16 @@
-"""Measures all that an accelerator can tell in a few minutes.
+"""Measures as much as possible of an accelerator in a few minutes.
 
     python -m sample.benchmark device --output device
 
-Weights of the released configurations are random and made on the device; no file and
-no network is needed, and of packages only jax, flax, optax, numpy, jaxtyping,
+Weights have the released configurations, and are random and made on the device. So it
+needs no files and no network, and only the packages jax, flax, optax, numpy, jaxtyping,
 safetensors, rich and tyro. `device.json` and `device.md` in the output folder are
-written again after every row, so that a run that is cut short keeps what it measured.
-A row that fails is a sentence, and so is one for which no time is left.
+written again after every row, so a run that is cut short keeps its results. A row that
+fails, or for which no time is left, becomes a sentence.
 
-Rows run in a process of their own, one after the other, since a device never forgets
-the most memory that it held. Where the PyTorch original can be imported, its velocity
-and its decode run on the same device in bfloat16, and are compared with ours.
+Rows run in a process of their own, one after another, because a device never resets its
+peak of memory. If the PyTorch original can be imported, its velocity and its decode run
+on the same device in bfloat16, and are compared with ours.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Result = dict[str, Any]
 
 _COMMAND = (sys.executable, "-m", "sample.benchmark.device.worker")
 
-_PATIENCE = 4.0  # A row that takes so many times what is expected leaves to the others.
+_PATIENCE = 4.0  # A row that takes this many times its expected time is stopped.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,22 +52,22 @@ class Options:
   """Folder for device.json and device.md."""
 
   seconds: float = 480.0
-  """Time for all rows together."""
+  """Time limit for all rows together, in seconds."""
 
   rows: Annotated[str | None, tyro.conf.arg(help_behavior_hint="(default: all)")] = None
-  """Names of rows with commas between; they run in the table's order."""
+  """Rows to measure, separated by commas; they run in the table's order."""
 
   size: Literal["full", "tiny"] = "full"
-  """Released networks, or ones of no size that show whether all rows run."""
+  """Released networks, or tiny ones that only show whether all rows run."""
 
   against_python: Path = Path(sys.executable)
-  """Interpreter that may have the PyTorch original."""
+  """Python interpreter that may have the PyTorch original."""
 
 
 class Device:
-  """The process that measures, started when it is needed.
+  """The measuring process, which is started when it is needed.
 
-  One that measured on a device which counts its peak of memory is not asked again.
+  A process on a device that counts its peak of memory measures only one row.
   """
 
   def __init__(self, size: str, cache: str):
@@ -76,13 +76,13 @@ class Device:
     self.about: dict[str, Any] = {}
 
   def start(self) -> None:
-    """Starts the process, unless it runs, and learns what the device is."""
+    """Starts the process unless it runs, and asks for the device."""
     if self._worker is None:
       self._worker = Worker(Side("ltx-jax", _COMMAND), "start", self._environment)
       self.about = self._worker.ask("")
 
   def measure(self, row: Row, *, compiling: bool, timeout: float) -> Result:
-    """Returns what the worker answers; that it ended is a failure like others."""
+    """Returns the worker's answer; if the worker ends, that counts as a failure."""
     self.start()
     self._worker.task = row.name
     request = {"row": row.name, "size": self.size, "compiling": compiling}
@@ -96,14 +96,14 @@ class Device:
     return found
 
   def stop(self) -> None:
-    """Ends the process, which gives the device back."""
+    """Ends the process, which frees the device."""
     if self._worker is not None:
       self._worker.__exit__(None, None, None)
       self._worker = None
 
 
 def _environment(cache: str) -> dict[str, str]:
-  """Variables of the process: a compile cache of this run's, and most of the memory."""
+  """Returns the process's variables: a compile cache of this run, and memory."""
   given = {
     "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.92",  # It is alone there.
     "HF_HUB_OFFLINE": "1",
@@ -116,10 +116,10 @@ def _environment(cache: str) -> dict[str, str]:
 
 
 def chosen(names: str | None) -> list[Row]:
-  """Returns the rows that are named, in the table's order; None names all.
+  """Returns the named rows, in the table's order; None returns all.
 
   Raises:
-    ValueError: for an unknown one, suggesting the nearest.
+    ValueError: If one is unknown; the message suggests the nearest.
   """
   if names is None:
     return list(ROWS)
@@ -136,10 +136,10 @@ def chosen(names: str | None) -> list[Row]:
 
 
 def run(options: Options, rows: Sequence[Row], console: Console) -> Result:
-  """Measures row by row; returns what is written.
+  """Measures row by row, and returns what is written.
 
   Raises:
-    ValueError: where the device cannot be started.
+    ValueError: If the device cannot be started.
   """
   end = time.monotonic() + options.seconds
   words = SIZES[options.size].words
@@ -170,7 +170,7 @@ def _head(options: Options, device: Device) -> Result:
 def _measured(
   options: Options, device: Device, row: Row, before: list[Result], end: float
 ) -> Result:
-  """Measures a row, or says why it is not."""
+  """Measures a row, or says why it is not measured."""
   left = max(0.0, end - time.monotonic())
   expected = row.expected * SIZES[options.size].pace
   if row.missing:
@@ -196,7 +196,7 @@ def _measured(
 
 
 def _finished(entry: Result, about: dict[str, Any]) -> Result:
-  """Adds what follows from the figures."""
+  """Adds values that follow from the figures."""
   peak = peak_of(about["device"])
   if "median" in entry:
     rate = entry["flops"] / entry["median"]
@@ -208,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Reads the command line, measures, and says where the table is.
 
   Args:
-    argv: Arguments in place of the process's own.
+    argv: Arguments that replace the process's own.
   """
   program = "python -m sample.benchmark device"
   options = cli(Options, argv, program=program, about=__doc__)

@@ -1,4 +1,4 @@
-"""What a row of the device benchmark runs, and how it is timed."""
+"""A job of the device benchmark, and how it is timed."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import jax
 from ltx_jax.cli.console import Clock
 from sample.benchmark import worker
 
-_LEAST = 0.02  # Seconds that one timing spans, so that a dispatch does not count.
-_ENOUGH = 3.0  # Seconds after which nothing is timed again.
+_LEAST = 0.02  # Shortest timing in seconds, so that dispatch does not count.
+_ENOUGH = 3.0  # Seconds after which no timing is repeated.
 _RUNS = (3, 10)
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-  """Something to time, with its inputs on the device.
+  """A computation to time, with its inputs on the device.
 
   Attributes:
-    run: Dispatches it once and returns what to wait for.
+    run: Function that dispatches it once and returns what to wait for.
     flops: Operations of one run, by formula (`ltx_jax.planning.flops`).
-    planned: Bytes that the memory plan expects of it, weights included; None: it says
-      nothing of it.
-    compile: Compiles its programs ahead, several at a time; None: the first run does.
-    stages: Seconds of its parts, of the last run.
-    figures: What else was found, by name.
+    planned: Bytes by the memory plan, weights included; None if there is no plan.
+    compile: Function that compiles its programs ahead, several at a time; None leaves
+      that to the first run.
+    stages: Seconds of the parts of the last run.
+    figures: Other results, by name.
   """
 
   run: Callable[[], Any]
@@ -42,12 +42,12 @@ class Job:
 
 
 def measure(job: Job, *, compiling: bool) -> dict[str, Any]:
-  """Returns what a job takes.
+  """Returns the time and memory of a job.
 
   Args:
-    job: What is run.
-    compiling: Whether to tell the seconds of compiling it, `cold` and, with what JAX
-      keeps on disk, `warm`.
+    job: The job.
+    compiling: Whether to measure the seconds of compilation: `cold`, and `warm` with
+      JAX's cache on disk.
   """
   figures = dict(job.figures)
   cold = _compile(job)
@@ -76,7 +76,7 @@ def _compile(job: Job) -> float:
 
 
 def _timings(job: Job) -> tuple[list[float], list[dict[str, float]]]:
-  """Times a job often enough; returns seconds of a run, and of its stages."""
+  """Times a job often enough; returns the seconds of a run, and of its stages."""
   calls = math.ceil(_LEAST / max(_seconds(job, 1), 1e-4))
   seconds, stages = [], []
   least, most = _RUNS
@@ -90,7 +90,7 @@ def _timings(job: Job) -> tuple[list[float], list[dict[str, float]]]:
 
 
 def _seconds(job: Job, calls: int) -> float:
-  """Dispatches so many runs and waits for the last; returns the seconds of one."""
+  """Dispatches `calls` runs and waits for the last; returns the seconds of one."""
   start = time.perf_counter()
   for _ in range(calls):
     out = job.run()

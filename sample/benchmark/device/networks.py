@@ -1,4 +1,4 @@
-"""Rows that sample: networks by themselves, and whole clips."""
+"""Rows for sampling: single networks, and whole clips."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def velocity(sizes: Sizes, policy: Policy) -> Job:
 
 
 def velocity_guided(sizes: Sizes, policy: Policy) -> Job:
-  """One for a clip with its caption and without."""
+  """One evaluation for a clip with its caption and without."""
   return _velocity(sizes.model.transformer, sizes, policy, _transformer, rows=2)
 
 
 def velocity_large(sizes: Sizes, policy: Policy) -> Job:
-  """One of the larger transformer."""
+  """One evaluation of the larger transformer."""
   return _velocity(sizes.large, sizes, policy, _transformer)
 
 
 def velocity_large_int8(sizes: Sizes, policy: Policy) -> Job:
-  """One of the larger transformer with the weights of its blocks in 8 bits."""
+  """One evaluation of the larger transformer with its blocks' weights in 8 bits."""
   return _velocity(sizes.large, sizes, policy, _transformer_int8)
 
 
 def encode(sizes: Sizes, policy: Policy) -> Job:
-  """A clip to latents."""
+  """Encoding of a clip to latents."""
   params = take_apart(_vae(sizes, policy), policy)
   video = jnp.tanh(weights.normal(1, *sizes.video, 3))
   program = programs.encode(sizes.model.vae, policy)
@@ -62,7 +62,7 @@ def encode(sizes: Sizes, policy: Policy) -> Job:
 
 
 def decode(sizes: Sizes, policy: Policy) -> Job:
-  """Latents to the pixels of a clip."""
+  """Decoding of latents to the pixels of a clip."""
   config = sizes.model.vae
   params = _vae(sizes, policy)
   planned = weights.bytes_of(params)
@@ -76,7 +76,7 @@ def decode(sizes: Sizes, policy: Policy) -> Job:
 
 
 def text(sizes: Sizes, policy: Policy) -> Job:
-  """Two prompts of full length to embeddings."""
+  """Encoding of two prompts of full length."""
   config = sizes.model.text_encoder
   params = _text_encoder(sizes, policy)
   tokens, mask = _prompts(sizes, 2)
@@ -86,7 +86,7 @@ def text(sizes: Sizes, policy: Policy) -> Job:
 
 
 def denoise(sizes: Sizes, policy: Policy) -> Job:
-  """All steps of a clip, text given."""
+  """All steps of a clip, with a given text."""
   return _denoise(sizes, policy, Sampling(steps=sizes.steps, guidance=1.0))
 
 
@@ -96,7 +96,7 @@ def denoise_guided(sizes: Sizes, policy: Policy) -> Job:
 
 
 def clip(sizes: Sizes, policy: Policy) -> Job:
-  """A prompt's tokens to pixels on the host, without guidance."""
+  """A clip from a prompt's tokens to pixels on the host, without guidance."""
   model = _model(sizes, policy, with_text=True)
   sampling = Sampling(steps=sizes.steps, guidance=1.0)
   tokens, mask = _prompts(sizes, 1)
@@ -119,7 +119,7 @@ def clip(sizes: Sizes, policy: Policy) -> Job:
 
 
 def distilled(sizes: Sizes, policy: Policy) -> Job:
-  """A large clip in few steps, text given, to pixels on the host."""
+  """A large clip in few steps, with a given text, to pixels on the host."""
   model = _model(sizes, policy)
   sampling = Sampling(steps=sizes.distilled_steps, guidance=1.0)
   given, parts = embeddings(sizes, policy), worker.Stages()
@@ -172,7 +172,7 @@ def _clip_job(
   make: Callable[[], np.ndarray],
   parts: worker.Stages,
 ) -> Job:
-  """A job of a whole clip, whose parts tell their times."""
+  """Returns the job of a whole clip that reports the times of its parts."""
   grid = sizes.model.vae.latent_shape(*canvas.used)
   work = _denoising(sizes, int(np.prod(grid)), sampling.steps)
   work += flops.decoder(sizes.model.vae, *grid)
@@ -184,7 +184,7 @@ def _clip_job(
 def _made(
   model: LTXVideo, canvas: Canvas, sampling: Sampling, parts: worker.Stages
 ) -> Callable[[EncodedText], np.ndarray]:
-  """Returns text -> a clip in uint8 on the host, whose stages are timed."""
+  """Returns a function from text to a clip in uint8 on the host, with timed stages."""
   denoised = parts.timed(
     "denoise",
     lambda given: jax.block_until_ready(_latents(model, canvas, sampling, given)),
@@ -211,7 +211,7 @@ def _latents(
 
 
 def _compile_ahead(model: LTXVideo, canvas: Canvas, sampling: Sampling) -> None:
-  """Compiles what a clip without guidance calls, several programs at a time."""
+  """Compiles the programs of a clip without guidance, several at a time."""
   run = stages.SamplingRun(
     model.config, model.policy, None, canvas, branches=1, params=model.params
   )
@@ -251,7 +251,7 @@ def _text_encoder(sizes: Sizes, policy: Policy) -> Params:
 
 
 def _prompts(sizes: Sizes, rows: int) -> tuple[jax.Array, jax.Array]:
-  """Tokens and mask of prompts of full length."""
+  """Returns tokens and mask of prompts of full length."""
   m = sizes.text_tokens
   tokens = jnp.arange(rows * m, dtype=jnp.int32).reshape(rows, m)
   return tokens % sizes.model.text_encoder.vocab_size, jnp.ones((rows, m), bool)
@@ -260,7 +260,7 @@ def _prompts(sizes: Sizes, rows: int) -> tuple[jax.Array, jax.Array]:
 def embeddings(
   sizes: Sizes, policy: Policy, rows: int = 1
 ) -> tuple[jax.Array, jax.Array]:
-  """Embeddings as the encoder leaves them, and their mask."""
+  """Returns embeddings as the encoder would return them, and their mask."""
   channels = sizes.model.transformer.caption_channels
   m = sizes.text_tokens
   given = weights.normal(rows, m, channels, dtype=policy.dtype)
@@ -268,7 +268,7 @@ def embeddings(
 
 
 def coordinates_of(config: TransformerConfig, sizes: Sizes) -> np.ndarray:
-  """Positions of a clip's tokens [1 n 3]."""
+  """Returns the positions of a clip's tokens [1 n 3]."""
   factors = sizes.model.vae.temporal_factor, sizes.model.vae.spatial_factor
   return coordinates(
     sizes.grid,

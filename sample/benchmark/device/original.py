@@ -1,6 +1,6 @@
-"""The PyTorch original on the same device: bfloat16, and attention as PyTorch fuses it.
+"""The PyTorch original on the same device: bfloat16, with PyTorch's fused attention.
 
-It runs in a process that has torch and nothing of this package's (`theirs`).
+It runs in a process that has torch but nothing of this package (`theirs`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _PLATFORMS = {"gpu": "cuda", "cpu": "cpu"}
 def measure_original(
   python: Path, task: str, sizes: Sizes, platform: str, timeout: float
 ) -> dict[str, Any]:
-  """Times the original, or says why not.
+  """Times the original, or says why it cannot.
 
   Args:
-    python: Interpreter that may have it.
+    python: Python interpreter that may have it.
     task: "velocity" or "decode".
     sizes: Networks and clip.
-    platform: Platform of the device, as JAX calls it.
-    timeout: Seconds that all of it may take.
+    platform: Platform of the device, as JAX names it.
+    timeout: Time limit in seconds.
   """
   if platform not in _PLATFORMS:
     return {"not_run": f"the original does not run on a {platform}"}
@@ -75,12 +75,12 @@ def measure_original(
 
 
 def _lacks(python: Path) -> str:
-  """Names what an interpreter has not got of what the original needs."""
+  """Names the packages of the original that an interpreter lacks."""
   code = "import importlib.util as u, sys; print(*(n for n in sys.argv[1:]"
   code += " if u.find_spec(n) is None))"
   command = [str(python), "-c", code, *_NEEDED]
   try:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
   except (OSError, subprocess.CalledProcessError):
-    return f"{python} is no Python that runs"
+    return f"{python} is not a working Python"
   return done.stdout.strip() and f"{python} lacks {', '.join(done.stdout.split())}"

@@ -1,4 +1,4 @@
-"""What the device benchmark found, as JSON and as Markdown for docs/verification.md."""
+"""The results of the device benchmark, as JSON and as Markdown for the docs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HEAD = (
 
 
 def write(folder: Path, found: Result) -> None:
-  """Writes both files; each is there whole at any time."""
+  """Writes both files; each is complete at any time."""
   _replace(folder / JSON, json.dumps(found, indent=2) + "\n")
   _replace(folder / MARKDOWN, "\n".join(markdown(found)) + "\n")
 
@@ -33,7 +33,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def markdown(found: Result) -> list[str]:
-  """Returns the lines of a table, under a sentence that says where and when."""
+  """Returns the lines of a table, after a sentence that says where and when."""
   memory = found["memory_bytes"]
   of = f" ({memory / 1e9:.0f} GB)" if memory else ""
   about = (
@@ -44,7 +44,7 @@ def markdown(found: Result) -> list[str]:
 
 
 def line(entry: Result) -> str:
-  """Says in a line what became of a row."""
+  """Returns one line with a row's result."""
   if "median" not in entry:
     return f"{entry['row']}: {_why(entry)}"
   said = f"{entry['row']}: {_time(entry['median'])}"

@@ -1,7 +1,7 @@
-"""The rows of the device benchmark, in the order that they are run in.
+"""The rows of the device benchmark, in the order in which they run.
 
-A row makes its weights and inputs on the device and returns a `Job`. Names of rows are
-what `--rows` takes; their words are filled in from `Sizes.words`.
+A row makes its weights and inputs on the device and returns a `Job`. `--rows` takes the
+names of rows; `Sizes.words` fills in the descriptions.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class Row:
   """One line of the table.
 
   Attributes:
-    name: Name that `--rows` calls it by.
-    what: What is measured, in words.
-    expected: Seconds that it takes on an H100, compiling and all; a row that has less
-      is not begun.
-    make: Prepares it; None where the original runs it, or nothing does yet.
-    original_of: The row whose task the original is timed at.
-    missing: Why it cannot be run.
+    name: Name that `--rows` takes.
+    what: Description of what is measured.
+    expected: Seconds that it takes on an H100, compilation included; a row is not
+      started with less time left.
+    make: Function that prepares it; None if the original runs it, or nothing does yet.
+    original_of: The row whose task the original is timed on.
+    missing: Reason why it cannot run.
   """
 
   name: str

@@ -1,4 +1,4 @@
-"""What rows are measured on: the released networks, or ones of no size for tests."""
+"""Sizes of the rows: the released networks, or tiny ones for tests."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Sizes:
   Attributes:
     model: The smaller model: transformer, VAE, text encoder, scheduler.
     large: The larger transformer.
-    names: What the two transformers are called.
+    names: Names of the two transformers.
     video: Frames, height and width of a clip.
     wide: Frames, height and width of the distilled model's clip.
-    steps: Denoising steps of a clip.
-    distilled_steps: Denoising steps of a clip by the distilled model.
-    attention: Video tokens that attention is measured alone at, two numbers.
-    pace: Factor on the seconds that the table of rows expects.
+    steps: Number of denoising steps of a clip.
+    distilled_steps: Number of denoising steps of a clip by the distilled model.
+    attention: Two numbers of video tokens at which attention is measured alone.
+    pace: Factor on the expected seconds of the rows.
   """
 
   model: ModelConfig
@@ -47,17 +47,17 @@ class Sizes:
 
   @property
   def canvas(self) -> Canvas:
-    """The clip."""
+    """Canvas of a clip."""
     return Canvas.of(self.model.vae, *self.video)
 
   @property
   def wide_canvas(self) -> Canvas:
-    """The distilled model's."""
+    """Canvas of the distilled model's clip."""
     return Canvas.of(self.model.vae, *self.wide)
 
   @property
   def tokens(self) -> int:
-    """Video tokens of a clip."""
+    """Number of video tokens of a clip."""
     f, h, w = self.grid
     return f * h * w
 
@@ -68,12 +68,12 @@ class Sizes:
 
   @property
   def text_tokens(self) -> int:
-    """Tokens of a prompt."""
+    """Number of tokens of a prompt."""
     return self.model.text_encoder.max_text_tokens
 
   @property
   def words(self) -> dict[str, str]:
-    """What names of rows are filled in with."""
+    """Words that are filled into the descriptions of rows."""
     return {
       "small": self.names[0],
       "large": self.names[1],

@@ -1,4 +1,4 @@
-"""A step of training the transformer, on one device that holds its whole state."""
+"""A training step of the transformer, on one device that holds its whole state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sample.benchmark.training_step import OPTIMIZER, STEPS, make_update
 
 
 def step(sizes: Sizes, policy: Policy) -> Job:
-  """Loss, gradients and AdamW of one clip, what is kept chosen by the memory plan."""
+  """Loss, gradients and AdamW of one clip, with the memory plan's remat."""
   config = sizes.model.transformer
   device = jax.devices()[0]
   policy = policy.for_training(Mesh([device], ("data",)))

@@ -1,8 +1,8 @@
-"""Random arrays, made on the device: no file is read and the host holds none of them.
+"""Random arrays, made on the device, so that no file is read and the host holds none.
 
-Numbers are a hash of their place, so that making them takes no memory beside theirs.
-They are spread like trained weights are: a card multiplies zeros faster than numbers,
-since it draws less power.
+A number is a hash of its place, so making it takes no extra memory. The numbers are
+spread like trained weights, because a card multiplies zeros faster than other numbers:
+it draws less power.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ def make(init: Callable[[jax.Array], Params], dtype: str) -> Params:
   """Returns a network's parameters, floats in `dtype`, each near 0.
 
   Args:
-    init: Draws them (`models.transformer.init` and its like); only its shapes are used.
-    dtype: Type of its floats: as they are loaded for sampling, or float32 for training.
+    init: Function that draws them (such as `models.transformer.init`); only its shapes
+      are used.
+    dtype: Dtype of the floats: as they are loaded for sampling, or float32 for
+      training.
   """
   return fill(_cast(jax.eval_shape(init, jax.random.key(0)), dtype))
 
@@ -56,12 +58,12 @@ def fill(shapes: Any) -> Any:
 
 
 def normal(*shape: int, dtype: str = "float32") -> jax.Array:
-  """Returns an input of a network: about 0, of standard deviation 1."""
+  """Returns a network's input with mean 0 and standard deviation 1."""
   return jax.jit(lambda: _spread(shape, 1.0).astype(dtype))()
 
 
 def bytes_of(tree: Any) -> int:
-  """Returns what the arrays of a tree take."""
+  """Returns the bytes of a tree's arrays."""
   return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
@@ -84,7 +86,7 @@ def _leaf(path: tuple, shape: jax.ShapeDtypeStruct) -> jax.Array:
 
 
 def _spread(shape: tuple[int, ...], std: float) -> jax.Array:
-  """Uniform numbers about 0: the last step of MurmurHash3 over their places."""
+  """Returns uniform numbers around 0: MurmurHash3's last step on their places."""
   place = jnp.zeros(shape, jnp.uint32)
   for axis in range(len(shape)):
     stride = math.prod(shape[axis + 1 :]) % 2**32

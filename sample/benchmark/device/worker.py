@@ -1,8 +1,8 @@
-"""The process that measures rows of the device benchmark, the only one on the device.
+"""The measuring process of the device benchmark, the only one that uses the device.
 
 It reads a line of JSON, {"row": name, "size": name, "compiling": bool}, and answers it
-with one: what `job.measure` found and the most memory the device held, or {"failed":
-sentence}. The first answer, to an empty line, says what the device is.
+with one: the result of `job.measure` and the device's peak of memory, or {"failed":
+sentence}. The first answer, to an empty line, describes the device.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from sample.benchmark.device.rows import BY_NAME
 from sample.benchmark.device.sizes import SIZES
 from sample.benchmark.worker import answer_on_stdout
 
-_LONGEST = 300  # Characters of an error; XLA's go on for pages.
+_LONGEST = 300  # Characters of an error message; XLA's can fill pages.
 
 
 def device() -> dict[str, Any]:
-  """Returns what the rows run on."""
+  """Describes the device that the rows run on."""
   first = jax.devices()[0]
   stats = first.memory_stats() or {}
   return {
@@ -38,7 +38,7 @@ def device() -> dict[str, Any]:
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-  """Measures a row; whatever goes wrong with it is a sentence, so that others go on."""
+  """Measures a row; any error becomes a sentence, so that other rows can run."""
   first = jax.devices()[0]
   try:
     job = BY_NAME[request["row"]].make(SIZES[request["size"]], policy_of(first))
