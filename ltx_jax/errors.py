@@ -1,4 +1,4 @@
-"""Errors in words: numbers out of bounds, and devices that lack memory."""
+"""Checks of numbers with clear messages, and messages for devices that lack memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import jax
 import numpy as np
 
 FPS = (0.1, 240.0)
-"""Frames a second, from and to."""
+"""Smallest and largest number of frames per second."""
 
 LESS = "ask for fewer frames, a smaller size, or fewer clips or prompts at a time"
-"""What to do where memory runs out and no plan says what fits."""
+"""What to do if memory runs out and no plan says what fits."""
 
 
 def check_number(
@@ -27,15 +27,15 @@ def check_number(
   at_most: int | float | None = None,
   whole: bool = False,
 ) -> None:
-  """Refuses what is no number, not finite, or out of bounds, before anything uses it.
+  """Refuses a value that is not a number, not finite, or out of bounds.
 
   Args:
     name: Name of the option, as the user wrote it.
-    value: What was given.
+    value: Value of the option.
     whole: Whether it must be a whole number by its type.
 
   Raises:
-    ValueError: with the name, the value and what is allowed.
+    ValueError: If it is refused; the message has the name, the value and the bounds.
   """
   bounds = {
     "above": (above, lambda bound: value > bound),
@@ -45,7 +45,7 @@ def check_number(
   }
   stated = {words: pair for words, pair in bounds.items() if pair[0] is not None}
   kinds = (int, np.integer) if whole else (int, float, np.number)
-  # Python's own whole numbers are finite, however long.
+  # Python's own whole numbers are always finite.
   good = isinstance(value, int) or (isinstance(value, kinds) and math.isfinite(value))
   if good and all(holds(bound) for bound, holds in stated.values()):
     return
@@ -58,15 +58,15 @@ def check_number(
 def check_fields(
   config: Any, bounds: Mapping[str, Mapping[str, Any]], name: str = "{}"
 ) -> None:
-  """Checks numbers in the fields of a dataclass, each of several; None is none.
+  """Checks the numbers in the fields of a dataclass, also in tuples; None is allowed.
 
   Args:
     config: The dataclass.
     bounds: Arguments of `check_number` by the name of the field.
-    name: What a field is called, `{}` standing for its own name.
+    name: Template for the name of a field in messages; `{}` is the field's own name.
 
   Raises:
-    ValueError: as `check_number`.
+    ValueError: If `check_number` refuses a value.
   """
   for field, limits in bounds.items():
     value = getattr(config, field)
@@ -79,16 +79,16 @@ def check_seed(seed: Any) -> None:
   """Checks a seed.
 
   Raises:
-    ValueError: where it is no whole number that JAX reads all of.
+    ValueError: If it is not a whole number in the range that JAX reads.
   """
   check_number("seed", seed, at_least=0, below=2**32, whole=True)
 
 
 def check_fps(fps: Any) -> None:
-  """Checks frames a second.
+  """Checks a number of frames per second.
 
   Raises:
-    ValueError: where they are out of bounds.
+    ValueError: If it is out of bounds.
   """
   check_number("fps", float(fps), at_least=FPS[0], at_most=FPS[1])
 
@@ -98,10 +98,10 @@ def _plain(bound: int | float) -> str:
 
 
 class OutOfMemory(ValueError):
-  """Memory ran out, although the plan said that it would do.
+  """Memory ran out, although the plan said that there was enough.
 
   Attributes:
-    what: What there was not enough memory for.
+    what: The work for which memory was too small.
   """
 
   def __init__(self, what: str, remedy: str = LESS):
@@ -111,17 +111,17 @@ class OutOfMemory(ValueError):
 
 @contextlib.contextmanager
 def memory_in_words(what: str, remedy: str = LESS) -> Iterator[None]:
-  """Says what there was not enough memory for, where it runs out inside.
+  """Reports what there was not enough memory for, if memory runs out inside.
 
-  Work that is dispatched inside may fail only where its results are waited for: that
-  place wants this as well.
+  Work that is dispatched inside may fail only where its results are waited for, so that
+  place needs this context too.
 
   Args:
     what: The stage and its shapes, such as "decoding latents of shape (1, 2, 3, 3, 8)".
     remedy: What to do about it.
 
   Raises:
-    OutOfMemory: in one sentence, in place of the device's own error.
+    OutOfMemory: If memory runs out; it replaces the device's own error.
   """
   try:
     yield
@@ -133,10 +133,10 @@ def memory_in_words(what: str, remedy: str = LESS) -> Iterator[None]:
 
 @contextlib.contextmanager
 def remedy_for_memory(remedy: str) -> Iterator[None]:
-  """Says what to do where memory runs out inside, in place of what is said there.
+  """Replaces what a message about memory inside says to do.
 
   Raises:
-    OutOfMemory: with this remedy.
+    OutOfMemory: If memory runs out inside; it has this remedy.
   """
   try:
     yield

@@ -1,4 +1,4 @@
-"""All programs of a run compiled at once, and a run that is timed (`sample.gpu`)."""
+"""Compiles all programs of a run at once, and times the run (`sample.gpu`)."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from sample.gpu import Options
 
 
 def compile_ahead(way: OnePass, request: Request, plan: Plan) -> list[str]:
-  """Compiles what a run without conditions will call, several programs at a time.
+  """Compiles the programs of a run without conditions, several at a time.
 
-  JAX finds them when they are called, and so does the next process where there is a
-  compile cache. A run that calls others compiles these when it comes to them.
+  JAX finds them when they are called, and so does the next process if there is a
+  compile cache. A run that needs other programs compiles them when it gets to them.
 
   Args:
     way: The model and its sampling.
-    request: What is to be seen.
-    plan: What `way.plan` said of it.
+    request: What to generate.
+    plan: Result of `way.plan(request)`.
 
   Returns:
     Names of the stages.
@@ -59,10 +59,10 @@ def compile_ahead(way: OnePass, request: Request, plan: Plan) -> list[str]:
 
 
 def check_platform(platform: str) -> None:
-  """Refuses to go on where JAX has no such device.
+  """Refuses to continue if JAX has no such device.
 
   Raises:
-    ValueError: where it has not.
+    ValueError: If it has none.
   """
   if jax.default_backend() != platform:
     raise ValueError(
@@ -72,7 +72,7 @@ def check_platform(platform: str) -> None:
 
 
 def prepare(options: Options, clock: shared.Clock) -> tuple[OnePass, Request, Plan]:
-  """Loads the model, and encodes the text while all else is compiled."""
+  """Loads the model, and encodes the text while everything else is compiled."""
   with clock.stage("load"):
     encoder = ltx_jax.load_text_encoder(options.model, folder=options.text_encoder)
     model = ltx_jax.load(options.model, text_encoder=encoder)
@@ -96,7 +96,7 @@ def run(options: Options, platform: str, console: Console) -> None:
   """Makes a video several times, prints the times, and writes it.
 
   Raises:
-    ValueError: where JAX has no such platform, or the model does not serve.
+    ValueError: If JAX has no such platform, or the model cannot be used.
   """
   check_platform(platform)
 

@@ -5,25 +5,25 @@
 
 Every stage is compiled as it would run: the text encoder, the keys and values of the
 text, a denoising step with its branches of guidance, the decoder whole and in tiles.
-Nothing is run and no weights are read, so that the sizes of a video may be tried before
-a machine is rented. It takes the compiler of the device, which is installed apart: that
-of GPUs with `pip install "jax[cuda12]"` (5.5 GB), that of TPUs with
-`pip install "jax[tpu]"` (0.7 GB).
+Nothing is run and no weights are read, so you can try sizes before you rent a machine.
+It needs the compiler of the device, which is installed separately: for GPUs with
+`pip install "jax[cuda12]"` (5.5 GB), for TPUs with `pip install "jax[tpu]"` (0.7 GB).
 
-Several chips share the work as --mesh says, which is that of sample.generate:
+Several chips share the work as --mesh says, like --mesh of sample.generate:
 
     python -m sample.compile --device v6e-8 --mesh data=2,context=4
 
 Every figure is then that of one chip, and what it sends to the others is listed by
-kind. They are called as they are rented: v5e-8 and v6e-8 are eight chips, v5p-8 four.
+kind. Devices have the names under which they are rented: v5e-8 and v6e-8 are eight
+chips, v5p-8 is four.
 
-Memory is what the compiler plans, without the workspaces that cuDNN and cuBLAS ask for
-when they run. What a stage does not read of its network's weights, such as the encoder
-of a VAE that decodes, stands apart. Floating-point operations are counted in the
-compiled program, loops as often as they run, and stand beside the least that the
-mathematics takes. The seconds are an estimate: the largest of what the operations take
-at the device's full rate, the bytes of its memory at their full bandwidth, and what it
-sends at that of two of its links.
+Memory is what the compiler plans, without the workspaces that cuDNN and cuBLAS request
+when they run. Weights of a network that a stage does not read, such as the encoder of a
+VAE that decodes, are listed separately. Floating-point operations are counted in the
+compiled program, loops as often as they run, and compared with the minimum that the
+mathematics needs. The seconds are an estimate, the largest of three times: for the
+operations at the device's full rate, for the bytes of its memory at their full
+bandwidth, and for what it sends at the bandwidth of two of its links.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _GB = 10**9
 
 Stage = Literal["text", "keys", "denoise", "decode", "tiled"]
-"""What a video goes through (`analysis.stages`)."""
+"""Stage of making a video (`analysis.stages`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Options:
 
 
 def table(options: Options, found: list[StageReport]) -> Table:
-  """One column a stage."""
+  """Returns a table with one column per stage."""
   title = f"{options.preset} for {options.device}"
   if options.mesh is not None:
     title += f" ({options.mesh}), a chip's share"
@@ -135,7 +135,7 @@ _FIGURES: dict[str, Callable[[StageReport], str]] = {
 
 
 def as_json(options: Options, found: list[StageReport]) -> dict[str, Any]:
-  """The same for programs."""
+  """Returns the figures as JSON values."""
   asked = dataclasses.asdict(options)
   asked.pop("json")
   return {"asked": asked, "stages": [report.as_dict() for report in found]}
@@ -156,8 +156,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   for report in found:
     if report.unknown_trips:
       console.print(
-        f"note: {report.stage} has {report.unknown_trips} loop(s) that run an unknown "
-        "number of times; they are counted once.",
+        f"note: {report.stage} has {report.unknown_trips} loop(s) of unknown length; "
+        "they are counted once.",
         highlight=False,
       )
   console.print(

@@ -1,4 +1,4 @@
-"""Compiles the stages of a video for a device that is not there (`sample.compile`)."""
+"""Compiles the stages of a video for an absent device (`sample.compile`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def config_of(name: str) -> ModelConfig:
   """Returns the configs of a model by name, without its weights.
 
   Raises:
-    ValueError: where there is no such preset.
+    ValueError: If there is no such preset.
   """
   if name not in PRESETS:
     raise ValueError(f"No preset is called {name!r}; {suggestion(name)}")
@@ -38,7 +38,7 @@ def pixels(size: str | None) -> tuple[int | None, int | None]:
   """Reads "768x512" as (width, height).
 
   Raises:
-    ValueError: where it is written otherwise.
+    ValueError: If it has another form.
   """
   if size is None:
     return None, None
@@ -49,10 +49,10 @@ def pixels(size: str | None) -> tuple[int | None, int | None]:
 
 
 def run_of(options: Options) -> stages.SamplingRun:
-  """Returns what the options ask for.
+  """Returns the run that the options describe.
 
   Raises:
-    ValueError: in one sentence, where they do not fit, or a compiler is missing.
+    ValueError: If they do not fit, or a compiler is missing.
   """
   target = TARGETS[options.device]
   check_number("--clips", options.clips, at_least=1, at_most=10_000)
@@ -63,7 +63,7 @@ def run_of(options: Options) -> stages.SamplingRun:
   width, height = pixels(options.size)
   if target.chips > 1 and options.mesh is None:
     raise ValueError(
-      f"{options.device} is {target.chips} chips and --mesh does not say what each of "
+      f"{options.device} is {target.chips} chips, but --mesh does not say what each of "
       f"them does; give it, such as --mesh context={target.chips}."
     )
   chips = devices.devices_of(target)
@@ -79,10 +79,11 @@ def run_of(options: Options) -> stages.SamplingRun:
 
 
 def reports(options: Options) -> list[StageReport]:
-  """Compiles the stages that are asked for.
+  """Compiles the stages that the options ask for.
 
   Raises:
-    ValueError: as `run_of`, or where the VAE cannot be tiled.
+    ValueError: If the options do not fit, a compiler is missing, or the VAE cannot be
+      tiled.
   """
   memory = options.decode_memory and int(options.decode_memory * _GB)
   made = stages.stages(run_of(options), options.stages, memory)

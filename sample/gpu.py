@@ -2,18 +2,19 @@
 
     python -m sample.gpu "A boat on a lake at dawn" --model ltxv-2b-0.9.6-dev
 
-What makes it fast is the same in `sample.generate`, which calls `compile_ahead` too:
+It is fast for these reasons, which hold for `sample.generate` too (it also calls
+`compile_ahead`):
 
-1. Weights are cast once, while they are read: bfloat16, or float16 on a GPU that has no
-   bfloat16 (`platforms`).
-2. Attention is cuDNN's fused kernel, so that the logits are never in memory.
-3. A denoising step is one program that takes over the buffer of its latents. It is
+1. Weights are cast once, while they are read: to bfloat16, or to float16 on a GPU
+   without bfloat16 (`platforms`).
+2. Attention is cuDNN's fused kernel, which never stores the logits.
+3. A denoising step is one program that reuses the buffer of its latents. It is
    dispatched ahead of the GPU, which never waits for Python.
 4. All programs are compiled from shapes, several at a time, while the text is encoded.
-5. What was compiled is kept on disk: the next start only reads it.
+5. Compiled programs are kept on disk, and the next start only reads them.
 
 The text encoder is freed before the first step. The video is made several times, and
-each time is printed: the first has what is left to set up in it.
+each time is printed; the first one includes the remaining set-up.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ def main(argv: Sequence[str] | None = None, platform: str = "gpu") -> None:
   """Reads the command line, and makes and times a video.
 
   Args:
-    argv: Arguments in place of the process's own.
-    platform: What it runs on; where no GPU is, a CPU stands in for one.
+    argv: Arguments that replace the process's own.
+    platform: Platform to run on; tests without a GPU use a CPU.
   """
   options = cli(Options, argv, program="python -m sample.gpu", about=__doc__)
   console = Console(soft_wrap=True, highlight=False)

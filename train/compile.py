@@ -72,7 +72,7 @@ def read_options(argv: Sequence[str]) -> tuple[Options, TransformerRun | VAERun]
   """Reads the command line: this program's options, and those of the recipe.
 
   Raises:
-    ValueError: in one sentence, where it cannot be read.
+    ValueError: If it cannot be read.
   """
   how = {"prog": _PROGRAM, "description": __doc__, "return_unknown_args": True}
   options, rest = run_tyro(lambda: tyro.cli(Options, args=list(argv), **how))
@@ -90,17 +90,17 @@ def _has(options: Options, network: str) -> bool:
 
 
 def _latents_of(options: Options) -> VAEConfig:
-  """The VAE that the recipe trains as well, else that of the releases."""
+  """Returns the VAE that the recipe trains as well, or else that of the releases."""
   if not _has(options, "vae"):
     return VAE_C
   return recipe.load_config(options.config, "vae")[0].vae
 
 
 def bucket_of(size: str) -> Bucket:
-  """Reads "768x512x121".
+  """Reads a size such as "768x512x121".
 
   Raises:
-    ValueError: where it is written otherwise.
+    ValueError: If it has another form.
   """
   sides = size.split("x")
   if len(sides) != 3 or not all(side.isdecimal() for side in sides):

@@ -108,15 +108,15 @@ def _checked_output(options: Options) -> Path:
     raise ValueError(f"--output is {output}; a manifest is a .jsonl file.")
   if output.exists():
     raise ValueError(
-      f"{output} is there already, and may hold captions that were edited; remove it, "
-      "or give another --output."
+      f"{output} exists already, and may hold captions that were edited; remove it, or "
+      "give another --output."
     )
   return output
 
 
 @contextlib.contextmanager
 def _bar(console: Console, total: int) -> Iterator[Callable[[int, Fault | None], None]]:
-  """A bar over the files that are opened, with the time that is left."""
+  """Yields a progress bar over the files to open, with the remaining time."""
   columns = (
     TextColumn("measure"),
     BarColumn(),
@@ -132,7 +132,7 @@ def _bar(console: Console, total: int) -> Iterator[Callable[[int, Fault | None],
 
 
 def _show(console: Console, clips: Clips, found: Survey) -> None:
-  """Prints what there is, and what is there more than once."""
+  """Prints statistics of the clips, and duplicates."""
   moving = found.seconds > 0
   table = Table(show_header=True, header_style="bold", title_justify="left")
   for name in ("of each clip", "least", "median", "most", "sum"):
@@ -167,7 +167,7 @@ def _show(console: Console, clips: Clips, found: Survey) -> None:
 
 
 def _show_bare(console: Console, clips: Clips, rows: Sequence[int]) -> None:
-  """Prints which clips have no caption, and the fields that may have been meant."""
+  """Prints which clips have no caption, and fields that may have been meant as one."""
   if not rows:
     return
   console.print(
@@ -207,7 +207,7 @@ def _write_faults(path: Path, faults: Sequence[Fault]) -> None:
 
 
 def _draw(found: Survey, path: Path) -> None:
-  """Writes the histograms as a picture."""
+  """Writes the histograms as an image."""
   import matplotlib
 
   matplotlib.use("Agg")

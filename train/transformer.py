@@ -19,7 +19,7 @@ from train.harness import recipe
 
 
 def main() -> None:
-  """Trains what the command line says."""
+  """Trains as the command line says."""
   run, dry = recipe.parse(TransformerRun, "transformer", __doc__)
   from train.trainers import transformer  # --help need not wait for Flax and Optax.
 

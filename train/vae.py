@@ -21,7 +21,7 @@ from train.harness import recipe
 
 
 def main() -> None:
-  """Trains what the command line says."""
+  """Trains as the command line says."""
   run, dry = recipe.parse(VAERun, "vae", __doc__)
   from train.trainers import vae  # --help need not wait for Flax and Optax.
 

@@ -2,8 +2,7 @@
 
     stream      [b n d]        rows over the policy's `rows`, tokens over the other axes
     attention   [b n k x]      queries likewise, heads over `tensor`; each device has
-    the
-                               keys and values of all tokens
+                               the keys and values of all tokens
     frames      [b f h w c]    clips over the policy's `rows`, rows of pixels over the
                                other axes
 

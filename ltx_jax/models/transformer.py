@@ -7,8 +7,7 @@
 - The noise level acts only through the modulation, which is computed once per distinct
   level of a clip; each token picks its own.
 - The text acts only through the keys and values of the cross-attentions, which depend
-on
-  nothing else. `text_state` computes them for all steps of a sampling run, and
+  on nothing else. `text_state` computes them for all steps of a sampling run, and
   `Transformer.velocity` takes them.
 - Positions become rotary tables (`rope`).
 

@@ -2,8 +2,7 @@
 
 1. The background's colour is the median of the pixels along the border.
 2. The shape's colour is the median of the pixels farthest from it; a pixel's cover is
-its
-   place on the line from one colour to the other,
+   its place on the line from one colour to the other,
    a = <p - background, color - background> / |color - background|^2.
 3. In each frame the pixels with a > 1/2 give an area and a centroid. Each of the three
    shapes is drawn with that area at that centroid; the one with the least squared

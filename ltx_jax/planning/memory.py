@@ -1,16 +1,16 @@
-"""Will it fit? What sampling needs beside the weights, by formula, before it runs;
-and what is said where memory ran out all the same.
+"""Estimates by formula, before it runs, the memory that sampling needs besides the
+weights; and reports when memory ran out anyway.
 
-    denoise   10 activations of the transformer's width a token, the text's keys and
+    denoise   10 activations of the transformer's width per token, the text's keys and
               values of all layers, and twice the logits of a chunk of queries
-    decode    in tiles where it would not fit whole (`planning.decoding`)
+    decode    in tiles if it does not fit whole (`planning.decoding`)
 
-On several devices it is what one of them needs of its share, and the keys and values of
-all tokens, which each has.
+With several devices it is what one of them needs for its share, plus the keys and
+values of all tokens, which each device has.
 
 The formulas were fitted to the compiler's own figures and lie within a third of them
-(`tests/analysis/test_memory.py`), which is enough to refuse a size that cannot work and
-to name one that can. Compiling would tell exactly, minutes later.
+(`tests/analysis/test_memory.py`). That is enough to refuse a size that cannot work and
+to name one that can. Compiling would give exact figures, but minutes later.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ Size = tuple[int, int, int]
 """(frames, height, width)."""
 
 RELEASED: Size = (121, 512, 768)
-"""What the released models were made for, where no recipe says otherwise."""
+"""The size that the released models were made for, unless a recipe says otherwise."""
 
 _ACTIVATIONS = 10
 _SHARES = (1, 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)  # Of the area made for.
-_LONGEST = 2.5  # Times the other side.
-_MISJUDGED = 2 / 3  # Of what a size needs by formula, where that proved too little.
+_LONGEST = 2.5  # Longest side, relative to the other.
+_MISJUDGED = 2 / 3  # Of what a size needs by formula, if that proved too little.
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """Bytes that each stage of sampling needs beside the weights.
+  """Bytes that each stage of sampling needs besides the weights.
 
   Attributes:
-    grid: Frames, height and width of the latents that are decoded.
-    tiles: Tiles that they are decoded in; None decodes them whole.
-    instead: What fits where this runs out of memory against all expectation.
+    grid: Frames, height and width of the latents to decode.
+    tiles: Tiles to decode them in; None decodes them whole.
+    instead: A size that fits if this one runs out of memory against the estimate.
   """
 
   denoise: int
@@ -67,18 +67,18 @@ class Plan:
 
   @property
   def most(self) -> int:
-    """What must be free: the stages follow one another."""
+    """Bytes that must be free: the maximum, because the stages follow one another."""
     return max(self.denoise, self.decode)
 
 
 def denoise_bytes(
   config: TransformerConfig, policy: Policy, rows: int, tokens: int
 ) -> int:
-  """Estimates a denoising step, on each device.
+  """Estimates the bytes of a denoising step on each device.
 
   Args:
-    rows: Clips, times the branches of guidance that a step evaluates.
-    tokens: Video tokens of a clip.
+    rows: Number of clips times the branches of guidance of a step.
+    tokens: Number of video tokens of a clip.
   """
   item, d = decoding.ITEM_BYTES[policy.dtype], config.width
   tensor = devices_of(policy.mesh, ("tensor",))
@@ -106,17 +106,17 @@ def plan(
   free: int | None = None,
   extra: int = 0,
 ) -> Plan:
-  """Estimates what sampling clips of a size needs beside the weights.
+  """Estimates the bytes to sample clips of a size, without the weights.
 
   Args:
-    branches: Number of branches of guidance that the largest step evaluates
-      (`Sampling.branches`).
-    extra: Tokens of what is given that are not part of the clip.
-    tiling: How the decoder's video is cut into tiles (see `Sampling`).
-    free: Bytes that are free; None, unknown, decodes whole unless told otherwise.
+    branches: Number of branches of guidance in the largest step (`Sampling.branches`).
+    extra: Number of tokens of conditions that are not part of the clip.
+    tiling: Tiling of the decoder (see `Sampling`).
+    free: Bytes that are free; None means unknown, and decodes whole unless `tiling`
+      says otherwise.
 
   Raises:
-    ValueError: where tiles are asked for that cannot be.
+    ValueError: If tiles are asked for that are not possible.
   """
   grid = config.vae.latent_shape(*canvas.used)
   tokens = math.prod(grid) + extra
@@ -141,18 +141,20 @@ def check(
   extra: int = 0,
   made_for: Size = RELEASED,
 ) -> Plan:
-  """Plans a size, and refuses one that will not fit, even decoded in tiles.
+  """Plans a size, and refuses one that does not fit even when decoded in tiles.
 
   Args:
-    branches: Number of branches of guidance that the largest step evaluates.
-    free: Bytes that are free now (`free_memory`); None, unknown, refuses nothing.
-    tiling: How the decoder's video is cut into tiles (see `plan`).
-    extra: Tokens of what is given that are not part of the clip.
-    made_for: (frames, height, width) of the model's recipe; none is named that is
-      larger.
+    branches: Number of branches of guidance in the largest step.
+    free: Bytes that are free now (`free_memory`); None means unknown, and refuses
+      nothing.
+    tiling: Tiling of the decoder (see `plan`).
+    extra: Number of tokens of conditions that are not part of the clip.
+    made_for: (frames, height, width) of the model's recipe; the message suggests
+      nothing larger.
 
   Raises:
-    ValueError: with the plan, and the largest size that fits; or as of `plan`.
+    ValueError: If it does not fit; the message has the plan and the largest size that
+      fits. Also if `plan` refuses the tiles.
   """
   sizes = clips, canvas, branches
   needed = plan(config, policy, *sizes, tiling=tiling, free=free, extra=extra)
@@ -162,7 +164,7 @@ def check(
 
     def fits(clips: int, frames: int, height: int, width: int) -> bool:
       grid = config.vae.latent_shape(frames, height, width)
-      # What is given shrinks with the clip.
+      # The conditions shrink with the clip.
       share = math.prod(grid) / math.prod(config.vae.latent_shape(*canvas.used))
       rows, tokens = branches * clips, math.prod(grid) + math.ceil(share * extra)
       denoise = denoise_bytes(config.transformer, policy, rows, tokens)
@@ -172,7 +174,7 @@ def check(
     return _largest(config.vae, clips, canvas, made_for, fits)
 
   if free is None or needed.most <= free:
-    # What was to be decoded whole is whole in what is named, for that is how it runs.
+    # The size to name is decoded in the same way: whole, unless this one is in tiles.
     how = tiling if needed.tiles else "off"
     return dataclasses.replace(needed, instead=fitting(_MISJUDGED * needed.most, how))
   frames, height, width = canvas.used
@@ -182,7 +184,7 @@ def check(
   raise ValueError(
     f"{clips} clip(s) of {frames} frames of {width}x{height} need about "
     f"{_gb(needed.denoise)} to denoise and {_gb(needed.decode)} to decode{in_tiles} "
-    f"beside the weights, and {_gb(free)} are free; {why}{fitting(free, tiling)}"
+    f"besides the weights, but {_gb(free)} are free; {why}{fitting(free, tiling)}"
   )
 
 
@@ -195,14 +197,16 @@ def check_decode(
   *,
   tiling: Tiling = "auto",
 ) -> Plan:
-  """Plans the decoding of a video alone, and refuses one that cannot be decoded.
+  """Plans only the decoding of a video, and refuses one that cannot be decoded.
 
   Args:
-    free: Bytes that are free now (`free_memory`); None, unknown, refuses nothing.
-    tiling: How the decoder's video is cut into tiles (see `plan`).
+    free: Bytes that are free now (`free_memory`); None means unknown, and refuses
+      nothing.
+    tiling: Tiling of the decoder (see `plan`).
 
   Raises:
-    ValueError: with what it needs, and how many frames can be decoded; or as of `plan`.
+    ValueError: If it does not fit; the message has the bytes needed and the number of
+      frames that fit. Also if `plan` refuses the tiles.
   """
 
   def needed(frames: int) -> int:
@@ -219,8 +223,8 @@ def check_decode(
   count = bisect.bisect_right(shorter, free, key=needed)  # Of those that fit.
   fits = f"{shorter[count - 1]} frames of that size fit" if count else "no length fits"
   raise ValueError(
-    f"Decoding {canvas.describe(clips)} needs about {_gb(needed(frames))} beside the "
-    f"weights, and {_gb(free)} are free; {fits}."
+    f"Decoding {canvas.describe(clips)} needs about {_gb(needed(frames))} besides the "
+    f"weights, but {_gb(free)} are free; {fits}."
   )
 
 
@@ -235,9 +239,9 @@ def _largest(
   made_for: Size,
   fits: Callable[..., bool],
 ) -> str:
-  """Names what fits: fewer clips, else a shorter clip, else a smaller frame.
+  """Names what fits: fewer clips, or else a shorter clip, or else a smaller frame.
 
-  Of sizes that the model was made for, and in a few dozen trials whatever is asked for.
+  Only sizes that the model was made for are tried, a few dozen at most.
   """
   fewer = _most_that_fits(range(1, clips), lambda n: fits(n, *canvas.used))
   if fewer:
@@ -259,7 +263,7 @@ def _largest(
 def _most_that_fits(
   numbers: range, fits: Callable[..., bool], *size: int
 ) -> int | None:
-  """The largest of rising numbers that fits, where all below it do; None for none."""
+  """Returns the largest fitting one of ascending numbers, or None if none fits."""
   count = bisect.bisect_left(numbers, True, key=lambda n: not fits(n, *size))
   return numbers[count - 1] if count else None
 
@@ -267,7 +271,7 @@ def _most_that_fits(
 def _smaller_frames(
   vae: VAEConfig, canvas: Canvas, made_for: Size
 ) -> Iterator[tuple[int, int]]:
-  """Frames of about the proportions asked for, within the area made for, falling."""
+  """Yields frame sizes of similar proportions, within the area made for, descending."""
   _, height, width = canvas.used
   most = min(height * width, made_for[1] * made_for[2])
   aspect = min(max(width / height, 1 / _LONGEST), _LONGEST)
@@ -283,10 +287,10 @@ def _smaller_frames(
 
 
 def free_memory(device: jax.Device | None = None) -> int | None:
-  """Returns the bytes that new arrays may take, or None where nobody says.
+  """Returns the bytes that new arrays may take, or None if that is unknown.
 
   Args:
-    device: Its own memory; None, or a CPU, takes the machine's.
+    device: Device with memory of its own; None, or a CPU, takes the machine's.
   """
   if device is not None and device.platform != "cpu":
     return free_of(device.memory_stats() or {})
@@ -298,9 +302,10 @@ def free_memory(device: jax.Device | None = None) -> int | None:
 
 
 def free_beside(params: Params) -> int | None:
-  """Returns what is free on each device where a model's arrays lie, the least of it.
+  """Returns the free bytes per device of a model's arrays, the minimum over devices.
 
-  None where one of them does not say. Devices of a CPU have equal shares of its memory.
+  Returns None if one of them is unknown. CPU devices share the machine's memory
+  equally.
   """
   devices = jnp.asarray(jax.tree.leaves(params)[0]).devices()
   free = [free_memory(device) for device in devices]
@@ -311,7 +316,7 @@ def free_beside(params: Params) -> int | None:
 
 
 def free_of(stats: dict[str, int]) -> int | None:
-  """Returns what a device's `memory_stats` leave free, or None where they say not."""
+  """Returns the bytes that a device's `memory_stats` leave free, or None."""
   if "bytes_limit" not in stats:
     return None
   return stats["bytes_limit"] - stats.get("bytes_in_use", 0)

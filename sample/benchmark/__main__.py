@@ -4,7 +4,7 @@
 
     python -m sample.benchmark --against diffusers
 
-Five tasks, all in float32, of which diffusers is given the last:
+Five tasks, all in float32; diffusers runs only the last one:
 
     velocity   one call of the 2B transformer: 256 video tokens, 128 text tokens
     decode     a clip of 25 x 256 x 256 by the decoder of the released VAE (0.9.5 on)
@@ -12,23 +12,23 @@ Five tasks, all in float32, of which diffusers is given the last:
     training   a step of the small model's transformer with AdamW: 64 clips of 64 tokens
     generate   a whole video by the small model, text embeddings given
 
-Each side runs a task in a process of its own, tied to two CPUs, and the sides take
-turns: ours, theirs, ours, theirs. What is compared is the median of the runs after the
-first; memory is the most that a process ever held (VmHWM). Weights are random, except
-where the small model is there: values do not change the time. diffusers has no name for
-that one's VAE, and takes a random model of about its transformer and a narrow VAE.
-Rows in Markdown, to paste into a README, come after the table. `velocity` needs about
-20 GB of free memory for both sides; `--tasks decode,encode,training,generate` leaves
-it out.
+Each side runs a task in its own process on two CPUs, and the sides take turns: ours,
+theirs, ours, theirs. The comparison uses the median of the runs after the first. Memory
+is the peak of the process (VmHWM). Weights are random, except for the small model if it
+is there, because values do not change the time. diffusers cannot represent the small
+model's VAE, so it gets a random model with about the same transformer and a narrow VAE.
+After the table come rows in Markdown, to paste into a README. `velocity` needs about
+20 GB of free memory for both sides; `--tasks decode,encode,training,generate` leaves it
+out.
 
-FLOPs are those of the mathematics (`ltx_jax.planning.flops`). A share says how much of
-the rate at which that side multiplies large matrices here was reached.
+FLOPs are those of the mathematics (`ltx_jax.planning.flops`). A share is relative to
+the rate at which that side multiplies large matrices here.
 
-The original may live in another environment:
+The original may be in another environment:
 
     python -m sample.benchmark --against-python /path/to/other/bin/python
 
-What an accelerator does, with or without the original beside it, is another program:
+To measure an accelerator, with or without the original, use another program:
 
     python -m sample.benchmark device --help
 """
@@ -64,21 +64,21 @@ class Options:
   """The PyTorch original by the name of its package, or the pipeline of diffusers."""
 
   against_python: Path = Path(sys.executable)
-  """Interpreter that has it; None of this package is needed there."""
+  """Python interpreter that has the original; it does not need this package."""
 
   tasks: Annotated[
     str | None, tyro.conf.arg(help_behavior_hint="(default: all that they do)")
   ] = None
-  """Names of tasks in the order in which they run, with commas between."""
+  """Tasks to run, in order, separated by commas."""
 
   repeats: int = 5
-  """Timed runs of each side, after one that warms up."""
+  """Number of timed runs per side, after one warm-up run."""
 
   threads: int = 2
-  """CPUs of each side."""
+  """Number of CPUs per side."""
 
   model: Path | None = None
-  """Checkpoint for `generate`; else the small model, or random weights without it."""
+  """Checkpoint for `generate`; default: the small model, or else random weights."""
 
   json: bool = False
   """Print all figures as JSON instead of a table."""
@@ -88,7 +88,7 @@ def check_installed(python: Path, against: str) -> None:
   """Refuses an interpreter without the original, or without diffusers.
 
   Raises:
-    ValueError: naming what it lacks.
+    ValueError: If it lacks a package; the message names it.
   """
   code = "import importlib.util as u, sys; print(*(n for n in sys.argv[1:]"
   code += " if u.find_spec(n) is None))"
@@ -98,22 +98,22 @@ def check_installed(python: Path, against: str) -> None:
     )
   except (OSError, subprocess.CalledProcessError) as error:
     raise ValueError(
-      f"--against-python {python} is no Python that runs: {error}"
+      f"--against-python {python} is not a working Python: {error}"
     ) from None
   missing = done.stdout.split()
   if missing:
     raise ValueError(
       f"{python} lacks {', '.join(missing)}, so {against} cannot run there; "
-      "install it as pyproject.toml says beside the extra 'oracle', or name an "
+      "install it as pyproject.toml says next to the extra 'oracle', or name an "
       "interpreter that has it with --against-python."
     )
 
 
 def chosen(names: str | None, against: str) -> list[str]:
-  """Returns the tasks named, which are separated by commas; None names all.
+  """Returns the named tasks, which are separated by commas; None returns all.
 
   Raises:
-    ValueError: for an unknown one, suggesting the nearest.
+    ValueError: If one is unknown; the message suggests the nearest.
   """
   known = TASKS_OF[against]
   if names is None:

@@ -1,4 +1,4 @@
-"""Both sides of a task in turn: what is timed, and what the figures say."""
+"""Runs a task on both sides in turn: the timing, and the figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sample.benchmark.tasks import Task
 MEMORY_TARGET = 1.1
 THEIRS = {"ltx-video": "theirs", "diffusers": "theirs_diffusers"}
 
-_ACTIVATIONS = 2**30  # Allowed beside the weights, a side.
+_ACTIVATIONS = 2**30  # Bytes that a side may use besides the weights.
 
 
 def measure(
@@ -32,13 +32,13 @@ def measure(
   """Times a task on all sides in turn; returns figures by side, and of the task.
 
   Raises:
-    ValueError: where memory will not do, or a side fails.
+    ValueError: If memory is too small, or a side fails.
   """
   _check_memory(task, len(sides))
   spec = json.dumps(task.spec | {"threads": threads})
   with contextlib.ExitStack() as stack:
     workers = [stack.enter_context(Worker(side, task.name)) for side in sides]
-    # One after the other: building is not to disturb the other's.
+    # One after the other, so that building one does not disturb the other.
     figures = [worker.ask(spec) | {"seconds": []} for worker in workers]
     for _ in range(repeats):
       for worker, found in zip(workers, figures, strict=True):
@@ -66,7 +66,7 @@ def measure(
 
 
 def _medians(stages: Sequence[dict[str, float]]) -> dict[str, float]:
-  """Median seconds of each stage over the runs; all runs have the same stages."""
+  """Returns the median seconds of each stage over the runs."""
   names = stages[0] if stages else ()
   return {name: statistics.median(each[name] for each in stages) for name in names}
 
@@ -76,13 +76,13 @@ def _check_memory(task: Task, sides: int) -> None:
   free = memory.free_memory()
   if free is not None and needed > free:
     raise ValueError(
-      f"'{task.name}' needs about {needed / 1e9:.1f} GB for both sides and "
+      f"'{task.name}' needs about {needed / 1e9:.1f} GB for both sides, but "
       f"{free / 1e9:.1f} GB are free; end other programs, or leave it out with --tasks."
     )
 
 
 def sides_of(options: Options) -> list[Side]:
-  """Us and the original."""
+  """Returns the two sides: ours and the original's."""
   modules = (
     (sys.executable, "ours"),
     (options.against_python, THEIRS[options.against]),
@@ -95,10 +95,10 @@ def sides_of(options: Options) -> list[Side]:
 
 
 def compare(options: Options, names: Sequence[str], console: Console) -> None:
-  """Measures task by task, and prints.
+  """Measures task by task, and prints the results.
 
   Raises:
-    ValueError: where memory will not do, or a side fails.
+    ValueError: If memory is too small, or a side fails.
   """
   against = options.against
   results = []

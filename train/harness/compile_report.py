@@ -1,4 +1,4 @@
-"""What `train.compile` prints and writes: a recipe's steps, compiled for a device."""
+"""The output of `train.compile`: a recipe's steps, compiled for a device."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _GB = 10**9
 
 
 def cases(options: Options, job: Job) -> list[Case]:
-  """Compiles what is asked for.
+  """Compiles the steps that the options ask for.
 
   Raises:
-    ValueError: where devices would have parts of clips.
+    ValueError: If a device would have part of a clip.
   """
   asked = options.bucket
   buckets = compiling.buckets_of(job) if asked is None else [bucket_of(asked)]
@@ -41,7 +41,7 @@ def cases(options: Options, job: Job) -> list[Case]:
 
 
 def table(job: Job, found: Sequence[Case]) -> Table:
-  """One column a case."""
+  """Returns a table with one column per case."""
   mesh = " ".join(f"{axis}={n}" for axis, n in job.mesh.shape.items() if n > 1)
   title = f"A step for {job.target.name} {mesh}".rstrip() + ", of each device"
   made = Table(title=title, title_justify="left")
@@ -107,11 +107,11 @@ def _say(console: Console, job: Job, found: Sequence[Case]) -> None:
     size = f"{case.rows / job.mesh.size:g} clip(s) a device, {case.remat}"
     if case.report is None:
       wanted = f" ({case.wanted / _GB:.0f} GB)" if case.wanted else ""
-      console.print(f"note: {size}: the compiler has no place for it{wanted}.")
+      console.print(f"note: {size}: the compiler finds no room for it{wanted}.")
     elif case.report.unknown_trips:
       console.print(
-        f"note: {size}: {case.report.unknown_trips} loop(s) that run an unknown number "
-        "of times are counted once."
+        f"note: {size}: {case.report.unknown_trips} loop(s) of unknown length are "
+        "counted once."
       )
   console.print(
     "The estimate is the largest of operations at the device's full rate, bytes at its "
@@ -123,16 +123,16 @@ def _say(console: Console, job: Job, found: Sequence[Case]) -> None:
 def report(
   options: Options, run: TransformerRun | VAERun, latents: VAEConfig, console: Console
 ) -> None:
-  """Compiles, prints, and writes the JSON file that is asked for.
+  """Compiles, prints the table, and writes the JSON file if there is one to write.
 
   Args:
-    options: What is compiled.
+    options: Options of `train.compile`.
     run: The recipe, with its options.
     latents: The VAE that is trained, or whose latents are trained on.
-    console: Where the table goes.
+    console: Console for the table.
 
   Raises:
-    ValueError: where devices would have parts of clips.
+    ValueError: If a device would have part of a clip.
   """
   job = compiling.job_of(run, TARGETS[options.device], latents)
   found = cases(options, job)

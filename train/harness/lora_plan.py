@@ -1,4 +1,4 @@
-"""The table of `train.plan`: what a step of a LoRA needs, by size, rank and device."""
+"""The table of `train.plan`: the memory of a LoRA's step, by size, rank and device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GB = 10**9
 
 @dataclasses.dataclass(frozen=True)
 class _Chip:
-  """A device of a mesh on which nothing is laid out but shapes."""
+  """A device of a mesh that holds only shapes."""
 
   id: int
   platform: str
@@ -32,7 +32,7 @@ class _Chip:
 
 
 def job_of(run: TransformerRun, target: Target) -> Job:
-  """Lays a recipe over devices that are not there; all of them share the model."""
+  """Returns a recipe on absent devices, all of which share the model."""
   kind = target.policy.name, target.name
   chips = [_Chip(number, *kind) for number in range(target.chips)]
   mesh = Mesh(np.array(chips).reshape(1, len(chips), 1, 1), AXES)
@@ -41,7 +41,7 @@ def job_of(run: TransformerRun, target: Target) -> Job:
 
 
 def planned(job: Job, bucket: Bucket) -> str:
-  """Says what a step of a clip a device needs, and what its blocks keep."""
+  """Returns a step's memory with one clip per device, and what its blocks keep."""
   plan = job.abstract(bucket, job.sharers, "full").plan
   remat = job.run.remat or choose_remat(plan, job.policy, job.target.memory)
   step = plan(remat)
@@ -50,10 +50,10 @@ def planned(job: Job, bucket: Bucket) -> str:
 
 
 def lines(options: Options) -> Iterator[str]:
-  """Yields the table in Markdown, a recipe after the other.
+  """Yields the table in Markdown, one recipe after another.
 
   Raises:
-    ValueError: for an unknown recipe, one that trains no LoRA, or another size.
+    ValueError: If a recipe is unknown or trains no LoRA, or a size is invalid.
   """
   targets = [TARGETS[name] for name in options.devices]
   buckets = [(size, bucket_of(size)) for size in options.buckets]

@@ -1,4 +1,4 @@
-"""From a manifest to records: clips in their buckets, encoded shard by shard."""
+"""Turns a manifest into records: clips in their buckets, encoded shard by shard."""
 
 from __future__ import annotations
 
@@ -54,25 +54,25 @@ def parse_buckets(texts: Sequence[str]) -> tuple[Bucket, ...]:
   """Reads sizes such as "25x128x128".
 
   Raises:
-    ValueError: where one is not three numbers above 0.
+    ValueError: If one is not three numbers above 0.
   """
   buckets = []
   for text in texts:
     sides = text.split("x")
     if len(sides) != 3 or not all(side.isdecimal() and int(side) for side in sides):
       raise ValueError(
-        f"--buckets has {text!r}; a bucket is FRAMESxHEIGHTxWIDTH, such as 25x128x128, "
-        "or all of them are `auto`."
+        f"--buckets has {text!r}; give FRAMESxHEIGHTxWIDTH, such as 25x128x128, or "
+        "`auto` alone."
       )
     buckets.append(Bucket(*map(int, sides)))
   return tuple(buckets)
 
 
 def open_clips(options: Options, console: Console) -> tuple[Clips, list[Fault], Read]:
-  """Returns the clips with their sizes, those that have none, and what reads them.
+  """Returns the clips with their sizes, the unreadable ones, and a function to read.
 
   Raises:
-    ValueError: where the manifest is wrong, or a clip has no caption.
+    ValueError: If the manifest is invalid, or a clip has no caption.
   """
   if options.manifest == shapes.NAME:
     buckets = parse_buckets(options.buckets)
@@ -96,7 +96,7 @@ def open_encoder(options: Options) -> ClipEncoder:
 
 
 def open_captions(options: Options) -> Captions:
-  """Finds the text encoder, or the tokenizer where that is all."""
+  """Finds the text encoder, or the tokenizer if only that is needed."""
   policy = policy_of(jax.local_devices()[0])
   alone = options.text_encoder == "none"
   if options.tokenizer is not None:
@@ -106,7 +106,7 @@ def open_captions(options: Options) -> Captions:
   files = sources.resolve(options.model, None if alone else options.text_encoder)
   if files.tokenizer is None:
     raise ValueError(
-      f"There is no tokenizer beside {options.model}; name the folder of one with "
+      f"There is no tokenizer next to {options.model}; name the folder of one with "
       "--text-encoder FOLDER, or --text-encoder none --tokenizer FOLDER."
     )
   if alone:
@@ -118,10 +118,10 @@ def open_captions(options: Options) -> Captions:
 def choose_buckets(
   options: Options, clips: Clips, encoder: ClipEncoder
 ) -> tuple[Bucket, ...]:
-  """Returns the buckets that are named, or those that suit the clips.
+  """Returns the named buckets, or those that suit the clips.
 
   Raises:
-    ValueError: where the VAE cannot encode one of them.
+    ValueError: If the VAE cannot encode one of them.
   """
   vae = encoder.config
   factors = vae.temporal_factor, vae.spatial_factor
@@ -139,12 +139,13 @@ def choose_buckets(
 
 
 def precompute(options: Options, console: Console) -> None:
-  """Encodes what is not encoded yet, and writes index, report and picture.
+  """Encodes what is not encoded yet, and writes index, report and image.
 
-  One of several processes encodes its own part, and writes these where all is there.
+  One of several processes encodes its own part; the one that finds all shards complete
+  writes these.
 
   Raises:
-    ValueError: in one sentence, where clips, model or folder do not serve.
+    ValueError: If clips, model or folder cannot be used.
   """
   folder = options.output
   clips, unmeasured, read = open_clips(options, console)
@@ -171,7 +172,7 @@ def precompute(options: Options, console: Console) -> None:
     console.print(part_in_words(plan, len(todo), len(missing)), highlight=False)
   new = [job.clip.caption for jobs in missing.values() for job in jobs]
   captions.encode(["", *new])  # The text encoder is freed before the VAE works.
-  empty = captions.empty()  # Now: whichever process completes all removes the texts.
+  empty = captions.empty()  # Now, because the process that completes all removes texts.
   writer = ShardWriter(encoder, captions, existing, read, made, options.readers)
   with _bar(console) as bar:
     task = bar.add_task("Encoding clips", total=len(new))
@@ -189,14 +190,14 @@ def precompute(options: Options, console: Console) -> None:
 
 
 def _hashed(options: Options, read: Read) -> Source:
-  """Returns what hashes a clip's media."""
+  """Returns a function that hashes a clip's media."""
   if read is shapes.read_clip:
     return shapes.digest
   return SourceHashes(options.output, options.share)
 
 
 def _listed(options: Options, read: Read) -> Source:
-  """Returns what knows the hashes that all processes have listed by now."""
+  """Returns a function that looks up hashes that any process has listed by now."""
   if read is shapes.read_clip:
     return shapes.digest
   return SourceHashes(options.output, options.share).known
@@ -205,7 +206,7 @@ def _listed(options: Options, read: Read) -> Source:
 def made_by(
   encoder: ClipEncoder, captions: Captions, beside: tuple[str, ...] = ()
 ) -> SetInfo:
-  """Returns what all records of the run share."""
+  """Returns the properties that all records of the run share."""
   config = encoder.config
   return SetInfo(
     vae=fingerprint(config, jax.device_get(encoder.params)),
@@ -223,7 +224,7 @@ def plan_of(
   encoder: ClipEncoder,
   made: SetInfo,
 ) -> Plan:
-  """Returns all shards, the same in every process, and this one's part of them."""
+  """Returns all shards, the same in every process, and this process's part."""
   numbers = f"{encoder.policy.dtype} {encoder.clips}"
   makers = Makers(f"{made.vae} {numbers}", made.text_encoder, made.beside)
   shards = plan_shards(clips, buckets, options.shard)
@@ -245,7 +246,7 @@ def _summary(plan: Plan, buckets: Sequence[Bucket]) -> str:
 
 
 class _Speed(ProgressColumn):
-  """Clips a second since the beginning: they come by shards, in bursts."""
+  """Clips per second since the start: they come by shards, in bursts."""
 
   def render(self, task: Task) -> Text:
     seconds = task.elapsed

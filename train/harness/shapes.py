@@ -1,6 +1,6 @@
-"""A recipe's step from shapes alone: what is planned or compiled before it runs.
+"""A recipe's step from shapes alone, to plan or compile it before it runs.
 
-Nothing is allocated and no file is read, so that the devices need not be there.
+Nothing is allocated and no file is read, so the devices need not exist.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ class Abstract:
 
   Attributes:
     update: Update function, as the trainer makes it.
-    arguments: Shapes on the mesh: the state, what is frozen, the batch.
-    minimum: Floating-point operations of the mathematics, all devices together.
-    plan: What a step needs of each device, by remat policy.
-    tokens: Video tokens of a clip; None where the network does not attend to them.
+    arguments: Shapes on the mesh: the state, the frozen parameters, the batch.
+    minimum: Floating-point operations of the mathematics, over all devices.
+    plan: Memory plan of a step per device, by remat policy.
+    tokens: Number of video tokens of a clip; None if the network does not attend to
+      them.
   """
 
   update: Callable
@@ -55,13 +56,13 @@ def of_transformer(
   rows: int,
   latents: VAEConfig,
 ) -> Abstract:
-  """The transformer's step, with as much text and beside the clips as there may be.
+  """Returns the transformer's step, with the longest text and all extra clips.
 
   Args:
     policy: How the platform runs the steps.
-    mesh: Mesh that the steps run on, also that of one device, which the policy does
-      not name.
-    rows: Clips of a batch.
+    mesh: Mesh that the steps run on, also for a single device, for which the policy
+      has none.
+    rows: Number of clips in a batch.
     latents: Config of the VAE that makes the latents.
   """
   from train.trainers import (
@@ -92,7 +93,7 @@ def of_transformer(
 
 
 def _beside(run: TransformerRun, grid: tuple[int, int, int]) -> dict[str, tuple]:
-  """What clips of a grid are shown beside them, in batches that have all of it."""
+  """Returns the extra arrays of clips of a grid, in batches that have all of them."""
   frames, of_frame = grid[0], grid[1] * grid[2]
   channels, names = run.transformer.in_channels, run.conditions.beside
   entries: dict[str, tuple] = {}
@@ -105,7 +106,7 @@ def _beside(run: TransformerRun, grid: tuple[int, int, int]) -> dict[str, tuple]
 
 
 def _base(run: TransformerRun, mesh: Mesh, rules: sharding.Rules) -> dict[str, Any]:
-  """The frozen networks beside low-rank updates, as `start.base` reads them."""
+  """Returns the frozen networks under low-rank updates, as `start.base` reads them."""
   if not run.lora.rank:
     return {}
   from train.trainers import transformer
@@ -127,7 +128,7 @@ def _base(run: TransformerRun, mesh: Mesh, rules: sharding.Rules) -> dict[str, A
 def of_vae(
   run: VAERun, policy: Policy, mesh: Mesh, bucket: Bucket, rows: int
 ) -> Abstract:
-  """The VAE's step; arguments as of `of_transformer`."""
+  """Returns the VAE's step; the arguments are those of `of_transformer`."""
   from train.trainers import vae
 
   size = bucket.frames, bucket.height, bucket.width
@@ -152,7 +153,7 @@ def _state(
 
 
 def _whole(mesh: Mesh, entries: dict[str, tuple]) -> dict[str, Any]:
-  """Arrays that every device has whole, from their sizes and dtypes."""
+  """Returns replicated arrays from their sizes and dtypes."""
   whole = NamedSharding(mesh, PartitionSpec())
   return {
     name: jax.ShapeDtypeStruct(tuple(sizes), dtype, sharding=whole)
@@ -161,7 +162,7 @@ def _whole(mesh: Mesh, entries: dict[str, tuple]) -> dict[str, Any]:
 
 
 def _rows(mesh: Mesh, rows: int, entries: dict[str, tuple]) -> dict[str, Any]:
-  """A batch on the mesh, from each row's sizes and dtype."""
+  """Returns a batch on the mesh, from each row's sizes and dtype."""
   split = NamedSharding(mesh, PartitionSpec(row_axes(mesh, TRAINING_ROWS, rows)))
   return {
     name: jax.ShapeDtypeStruct((rows, *sizes), dtype, sharding=split)

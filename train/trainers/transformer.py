@@ -1,4 +1,4 @@
-"""The trainer of the transformer: what a step computes, and what a run puts together.
+"""The trainer of the transformer: the computation of a step, and the parts of a run.
 
 xt   = (1 - sigma) x0 + sigma noise         sigma: shifted log-normal, tails filled
 loss = |v(xt, text, sigma) - (noise - x0)|^2      mean over tokens, then over clips
@@ -53,16 +53,16 @@ from train.harness.meter import Work, WorkOf
 from train.harness.skipped import dropped
 
 TextFn = Callable[[Params, Batch], EncodedText]
-"""(parameters, batch) -> what the transformer is told."""
+"""(parameters, batch) -> text input of the transformer."""
 
 RULES = ((r"^empty/", PartitionSpec()), *TRANSFORMER_RULES, *TEXT_RULES)
 
 SIGMA_BANDS = 5
-"""Equal parts of [0, 1] in which the loss of held-out clips is told apart."""
+"""Number of equal parts of [0, 1] into which the held-out loss is divided."""
 
 
 def init_state(run: TransformerRun, key: Key) -> TrainState:
-  """The state before the first step: the networks, or low-rank updates of one."""
+  """Returns the first state: the networks, or low-rank updates of one."""
   if run.lora.rank:
     params = {"lora": lora.init(key, run.transformer, run.lora)}
     return first_state(run.optimizer, run.steps, params, {})
@@ -74,7 +74,7 @@ def init_state(run: TransformerRun, key: Key) -> TrainState:
 
 
 def networks_of(run: TransformerRun, params: Params, frozen: Params) -> Params:
-  """The networks' parameters: what is trained, or a frozen base with its updates."""
+  """Returns the networks' parameters: trained ones, or a frozen base with updates."""
   if not run.lora.rank:
     return params
   base = frozen["base"]
@@ -100,10 +100,10 @@ TEXT = {"trained": _trained_text, "frozen": _frozen_text}
 
 
 def drop_captions(key: Key, batch: Batch, empty: Batch, probability: float) -> Batch:
-  """Replaces some captions by "", so that guidance has something to lead away from.
+  """Replaces some captions by "", which guidance leads away from.
 
   Args:
-    empty: What a batch has of the caption "", without the axis of rows.
+    empty: Arrays of a batch for the caption "", without the axis of rows.
   """
   drop = jax.random.bernoulli(key, probability, (len(batch["mask"]),))
 
@@ -114,7 +114,7 @@ def drop_captions(key: Key, batch: Batch, empty: Batch, probability: float) -> B
 
 
 def clips_of(run: TransformerRun, vae: VAEConfig, batch: Batch) -> objective.Clips:
-  """The clips as tokens, at positions of their own frame rates."""
+  """Returns the clips as tokens, at positions of their own frame rates."""
   places, fps, grids = batch["places"], batch["fps"], batch["grid"]
   factors = {
     "temporal_factor": vae.temporal_factor,
@@ -124,7 +124,7 @@ def clips_of(run: TransformerRun, vae: VAEConfig, batch: Batch) -> objective.Cli
   coords = token_coordinates(places, fps, **factors, causal=causal)
   beside = []
   if "reference" in batch:
-    # It belongs to the clip's own frames, of which the same tokens are kept.
+    # A reference belongs to the clip's own frames, and keeps the same tokens.
     beside.append(Beside(batch["reference"].astype(jnp.float32), coords))
   if "last" in batch:
     where = last_frame_coordinates(batch["last_places"], grids[:, 0], fps, **factors)
@@ -153,7 +153,8 @@ def make_network(
 def make_update(run: TransformerRun, policy: Policy, vae: VAEConfig) -> Update:
   """Returns `update(state, frozen, batch) -> (state, metrics)`, a pure function.
 
-  What is frozen is the caption "", as `empty`, and of low-rank updates the `base`.
+  The frozen parameters are the caption "" as `empty`, and the `base` of low-rank
+  updates.
   """
   network = make_network(run, policy)
 
@@ -185,9 +186,9 @@ def make_update(run: TransformerRun, policy: Policy, vae: VAEConfig) -> Update:
 def make_held_out_losses(
   run: TransformerRun, policy: Policy, vae: VAEConfig
 ) -> evaluation.Losses:
-  """Returns what takes the loss by band of sigma, the noise always the same.
+  """Returns a function for the held-out loss by band of sigma, with fixed noise.
 
-  A clip is seen once in each band, and the batch's clips at levels spread over it.
+  A clip is used once per band, and the batch's clips at levels spread over the band.
   """
   network = make_network(run, policy)
   edges = np.linspace(0, 1, SIGMA_BANDS + 1)
@@ -210,10 +211,10 @@ def make_held_out_losses(
 
 
 def clip_flops(run: TransformerRun, tokens: int, words: int) -> int:
-  """Counts a clip's forward and backward pass."""
+  """Counts the operations of a clip's forward and backward pass."""
   forward = flops.velocity(run.transformer, tokens, words)
   if run.lora.rank:
-    # Backwards a frozen product has one, for what enters it, and attention two.
+    # Backwards a frozen product has one, for its input, and attention has two.
     updates = sum(
       2 * tokens * run.lora.rank * stack * (n_in + n_out)
       for stack, n_in, n_out in lora.layers(run.transformer, run.lora).values()
@@ -221,12 +222,12 @@ def clip_flops(run: TransformerRun, tokens: int, words: int) -> int:
     return 2 * forward + flops.attention(run.transformer, tokens, words) + 3 * updates
   if run.text_encoder == "trained":
     forward += flops.text_encoder(run.text, words)
-  # Backwards every product has two: for what enters it, and for its weights.
+  # Backwards every product has two: for its input, and for its weights.
   return 3 * forward
 
 
 def work_of(run: TransformerRun) -> WorkOf:
-  """Returns what counts a step's clips, tokens and operations."""
+  """Returns a function that counts a step's clips, tokens and operations."""
 
   def work(batch: Mapping[str, Array]) -> Work:
     clips, tokens = batch["latents"].shape[:2]
@@ -241,9 +242,9 @@ def work_of(run: TransformerRun) -> WorkOf:
 
 
 def start_run(run: TransformerRun, dry: bool = False) -> None:
-  """Trains, or goes on training, and writes the model; a dry run says what it would.
+  """Trains or resumes, and writes the model; a dry run prints what it would do.
 
-  Exits in words where it cannot.
+  Exits with a message on errors.
   """
   with processes.ends_at_once(), errors_in_words():
     processes.start(run)
@@ -251,7 +252,7 @@ def start_run(run: TransformerRun, dry: bool = False) -> None:
     config, params = lightricks.load_checkpoint(run.vae, "float32", parts=("vae",))
     vae = model.FrozenVAE(config.vae, params["vae"], policy)
     tokens = tokens_of(vae.config)
-    # All that can be refused at once is, before anything takes long.
+    # Everything that can be refused at once is refused before anything takes long.
     checks.check_outputs(model.outputs(run), model.inputs(run))
     checks.check_run(run, vae.config, tokens)
     checks.check_heads(run)
@@ -300,7 +301,7 @@ def train(
   networks = functools.partial(networks_of, run, frozen={"base": base})
 
   def shown(state: TrainState) -> list[Params]:
-    """What pictures are of: of low-rank updates the base beside them."""
+    """Returns the networks to sample from: with low-rank updates, also the base."""
     learned = networks(state.ema or state.params)
     return [base, learned] if base else [learned]
 
@@ -334,7 +335,7 @@ def train(
 
 
 def export(run: TransformerRun, state: TrainState, vae: model.FrozenVAE) -> Path:
-  """Writes what was learned: the model, or its low-rank updates."""
+  """Writes the trained model, or its low-rank updates."""
   params = state.ema or state.params
   if run.lora.rank:
     return model.export_lora(run, params["lora"])

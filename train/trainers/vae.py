@@ -1,4 +1,4 @@
-"""The trainer of the Video-VAE: what a step computes, and what a run puts together.
+"""The trainer of the Video-VAE: the computation of a step, and the parts of a run.
 
     z       = mean + std noise                               (encoder)
     z_sigma = m + (1 - sigma)(z - m) + sigma s noise,  sigma ~ U[0, 0.2], one per clip
@@ -58,11 +58,11 @@ ENCODING = ("encoder", "quant_conv", "latent_norm_out")
 """Parts of the parameters that make the latents."""
 
 MEASURED_BATCHES = 16
-"""The last of a run's, from which the statistics of averaged encoders are taken."""
+"""Number of last batches from which the statistics of averaged encoders are taken."""
 
 
 def init_state(run: VAERun, key: Key) -> TrainState:
-  """The state before the first step; statistics live beside the parameters."""
+  """Returns the first state; statistics are stored next to the parameters."""
   params = vae_lib.init_vae(key, run.vae)
   del params["per_channel_statistics"]
   moments = statistics.initial(run.vae.latent_channels)
@@ -70,7 +70,7 @@ def init_state(run: VAERun, key: Key) -> TrainState:
 
 
 def wavelet_weight(config: VAELossConfig, step: Array) -> Float[Array, ""]:
-  """Zero before the ramp, `config.wavelet` after it."""
+  """Returns the wavelet weight: 0 before the ramp, `config.wavelet` after it."""
   start, end = config.wavelet_ramp
   return config.wavelet * jnp.clip((step - start) / max(end - start, 1), 0.0, 1.0)
 
@@ -78,12 +78,12 @@ def wavelet_weight(config: VAELossConfig, step: Array) -> Float[Array, ""]:
 def losses(
   params: Params, video: Video, key: Key, state: TrainState, run: VAERun, policy: Policy
 ) -> tuple[Float[Array, ""], tuple[Metrics, Params]]:
-  """The loss of a batch; beside it its parts, and the moments of the encoder's means.
+  """Returns the loss of a batch, its parts, and the moments of the encoder's means.
 
   Args:
-    params: What is differentiated.
+    params: Parameters to differentiate.
     video: Pixels in [-1, 1].
-    state: Its step and running moments are used, not its parameters.
+    state: State whose step and running moments are used, but not its parameters.
   """
   key_z, key_sigma, key_noise, key_inject = jax.random.split(key, 4)
   if run.trained == "decoder":
@@ -141,7 +141,7 @@ def make_update(run: VAERun, policy: Policy) -> Update:
 
 
 def moved_statistics(run: VAERun, state: TrainState, moments: Params) -> Params:
-  """The running moments after a batch; those of a first run start from nothing."""
+  """Returns the running moments after a batch; a first run starts from nothing."""
   decay = run.loss.statistics_decay
   if not run.init_from:
     decay = statistics.early_decay(decay, state.step)
@@ -149,13 +149,13 @@ def moved_statistics(run: VAERun, state: TrainState, moments: Params) -> Params:
 
 
 def work_of(run: VAERun) -> WorkOf:
-  """Returns what counts a step's clips, tokens and operations."""
+  """Returns a function that counts a step's clips, tokens and operations."""
 
   def work(batch: Mapping[str, Array]) -> Work:
     clips, *size = batch["video"].shape[:4]
     grid = run.vae.latent_shape(*size)
     encoder, decoder = flops.encoder(run.vae, *size), flops.decoder(run.vae, *grid)
-    # Backwards every product has two: for what enters it, and for its weights.
+    # Backwards every product has two: for its input, and for its weights.
     encoder *= 3 if run.trained == "vae" else 1
     return Work(clips, clips * int(np.prod(grid)), clips * (encoder + 3 * decoder))
 
@@ -165,7 +165,7 @@ def work_of(run: VAERun) -> WorkOf:
 def held_out_losses(
   state: TrainState, frozen: Params, batch: Batch, *, run: VAERun, policy: Policy
 ) -> Metrics:
-  """The losses of clips that are not trained on, the noise always the same."""
+  """Returns the losses of held-out clips, always with the same noise."""
   key = jax.random.key(batch["seed"][0])
   _, (metrics, _) = losses(
     state.params, to_floats(batch["video"]), key, state, run, policy
@@ -176,10 +176,10 @@ def held_out_losses(
 def exported_params(
   run: VAERun, policy: Policy, state: TrainState, batches: Iterable[Batch]
 ) -> Params:
-  """What the checkpoint holds: averaged parameters if kept, and their statistics.
+  """Returns the parameters to export: averaged if kept, with their statistics.
 
-  The running ones are of what the parameters themselves encoded lately. Those of an
-  averaged encoder, which is another, are of what it makes of these batches.
+  The running statistics belong to the latents that the parameters themselves encoded.
+  An averaged encoder is another one, so its statistics are taken from these batches.
   """
   params, moments = state.ema or state.params, state.extra
   if state.ema and run.trained == "vae":
@@ -195,13 +195,13 @@ def exported_params(
 
 
 def remark(metrics: Mapping[str, float]) -> str | None:
-  """Warns of a KL weight under which the latents drift; see `STD_RANGE`."""
+  """Warns of a KL weight with which the latents drift; see `STD_RANGE`."""
   low, high = (metrics.get(f"latent_std_{end}", 1.0) for end in ("min", "max"))
   if statistics.STD_RANGE[0] <= low and high <= statistics.STD_RANGE[1]:
     return None
   return (
     f"the latents' std spans {low:.2f} to {high:.2f}, outside {statistics.STD_RANGE}; "
-    "raise --loss.kl where it is too large, lower it where it is too small."
+    "raise --loss.kl if it is too large, lower it if it is too small."
   )
 
 
@@ -233,7 +233,7 @@ def make_pictures(run: VAERun, policy: Policy, video: np.ndarray) -> Pictures:
 
 
 def exported(run: VAERun) -> Path:
-  """Returns the file that the VAE is written to."""
+  """Returns the file where the VAE is written."""
   return Path(run.output.folder) / "vae.safetensors"
 
 
@@ -246,16 +246,16 @@ def export(run: VAERun, params: Params) -> Path:
 
 
 def shown_clips(held_out: Mapping[str, Batch], run: VAERun) -> np.ndarray:
-  """Returns the held-out clips of the pictures: up to four of the last stage's size."""
+  """Returns the held-out clips to sample: up to four of the last stage's size."""
   b = run.stages[-1].buckets[0]
   name = f"{b.frames}x{b.height}x{b.width}"
   return held_out.get(name, next(iter(held_out.values())))["video"][:4]
 
 
 def start_run(run: VAERun, dry: bool = False) -> None:
-  """Trains, or goes on training, and writes the VAE; a dry run says what it would.
+  """Trains or resumes, and writes the VAE; a dry run prints what it would do.
 
-  Exits in words where it cannot.
+  Exits with a message on errors.
   """
   tokens = tokens_of(run.vae)
   with processes.ends_at_once(), errors_in_words():
@@ -263,7 +263,7 @@ def start_run(run: VAERun, dry: bool = False) -> None:
     checks.check_run(run, run.vae, tokens)
     if run.trained == "decoder" and not run.init_from:
       raise ValueError(
-        "--trained decoder keeps the encoder as it is, and without --init-from that is "
+        "--trained decoder keeps the encoder unchanged; without --init-from that is "
         "a random one; name the checkpoint of a VAE."
       )
     checks.check_outputs([exported(run)], [("init_from", run.init_from)])
