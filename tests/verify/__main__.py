@@ -1,7 +1,7 @@
 """`python -m tests.verify [CHECK ...]`: the long checks, resumable.
 
-Without names, runs every check that has no result in docs/verification.json yet; with
-names (modules of this folder), runs those again; with --fresh, all of them again.
+Without names, it runs every check that has no result in docs/verification.json yet.
+With names (modules of this folder) it runs those again, and with --fresh all of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PLACE = runner.Place(
 def select(
   checks: list[runner.Check], names: list[str], fresh: bool
 ) -> list[runner.Check]:
-  """Returns the checks to run, and says which results are kept."""
+  """Returns the checks to run, and prints which results are kept."""
   if names:
     return [check for check in checks if check.module in names]
   if fresh:

@@ -1,9 +1,9 @@
-"""Time and memory beside the PyTorch original, each side in its own process.
+"""Time and memory next to the PyTorch original, each side in its own process.
 
-The original's interpreter is the one that runs this, or ORACLE_PYTHON. It wants a
-machine that does nothing else. The rate is that at which a side multiplies large
-matrices there. Of work that is all matmuls, as a velocity is, no ratio can be below the
-last one; convolutions may take fewer products than are counted (`models.winograd`).
+The original runs in this interpreter, or in ORACLE_PYTHON. The machine must do nothing
+else. The rate is that at which a side multiplies large matrices there. If all of the
+work is matrix products, as in a velocity, no ratio can be below the last one;
+convolutions may need fewer products than are counted (`models.winograd`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def run() -> list[dict]:
 
 
 def rows_of(result: dict) -> list[dict]:
-  """Rows for one task: both ratios, and what they come from."""
+  """Rows for one task: both ratios, with their figures."""
   name, ours, theirs = result["task"], result["ours"], result["theirs"]
   tflop, gb = result["flops"] / 1e12, 1e9
 

@@ -1,10 +1,10 @@
-"""The small transformer from nothing, as a pod trains: records, buckets, images.
+"""The small transformer from scratch, trained as on a pod: records, buckets, images.
 
 Runs the commands of `configs/moving_shapes_buckets.py`: precompute with the shipped VAE
 and text encoder, batches of several sizes by token dropping, images, first frames. Then
-asks for captions that it never saw, at a size that it was trained on, and at a size and
-a length that no clip had. An hour on two cores; BUCKETS names a folder in which the run
-is kept, and goes on.
+it generates captions that were never trained on, at a size of the training, and at a
+size and a length that no clip had. It takes an hour on two cores; BUCKETS names a
+folder in which the run is kept and resumed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Sampling compiled for several TPU chips, without any of them.
 
-As `compile_tables`, and every figure is that of one chip. Wants the TPU's compiler
-beside: pip install "jax[tpu]", 0.7 GB. `fsdp` splits the weights, `context` repeats
-them. v5p-8 is four chips, the others are eight.
+Like `compile_tables`, with every figure that of one chip. It needs the TPU's compiler:
+pip install "jax[tpu]", 0.7 GB. `fsdp` shards the weights, `context` replicates them.
+v5p-8 is four chips, the others are eight.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Fine-tuning of the released sizes compiled for the GPUs that its recipes name.
 
-Each is the recipe as it stands, with what blocks keep as the trainer chooses it. A
-tenth of the device's memory stays free. Wants the compiler beside: pip install
-"jax[cuda12]", 5.5 GB. A row takes 1 to 3 minutes of two cores; what is compiled is kept
-in docs/compile_finetune.partial.json until all rows are there.
+Each row is the unchanged recipe, with what blocks keep as the trainer chooses it. A
+tenth of the device's memory must stay free. It needs the compiler: pip install
+"jax[cuda12]", 5.5 GB. A row takes 1 to 3 minutes of two cores; results are kept in
+docs/compile_finetune.partial.json until all rows are there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COMMAND = "python -m tests.verify compile_finetune"
 
 PARTIAL = ROOT / "docs" / "compile_finetune.partial.json"
 FILLED = 0.9
-"""The most of a device's memory that a step may take."""
+"""Largest share of a device's memory that a step may take."""
 
 EIGHT_BITS = ("--lora.base-weights", "int8", "--lora.rank", "32", "--remat", "full")
 STEPS = {

@@ -1,10 +1,10 @@
 """Training steps over two slices of a TPU pod, and of one very long clip, compiled.
 
-Between slices only gradients may go, once a step: the network there is slow, and a step
-that sent activations would wait for it. Of a clip of 64,000 tokens each chip has its
-share, and no array has the square of that many numbers. Wants the compiler beside: pip
-install "jax[tpu]", 0.7 GB. A row takes 5 to 25 minutes of two cores; what is compiled
-is kept in docs/compile_slices.partial.json until all rows are there.
+Only gradients may go between slices, once per step, because the network there is slow,
+and a step that sent activations would wait for it. Each chip has its share of a clip of
+64,000 tokens, and no array has the square of that many elements. It needs the compiler:
+pip install "jax[tpu]", 0.7 GB. A row takes 5 to 25 minutes of two cores; results are
+kept in docs/compile_slices.partial.json until all rows are there.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def slice_rows(recipe: str, found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def long_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
-  """Rows of a step on one clip for each `CONTEXT` chips."""
+  """Rows of a step with one clip per `CONTEXT` chips."""
   count, seconds = tokens(LONG), int(LONG.split("x")[2]) / 24
   what = f"v5p-128 fsdp=4 context={CONTEXT}, 2B, {LONG} ({seconds:.0f} s), full"
   clips = found["clips"] * math.prod(found["mesh"].values())
@@ -92,7 +92,7 @@ def long_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def memory_rows(what: str, found: dict[str, Any]) -> list[dict[str, Any]]:
-  """Rows of what a step takes of a chip."""
+  """Rows of the memory that a step takes on a chip."""
   most = 0.95 * found["memory_bytes"] / GB
   if found["peak_bytes"] is None:
     wanted = (found["wanted_bytes"] or 0) / GB

@@ -1,11 +1,11 @@
 """Sampling compiled for an H100, a T4 and single TPU chips, without any of them.
 
-Wants the compilers beside: pip install "jax[cuda12]" "jax[tpu]", 6.2 GB. The figures
-are the compiler's plan and the walk over its program; nothing is run. Memory is without
-the workspaces of cuDNN and cuBLAS, and in brackets with the weights that a stage does
-not read. It is what a program sets aside; less of it is in use at one time. The checks
-of N x N arrays are made at 129 frames, of 6528 tokens, which no layer is as wide as; at
-121 frames what is smaller than the logits of one row is left out.
+It needs the compilers: pip install "jax[cuda12]" "jax[tpu]", 6.2 GB. The figures are
+the compiler's plan and the walk over its program; nothing is run. Memory is without the
+workspaces of cuDNN and cuBLAS, and in brackets with the weights that a stage does not
+read. It is the memory that a program reserves; less of it is in use at one time. N x N
+arrays are checked at 129 frames, with 6528 tokens, because no layer is that wide; at
+121 frames, arrays smaller than the logits of one row are left out.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ SMALL, LARGE = "ltxv-2b-0.9.6-dev", "ltxv-13b-0.9.8-dev"
 
 
 class Table(NamedTuple):
-  """Flags of the program, and the most that its stages may take in GB.
+  """Flags of the program, and the largest memory of its stages in GB.
 
   Attributes:
-    device: Name by which the program calls it.
+    device: Name of the device for the program.
     preset: The model.
     size: Size of the video.
-    frames: Its length.
+    frames: Number of frames of the video.
     branches: Number of branches of guidance.
-    bounds: Peak GB by stage; None where no bound is asked for.
-    blocks: Number of blocks of the network: as often runs its self-attention, where a
+    bounds: Peak GB by stage; None for no bound.
+    blocks: Number of blocks of the network: its self-attention runs that often, if a
       kernel does it.
     decode_memory: GB that the tiled decode plans with.
     mesh: Mesh of several chips.
-    sent: The most GB that a chip may send in a denoising step; None: as for `bounds`.
+    sent: Largest number of GB that a chip sends in a denoising step; None for no bound.
   """
 
   device: str
@@ -73,7 +73,7 @@ TABLES = (
 
 
 def compiled(table: Table) -> list[dict[str, Any]]:
-  """Compiles what a table lists, as the program does for its flags."""
+  """Compiles the stages of a table, as the program does with its flags."""
   options = compile_program.Options(
     device=table.device,
     preset=table.preset,
@@ -131,7 +131,7 @@ def rows_of(table: Table) -> list[dict[str, Any]]:
 def memory_rows(
   what: str, stage: dict[str, Any], bound: float | None
 ) -> list[dict[str, Any]]:
-  """Peak memory with what it is made of, and the roofline."""
+  """Rows of the peak memory with its parts, and of the roofline."""
   peak, unread = stage["peak"] / GB, stage["unread"] / GB
   parts = f"arguments {stage['arguments'] / GB:.2f}"
   parts += f", temporaries {stage['temporaries'] / GB:.2f}"
@@ -153,7 +153,7 @@ def memory_rows(
 
 
 def sent_row(what: str, stage: dict[str, Any], bound: float | None) -> dict[str, Any]:
-  """What a chip sends, by kind."""
+  """Row of what a chip sends, by kind."""
   kinds = [
     f"{each['kind']} {each['count']} x {each['times']}: {each['wire_bytes'] / GB:.3f}"
     for each in stage["sent"]
@@ -167,7 +167,7 @@ def sent_row(what: str, stage: dict[str, Any], bound: float | None) -> dict[str,
 def attention_rows(
   what: str, stage: dict[str, Any], blocks: int
 ) -> list[dict[str, Any]]:
-  """Fused self-attention in the loop over blocks, and what is never in memory."""
+  """Rows of fused self-attention in the loop over blocks, and of N x N arrays."""
   runs = [times for _, keys, times in stage["attention"] if keys >= stage["tokens"]]
   squares = len(stage["squares"])
   return [
@@ -183,7 +183,7 @@ def attention_rows(
 
 
 def rows_of_all(tables: tuple[Table, ...]) -> list[dict[str, Any]]:
-  """Rows of several tables, said as they come."""
+  """Rows of several tables, printed as they come."""
   devices.use_host_only()
   rows = []
   for table in tables:

@@ -1,10 +1,10 @@
 """Training steps of 2B and 13B compiled for chips that are not there, against bars.
 
-AdamW and an average, bfloat16 products, float32 parameters, 256 text tokens a clip.
-Every figure is that of one chip and step. Wants the compilers beside: pip install
-"jax[cuda12]" "jax[tpu]", 6.2 GB. A row takes 1 to 5 minutes of two cores; what is
-compiled is kept in docs/compile_training.partial.json, so that a check that was cut
-short goes on where it was. The file is removed when all rows are there.
+AdamW and an average, bfloat16 products, float32 parameters, 256 text tokens per clip.
+Every figure is that of one chip and step. It needs the compilers: pip install
+"jax[cuda12]" "jax[tpu]", 6.2 GB. A row takes 1 to 5 minutes of two cores. Results are
+kept in docs/compile_training.partial.json, so an interrupted check resumes. The file is
+removed when all rows are there.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ CLIP, LONG = "768x512x121", "1216x704x257"
 
 
 class Bar(NamedTuple):
-  """What is compiled, and the most that it may take.
+  """A step to compile, and its limits.
 
   Attributes:
-    device: Name by which `train.compile` calls it.
+    device: Name of the device for `train.compile`.
     config: The recipe.
-    mesh: Devices an axis.
-    clips: Clips a device.
+    mesh: Number of devices per axis.
+    clips: Number of clips per device.
     remat: What is kept for the backward pass.
-    ratio: FLOPs over three times the forward pass.
-    temporaries: GB; None: not asked for.
-    peak: GB with the state; None: what the device has.
-    sent: GB, beside the sum of gradients over `data`; None: not asked for.
+    ratio: FLOPs relative to three times the forward pass.
+    temporaries: GB; None for no limit.
+    peak: GB with the state; None for the device's memory.
+    sent: GB, without the sum of gradients over `data`; None for no limit.
     bucket: Size of the clips.
-    blocks: Number of blocks, where other than the recipe's.
+    blocks: Number of blocks, if it differs from the recipe's.
   """
 
   device: str
@@ -66,7 +66,7 @@ class Bar(NamedTuple):
 
   @property
   def arguments(self) -> list[str]:
-    """Those of `train.compile`."""
+    """Arguments of `train.compile`."""
     mesh = [
       part for axis, n in self.mesh.items() for part in (f"--mesh.{axis}", str(n))
     ]
@@ -124,13 +124,13 @@ BARS = (
 
 
 def compiled(arguments: Sequence[str]) -> dict[str, Any]:
-  """Runs `train.compile` in a process of its own, and returns what it found.
+  """Runs `train.compile` in a process of its own, and returns its figures.
 
   Args:
-    arguments: Arguments that ask for one step.
+    arguments: Arguments for one step.
 
   Raises:
-    RuntimeError: where it fails.
+    RuntimeError: If it fails.
   """
   with tempfile.TemporaryDirectory() as folder:
     path = Path(folder, "found.json")
@@ -145,11 +145,11 @@ def compiled(arguments: Sequence[str]) -> dict[str, Any]:
 def all_compiled(
   asked: Iterable[Sequence[str]], partial: Path
 ) -> dict[str, dict[str, Any]]:
-  """Compiles what is not kept from a run that was cut short.
+  """Compiles the steps that an interrupted run did not keep.
 
   Args:
     asked: Arguments of each step.
-    partial: File that steps are kept in as they come.
+    partial: File that stores steps as they come.
   """
   kept = json.loads(partial.read_text()) if partial.exists() else {}
   for arguments in asked:
@@ -202,7 +202,7 @@ def _memory_rows(what: str, bar: Bar, found: dict[str, Any]) -> list[dict[str, A
 
 
 def plan_row(what: str, found: dict[str, Any]) -> dict[str, Any]:
-  """Whether the memory plan is near the compiler's figure."""
+  """Row that compares the memory plan with the compiler's figure."""
   planned = found["planned_bytes"] / found["peak_bytes"]
   ok = 0.95 <= planned <= 1.15
   return row(f"{what}: memory plan over peak", planned, "", "0.95 to 1.15", ok)
@@ -267,7 +267,7 @@ def tokens(bucket: str) -> int:
 
 
 def depth_row(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-  """Whether a program grows with the number of blocks."""
+  """Row that shows whether a program grows with the number of blocks."""
   few, many = (found[" ".join(bar.arguments)] for bar in BARS[-2:])
   ratio = many["instructions"] / few["instructions"]
   seconds = f"{few['compile_seconds']:.0f} and {many['compile_seconds']:.0f} s"

@@ -1,16 +1,17 @@
-"""What token dropping changes for the transformer: the bias of its loss and gradient.
+"""Effect of token dropping on the transformer: the bias of its loss and gradient.
 
-A network that sees each token alone has the same loss and gradient on average, whatever
-is dropped (the tests show it). A transformer's attention also misses what is dropped.
-Here the small model sees held-out clips at three noise levels, each whole, and then
-with a uniformly random part of its tokens dropped, many draws of it; the noise and the
-noise level of a token stay the same. The bias of the gradient is the distance between
-its mean and that of whole clips, over the length of the latter; what chance adds to it
-is taken out by multiplying the distances of two halves of the draws. Reported, not
-barred.
+A network that sees each token alone has the same average loss and gradient, whatever is
+dropped (the tests show it). A transformer's attention also misses the dropped tokens.
+Here the small model sees held-out clips at three noise levels, first whole, and then
+with a uniformly random part of their tokens dropped, in many draws; each token keeps
+its noise and noise level. The bias of the gradient is the distance between its mean and
+that of whole clips, relative to the length of the latter. The part due to chance is
+removed by multiplying the distances of two halves of the draws. The figures have no
+target.
 
-The shipped model never saw dropped tokens. BUCKETS_MODEL names one that was trained
-with them, such as that of `python -m tests.verify buckets`, to be measured as well.
+The shipped model was trained without token dropping. BUCKETS_MODEL names a model that
+was trained with it, such as that of `python -m tests.verify buckets`, to measure as
+well.
 """
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ RUN = moving_shapes_buckets.transformer()
 
 
 def batch_of(folder: Path) -> Batch:
-  """Held-out clips of 64 tokens, and what the transformer is told of each.
+  """Held-out clips of 64 tokens, with the transformer's other inputs.
 
   Raises:
-    RuntimeError: where they cannot be encoded.
+    RuntimeError: If they cannot be encoded.
   """
   options = "--variants", 1, "--buckets", "25x128x128", "--output", folder
   program("train.precompute", "moving-shapes", *options)
@@ -84,7 +85,7 @@ def make_loss(model: ltx_jax.LTXVideo, batch: Batch, sigma: float) -> Callable:
 def bias(
   model: ltx_jax.LTXVideo, batch: Batch, sigma: float, share: float
 ) -> tuple[float, float]:
-  """The relative bias of the loss, and that of the gradient, in per cent."""
+  """Returns the relative bias of the loss, and that of the gradient, in per cent."""
   params, tokens = model.params["transformer"], batch["latents"].shape[1]
   value_and_grad = jax.jit(jax.value_and_grad(make_loss(model, batch, sigma)))
   whole = np.broadcast_to(np.arange(tokens), (CLIPS, tokens))
@@ -101,7 +102,7 @@ def bias(
 
 
 def models() -> dict[str, str]:
-  """The models that are measured, by what is said of them."""
+  """Returns the models to measure, by their prefix in the rows."""
   found = {"": "moving-shapes"}
   if "BUCKETS_MODEL" in os.environ:
     found["trained with dropping, "] = os.environ["BUCKETS_MODEL"]

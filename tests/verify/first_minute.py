@@ -1,8 +1,8 @@
-"""Both tiny networks from nothing, by the three commands that `configs.tiny` names.
+"""Both tiny networks from scratch, by the three commands in `configs.tiny`.
 
-Each runs as a user would run it, with no compiled program kept from before. Then the
-text encoder that was trained is frozen: records hold its embeddings, and a transformer
-is trained on those.
+Each command runs as a user would run it, without compiled programs from before. Then
+the trained text encoder is frozen: records hold its embeddings, and a transformer is
+trained on those.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TOKENIZER = ROOT / "ltx_jax" / "assets" / "moving_shapes" / "tokenizer"
 COMPILED = re.compile(r"^Compiled for .* in ([\d.]+) s$", re.MULTILINE)
 MOST = 12.0
-"""Seconds that compiling a step of the VAE may take, on two quiet cores."""
+"""Largest number of seconds to compile a step of the VAE, on two quiet cores."""
 
 
 def timed(folder: Path, *arguments: str) -> tuple[float, list[float]]:
   """Runs a program; returns its seconds, and those of each step that it compiled.
 
   Raises:
-    RuntimeError: where it fails.
+    RuntimeError: If it fails.
   """
   environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
   start = time.monotonic()
@@ -49,7 +49,7 @@ def timed(folder: Path, *arguments: str) -> tuple[float, list[float]]:
 
 
 def run() -> list[dict[str, Any]]:
-  """Rows: seconds of each program's compiling, and of each command."""
+  """Rows: seconds of each program's compilation, and of each command."""
   with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     vae, records = folder / "vae", folder / "records"

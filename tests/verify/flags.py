@@ -1,10 +1,10 @@
-"""Every flag of `sample.generate` is proved by a test: one that fails without it.
+"""Checks that every flag of `sample.generate` has a test that fails without it.
 
-The tests of the program run once, to see which of them give which flag. Then, flag by
-flag, those that give it run again while the program sees its default instead
-(`tests.flag_reset`), until one fails. A flag that no test fails for could do nothing
-without anybody noticing. Tests of bad input, which are named so or "refused", do not
-count: a flag may be refused where it is wrong, and do nothing where it is right.
+The tests of the program run once, to see which of them give which flag. Then, for each
+flag, the tests that give it run again while the program sees its default instead
+(`tests.flag_reset`), until one fails. A flag for which no test fails could do nothing
+without anyone noticing. Tests of bad input, whose names say so or contain "refused", do
+not count: a flag may be refused when it is wrong, and do nothing when it is right.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def pytest(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]
 
 
 def tests_by_flag(folder: Path) -> dict[str, list[str]]:
-  """Runs all tests as they are; returns those that give each flag.
+  """Runs all tests unchanged; returns the tests that give each flag.
 
   Raises:
-    RuntimeError: where one fails already.
+    RuntimeError: If one fails.
   """
   seen = folder / "seen.txt"
   code, said = pytest(folder, TESTS, **{flag_reset.SEEN: str(seen)})
@@ -63,7 +63,7 @@ def failing(folder: Path, path: str, tests: list[str]) -> str | None:
   """Returns the test that fails without the flag, or None.
 
   Raises:
-    RuntimeError: where pytest itself does.
+    RuntimeError: If pytest itself fails.
   """
   if not tests:
     return None

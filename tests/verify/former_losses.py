@@ -1,4 +1,4 @@
-"""The small model's transformer trained from records, beside the path it had before.
+"""The small model's transformer trained from records, compared with its former path.
 
 Before records, the trainer rendered and encoded captions in its own folder. The golden
 file holds the first 200 losses of that path, and the captions, renderings and seeds of
@@ -7,12 +7,12 @@ each of its batches. It was made at commit 4aed0d5 by
     python -m train.transformer moving_shapes --steps 200 --output.log-every 1 \
       --vae ltx_jax/assets/moving_shapes/model.safetensors
 
-The same clips are encoded by `train.precompute` here, and trained on in the same
-batches: each loss must be within one per cent. The order of batches of today's loader
-is another, since it mixes sources; hence the lists. A step of both paths is timed in
-turns, the former one's by its own code from the repository's history.
-FORMER_RECORDS names a folder that records are kept in, and taken from where they are
-there: making them takes most of the time.
+Here `train.precompute` encodes the same clips, and the same batches are trained on:
+each loss must be within one per cent. The golden file lists the batches because today's
+loader, which mixes sources, orders them differently. A step of both paths is timed in
+turns, the former one with its own code from the repository's history. FORMER_RECORDS
+names a folder that keeps the records and reuses them, because making them takes most of
+the time.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Replayed:
 
 
 def encode(folder: Path) -> None:
-  """Precomputes the records where they are not there yet."""
+  """Precomputes the records if they do not exist yet."""
   command = [
     *(sys.executable, "-m", "train.precompute", "moving-shapes"),
     *("--output", str(folder), "--text-encoder", "none"),
@@ -173,7 +173,7 @@ def losses(records: Path, folder: Path) -> np.ndarray:
 
 
 def step_seconds(former: Path) -> tuple[float, float]:
-  """Times a step by the former code, which is unpacked in a folder, and by today's."""
+  """Times a step with the former code, unpacked in a folder, and with today's."""
   archive = subprocess.run(
     ["git", "archive", FORMER], cwd=ROOT, check=True, stdout=subprocess.PIPE
   )
@@ -195,7 +195,7 @@ def step_seconds(former: Path) -> tuple[float, float]:
 
 
 def run() -> list[dict[str, Any]]:
-  """Rows: the largest deviation, and what a step takes."""
+  """Rows: the largest deviation, and the time of a step."""
   with tempfile.TemporaryDirectory() as work:
     former = Path(work) / "former"
     former.mkdir()
@@ -207,7 +207,7 @@ def run() -> list[dict[str, Any]]:
 
 
 def rows(found: np.ndarray, former: float, today: float) -> list[dict[str, Any]]:
-  """Rows for losses that were found, and for the seconds of a step."""
+  """Rows for the losses, and for the seconds of a step."""
   expected = np.load(GOLDEN)["losses"]
   worst = float(np.max(np.abs(found / expected - 1)))
   return [

@@ -1,4 +1,4 @@
-"""Files that a stranger may send to the page: all refused, and nothing left behind.
+"""Files that a stranger may send to the page: all must be refused, and leave no trace.
 
 Needs an interpreter that has Gradio: PAGE_PYTHON names it (`make verify` makes one).
 """
@@ -30,13 +30,13 @@ COMMAND = "make verify CHECKS=hostile_uploads"
 
 MEGABYTES = 20
 MOST_MEMORY = 1000.0
-"""Megabytes by which the server may grow, all in all."""
+"""Megabytes by which the server may grow in total."""
 
 FIELD = "First frame: an image or a clip"
 
 
 def png(width: int, height: int, rows: int | None = None) -> bytes:
-  """A black image by its header, with as many rows of data; default: all of them."""
+  """A black image by its header, with `rows` rows of data; by default all of them."""
 
   def chunk(kind: bytes, data: bytes) -> bytes:
     check = zlib.crc32(kind + data)
@@ -53,7 +53,7 @@ def png(width: int, height: int, rows: int | None = None) -> bytes:
 
 
 def gif(side: int, frames: int) -> bytes:
-  """A short file of many large frames, in turn black and white."""
+  """A short file of many large frames, alternately black and white."""
   black, white = (Image.new("1", (side, side), value) for value in (0, 1))
   others = [white, black] * (frames // 2)  # The same two, over and over.
   file = io.BytesIO()
@@ -62,7 +62,7 @@ def gif(side: int, frames: int) -> bytes:
 
 
 def clip(frames: int = 9) -> bytes:
-  """A clip that is a clip."""
+  """A valid clip."""
   with tempfile.TemporaryDirectory() as name:
     path = Path(name) / "clip.mp4"
     video.write(path, np.zeros((frames, 64, 64, 3), np.uint8), 25)
@@ -124,7 +124,7 @@ NAMES = (
 
 
 def asked_with(page: Page, path: str) -> tuple[bool, str]:
-  """Asks for a video whose first frame is a file; returns (made, what was said)."""
+  """Asks for a video whose first frame is a file; returns (made, the message)."""
   values = request(page, steps=1)
   labels = [part["props"].get("label") for part in page.fields[2]]
   values[labels.index(FIELD)] = as_upload(path)
@@ -133,7 +133,7 @@ def asked_with(page: Page, path: str) -> tuple[bool, str]:
 
 
 def sent(page: Page, name: str, content: bytes) -> tuple[bool, str]:
-  """Uploads a file and asks for a video of it; returns (made, what was said)."""
+  """Uploads a file and asks for a video of it; returns (made, the message)."""
   code, said = page.upload(name, content)
   if code != 200:
     return False, str(said)
@@ -141,7 +141,7 @@ def sent(page: Page, name: str, content: bytes) -> tuple[bool, str]:
 
 
 def declared(page: Page, size: int) -> str:
-  """Declares an upload of a size, sends little of it, and returns the answer's line."""
+  """Declares an upload of a size, sends little of it, and returns the status line."""
   where = urllib.parse.urlsplit(page.address)
   head = (
     "POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\n"
@@ -159,7 +159,7 @@ def declared(page: Page, size: int) -> str:
 
 
 def paths_of(secret: Path) -> dict[str, str]:
-  """Paths of the server's own files, that a client names instead of an upload."""
+  """Paths of the server's own files, which a client names instead of an upload."""
   return {
     "the list of users": "/etc/passwd",
     "that list, from the current folder": "../../etc/passwd",
@@ -169,13 +169,13 @@ def paths_of(secret: Path) -> dict[str, str]:
 
 
 def silent(said: str, secret: Path) -> bool:
-  """Whether what is said gives nothing away of the server's disk and code."""
+  """Whether a message reveals nothing about the server's disk or code."""
   words = "Traceback", 'File "', "/root", "/tmp", "/home", "root:", str(secret)
   return not any(word in said for word in words)
 
 
 def cases(page: Page, secret: Path) -> Iterator[tuple[str, Callable[[], tuple]]]:
-  """Yields (what it is, what tries it)."""
+  """Yields (description, function that tries it)."""
   for name, content in contents(secret).items():
     yield name, lambda name=name, content=content: sent(page, name, content)
   yield "too many bytes", lambda: sent(page, "a.png", bytes(MEGABYTES * 1_000_000 + 1))
@@ -184,7 +184,7 @@ def cases(page: Page, secret: Path) -> Iterator[tuple[str, Callable[[], tuple]]]
 
 
 def outside(folder: Path) -> list[str]:
-  """Lists files that lie where none may: outside the page's own folder."""
+  """Lists files outside the page's own folder, where none may be."""
   allowed = {folder / "files", folder / "log.txt", folder / "secret.mp4"}
   found = [path for path in folder.rglob("*") if path.is_file()]
   evil = [path for path in (Path("/tmp/evil.png"), Path("/tmp/evil")) if path.exists()]
@@ -193,7 +193,7 @@ def outside(folder: Path) -> list[str]:
 
 
 def run() -> list[dict[str, Any]]:
-  """Rows: what became of each file, of the folder, and of the page."""
+  """Rows: the result for each file, for the folder, and for the page."""
   rows = []
 
   def row(figure: str, value: Any, target: str, ok: bool) -> None:
@@ -212,7 +212,7 @@ def run() -> list[dict[str, Any]]:
     before = page.memory
     for what, attempt in cases(page, secret):
       made, said = attempt()
-      # Who names a path has no page, and needs no sentence.
+      # A client that names a path has no page, and needs no sentence.
       good = not made and silent(said, secret) and (said or what.startswith("path"))
       row(what, "made" if made else said_of(said), "refused", bool(good))
     image = io.BytesIO()
@@ -234,6 +234,6 @@ def run() -> list[dict[str, Any]]:
 
 
 def said_of(said: str) -> str:
-  """The sentence without its markup, cut to the width of a table."""
+  """Returns the message without its markup, cut to the width of a table."""
   text = said.replace('<div role="alert" class="wrong">', "").replace("</div>", "")
   return text[:120]

@@ -1,11 +1,11 @@
-"""Kills precomputing with -9 at random moments, and lets it go on with other devices.
+"""Kills precomputing with -9 at random moments, and resumes it with other devices.
 
 The clips are the moving shapes, encoded by the shipped VAE. One run is left alone, on
-one device. The other is killed five times, each time started again on another number
-of host devices, and must end with the same files of records, bit for bit. So must two
-processes that share the work, one of them killed and the other left to its end, when
-three go on where they were. Then one caption is edited in a manifest of files: of the
-records only that one may change, and nothing may be encoded by the VAE again.
+one device. The other is killed five times, is started again each time on another number
+of host devices, and must end with the same files of records, bit for bit. The same must
+hold when two processes share the work, one is killed and the other ends by itself, and
+three processes resume. Then one caption is edited in a manifest of files: only its
+record may change, and the VAE must encode nothing again.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ COMMAND = "python -m tests.verify kill_precompute"
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEVICES = (2, 1, 4, 3, 8, 2)
-"""Host devices of each start."""
+"""Number of host devices of each start."""
 
 OPTIONS = "--buckets", "9x64x64", "--variants", "1", "--shard", "64"
 
 
 def command(manifest: str, output: Path, *options: str) -> list[str]:
-  """A run in small shards, so that there is something to be killed in."""
+  """Returns the command of a run with small shards, so that there is much to kill."""
   return [
     *(sys.executable, "-m", "train.precompute", manifest, "--output", str(output)),
     *("--text-encoder", "none", "--clips-per-call", "2", "--samples", "2"),
@@ -53,7 +53,7 @@ def finish(arguments: list[str], devices: int) -> float:
   """Runs to the end, and returns the seconds.
 
   Raises:
-    RuntimeError: where it fails.
+    RuntimeError: If it fails.
   """
   began = time.monotonic()
   done = subprocess.run(
@@ -65,7 +65,7 @@ def finish(arguments: list[str], devices: int) -> float:
 
 
 def start(arguments: list[str], devices: int) -> subprocess.Popen:
-  """Starts a run that says nothing."""
+  """Starts a run without output."""
   quiet = subprocess.DEVNULL
   where = {"cwd": ROOT, "env": environment(devices)}
   return subprocess.Popen(arguments, stdout=quiet, stderr=quiet, **where)
@@ -107,7 +107,7 @@ def killed(work: Path) -> list[dict]:
 
 
 def shared(work: Path) -> list[dict]:
-  """Rows of two processes, of which one is killed, and of three that go on."""
+  """Rows of two processes, of which one is killed, and of three that resume."""
   folder = work / "shared"
 
   def several(count: int) -> list[subprocess.Popen]:

@@ -1,10 +1,11 @@
-"""One of two processes is killed with -9 at random moments, and the run goes on.
+"""Kills one of two processes with -9 at random moments, and resumes the run.
 
 One run of two processes is left alone. Another is killed ten times: one of its two
 processes, drawn at random, at a random moment of a step or of a save. The other process
-must end by itself, and the same command goes on from the last checkpoint. In the end
-the bits of the state and every loss are the same. Then a checkpoint of the first is
-gone on with by one process and by four, whose losses may differ by rounding alone.
+must end by itself, and the same command resumes from the last checkpoint. In the end
+the bits of the state and every loss must be the same. Then one process, and four
+processes, resume from a checkpoint of the first run; their losses may differ only by
+rounding.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SAVE_EVERY = 4
 STEPS = 60
 DEVICES = 4
 TIMEOUT = 20
-"""Seconds after which a process that lost another must have ended."""
+"""Seconds within which a process must end after it lost another."""
 OPTIONS = (
   *("--mesh.data", "2", "--mesh.fsdp", "2", "--steps", str(STEPS)),
   *("--output.save-every", str(SAVE_EVERY), "--output.keep-every", str(SAVE_EVERY)),
@@ -45,7 +46,7 @@ def finish(inputs: Path, folder: Path, processes: int) -> None:
   """Runs to the end.
 
   Raises:
-    RuntimeError: where a process fails.
+    RuntimeError: If a process fails.
   """
   command = training(inputs, folder, *OPTIONS)
   with started(command, processes, DEVICES, TIMEOUT) as running:
@@ -60,7 +61,7 @@ def last_step(folder: Path) -> int:
 
 
 def forget_after(folder: Path, step: int) -> None:
-  """Drops the curves that the next start drops, so that new steps can be told."""
+  """Drops the curves that the next start drops, so that new steps are recognised."""
   path = folder / METRICS_FILE
   if path.exists():
     rows = [row for row in read_metrics(folder) if row["step"] <= step]
@@ -68,12 +69,12 @@ def forget_after(folder: Path, step: int) -> None:
 
 
 def kill_once(inputs: Path, folder: Path, draw: random.Random) -> bool:
-  """Starts two processes and kills one; says whether the other ended by itself."""
+  """Starts two processes and kills one; returns whether the other ended by itself."""
   command = training(inputs, folder, *OPTIONS)
   begin = kill_resume.complete(folder)
   forget_after(folder, begin)
   with started(command, 2, DEVICES, TIMEOUT) as running:
-    target = begin + draw.randrange(1, SAVE_EVERY + 2)  # Some are while it saves.
+    target = begin + draw.randrange(1, SAVE_EVERY + 2)  # Some fall into a save.
     began = time.monotonic()
     while last_step(folder) < target:
       if time.monotonic() - began > processes_case.PATIENCE:
@@ -97,7 +98,7 @@ def losses(folder: Path) -> np.ndarray:
 
 
 def gone_on(inputs: Path, alone: Path, processes: int) -> float:
-  """Goes on from the middle with as many processes; the largest change of a loss."""
+  """Resumes from the middle with N processes; returns the largest change of a loss."""
   middle = STEPS // 2 // SAVE_EVERY * SAVE_EVERY
   folder = alone.with_name(f"by_{processes}")
   kept = f"checkpoints/{middle}"
@@ -111,7 +112,7 @@ def row(figure: str, value: float, unit: str, target: str, ok: bool) -> dict:
 
 
 def run() -> list[dict]:
-  """Rows: how others end, and what is the same in the end."""
+  """Rows: how the others end, and what is the same in the end."""
   draw = random.Random(0)
   with tempfile.TemporaryDirectory() as work:
     # Every process of every start compiles the same two programs.

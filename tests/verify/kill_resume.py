@@ -36,13 +36,13 @@ TOKENIZER = ASSETS / "moving_shapes" / "tokenizer"
 KILLS = 5
 SAVE_EVERY = 4
 STEPS = 2 * KILLS * SAVE_EVERY + SAVE_EVERY
-PATIENCE = 1800.0  # Seconds without a new step after which a program hangs.
-# Most of a start is compiling; machine code that is not optimised takes a third of it.
+PATIENCE = 1800.0  # Seconds without a new step after which a program counts as hung.
+# Compilation takes most of a start; without optimisation it takes a third of the time.
 _FLAGS = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 ENVIRONMENT = os.environ | {"XLA_FLAGS": _FLAGS.strip()}
 
-# Averages are on, so that every kind of state is there. The transformer trains on
-# records that the VAE of the first uninterrupted run made.
+# Averages are on, so that every kind of state occurs. The transformer trains on records
+# that the VAE of the first uninterrupted run made.
 TRAINERS = {
   "vae": ("vae",),
   "vae on videos": ("vae", "--data", "CLIPS", "--held-out", "1"),
@@ -51,7 +51,7 @@ TRAINERS = {
 
 
 def arguments(name: str, folder: Path) -> list[str]:
-  """The command line of a short run in `folder`."""
+  """Returns the command line of a short run in `folder`."""
   root = folder.parent
   trainer, *options = TRAINERS[name]
   places = {"VAE": vae_of(root), "CLIPS": root / "clips", "RECORDS": root / "records"}
@@ -66,7 +66,7 @@ def arguments(name: str, folder: Path) -> list[str]:
 
 
 def vae_of(root: Path) -> Path:
-  """What the first uninterrupted run wrote."""
+  """Returns the VAE that the first uninterrupted run wrote."""
   return root / "vae_alone" / "vae.safetensors"
 
 
@@ -88,7 +88,7 @@ def prepare(name: str, root: Path) -> None:
 
 
 class Program:
-  """A training program in a process of its own, its output kept in a file."""
+  """A training program in a process of its own, with its output in a file."""
 
   def __init__(self, command: Sequence[str], folder: Path):
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,12 +100,12 @@ class Program:
       )
 
   def step(self) -> int:
-    """The newest step in its curves."""
+    """Newest step in its curves."""
     records = read_metrics(self.folder)
     return records[-1]["step"] if records else 0
 
   def started(self) -> bool:
-    """Whether it has cleared away what the last kill left, and begun."""
+    """Whether it has removed what the last kill left, and begun."""
     return " parameters, " in self.log.read_text()
 
   def saving(self) -> bool:
@@ -116,7 +116,7 @@ class Program:
     """Returns when `happens()`.
 
     Raises:
-      RuntimeError: where the program ends, or makes no step for long, before that.
+      RuntimeError: If the program ends, or makes no step for long, before that.
     """
     step, since = self.step(), time.monotonic()
     while not happens():
@@ -137,19 +137,19 @@ class Program:
     """Waits for its end.
 
     Raises:
-      RuntimeError: where it fails.
+      RuntimeError: If it fails.
     """
     if self.process.wait():
       raise RuntimeError(f"The program failed:\n{self.log.read_text()[-2000:]}")
 
   def resumed_from(self) -> int:
-    """The step it said it resumes from."""
+    """Returns the step from which it said it resumed."""
     found = re.search(r"Resuming after step (\d+)", self.log.read_text())
     return int(found[1]) if found else 0
 
 
 def complete(folder: Path) -> int:
-  """Step of the newest complete checkpoint; 0 where there is none."""
+  """Returns the step of the newest complete checkpoint; 0 if there is none."""
   names = [path.name for path in folder.glob("checkpoints/*")]
   return max((int(name) for name in names if name.isdecimal()), default=0)
 
@@ -158,7 +158,7 @@ def kill_during_step(program: Program, step: int, draw: random.Random) -> bool:
   """Kills after `step` is logged, at a random moment of the next one."""
   program.wait_for(program.started, 0.05)
   program.wait_for(lambda: program.step() >= step, 0.05)
-  # The fastest step: the first ones contain the compiling.
+  # Use the fastest step, because the first ones include compilation.
   fastest = max(r["steps_per_second"] for r in read_metrics(program.folder))
   time.sleep(draw.uniform(0, 1 / fastest))
   program.kill()
@@ -175,7 +175,7 @@ def kill_during_save(program: Program, seconds: float, draw: random.Random) -> b
 
 
 def run_alone(command: Sequence[str], folder: Path) -> float:
-  """Runs without a kill; returns how long one save took, in seconds."""
+  """Runs without a kill; returns the seconds of one save."""
   program = Program(command, folder)
   program.wait_for(program.saving, 0.001)
   began = time.monotonic()
@@ -241,7 +241,7 @@ def losses(folder: Path) -> list[tuple[int, float]]:
 def check(
   name: str, command: Callable[[Path], list[str]], root: Path, seed: int
 ) -> list[dict]:
-  """Rows for one trainer; `command` gives its command line for a folder."""
+  """Rows for one trainer; `command` returns its command line for a folder."""
   prepare(name, root)
   short = name.replace(" ", "_")
   alone, killed = root / f"{short}_alone", root / f"{short}_killed"

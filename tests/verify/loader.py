@@ -1,9 +1,9 @@
-"""Batches: how fast they come, and that reading them for long takes no more memory.
+"""Batches: how fast they come, and whether reading them for long takes more memory.
 
-Records are of 6144 tokens with 256 text tokens of T5-XXL, as the 2B model's, and of 64
-tokens with 11 of a caption, as the small model's, whose training step is timed in the
-same run. The video is 1280x720 in H.264, its rival PyAV's own seek, decode and
-conversion at the bucket's size, bicubic too, in turns with ours.
+Some records have 6144 tokens with 256 text tokens of T5-XXL, like the 2B model's.
+Others have 64 tokens with 11 of a caption, like the small model's, whose training step
+is timed in the same run. The video is 1280x720 in H.264. It is compared, in turns, with
+PyAV's own seek, decode and conversion at the bucket's size, also bicubic.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _tokens(bucket: Bucket) -> int:
 
 
 def _bits(draw: np.random.Generator, *shape: int) -> np.ndarray:
-  """Numbers from 0 to 2, of bits that nothing packs; beyond lies what is not finite."""
+  """Returns numbers from 0 to 2, with bits that cannot be compressed."""
   return draw.integers(0, 2**14, shape, np.uint16).view(ml_dtypes.bfloat16)
 
 
@@ -67,7 +67,7 @@ def _write_records(
   *,
   encoded: bool = True,
 ) -> None:
-  """Writes records of captions of `text` tokens, and their texts where `encoded`."""
+  """Writes records with captions of `text` tokens, and their texts if `encoded`."""
   draw = np.random.default_rng(0)
   shape = (bucket.frames - 1) // 8 + 1, bucket.height // 32, bucket.width // 32, 128
   for shard in range(shards):
@@ -105,7 +105,7 @@ def _megabytes_a_second(folder: Path) -> float:
   _write_records(folder, LARGE, 96, 256, 3)
   loader = _loader(Records(folder), LARGE, 4, 120)
   batches = loader.iterate()
-  for _ in range(20):  # The files are in memory then, as after the first pass.
+  for _ in range(20):  # By then the files are in memory, as after the first pass.
     next(batches)
   begin, size = time.perf_counter(), 0
   for batch in batches:
@@ -114,7 +114,7 @@ def _megabytes_a_second(folder: Path) -> float:
 
 
 def _clips_a_second_of_a_step(source: Records, folder: Path) -> float:
-  """Clips that the small model's trainer takes, its own meter's median."""
+  """Clips per second of the small model's trainer, the median of its own meter."""
   run = moving_shapes.transformer()
   stage = dataclasses.replace(run.stages[0], steps=STEPS, buckets=(moving_shapes.LONG,))
   output = OutputConfig(str(folder), log_every=5)
@@ -122,11 +122,11 @@ def _clips_a_second_of_a_step(source: Records, folder: Path) -> float:
   loader = Loader(Worded(source, "tokens"), run.stages, run.seed, _tokens)
   former_losses.fit(run, loader, source.empty, moving_shapes.VAE)
   _, *speeds = (row["clips_per_second"] for row in read_metrics(folder))
-  return statistics.median(speeds)  # Without the first, in which it was compiled.
+  return statistics.median(speeds)  # Without the first, which includes compilation.
 
 
 def _times_a_step(folder: Path) -> float:
-  """How many clips are read while the small model's step takes one."""
+  """How many clips are read in the time in which the small model's step takes one."""
   size = moving_shapes.LONG
   clips = moving_shapes.transformer().stages[0].tokens // _tokens(size)
   _write_records(folder / "records", size, 2048, 11, 8, encoded=False)
@@ -170,7 +170,7 @@ def _plainly(path: Path, start: float, bucket: Bucket) -> np.ndarray:
 
 
 def _video_ratio(path: Path) -> float:
-  """How many times as fast as PyAV a window is read; the median over ten."""
+  """How many times faster than PyAV a window is read; the median over ten."""
   clip = measure(Clip("clip", str(path)))
   ratios = []
   for first in np.linspace(0, clip.frames - WINDOW.frames, 10).astype(int).tolist():
@@ -184,14 +184,14 @@ def _video_ratio(path: Path) -> float:
 
 
 def _held() -> tuple[float, int, int]:
-  """Megabytes in memory, threads, and open files of this process."""
+  """Megabytes of memory, threads, and open files of this process."""
   pages = int(Path("/proc/self/statm").read_text().split()[1])
   size = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
   return size, threading.active_count(), len(os.listdir("/proc/self/fd"))
 
 
 def _growth(loader: Loader) -> tuple[float, int, int]:
-  """What is held more after all batches than after a tenth of them."""
+  """How much more is held after all batches than after a tenth of them."""
   before = None
   for step, _ in enumerate(loader.iterate()):
     if step == loader.steps // 10:
@@ -201,7 +201,7 @@ def _growth(loader: Loader) -> tuple[float, int, int]:
 
 
 def _million(path: Path) -> tuple[float, float]:
-  """Megabytes that a manifest of a million rows holds, and at most took to read."""
+  """Megabytes that a manifest of a million rows holds, and the peak of reading it."""
   with path.open("w") as file:
     for i in range(10**6):
       row = {"id": f"{i:07}", "path": f"clips/{i // 1000}/{i:07}.mp4", "caption": WORDS}

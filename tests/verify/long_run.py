@@ -1,12 +1,12 @@
-"""A day of a pod in small: 20,000 steps, ten kills, two changes of process count.
+"""A day on a pod, made small: 20,000 steps, ten kills, two changes of process count.
 
-One run of a tiny transformer on two devices is left alone, and watched: its memory, its
-threads and its open files. Another, on the same batches, is killed with -9 ten times at
-random moments. It starts as one process, goes on as two of one device each, and ends as
-one again. Both save every 200 steps. The curve must have every step once, and be that
-of the run that was left alone.
+One run of a tiny transformer on two devices is left alone, while its memory, threads
+and open files are watched. Another, on the same batches, is killed with -9 ten times at
+random moments. It starts as one process, resumes as two with one device each, and ends
+as one again. Both save every 200 steps. The second run's curve must have every step
+once, and must equal that of the first.
 
-LONG_RUN names a folder to keep both in: a run that is there goes on.
+LONG_RUN names a folder to keep both in; runs in it are resumed.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ COMMAND = "python -m tests.verify long_run"
 
 STEPS, SAVE_EVERY, DEVICES = 20_000, 200, 2
 PARTS = ((1, 8_000, 4), (2, 9_000, 3), (1, STEPS, 3))
-"""(processes, last step, kills) of the parts of the run that is killed; the last kill
-of a part is the change to the next."""
+"""(processes, last step, kills) of the parts of the killed run; the last kill of a part
+changes to the next part."""
 SETTLED = STEPS // 5
-"""Steps after which a process has all that it will need."""
+"""Steps after which a process holds everything that it will need."""
 OPTIONS = (
   *("--mesh.data", str(DEVICES), "--steps", str(STEPS)),
   *("--output.save-every", str(SAVE_EVERY), "--output.sample-every", "100000"),
@@ -44,7 +44,7 @@ PATIENCE = 3600.0
 
 
 class Usage(NamedTuple):
-  """What a process holds."""
+  """Resources that a process holds."""
 
   step: int
   megabytes: float
@@ -66,10 +66,10 @@ def usage(process: Process, step: int) -> Usage:
 
 
 def watch(inputs: Path, folder: Path) -> list[Usage]:
-  """Trains to the end, and looks at the process every other second.
+  """Trains to the end, and looks at the process every two seconds.
 
   Raises:
-    RuntimeError: where it fails.
+    RuntimeError: If it fails.
   """
   seen = []
   with started(training(inputs, folder, *OPTIONS), 1, DEVICES) as (process,):
@@ -87,7 +87,7 @@ def wait_for(folder: Path, step: int, running: list[Process]) -> None:
   """Waits for a step.
 
   Raises:
-    RuntimeError: where a process ends before, or none comes.
+    RuntimeError: If a process ends before it, or it does not come.
   """
   begin = time.monotonic()
   while last_step(folder) < step:
@@ -100,7 +100,7 @@ def wait_for(folder: Path, step: int, running: list[Process]) -> None:
 def train_part(
   inputs: Path, folder: Path, part: tuple[int, int, int], draw: random.Random
 ) -> int:
-  """Trains to the last step of a part, and returns how often it was killed."""
+  """Trains to the last step of a part, and returns the number of kills."""
   processes, last, kills = part
   change = [last] if last < STEPS else []
   begin = kill_resume.complete(folder)
@@ -129,7 +129,7 @@ def row(figure: str, value: float, unit: str, target: str, ok: bool) -> dict:
 
 
 def flat(seen: list[Usage]) -> list[dict]:
-  """Rows: what the process holds at its end, over what it held once it had settled."""
+  """Rows: what the process holds at its end, compared with after it had settled."""
   rows, late = [], [one for one in seen if one.step > SETTLED]
   parts = np.array_split(np.array(late, np.float64), 4)
   first, final = parts[0].mean(axis=0), parts[-1].mean(axis=0)

@@ -3,14 +3,14 @@
 Both start from the shipped small model and are trained by the commands that users have.
 
 New colour: 50 clips of half of the captions in magenta, a colour that no caption of the
-model has. For two seeds, the other half of the captions is asked for with the LoRA,
-and without it; and the captions that the model knows but was never trained on are asked
-for again, to see that it forgot nothing.
+model has. For two seeds, the other half of the captions is generated with the LoRA, and
+also without it. The captions that the model knows but was never trained on are
+generated too, to see that it forgot nothing.
 
 Reference: the captions leave their colour out, and a clip shows it: something of any
 shape and size in that colour, which moves the same way on any background.
 
-LORA names a folder to keep what was made in.
+LORA names a folder to keep the results in.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def row(figure: str, value: float, unit: str, target: str, ok: bool) -> dict:
 
 
 def at_least(figure: str, right: int, count: int, target: float) -> list[dict]:
-  """Rows for a share in per cent, and for the ends of its 95 % interval (Wilson)."""
+  """Rows for a share in per cent, with the ends of its 95 % interval (Wilson)."""
   share, z = right / count, 1.96
   middle = (share + z * z / (2 * count)) / (1 + z * z / count)
   reach = z / (1 + z * z / count)
@@ -66,7 +66,7 @@ def at_least(figure: str, right: int, count: int, target: float) -> list[dict]:
 
 
 def halves() -> tuple[list[str], list[str]]:
-  """The captions in magenta that are trained on, and those that are asked for."""
+  """Returns the captions in magenta to train on, and those to generate."""
   order = np.random.default_rng(0).permutation(world.later_captions())
   return list(order[:ASKED]), list(order[ASKED:])
 
@@ -85,13 +85,13 @@ def write_clips(folder: Path) -> Path:
 
 
 def clip_of(path: Path, caption: str) -> Clip:
-  """The manifest's row of a clip that was written."""
+  """Returns the manifest's row of a written clip."""
   sizes = dict(zip(("frames", "height", "width"), SIZE, strict=True))
   return Clip(path.name, str(path), caption, fps=24.0, **sizes)
 
 
 def train_color(work: Path, seed: int) -> float:
-  """Trains a LoRA, unless it is there; returns the minutes that it took."""
+  """Trains a LoRA unless it exists; returns the minutes that it took."""
   folder = work / f"color{seed}"
   took = folder / "minutes.json"
   if not took.is_file():
@@ -104,7 +104,7 @@ def train_color(work: Path, seed: int) -> float:
 
 
 def evaluated(folder: Path, prompts: Sequence[str], *options: Any) -> dict[str, int]:
-  """How many of the prompts' clips have each word right."""
+  """Counts how many of the prompts' clips have each word right."""
   path = folder / "generation.json"
   if not path.is_file():
     asked = "--prompts", *prompts, "--conditioned", 0, "--output", folder
@@ -114,7 +114,7 @@ def evaluated(folder: Path, prompts: Sequence[str], *options: Any) -> dict[str, 
 
 
 def color_rows(work: Path) -> list[dict]:
-  """Rows for the colour that is learned, and for what the model knew before."""
+  """Rows for the learned colour, and for what the model knew before."""
   asked, known = halves()[1], spread(world.held_out_captions(), KNOWN)
   read = [judge(world.clip(c, i, *SIZE)) for i, c in enumerate(world.later_captions())]
   drawn = sum(
@@ -155,12 +155,12 @@ def color_rows(work: Path) -> list[dict]:
 
 
 def without_color(caption: str) -> str:
-  """A caption that leaves the colour to the reference."""
+  """Returns a caption that leaves the colour to the reference."""
   return caption.replace(f" {world.parse(caption).color} ", " ")
 
 
 def guide_of(caption: str, seed: int) -> np.ndarray:
-  """A clip of another shape, size and background, with the same colour and motion."""
+  """Makes a clip of another shape, size and background, of equal colour and motion."""
   words, rng = world.parse(caption), np.random.default_rng((7, seed))
   size, shape, background = (
     str(rng.choice(list(of))) for of in (world.SIZES, world.SHAPES, world.BACKGROUNDS)
@@ -184,7 +184,7 @@ def write_pairs(folder: Path) -> Path:
 
 
 def reference_rows(work: Path) -> list[dict]:
-  """Rows for clips of held-out captions, their colour shown by a reference."""
+  """Rows for clips of held-out captions whose colour a reference shows."""
   folder = work / "reference"
   lora = folder / "lora-diffusers.safetensors"
   start = time.monotonic()

@@ -1,11 +1,11 @@
 """Own clips, end to end on real video: from a folder to a trained model.
 
-The folder is made by `tests.real_clips`. (a) The shipped VAE goes on training on the
-scenes that are not held out; PSNR on each unseen scene before and after, beside the
-best linear code of the same size. (b) A tokenizer, records and a transformer of eight
-of the clips: asked with each caption, the generated clip must be nearest to its own in
-latent space, for three seeds. What a step wrote is not made again: OWN_CLIPS names a
-folder to keep it in.
+`tests.real_clips` makes the folder. (a) The shipped VAE is trained further on the
+scenes that are not held out. PSNR on each unseen scene is measured before and after,
+and compared with the best linear code of the same size. (b) A tokenizer, records and a
+transformer are made from eight of the clips. For each caption and three seeds, the
+generated clip must be nearest to its own in latent space. Finished steps are not
+repeated: OWN_CLIPS names a folder to keep them in.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SHIPPED = ASSETS / "moving_shapes" / "model.safetensors"
 SIZE = Bucket(25, 128, 128)
 MEMORISED = ("bunny", "earth", "meadow", "taxi", "cyclist", "title", "carphone", "wall")
-"""Scenes, of each of which the first clip is memorised."""
+"""Scenes whose first clip is memorised."""
 SEEDS = (1, 2, 3)
 
 
@@ -74,7 +74,7 @@ def encoder_of(checkpoint: Path) -> ClipEncoder:
 
 
 def reconstructed(checkpoint: Path, videos: Sequence[np.ndarray]) -> list[np.ndarray]:
-  """Clips through a VAE and back."""
+  """Returns clips after a VAE's encoder and decoder."""
   encoder = encoder_of(checkpoint)
   return [encoder.decode(e.latents[None])[0] for e in encoder.encode(videos)]
 
@@ -122,7 +122,7 @@ def vae_rows(work: Path, clips: Clips) -> list[dict]:
 
 
 def records_of(work: Path, clips: Clips) -> Path:
-  """Tokenizer and records of the eight clips."""
+  """Makes the tokenizer and the records of the eight clips."""
   folder, few = work / "records", work / "eight.jsonl"
   if not (folder / "index.safetensors").is_file():
     chosen = [next(c for c in clips if scene(c) == name) for name in MEMORISED]
@@ -137,7 +137,7 @@ def records_of(work: Path, clips: Clips) -> Path:
 
 
 def transformer_rows(work: Path, records: Path) -> list[dict]:
-  """Trains the transformer, and asks it for each clip."""
+  """Trains the transformer, and generates each clip from its caption."""
   folder = work / "transformer"
   if not (folder / "model" / "model.safetensors").is_file():
     program(

@@ -1,4 +1,4 @@
-"""The page under load: fifty requests at once, twice, and those of clients that leave.
+"""The page under load: fifty requests at once, three times, and clients that leave.
 
 Needs an interpreter that has Gradio: PAGE_PYTHON names it (`make verify` makes one).
 """
@@ -23,29 +23,29 @@ REQUESTS = 50
 QUEUE = 20
 LEAVERS = 10
 GROWTH = 100.0
-"""Megabytes by which the server may grow from the first fifty requests to the third."""
+"""Megabytes by which the server may grow between the first and the third fifty."""
 
 
 def python() -> str:
-  """Interpreter that serves the page."""
+  """Returns the Python interpreter that serves the page."""
   return os.environ.get("PAGE_PYTHON", sys.executable)
 
 
 def request(page: Page, steps: int) -> list[Any]:
-  """Values of a request; with two steps it takes a second."""
+  """Returns the values of a request; with two steps it takes a second."""
   prompt = "a large red circle moving right on a navy background"
   asked = {"Prompt": prompt, "Seconds": 0.3, "Steps (0: the model's own)": steps}
   return page.values(**asked)
 
 
 def at_once(page: Page, values: list[Any], count: int = REQUESTS) -> list[Answer]:
-  """Answers to as many requests, all sent at the same time."""
+  """Returns the answers to `count` requests, all sent at the same time."""
   with concurrent.futures.ThreadPoolExecutor(count) as pool:
     return list(pool.map(page.ask, [values] * count))
 
 
 def leave(page: Page, values: list[Any], count: int) -> None:
-  """Asks for videos as clients that are gone before their turn."""
+  """Asks for videos like clients that leave before their turn."""
   for _ in range(count):
     session = secrets.token_hex(6)
     if page.join(values, session) is None:
@@ -73,7 +73,7 @@ def of_load(page: Page) -> list[tuple[str, float, str, str, bool]]:
     before = made(page)
     videos, refused, other = judged(at_once(page, values))
     memory.append(page.memory / 1e6)
-    # One is being made, and may be ready before the last request has come.
+    # One is being made, and may be ready before the last request comes.
     good = QUEUE <= videos <= QUEUE + 2 and made(page) - before == videos
     text = f"turn {turn}: of {REQUESTS} requests"
     rows.append((f"{text}, videos", videos, "", f"{QUEUE} to {QUEUE + 2}", good))
@@ -97,7 +97,7 @@ def of_leavers(page: Page) -> list[tuple[str, float, str, str, bool]]:
 
 
 def run() -> list[dict[str, Any]]:
-  """Rows: what became of the requests, the memory, and whether the page lives."""
+  """Rows: the results of the requests, the memory, and whether the page still runs."""
   with (
     tempfile.TemporaryDirectory() as name,
     served(python(), Path(name) / "page", "--queue", str(QUEUE)) as page,

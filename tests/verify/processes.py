@@ -1,12 +1,12 @@
-"""A run as one process, as two and as four: the same losses over every mesh.
+"""The same run as one process, as two and as four, over every mesh: the same losses.
 
-Eight host devices are one process's, or divided among two or four on this machine. The
-batches mix images with clips that are trimmed to as many tokens. Each run is compared
-with that of a single device: the losses and the norms of the gradients of the first
-step, then of all steps. The VAE's trainer is compared as one process and as two.
+Eight host devices belong to one process, or are divided among two or four on this
+machine. The batches mix images with clips that are trimmed to the same number of
+tokens. Each run is compared with that of a single device: the losses and the gradient
+norms of the first step, then of all steps. The VAE's trainer is compared as one process
+and as two.
 
-PROCESSES_RUN names a folder to keep the runs in: one that is there whole is not made
-again.
+PROCESSES_RUN names a folder to keep the runs in; a complete run is not repeated.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ OPTIONS = (
 
 
 def on_mesh(mesh: dict[str, int]) -> list[str]:
-  """The options that name the devices of each axis."""
+  """Returns the options that set the number of devices per axis."""
   sizes = {"data": 1, "fsdp": 1, "context": 1, "tensor": 1} | mesh
   return [part for axis, n in sizes.items() for part in (f"--mesh.{axis}", str(n))]
 
@@ -53,10 +53,10 @@ def on_mesh(mesh: dict[str, int]) -> list[str]:
 def curve(
   command: Sequence[str], folder: Path, processes: int, devices: int
 ) -> np.ndarray:
-  """Trains, and returns the loss and the norm of the gradients of every step.
+  """Trains, and returns the loss and the gradient norm of every step.
 
   Raises:
-    RuntimeError: where a process fails.
+    RuntimeError: If a process fails.
   """
   done = folder / "done"
   if not done.exists():

@@ -1,8 +1,8 @@
-"""The whole test suite as on processors with fewer instructions than this one.
+"""The whole test suite, run as on processors with fewer instructions than this one.
 
-XLA compiles for the instructions that it is allowed: with AVX2 it sums in lanes of 8
-and fuses products, with SSE 4.2 in lanes of 4 and does not. Tolerances that hold for
-all of them follow the sums, not one machine (`tests.tolerance`).
+XLA compiles for the allowed instructions: with AVX2 it sums in lanes of 8 and fuses
+products, with SSE 4.2 it sums in lanes of 4 and does not. Tolerances that hold for all
+of them follow from the sums, not from one machine (`tests.tolerance`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ INSTRUCTIONS = ("AVX2", "SSE4_2")
 
 
 def counts(printed: str) -> tuple[int, int]:
-  """Returns (passed, failed) of pytest's last line; errors have failed.
+  """Returns (passed, failed) of pytest's last line; errors count as failed.
 
   Raises:
-    RuntimeError: where there is no such line, or no test was run.
+    RuntimeError: If there is no such line, or no test was run.
   """
   lines = printed.strip().splitlines()
   found = re.findall(r"(\d+) (passed|failed|error)", lines[-1] if lines else "")

@@ -1,9 +1,10 @@
-"""What 8-bit weights change: the velocity, whole videos, the text; and what they save.
+"""The effect of 8-bit weights on velocity, whole videos and text; and the memory saved.
 
-The shipped small model in float32, against the same with its kernels in 8 bits. The
-velocity is compared on rendered clips, noised to several levels, as a norm of the
-difference over the norm; videos, made of the same captions and noise, by PSNR. Sizes of
-the released networks follow from their shapes alone, all else being bfloat16.
+The shipped small model in float32 is compared with the same model with kernels in 8
+bits. The velocity is compared on rendered clips, noised to several levels, as the norm
+of the difference divided by the norm. Videos from the same captions and noise are
+compared by PSNR. Sizes of the released networks follow from their shapes, with
+everything else in bfloat16.
 """
 
 from __future__ import annotations
@@ -29,20 +30,21 @@ NAME = "Weights in 8 bits, against full precision"
 COMMAND = "python -m tests.verify quantization"
 
 CLIPS, SIGMAS = 4, (0.1, 0.5, 0.9)
-# Videos at these limits are hard to tell apart; a mistake in the scales is far below.
+# Videos within these limits are hard to tell apart; a mistake in the scales is far
+# worse.
 VELOCITY_PERCENT = {"int8": 2.0, "fp8": 6.0}
 VIDEO_DB = {"int8": 30.0, "fp8": 25.0}
 TEXT_PERCENT = 2.0
 
 
 def in_8_bits(model: ltx_jax.LTXVideo, part: str, weights: str) -> ltx_jax.LTXVideo:
-  """The model with the kernels of one network in 8 bits."""
+  """Returns the model with the kernels of one network in 8 bits."""
   quantized = quantize_params({part: model.params[part]}, weights)
   return dataclasses.replace(model, params=model.params | quantized)
 
 
 def noised(model: ltx_jax.LTXVideo, captions: list[str]) -> list[tuple]:
-  """Tokens, positions and noise levels: of rendered clips, at each level."""
+  """Returns tokens, positions and noise levels of rendered clips, at each level."""
   recipe = model.recipe
   size = recipe.frames, recipe.height, recipe.width
   clips = [world.clip(text, i, *size) for i, text in enumerate(captions)]
@@ -66,19 +68,19 @@ def noised(model: ltx_jax.LTXVideo, captions: list[str]) -> list[tuple]:
 def velocities(
   model: ltx_jax.LTXVideo, inputs: list[tuple], text: EncodedText
 ) -> np.ndarray:
-  """The velocities of all levels."""
+  """Returns the velocities at all levels."""
   return np.stack([model.velocity(x, at, *text, sigma) for x, at, sigma in inputs])
 
 
 def change(found: np.ndarray, expected: np.ndarray) -> float:
-  """The norm of the difference over the norm, in per cent."""
+  """Returns the norm of the difference divided by the norm, in per cent."""
   return 100 * float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
 def row(
   figure: str, value: float, unit: str, *, most: float = np.inf, least: float = -np.inf
 ) -> dict:
-  """A row with a limit on one side, or with none."""
+  """Returns a row with an upper or a lower limit, or with none."""
   target = f"at most {most:g} {unit}" if np.isfinite(most) else ""
   target = f"at least {least:g} {unit}" if np.isfinite(least) else target
   ok = bool(least <= value <= most)
@@ -141,7 +143,7 @@ def sizes() -> list[dict]:
 
 
 def gigabytes(tree: Any) -> float:
-  """What arrays of these shapes and dtypes take."""
+  """Returns the gigabytes of arrays with these shapes and dtypes."""
   return 1e-9 * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 

@@ -1,4 +1,4 @@
-"""Runs the long checks, each in a process of its own, and writes down what they found.
+"""Runs the long checks, each in a process of its own, and records their results.
 
 A check is a module of `tests/verify` with three names:
 
@@ -6,10 +6,10 @@ A check is a module of `tests/verify` with three names:
   COMMAND = "python -m tests.verify resume"    # how to run it alone
   def run() -> list[dict]: ...                 # rows: figure, value, unit, target, ok
 
-Results are kept in a JSON file as they come, so an interrupted run continues where it
-was, and the page is written anew from that file after each check. A check that raises
-keeps no result and is run again the next time. Titles and commands are read without
-importing the module: the page also lists what has not been run.
+Results are kept in a JSON file as they come, so an interrupted run resumes, and the
+page is written again from that file after each check. A check that raises keeps no
+result and is run again the next time. Titles and commands are read without importing
+the module, so the page also lists checks that have not been run.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ Written by `make verify`: figures that take minutes to hours to obtain, each wit
 command, the day and the commit it was measured at. Do not edit by hand.
 """
 
-# Runs in the check's own process; a check may set flags that JAX reads only once, use
-# all memory, or crash, without harm to the others.
+# Runs in the check's own process, so a check may set flags that JAX reads only once,
+# use all memory, or crash, without harm to the others.
 CHILD = """\
 import importlib, json, sys
 rows = importlib.import_module(sys.argv[1]).run()
@@ -55,12 +55,12 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-  """Where checks are found and results go.
+  """The place of the checks and of their results.
 
   Attributes:
     package: Dotted name of the folder of checks.
-    root: Folder the checks run in.
-    state: JSON file of results, kept beside the page so that a later run adds to it.
+    root: Folder in which the checks run.
+    state: JSON file of results, next to the page, to which later runs add.
     document: The page.
   """
 
@@ -74,7 +74,7 @@ def discover(folder: Path) -> list[Check]:
   """Returns the checks of `folder` in the order of their file names.
 
   Raises:
-    ValueError: where a module lacks NAME, COMMAND or run.
+    ValueError: If a module lacks NAME, COMMAND or run.
   """
   checks = []
   for path in sorted(folder.glob("*.py")):
@@ -104,7 +104,7 @@ def _read(path: Path) -> Check:
 
 
 def validate(rows: object) -> list[dict]:
-  """Returns `rows`, or raises ValueError where a check returned something else."""
+  """Returns `rows`; raises ValueError if a check returned something else."""
   if not isinstance(rows, list) or not rows:
     raise ValueError(f"A check returns a list of at least one row, not {rows!r}.")
   for row in rows:
@@ -121,7 +121,7 @@ def load(state: Path) -> dict[str, dict]:
 
 
 def write(path: Path, text: str) -> None:
-  """Writes under a temporary name, then renames: never a file half written."""
+  """Writes under a temporary name, then renames, so no file is ever half written."""
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(path.name + ".partial")
   temporary.write_text(text)
@@ -132,8 +132,8 @@ def execute(module: str, place: Place) -> list[dict]:
   """Runs one check in its own process; its output goes to the terminal.
 
   Raises:
-    RuntimeError: where the process fails.
-    ValueError: where the check returns no proper rows.
+    RuntimeError: If the process fails.
+    ValueError: If the check returns no proper rows.
   """
   with tempfile.TemporaryDirectory() as folder:
     rows = Path(folder, "rows.json")

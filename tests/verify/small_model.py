@@ -1,4 +1,4 @@
-"""What the shipped small model does with captions and clips that it never saw.
+"""Quality of the shipped small model on captions and clips that it never saw.
 
 Runs `train.evaluate` three times: the VAE against the best linear code of its size,
 videos from captions and from rendered first frames, and the judge itself on rendered
@@ -31,10 +31,10 @@ FIRST_FRAME_DB = 25.0
 
 
 def evaluate(name: str, *options: str) -> dict[str, Any]:
-  """Returns the results of one of `train.evaluate`'s programs, by what they are of.
+  """Returns the results of one of `train.evaluate`'s programs, by their subject.
 
   Raises:
-    RuntimeError: where it fails.
+    RuntimeError: If it fails.
   """
   with tempfile.TemporaryDirectory() as folder:
     command = [sys.executable, "-m", "train.evaluate", name, *options]
@@ -45,7 +45,7 @@ def evaluate(name: str, *options: str) -> dict[str, Any]:
 
 
 def at_least(figure: str, value: float, target: float, unit: str = "") -> dict:
-  """A row whose value is to reach its target."""
+  """Returns a row whose value must reach its target."""
   text = f"at least {target:g} {unit}".strip()
   ok = bool(value >= target)
   return {"figure": figure, "value": value, "unit": unit, "target": text, "ok": ok}
@@ -94,7 +94,7 @@ def generation() -> list[dict]:
 
 
 def judge() -> list[dict]:
-  """Rows for the judge: clean, and at about the quality that the VAE reaches."""
+  """Rows for the judge: on clean clips, and at about the quality of the VAE."""
   rows = []
   for title, options, target in (
     ("rendered clips", (), 1.0),

@@ -1,7 +1,8 @@
 """How long people wait for `--help` and `import ltx_jax`, compared with `import jax`.
 
 The commands take turns, so that all meet the same load; the fastest run of each counts.
-The names of `ltx_jax` are imported when they are first used, so one row uses them all.
+The names of `ltx_jax` are imported when they are first used, so one row uses all of
+them.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ def programs(root: Path = ROOT) -> list[str]:
 
 
 def seconds(command: list[str]) -> float:
-  """Times a command that must end well.
+  """Times a command that must succeed.
 
   Raises:
-    RuntimeError: where it does not.
+    RuntimeError: If it fails.
   """
   start = time.perf_counter()
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -1,6 +1,6 @@
-"""What step caching saves on the small model, and how far its videos are from the full.
+"""What step caching saves on the small model, and how much it changes the videos.
 
-Captions that were never trained on, each alone, at the recipe's size and with its
+Each caption was never trained on and is generated alone, at the recipe's size and
 steps; the threshold is the preset's. The distance is that of uint8 pixels.
 """
 
@@ -24,7 +24,7 @@ CLOSE_DB = 35.0
 
 
 class Counts(logging.Handler):
-  """Reads off the library's note in how many steps the network was evaluated."""
+  """Reads from the library's log in how many steps the network was evaluated."""
 
   def __init__(self):
     super().__init__()
@@ -36,7 +36,7 @@ class Counts(logging.Handler):
 
 
 def captions() -> list[str]:
-  """Some captions that no model was trained on."""
+  """Returns some captions that no model was trained on."""
   unseen = [c for c in world.captions() if zlib.crc32(c.encode()) % 10 == 0]
   return unseen[:: len(unseen) // CLIPS][:CLIPS]
 
