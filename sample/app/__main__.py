@@ -2,7 +2,7 @@
 
     python -m sample.app
 
-It listens on this machine alone. To let others in, give a password:
+It listens only on this machine. To let others in, set a password:
 
     python -m sample.app --host 0.0.0.0 --password SECRET
 
@@ -32,7 +32,7 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What the page is run with."""
+  """Settings of the page."""
 
   model: tuple[str, ...] = ()
   """Checkpoints (*.safetensors) or folders to offer in addition to the presets."""
@@ -41,7 +41,7 @@ class Options:
   """Folder of the T5 encoder and its tokenizer, if not next to the model."""
 
   dtype: Annotated[Literal["float32", "bfloat16", "float16"] | None, IfAny] = None
-  """Precision of the networks; bfloat16 on GPU and TPU, float32 on CPU."""
+  """Precision of the networks; default bfloat16 on GPU and TPU, float32 on CPU."""
 
   host: str = "127.0.0.1"
   """Address to listen on; 0.0.0.0 lets others in, and needs --password."""
@@ -59,17 +59,17 @@ class Options:
   """Number of requests that may wait; others are asked to come back later."""
 
   upload_megabytes: int = 200
-  """Size of an uploaded file at most."""
+  """Largest size of an uploaded file, in megabytes."""
 
   folder: Annotated[Path | None, IfAny] = None
-  """Folder of videos and uploads; a temporary one if not given."""
+  """Folder for videos and uploads; default: a temporary one."""
 
 
 def check(options: Options) -> None:
-  """Refuses what would be unsafe, or out of bounds.
+  """Refuses settings that are unsafe or out of bounds.
 
   Raises:
-    ValueError: in one sentence.
+    ValueError: If there is one.
   """
   check_number("--port", options.port, at_least=0, at_most=65535)
   check_number("--queue", options.queue, at_least=1, at_most=1000)
@@ -92,7 +92,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   with tempfile.TemporaryDirectory(prefix="ltx-jax-") as temporary:
     folder = Path(options.folder or temporary).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    # Gradio reads these when it is imported: where it writes, and that it is silent.
+    # Gradio reads these when it is imported: its folder, and that it sends no
+    # statistics.
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     serve(options, folder)
@@ -102,7 +103,7 @@ def serve(options: Options, folder: Path) -> None:
   """Serves the page.
 
   Raises:
-    ValueError: where Gradio is not installed.
+    ValueError: If Gradio is not installed.
   """
   if importlib.util.find_spec("gradio") is None:
     raise ValueError(

@@ -1,7 +1,7 @@
 """The child process that decodes an upload: `python -m sample.app.decode`.
 
 A damaged or hostile file may take all memory, never end, or crash the decoder. Here it
-does so in a process of its own, with limits that the system keeps.
+can do so only in a process of its own, with limits that the system enforces.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ltx_jax.data import video
 
 
 def check_size(path: Path, most_pixels: int) -> None:
-  """Refuses frames that are too large, by what the file's header says.
+  """Refuses frames that are too large, by the size in the file's header.
 
   Raises:
-    ValueError: naming their size.
+    ValueError: If they are too large; the message has their size.
   """
   try:
     with Image.open(path) as picture:
@@ -37,7 +37,7 @@ def check_size(path: Path, most_pixels: int) -> None:
 
 
 def _size_of_video(path: Path) -> tuple[int, int]:
-  """Width and height; nothing where it is no video, which reading it will say."""
+  """Returns width and height, or (0, 0) if it is no video, which the reader reports."""
   try:
     with av.open(str(path)) as container:
       streams = container.streams.video
@@ -47,9 +47,9 @@ def _size_of_video(path: Path) -> tuple[int, int]:
 
 
 def main() -> None:
-  """Decodes a file into an array of uint8 frames; prints what is wrong with it."""
+  """Decodes a file into an array of uint8 frames; prints errors."""
   path, output, given = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
-  Image.MAX_IMAGE_PIXELS = None  # `check_size` has a bound of its own.
+  Image.MAX_IMAGE_PIXELS = None  # `check_size` has a limit of its own.
   memory = given["memory"] + _address_space()
   resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
   resource.setrlimit(resource.RLIMIT_CPU, (given["seconds"], given["seconds"]))
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _address_space() -> int:
-  """Bytes of the process so far: its libraries reserve much that they never use."""
+  """Returns the process's bytes so far: libraries reserve much that they never use."""
   pages = int(Path("/proc/self/statm").read_text().split()[0])
   return pages * resource.getpagesize()
 

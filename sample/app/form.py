@@ -1,4 +1,4 @@
-"""What the page asks for, and the command line that asks for the same."""
+"""The form of the page, and the command line that asks for the same."""
 
 from __future__ import annotations
 
@@ -26,23 +26,22 @@ ASPECTS = {
   "Cinema 21:9": 21 / 9,
 }
 SIZES = {"Small": 0.35, "Medium": 0.65, "Large": 1.0}
-"""Shares of the area that the model was made for."""
+"""Sizes as shares of the area that the model was made for."""
 
 KEYFRAMES = 3
 _STEPS = 40
-"""Denoising steps where the recipe leaves them to `Sampling`."""
+"""Number of denoising steps if the recipe leaves it to `Sampling`."""
 
 _STEP = 32
 _LEAST = 2
-"""Multiples of a side at least."""
+"""Smallest number of multiples of a side."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Form:
   """The values of the page, in the order of its fields.
 
-  Files are paths of what was uploaded, or None. The defaults make a video of the small
-  model.
+  Files are paths of uploads, or None. The defaults make a video with the small model.
   """
 
   prompt: str = ""
@@ -73,11 +72,11 @@ class Form:
 
   @classmethod
   def of(cls, names: Sequence[str], values: Sequence[Any]) -> Form:
-    """Returns the form of a page's values, in which None is the default.
+    """Returns the form with a page's values, in which None means the default.
 
     Raises:
-      ValueError: where a value is of another kind than its field, which only a client
-        that is no browser sends.
+      ValueError: If a value has another type than its field, which only a client that
+        is no browser sends.
     """
     given = {n: v for n, v in zip(names, values, strict=True) if v is not None}
     for name, value in given.items():
@@ -91,10 +90,10 @@ class Form:
 
   @property
   def uploads(self) -> dict[str, Path]:
-    """Uploaded files by the name under which the options have them.
+    """Uploaded files by the name that the options use for them.
 
     Raises:
-      ValueError: where two files have one name.
+      ValueError: If two files have the same name.
     """
     files = [self.image, self.video]
     files += [getattr(self, f"media_{i + 1}") for i in range(KEYFRAMES)]
@@ -106,15 +105,15 @@ class Form:
 
 
 def name_of(path: str) -> str:
-  """The name of a file without its folder, which nobody is shown."""
+  """Returns the name of a file without its folder, which nobody is shown."""
   return Path(path).name
 
 
 def options_of(form: Form, recipe: Recipe) -> Options:
-  """Returns what the command line would be told.
+  """Returns the options that the command line would have.
 
   Raises:
-    ValueError: where there is no prompt, or a number does not fit.
+    ValueError: If there is no prompt, or a number is invalid.
   """
   lines = [line.strip() for line in form.prompt.splitlines() if line.strip()]
   if not lines:
@@ -140,7 +139,7 @@ def options_of(form: Form, recipe: Recipe) -> Options:
 
 
 def sampling_of(form: Form, usual: Sampling) -> SamplingFlags:
-  """Returns the flags of sampling; video-to-video leaves out the first steps."""
+  """Returns the sampling flags; video-to-video skips the first steps."""
   steps = int(form.steps) or None
   guidance = (float(form.guidance),) if form.guidance else None
   if not form.video:
@@ -148,7 +147,7 @@ def sampling_of(form: Form, usual: Sampling) -> SamplingFlags:
   levels = None if steps else usual.sigmas
   count = len(levels) if levels else steps or usual.steps or _STEPS
   skipped = min(count - 1, round((1 - form.change) * count))
-  if levels:  # Levels that are listed are left out of the list.
+  if levels:  # Skipped levels are removed from an explicit list.
     return SamplingFlags(guidance=guidance, sigmas=levels[skipped:])
   return SamplingFlags(steps=steps, guidance=guidance, skip_initial=skipped)
 
@@ -166,7 +165,7 @@ def keyframes_of(form: Form) -> list[str]:
 
 
 def size_of(recipe: Recipe, aspect: str, size: str) -> tuple[int, int]:
-  """Returns height and width in multiples of 32, of about the aspect and the area."""
+  """Returns height and width in multiples of 32, with about the aspect and the area."""
   if aspect not in ASPECTS or size not in SIZES:
     raise ValueError(f"There is no size {size!r} of aspect {aspect!r}; choose others.")
   ratio = ASPECTS[aspect] or recipe.width / recipe.height
@@ -174,7 +173,7 @@ def size_of(recipe: Recipe, aspect: str, size: str) -> tuple[int, int]:
   exact = math.sqrt(area / ratio) / _STEP
 
   def far(height: int, width: int) -> float:
-    # What is seen of a size is its aspect, so that it counts twice.
+    # The aspect of a size is more visible than its area, so it counts twice.
     wrong = 2 * abs(math.log(width / height / ratio))
     return wrong + abs(math.log(height * width * _STEP**2 / area))
 
@@ -185,14 +184,14 @@ def size_of(recipe: Recipe, aspect: str, size: str) -> tuple[int, int]:
 
 
 def frames_of(recipe: Recipe, seconds: float) -> int:
-  """Returns the nearest 8k + 1 frames; no time at all is an image."""
+  """Returns the nearest 8k + 1 frames; 0 seconds is an image."""
   return max(0, round((seconds * recipe.fps - 1) / 8)) * 8 + 1
 
 
 def from_options(options: Options, form: Form, recipe: Recipe) -> Form:
-  """Returns a form with what a video's settings say, as near as the page has it.
+  """Returns a form with a video's settings, as closely as the page has them.
 
-  Files are not in them, and stay as they are in the form.
+  The settings contain no files, so those of the form stay unchanged.
   """
   fps = recipe.fps if options.fps is None else options.fps
   sampling = options.sampling

@@ -1,4 +1,4 @@
-"""Videos that are being made: in a thread, watched, and ended when nobody watches."""
+"""Videos in the making: in a thread, watched, and ended when nobody watches."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ltx_jax.errors import memory_in_words
 
 _LOG = logging.getLogger("ltx_jax")
 _DEVICE = threading.Lock()
-"""Held by the job that computes: one device, one video at a time."""
+"""Lock of the computing job: there is one device, which makes one video at a time."""
 
 _PATIENCE = 20.0
-"""Seconds without a look after which nobody seems to be there."""
+"""Seconds without a look after which the client counts as gone."""
 
 
 class Cancelled(Exception):
@@ -30,12 +30,12 @@ class Job:
   """One video in the making.
 
   Attributes:
-    stage: What is being done.
-    step: Steps that are done.
-    steps: Steps of the pass.
-    preview: Small pictures of what it will look like; None before there are any.
-    result: What `make` returned.
-    error: What `make` raised.
+    stage: Current stage.
+    step: Number of steps that are done.
+    steps: Number of steps of the pass.
+    preview: Small images of the expected result; None before there are any.
+    result: Return value of `make`.
+    error: Exception that `make` raised.
   """
 
   def __init__(self, make: Callable[[Job], Any]):
@@ -47,29 +47,29 @@ class Job:
     self._watched = self._first_step = time.monotonic()
 
   def start(self) -> Job:
-    """Begins, in a thread of its own."""
+    """Starts in a thread of its own."""
     threading.Thread(target=self._run, daemon=True).start()
     return self
 
   def cancel(self) -> None:
-    """Ends it after the step that is being made."""
+    """Ends it after the current step."""
     self._cancelled.set()
 
   @property
   def cancelled(self) -> bool:
-    """Whether it was cancelled."""
+    """Whether the user cancelled it."""
     return self._cancelled.is_set()
 
   def wait(self, seconds: float) -> bool:
-    """Waits a little, as one who watches; returns whether it has ended."""
+    """Waits up to `seconds` as a watcher; returns whether the job has ended."""
     self._watched = time.monotonic()
     return self._done.wait(seconds)
 
   def check(self) -> None:
-    """Ends the job's thread where it was cancelled, or nobody watches any more.
+    """Ends the job's thread if it was cancelled, or if nobody watches any more.
 
     Raises:
-      Cancelled: then.
+      Cancelled: In these cases.
     """
     if self.cancelled or time.monotonic() - self._watched > _PATIENCE:
       self._cancelled.set()
@@ -85,13 +85,13 @@ class Job:
   def on_step(self, index: int, steps: int) -> None:
     """Notes that a step was dispatched."""
     self.check()
-    if index == 0:  # The first step may have been compiled, and says nothing of others.
+    if index == 0:  # It may include compilation, so it says nothing about other steps.
       self._first_step = time.monotonic()
     self.step, self.steps = index + 1, steps
 
   @property
   def seconds_left(self) -> float | None:
-    """Estimate for the stage, from the steps that are done; None before the third."""
+    """Estimated seconds left in the stage, by the steps done; None before the third."""
     if self.step < 3:
       return None
     passed = time.monotonic() - self._first_step
@@ -103,7 +103,7 @@ class Job:
         self.check()
         with memory_in_words("this video", "make it smaller or shorter"):
           self.result = self._make(self)
-    except Exception as error:  # Whatever it is, the page says so and lives on.
+    except Exception as error:  # The page reports any error and keeps running.
       self.error = error
       if not isinstance(error, Cancelled | ValueError):
         _LOG.exception("A video could not be made.")

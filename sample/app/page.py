@@ -1,4 +1,4 @@
-"""The page: its fields, from the simple ones to those that are folded away."""
+"""The page: its fields, from the simple ones to those that are folded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sample.settings import read_arguments
 TITLE = "LTX-Video"
 EXAMPLES = world.EXAMPLES
 FONT = ["system-ui", "sans-serif"]
-"""Fonts that every machine has: nothing is fetched from elsewhere."""
+"""Fonts that every machine has, so that nothing is fetched from elsewhere."""
 
 CSS = """
 footer {display: none !important}
@@ -37,7 +37,7 @@ _LONGEST_PROMPT = 4000
 
 
 def theme() -> gr.themes.Base:
-  """A theme without fonts from elsewhere."""
+  """Returns a theme without fonts from elsewhere."""
   mono = ["ui-monospace", "monospace"]
   return gr.themes.Base(font=FONT, font_mono=mono)
 
@@ -46,9 +46,9 @@ def build(studio: Studio, delete_cache: tuple[int, int] | None = None) -> gr.Blo
   """Builds the page of a studio.
 
   Args:
-    studio: What makes the videos.
+    studio: Studio that makes the videos.
     delete_cache: Seconds between clean-ups, and the age of files that are deleted; None
-      keeps all.
+      keeps all files.
   """
   page = gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=delete_cache)
   with page:
@@ -79,7 +79,7 @@ def _run(
   outputs: list[Any],
   made: gr.State,
 ) -> list[Any]:
-  """Wires the buttons that make videos, and the one that cancels."""
+  """Connects the buttons that make videos, and the one that cancels."""
   jobs: dict[str, Job] = {}
   order, values, seed = list(fields), list(fields.values()), fields["seed"]
 
@@ -100,7 +100,7 @@ def _run(
   def another() -> int:
     return secrets.randbelow(2**31)
 
-  # One identifier: both buttons share the one queue of the one device.
+  # One identifier, because both buttons share the queue of the one device.
   how = {"concurrency_limit": 1, "concurrency_id": "device"}
   how |= {"show_progress": "minimal", "show_progress_on": outputs[0]}
   first = buttons["generate"].click(run, [*values, made], outputs, **how)
@@ -113,7 +113,7 @@ def _run(
 
 
 def _left(studio: Studio) -> tuple[dict[str, Any], dict[str, Any]]:
-  """The fields of `Form` by name, and the buttons among them."""
+  """Returns the fields of `Form` by name, and the buttons among them."""
   default, models, fields, buttons = Form(), studio.models(), {}, {}
   fields["prompt"] = gr.Textbox(
     label="Prompt",
@@ -151,7 +151,7 @@ def _left(studio: Studio) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _media_fields(fields: dict[str, Any], default: Form) -> None:
-  """The fields of images and clips that are given, folded away."""
+  """Adds the folded fields for given images and clips."""
   with gr.Accordion("Image to video", open=False, elem_id="image-to-video"):
     fields["image"] = gr.File(
       label="First frame: an image or a clip", type="filepath", elem_id="image"
@@ -174,7 +174,7 @@ def _media_fields(fields: dict[str, Any], default: Form) -> None:
 
 
 def _right() -> list[Any]:
-  """What the page shows of a video, in the order of `_watch`."""
+  """Returns the page's outputs about a video, in the order of `_watch`."""
   status = gr.HTML("", elem_id="status")
   preview = gr.Image(
     label="Preview", interactive=False, height=170, buttons=[], elem_id="preview"
@@ -196,7 +196,7 @@ def _again() -> list[Any]:
 
 
 def _settings(studio: Studio, order: list[str], values: list[Any], status: Any) -> None:
-  """The field that takes a video's settings back."""
+  """Adds the field that reads the settings of a video back."""
   with gr.Accordion("Settings of a video", open=False):
     given = gr.File(label="MP4 that was made here", type="filepath", elem_id="settings")
 
@@ -217,10 +217,10 @@ def _settings(studio: Studio, order: list[str], values: list[Any], status: Any) 
 
 
 def _parsed(words: list[str]) -> Options:
-  """Options from arguments that a stranger's file may hold.
+  """Reads options from arguments, which may come from a stranger's file.
 
   Raises:
-    ValueError: where they are no arguments of this version.
+    ValueError: If they are not arguments of this version.
   """
   try:
     return cli(Options, words, program="", about="")
@@ -229,7 +229,7 @@ def _parsed(words: list[str]) -> Options:
 
 
 _FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/'\"]+/)+")
-"""Folders of a path, but not those of an address on the web."""
+"""Folders in a path, but not those in a web address."""
 
 
 def _about(studio: Studio, order: list[str], *values: Any) -> str:
@@ -246,7 +246,7 @@ def _say(sentence: str, wrong: bool = False) -> str:
 
 
 def _watch(job: Job, before: list[Any]) -> Iterator[list[Any]]:
-  """Yields what the page shows while a video is made, and then the video."""
+  """Yields the page's outputs while a video is made, and then the video."""
   nothing = [gr.skip()] * 7
   last = None
   try:
@@ -256,7 +256,7 @@ def _watch(job: Job, before: list[Any]) -> Iterator[list[Any]]:
         last, picture = job.preview, enlarged(job.preview)
       yield [_say(progress(job)), picture, *nothing[1:]]
   finally:
-    job.cancel()  # Where the client has left; else it has ended already.
+    job.cancel()  # The client has left; otherwise the job has ended already.
   if isinstance(job.error, Cancelled):
     yield [_say("Cancelled."), *nothing]
   elif job.error is not None:
@@ -276,7 +276,7 @@ def _finished(made: Made, before: list[Any]) -> list[Any]:
 
 
 def progress(job: Job) -> str:
-  """Says what a job does, and how long that takes yet."""
+  """Says what a job is doing, and how long that will take."""
   if not job.steps:
     return f"{job.stage.capitalize()} ..."
   left = job.seconds_left
@@ -285,7 +285,7 @@ def progress(job: Job) -> str:
 
 
 def in_words(error: Exception) -> str:
-  """What the page says of an error: never a traceback, a folder or a secret."""
+  """Returns the page's message about an error, without traceback, folder or secret."""
   if isinstance(error, ValueError):
     return _FOLDERS.sub("", str(error))
   return (
@@ -295,7 +295,7 @@ def in_words(error: Exception) -> str:
 
 
 def enlarged(pictures: np.ndarray) -> np.ndarray:
-  """Puts small pictures [f h w 3] side by side, large enough to look at: at most 4."""
+  """Puts at most 4 small images [f h w 3] side by side, enlarged."""
   chosen = pictures[
     np.linspace(0, len(pictures) - 1, min(4, len(pictures))).astype(int)
   ]

@@ -1,4 +1,4 @@
-"""Gradio's server, made safe: bounded, silent, and closed to other origins."""
+"""Gradio's server, made safe: with limits, silent, and closed to other origins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 USER = "ltx"
 _FORGET = 3600, 86400
-"""A temporary folder loses files that are a day old; it is looked through each hour."""
+"""Seconds: hourly checks of a temporary folder, in which day-old files are deleted."""
 
 POLICY = "; ".join(
   (
@@ -28,7 +28,7 @@ POLICY = "; ".join(
     "frame-ancestors 'none'",
   )
 )
-"""What a browser may load, and from where: nothing from any other server."""
+"""Sources from which a browser may load: nothing from any other server."""
 
 
 class Headers:
@@ -38,7 +38,7 @@ class Headers:
     self.app = app
 
   async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-    """Passes a request on, and its answer back with the headers."""
+    """Passes a request on, and adds the headers to its answer."""
 
     async def with_headers(message: Message) -> None:
       if message["type"] == "http.response.start":

@@ -1,4 +1,4 @@
-"""The model behind the page: what there is, what a video takes, how it is made."""
+"""The model behind the page: what exists, what a video takes, how it is made."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Made(NamedTuple):
   """A finished video.
 
   Attributes:
-    path: Its file.
+    path: File of the video.
     command: Command line that makes it again.
     python: Python program that makes it again.
     seconds: Seconds by stage.
@@ -54,7 +54,7 @@ class Made(NamedTuple):
 
 
 class Shape(NamedTuple):
-  """What decides which programs a video needs."""
+  """The properties that determine which programs a video needs."""
 
   model: str
   way: str
@@ -64,7 +64,7 @@ class Shape(NamedTuple):
 
 @dataclasses.dataclass
 class Studio:
-  """One model at a time, and what was measured of it.
+  """One model at a time, and the measured times of its videos.
 
   Attributes:
     folder: Folder for the videos.
@@ -85,14 +85,14 @@ class Studio:
   _made: int = 0
 
   def models(self) -> list[tuple[str, str]]:
-    """Lists (what is shown, name): first what is on this machine."""
+    """Lists (label, name), with the models on this machine first."""
     names = [(name, name) for name in self._paths]
     shown = [(self._shown(name, preset), name) for name, preset in PRESETS.items()]
     return names + sorted(shown, key=lambda pair: not is_here(pair[1]))
 
   @property
   def _paths(self) -> dict[str, str]:
-    """Paths of the extra models by the names that the page has for them."""
+    """Returns the paths of the extra models by their names on the page."""
     return {name_of(path): path for path in self.extra}
 
   def _shown(self, name: str, preset: Preset) -> str:
@@ -100,15 +100,15 @@ class Studio:
     return f"{name}: {preset.summary}{where}"
 
   def recipe(self, model: str) -> Recipe:
-    """How a model is sampled; of a file, once it is loaded."""
+    """Returns a model's recipe; for a file, only after it is loaded."""
     if self._loaded and self._loaded[0] == model:
       return self._loaded[1].recipe
     return PRESETS[model].recipe if model in PRESETS else Recipe()
 
   def load(self, name: str) -> tuple[ltx_jax.LTXVideo, preview.Preview]:
-    """Returns a model, loaded in place of the one before where it is another."""
+    """Returns a model; loads it instead of the previous one if it differs."""
     if self._loaded is None or self._loaded[0] != name:
-      self._loaded = None  # Before the next one takes its memory.
+      self._loaded = None  # Free the memory before the next one needs it.
       known = [value for _, value in self.models()]
       if name not in known:
         raise ValueError(f"There is no model {name!r}; choose another.")
@@ -122,7 +122,7 @@ class Studio:
     """Says what a video will take, before it is made.
 
     Raises:
-      ValueError: where it cannot be made.
+      ValueError: If it cannot be made.
     """
     loaded = self._loaded is not None and self._loaded[0] == form.model
     if not loaded and form.model not in PRESETS:
@@ -172,8 +172,8 @@ class Studio:
     """Makes a video, as `sample.generate` does, and writes it.
 
     Raises:
-      ValueError: in one sentence, where it cannot be made.
-      Cancelled: where the job is.
+      ValueError: If it cannot be made.
+      Cancelled: If the job is cancelled.
     """
     if not is_here(form.model) and not form.download:
       raise ValueError(download_note(PRESETS[form.model]))
@@ -206,7 +206,7 @@ class Studio:
 
       (clip,) = generate(way, request, on_stage=on_stage, on_step=on_step)
     self._made += 1
-    # Whoever knows a file's name can fetch it, so that nobody may guess one.
+    # Anyone who knows a file's name can fetch it, so the name must not be guessable.
     path = self.folder / f"video-{self._made:04d}-{secrets.token_hex(8)}.mp4"
     options = dataclasses.replace(options, output=Path(path.name))
     video.write(path, clip, request.fps, comment=settings.as_json(options))
@@ -221,7 +221,7 @@ def size_of(count: int) -> str:
 
 
 def shape_of(form: Form, way: Way, request: Request) -> Shape:
-  """Returns what decides which programs a video needs."""
+  """Returns the properties that determine which programs a video needs."""
   size = request.canvas.used
   return Shape(form.model, type(way).__name__, size, len(request.conditions))
 
@@ -238,14 +238,14 @@ def is_here(model: str) -> bool:
 
 
 def download_gb(preset: Preset) -> float:
-  """Estimates the size of a preset's file: 2 bytes a parameter, or 1 of float8."""
+  """Estimates the size of a preset's file: 2 bytes per parameter, or 1 with float8."""
   width = 1 if "fp8" in preset.files.name else 2
   return parameters(preset.config.transformer, preset.config.vae) * width / 1e9
 
 
 @functools.cache
 def parameters(of_transformer: TransformerConfig, of_vae: VAEConfig) -> int:
-  """Counts the parameters of two networks, of which nothing is made."""
+  """Counts the parameters of two networks without making them."""
   key = jax.random.key(0)
   shapes = (
     jax.eval_shape(functools.partial(transformer.init, of_transformer), key),
@@ -255,7 +255,7 @@ def parameters(of_transformer: TransformerConfig, of_vae: VAEConfig) -> int:
 
 
 def download_note(preset: Preset) -> str:
-  """Says what a download takes, and under which licence it is."""
+  """Says how large a download is, and which licence it has."""
   return (
     f"This model is not on this machine: about {download_gb(preset):.0f} GB, and once "
     f"for all models {_TEXT_ENCODER_GB} GB for the text encoder. Its licence: "

@@ -1,4 +1,4 @@
-"""Files that a stranger sends: bounded, and decoded by a child process."""
+"""Files from strangers: limited, and decoded by a child process."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from jaxtyping import UInt8
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """What a file may take.
+  """Limits of an uploaded file.
 
   Attributes:
-    megabytes: Size of the file.
-    pixels: Pixels of a frame.
-    frames: Frames that are read of a clip.
-    seconds: Processor time and time on the clock of decoding.
-    memory: Bytes that decoding may take.
+    megabytes: Largest size of the file.
+    pixels: Largest number of pixels per frame.
+    frames: Largest number of frames that are read of a clip.
+    seconds: Time limit of decoding, both for the processor and on the clock.
+    memory: Bytes that decoding may use.
   """
 
   megabytes: int = 200
@@ -37,8 +37,8 @@ def decode(path: str | Path, limits: Limits = Limits()) -> UInt8[np.ndarray, "F 
   """Decodes an upload in a child process.
 
   Raises:
-    ValueError: in one sentence without a folder in it, where the file is too large, no
-      media, or takes too long.
+    ValueError: If the file is too large, is no media, or takes too long; the message
+      has no folder in it.
   """
   path = Path(path)
   if path.stat().st_size > limits.megabytes * 1_000_000:
@@ -55,7 +55,7 @@ def decode(path: str | Path, limits: Limits = Limits()) -> UInt8[np.ndarray, "F 
         capture_output=True,
         text=True,
         timeout=limits.seconds,
-        # Of the user's own variables it needs none, and a GPU least of all.
+        # It needs no variables of the user, and especially no GPU.
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
       )
     except subprocess.TimeoutExpired:
