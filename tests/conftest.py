@@ -39,7 +39,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   compiled = tempfile.mkdtemp(prefix="ltx-jax-compiled-")
   atexit.register(shutil.rmtree, compiled, ignore_errors=True)
   os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
-# What compiles faster than it is written and read is left out.
+# Optimisations that take longer than they save in a short test are left out.
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 # Tracing makes many objects that live long; looking through them takes 4 % of the time.
 gc.set_threshold(50_000, 20, 100)
@@ -69,7 +69,7 @@ def quick():
 
 @pytest.fixture
 def unchecked(monkeypatch):
-  """Calls inside are those of users: no annotation is checked before our own words."""
+  """Runs calls as users do: annotations are not checked before our own messages."""
   import jaxtyping
 
   monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

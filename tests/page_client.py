@@ -28,7 +28,7 @@ _START = 240.0
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-  """What became of a request.
+  """The result of a request.
 
   Attributes:
     refused: What the server said instead of taking it, or None.
@@ -76,7 +76,7 @@ class Page:
     return found["id"], found["targets"][0][0], inputs
 
   def values(self, **changed: Any) -> list[Any]:
-    """Values of all fields by default, but those whose labels are given."""
+    """Returns the defaults of all fields, except those whose labels are given."""
     _, _, inputs = self.fields
     known = {part["props"].get("label"): i for i, part in enumerate(inputs)}
     values = [part["props"].get("value") for part in inputs]
@@ -85,7 +85,7 @@ class Page:
     return values
 
   def join(self, values: list[Any], session: str) -> str | None:
-    """Asks for a video; returns what the server says where it refuses."""
+    """Asks for a video; returns the server's message if it refuses."""
     number, trigger, _ = self.fields
     asked = {"data": values, "fn_index": number, "trigger_id": trigger}
     asked |= {"event_data": None, "session_hash": session}
@@ -102,7 +102,7 @@ class Page:
         return json.loads(error.read()).get("detail", "")
 
   def ask(self, values: list[Any], patience: float = 600.0) -> Answer:
-    """Asks for a video and waits for what becomes of it."""
+    """Asks for a video and waits for the result."""
     session = secrets.token_hex(6)
     refused = self.join(values, session)
     if refused is not None:
@@ -120,7 +120,7 @@ class Page:
     return Answer(None, status, video, tuple(places))
 
   def events(self, session: str, patience: float) -> Iterator[dict[str, Any]]:
-    """Yields what the server sends to a session."""
+    """Yields the server's messages to a session."""
     url = f"{self.address}{_QUEUE}/data?session_hash={session}"
     with urllib.request.urlopen(url, timeout=patience) as stream:
       for line in stream:
@@ -128,7 +128,7 @@ class Page:
           yield json.loads(line[5:])
 
   def upload(self, name: str, content: bytes) -> tuple[int, Any]:
-    """Sends a file as a browser does; returns the code and what the server says."""
+    """Sends a file as a browser does; returns the code and the server's answer."""
     mark = secrets.token_hex(16)
     head = (
       f'--{mark}\r\nContent-Disposition: form-data; name="files"; filename="{name}"'
@@ -170,7 +170,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def served(python: str, folder: Path, *options: str) -> Iterator[Page]:
-  """Serves the page from a process of its own, all of whose folders are in `folder`.
+  """Serves the page from a process of its own, with all its folders in `folder`.
 
   Raises:
     RuntimeError: with what the server said, where it does not answer.

@@ -1,4 +1,4 @@
-"""The policy that tests run networks with where it is not what they are about.
+"""The policy with which tests run networks if the policy is not their subject.
 
 Programs of loops and plain convolutions compile in half the time of a CPU's own, which
 are unrolled and have forms of their own for each convolution. That all of them agree is

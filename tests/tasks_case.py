@@ -1,4 +1,4 @@
-"""A small random model in which 8 frames are a latent frame, and what it is given.
+"""A small random model in which 8 frames are a latent frame, and its conditions.
 
 The original counts in eights wherever a clip starts later, whatever its VAE says.
 """
@@ -44,7 +44,7 @@ WIDTH, HEIGHT, FRAMES = 24, 16, 33
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """One run: how, what is given as (frame, frames, strength), what is made over."""
+  """One run: its sampling, conditions as (frame, frames, strength), a starting clip."""
 
   given: tuple[tuple[int, int, float], ...] = ()
   video: bool = False
@@ -98,7 +98,7 @@ def media(name, frames, height=HEIGHT, width=WIDTH):
 
 
 def conditions(task):
-  """What a task is given, on our side."""
+  """Returns our side's inputs of a task."""
   return [
     Condition(media(i, frames), frame, strength)
     for i, (frame, frames, strength) in enumerate(task.given)

@@ -41,7 +41,7 @@ def folder(tmp_path_factory, quick):
 
 @pytest.fixture(scope="module")
 def expected(folder):
-  """What one device makes: latents, the video cropped, the text."""
+  """Returns the results of one device: latents, the video cropped, the text."""
   model = ltx_jax.load(folder)
   latents = case.denoise(model, RUN)
   video = model.to_pixels(latents, RUN.sampling, canvas=CANVAS)

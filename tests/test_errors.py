@@ -1,4 +1,4 @@
-"""Numbers out of bounds, in words."""
+"""Messages about numbers out of bounds."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What the experiments' page says of results; each control differs in one thing."""
+"""The experiments' page about results; each control differs in one thing."""
 
 import dataclasses
 import json

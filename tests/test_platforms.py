@@ -66,7 +66,7 @@ def test_an_unknown_platform_is_refused():
 
 @pytest.mark.slow
 def test_float16_does_not_overflow_at_full_width():
-  """A channel of the stream beyond what float16 can hold, at the width of 2B."""
+  """A channel of the stream that overflows float16, at the width of 2B."""
   config = with_width(32, 64, num_layers=1)
   rng = np.random.default_rng(0)
   some = rng.standard_normal(99991).astype(np.float32)  # A prime: no two rows agree.

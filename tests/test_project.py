@@ -1,4 +1,4 @@
-"""The project's files agree: what is required, what is pinned, what is packaged."""
+"""The project's files agree on requirements, pinned versions and packaged files."""
 
 from __future__ import annotations
 

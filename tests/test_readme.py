@@ -1,4 +1,4 @@
-"""What README shows works, and shows what it says."""
+"""The README's examples run, and show what it says."""
 
 import re
 from pathlib import Path

@@ -28,7 +28,7 @@ POSITIONAL_PARAMETERS = 6
 FOUNDATION = {"config", "platforms", "typing", "sizes", "errors", "files"}
 # One concept a folder: each sees the foundation and itself.
 CONCEPTS = {"models", "diffusion", "losses", "data"}
-# What required packages are imported as, where that differs from their names.
+# Import names of required packages, if they differ from the packages' names.
 IMPORT_NAMES = ("PIL", "orbax")
 HEAVY = ("av", "grain", "orbax", "transformers", "torch", "matplotlib")
 
@@ -64,7 +64,7 @@ def is_method(function: Function) -> bool:
 
 
 def imports(path: Path, tree: ast.AST) -> Iterator[tuple[int, str]]:
-  """Yields (line, absolute dotted name) for every import, those in functions too.
+  """Yields (line, absolute dotted name) for every import, also inside functions.
 
   `from package import name` gives "package.name", since name may be a module.
   """
@@ -208,7 +208,7 @@ def test_parts_do_not_import_in_a_circle():
       uses.setdefault(part(path), set()).update(o for _, o in parts_used(path, tree))
   while leaves := {name for name, others in uses.items() if not others & uses.keys()}:
     uses = {name: others for name, others in uses.items() if name not in leaves}
-  # What is left cannot be put in an order: it is a circle, or leads into one.
+  # The rest cannot be ordered: it is a circle, or leads into one.
   circle = [f"{name} -> {', '.join(sorted(uses[name] & uses.keys()))}" for name in uses]
   report(circle, "Dependencies inside ltx_jax point one way:")
 

@@ -1,4 +1,4 @@
-"""Stages of sampling compiled from shapes, and what is read of them."""
+"""Stages of sampling compiled from shapes, and the figures read from them."""
 
 import dataclasses
 import types
@@ -53,7 +53,7 @@ def test_memory_is_the_compilers_and_what_it_does_not_read_stands_apart(denoise)
   assert report.arguments == read.argument_size_in_bytes
   assert report.temporaries == read.temp_size_in_bytes
   assert report.arguments < report.in_use <= report.peak
-  # Keys and values of the text are given: what projects them is not read.
+  # Keys and values of the text are arguments, so their projection is not read.
   d, e = case.TRANSFORMER.width, case.TRANSFORMER.caption_channels
   layers = case.TRANSFORMER.num_layers
   unread = e * d + d * d + 2 * d + layers * (2 * d * d + 3 * d)

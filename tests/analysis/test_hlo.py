@@ -87,7 +87,7 @@ def test_what_is_no_program_is_refused():
 @pytest.mark.parametrize(
   ("stride", "padding", "pairs"),
   [
-    # Of 6 x 5 pixels and 3 x 3 taps: (3 h - 2) (3 w - 2) where zeros surround them.
+    # With 6 x 5 pixels and 3 x 3 taps: (3 h - 2) (3 w - 2) if zeros surround them.
     (1, "SAME", 16 * 13),
     (1, "VALID", 4 * 3 * 9),
     (2, "VALID", 2 * 2 * 9),
@@ -178,7 +178,7 @@ def test_attention_backwards_is_twice_that_forwards_and_what_is_done_again_apart
   forward = 4 * b * heads * n * m * x
   kernels = [splash(phase, *sizes) for phase in ("fwd", "dq_segmented", "dkv")]
   assert [hlo_flops.flops(each) for each in kernels] == [forward] * 3
-  # The logits, and the gradient of the weights, which the other kernel made as well.
+  # The logits, and the gradient of the weights, which the other kernel also made.
   again = [hlo_flops.inside_kernels(each) for each in kernels]
   assert again == [0, forward / 2, forward]
   cudnn = line(
@@ -328,7 +328,7 @@ ENTRY %main (x.1: (s32[], f32[16])) -> (s32[], f32[16]) {
     backend_config={"known_trip_count":{"n":"7"}}
 }
 """
-  # A device sends three quarters of the whole, twice those of a sum.
+  # A device sends three quarters of the whole; for a sum, twice that.
   assert hlo_traffic.collectives(hlo.parse(text)) == [
     ("all-gather", 2, 7, 2 * 7 * 3 / 4 * 4 * 64),
     ("all-reduce", 1, 1, 2 * 3 / 4 * 4 * 16),

@@ -1,4 +1,4 @@
-"""What a program sends to other slices of TPUs."""
+"""Bytes that a program sends to other slices of TPUs."""
 
 from ltx_jax.analysis import hlo, hlo_traffic
 

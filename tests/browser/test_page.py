@@ -1,4 +1,4 @@
-"""The page in a real Chromium: what people do with it, from the first look on.
+"""The page in a real Chromium: the actions of users, from the first look on.
 
 Needs gradio, playwright and a Chromium; `.ci/run` installs them. CHROMIUM names the
 browser, else it is looked for on the PATH.
@@ -41,7 +41,7 @@ def free_port():
 
 @contextlib.contextmanager
 def served(folder, *options):
-  """The page's address, served by a process of its own."""
+  """Returns the page's address; it is served by a process of its own."""
   port = free_port()
   command = [sys.executable, "-m", "sample.app", "--port", str(port)]
   command += ["--folder", str(folder), *options]
@@ -82,7 +82,7 @@ def browser():
 
 @pytest.fixture
 def page(browser, address):
-  """A page that fails on any request to another server, and on errors of its own."""
+  """Returns a page that fails on errors, and on any request to another server."""
   page = browser.new_page(viewport={"width": 1280, "height": 1000})
   page.set_default_timeout(PATIENCE)
   wrong = []

@@ -43,7 +43,7 @@ def test_a_folder_is_what_saving_a_model_gives(tmp_path, file):
 
 
 def _as_float8(tensors):
-  """What released float8 files cast: matrices inside the transformer's blocks."""
+  """Casts what released float8 files cast: matrices in the transformer's blocks."""
   return {
     name: tensor.astype(
       ml_dtypes.float8_e4m3fn

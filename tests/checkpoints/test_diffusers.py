@@ -115,7 +115,7 @@ def test_what_a_folder_of_others_does_not_say_is_guessed(folder):
   newer = dataclasses.replace(folders.config(True), name=None)
   assert read_config(folder) == newer
   _edit(folder / "model_index.json", _class_name="LTXPipeline")
-  assert read_config(folder) == newer  # Told by the VAE.
+  assert read_config(folder) == newer  # Recognised by the VAE.
   for part in ("vae", "scheduler"):
     (folder / diffusers._FILES[part]).unlink()
   found = read_config(folder)
@@ -184,7 +184,7 @@ def test_weights_are_cast_and_placed_and_parts_chosen(folder):
 def test_a_folder_written_over_another_leaves_none_of_its_weights(folder):
   config = folders.config(newer=True)
   others = folder / "vae" / "diffusion_pytorch_model.fp16.safetensors"
-  others.touch()  # Not ours to remove.
+  others.touch()  # Another's file, which must stay.
   save_checkpoint(folder, config, folders.params(config), max_shard_bytes=100_000)
   names = {path.name for path in (folder / "vae").glob("*model*")}
   assert "diffusion_pytorch_model.safetensors" not in names

@@ -47,7 +47,7 @@ def as_file(path, prefix, sides, layers=None, **metadata):
 
 
 def deltas(loras, config=CONFIG):
-  """What read LoRAs add to kernels of zeros, by path and layer."""
+  """Returns what LoRAs add to kernels of zeros, by path and layer."""
   found = {}
   for path, updates in read_loras(loras, config).items():
     for update in updates:

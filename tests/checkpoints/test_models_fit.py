@@ -1,4 +1,4 @@
-"""The trees of the networks are those that the key maps describe."""
+"""The networks' trees agree with the key maps."""
 
 import math
 

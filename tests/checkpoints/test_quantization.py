@@ -38,7 +38,7 @@ OF_A_BLOCK = {
 
 
 def drawn(*shape):
-  """Weights whose channels differ in size, as those of a network do."""
+  """Returns weights whose channels differ in size, as in a trained network."""
   size = np.exp(RNG.standard_normal(shape[-1]))
   return (RNG.standard_normal(shape) * size / 50).astype(np.float32)
 

@@ -178,7 +178,7 @@ def test_memory_is_one_stack(tmp_path):
   tracemalloc.stop()
   model = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
   stack = params["blocks"]["wi_0"]["kernel"].nbytes
-  # One stack, the tensor read beside it, and a layer kept of each of the others.
+  # One stack, the tensor being read, and a layer kept of each other stack.
   assert peak < 1.35 * stack + model / 12 < 0.6 * model
 
 

@@ -1,4 +1,4 @@
-"""Training checkpoints: exact, complete or absent, and refused in words."""
+"""Training checkpoints: exact, complete or absent, and refused with a message."""
 
 import jax
 import jax.numpy as jnp
@@ -99,7 +99,7 @@ def test_saving_a_step_twice_leaves_the_first(tmp_path):
 def test_a_half_written_checkpoint_is_never_read(tmp_path):
   with open_in(tmp_path) as checkpoints:
     checkpoints.save(3, make_state(3))
-  # What a kill leaves: a folder that was not renamed yet.
+  # A kill leaves a folder that was not renamed yet.
   half = tmp_path / "5.orbax-checkpoint-tmp-1"
   (half / "state").mkdir(parents=True)
   (half / "state" / "data").write_bytes(b"half")

@@ -40,7 +40,7 @@ def make_run():
 
 @pytest.fixture(autouse=True)
 def only_config(tmp_path, monkeypatch):
-  """A folder of configs with one recipe and one module that is none."""
+  """Makes a folder of configs with one recipe and one module that is not a recipe."""
   (tmp_path / "recipe.py").write_text(CONFIG)
   (tmp_path / "empty.py").write_text("")
   monkeypatch.setattr(configs, "__path__", [str(tmp_path)])
@@ -95,7 +95,7 @@ def test_inputs_of_the_repository_are_found_from_any_folder(tmp_path, monkeypatc
   monkeypatch.chdir(tmp_path / "elsewhere")
   below = f"{tmp_path.name}/vae.safetensors"
   given = ("recipe", "--init-from", below)
-  assert parse(*given).init_from == below  # There is none: its reader will say so.
+  assert parse(*given).init_from == below  # It is missing, which its reader reports.
   (tmp_path / "vae.safetensors").touch()
   assert parse(*given).init_from == str(tmp_path / "vae.safetensors")
   here = tmp_path / "elsewhere" / below

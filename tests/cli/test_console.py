@@ -1,4 +1,4 @@
-"""What the programs share: paths with strengths, a compile cache, a clock, notes."""
+"""Shared by the programs: paths with strengths, a compile cache, a clock, notes."""
 
 import io
 import logging

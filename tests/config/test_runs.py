@@ -27,7 +27,7 @@ from ltx_jax.config.runs import (
 VAE, TRANSFORMER = tiny.vae(), tiny.transformer()
 NAN, INF = math.nan, math.inf
 
-# Of every number: values out of its range, beside those that are none at all.
+# For every number: values out of its range, and values that are not numbers.
 WRONG = {
   VAE.optimizer: {
     "learning_rate": (0.0, -1.0),

@@ -30,7 +30,7 @@ MODULES = {name: importlib.import_module(f"configs.{name}") for name in NAMES}
 WORDS = 16
 KEY = jax.random.key(0)
 SHIPPED_BYTES = 48e6
-"""What the small model may weigh, in bfloat16 and with all its files."""
+"""Largest size of the small model, in bfloat16 and with all its files."""
 
 
 ALIKE = (
@@ -38,7 +38,7 @@ ALIKE = (
   *("moving_shapes_long", "finetune_2b", "finetune_13b", "lora_13b"),
   *("moving_shapes_buckets", "moving_shapes_lora", "moving_shapes_ic_lora"),
 )
-"""Recipes that differ from others in numbers alone."""
+"""Recipes that differ from others only in numbers."""
 
 
 def with_function(function):

@@ -1,4 +1,4 @@
-"""Small media whose frames tell their number: frame i is gray of level 8 i."""
+"""Small media whose frames show their number: frame i is gray of level 8 i."""
 
 from __future__ import annotations
 

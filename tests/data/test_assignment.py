@@ -67,7 +67,7 @@ def test_buckets_found_follow_the_clips():
   assert shapes == {(416, 768), (768, 416)}
   assert all(_tokens(bucket) <= 6144 and bucket.frames % 8 == 1 for bucket in found)
   assert all(bucket.height * bucket.width <= auto.pixels for bucket in found)
-  # Weighted by what they take, and none that takes nothing.
+  # Weighted by their clips; a bucket without clips is not proposed.
   counts = [len(ids) for ids in assignment.assign(sizes, found)]
   assert [bucket.weight for bucket in found] == counts and min(counts) > 0
 

@@ -1,4 +1,4 @@
-"""What clips are shown beside them: at which steps, and which of its tokens."""
+"""Extra clips that clips are shown: at which steps, and which of their tokens."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_a_share_of_none_or_all_is_none_or_all(share):
 
 
 class _Clips:
-  """Clips whose latents say where they are from."""
+  """Clips whose latents encode where they come from."""
 
   fingerprint = "clips"
 
@@ -91,7 +91,7 @@ def test_the_same_tokens_of_a_clip_and_of_its_reference_are_kept():
     clips = len(batch["seed"])
     assert batch["latents"].shape == batch["reference"].shape == (clips, 20, 1)
     np.testing.assert_array_equal(batch["reference"], -batch["latents"])
-    # Of a last frame of 12 tokens 10 are kept, as many as the other has.
+    # Of a last frame with 12 tokens 10 are kept, as many as the other one has.
     assert batch["last"].shape == (clips, 10, 1)
     for row in range(clips):
       height, width = batch["grid"][row, 1:]

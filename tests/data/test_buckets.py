@@ -93,7 +93,7 @@ def test_each_bucket_has_a_permutation_of_its_own():
   first, second = (_samples(batches, bucket)[0][:97] for bucket in (0, 1))
   assert sorted(first) == sorted(second)
   assert (first != second).any()
-  # Adding a bucket leaves the passes of the others as they were.
+  # Adding a bucket does not change the passes of the others.
   alone = buckets.plan(
     _streams(np.arange(97)), (dataclasses.replace(GROUPS[0], share=1.0),), 0, 0
   )
@@ -202,7 +202,7 @@ MIXED = Stage(
     Bucket(1, 64, 64),  # 4: far from all others.
     Bucket(17, 160, 128, weight=2.0),  # 60.
     Bucket(9, 160, 192, weight=4.0),  # 60.
-    Bucket(1, 224, 224),  # 49, which is within 20 % of 60 and not of 64.
+    Bucket(1, 224, 224),  # 49, which is within 20 % of 60 but not of 64.
   ),
   tokens=256,
 )

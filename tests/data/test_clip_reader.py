@@ -111,7 +111,7 @@ def test_frames_are_shown_cropped_and_covered(tmp_path, rotation, aspect, crop):
     cut = shown[:, y : y + height, x : x + width]
     expected = video.cover(cut, bucket.height, bucket.width).astype(float)
     frames, _ = read_clip(clip, bucket)
-    # A cut between two pixels moves by up to half a one; the pictures are smooth.
+    # A cut between two pixels moves by up to half a pixel; the images are smooth.
     assert np.abs(frames - expected).mean() < 4
     assert abs((frames - expected).mean()) < 0.7
 

@@ -1,4 +1,4 @@
-"""Pictures of every mode, transparent or moving, as 8-bit RGB."""
+"""Images of every mode, transparent or animated, as 8-bit RGB."""
 
 import struct
 
@@ -84,7 +84,7 @@ def test_pixels_whose_white_is_not_known_are_refused_by_name(tmp_path, values, w
 
 
 def _hidden(form):
-  """A green square on a hidden color, which is red or magenta."""
+  """A green square on an invisible colour, red or magenta."""
   rgba = np.zeros((64, 64, 4), np.uint8)
   rgba[..., 0] = 255
   rgba[16:48, 16:48] = (0, 200, 0, 255)

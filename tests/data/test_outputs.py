@@ -37,7 +37,7 @@ def test_a_folder_has_a_numbered_png_for_each_frame(tmp_path):
   (tmp_path / "empty").mkdir()
   video.write(tmp_path / "empty", CLIP[:2], 24.0)
   assert len(list((tmp_path / "empty").iterdir())) == 2
-  assert len(list(tmp_path.iterdir())) == 2  # Nothing half-written beside them.
+  assert len(list(tmp_path.iterdir())) == 2  # No half-written file is left.
 
 
 def test_one_frame_may_be_a_jpeg(tmp_path):

@@ -1,4 +1,4 @@
-"""Records keep every bit, serve buckets, and are refused in words where damaged."""
+"""Records keep every bit, serve buckets, and are refused if they are damaged."""
 
 from __future__ import annotations
 
@@ -370,7 +370,7 @@ def test_a_clip_in_several_sizes_serves_each_by_the_record_of_that_size(tmp_path
   names = [
     [found.index.ids[k] for k in ids.tolist()] for ids in found.assign([long, short])
   ]
-  # The first clip's image is its own record, the second's the start of its only one.
+  # The first clip's image is a record; the second's is the start of its only record.
   assert names == [
     ["one#9x32x32", "two#9x32x32", "cut#1"],
     ["one#1x32x32", "two#9x32x32", "cut#1", "cut#2"],

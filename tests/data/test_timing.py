@@ -22,7 +22,7 @@ def test_a_declared_rate_that_explains_the_times_holds_exactly():
 def test_the_typical_rate_is_that_of_the_footage_where_it_moves():
   moves = np.arange(100) / 30
   assert rate_of([*moves, *(moves + 9)], [21.5]) == pytest.approx(30)
-  # The declared rate is exact where it is nearly the typical one.
+  # The declared rate is exact if it is close to the typical one.
   assert rate_of([*moves, *(moves + 9)], [21.5, 30.0]) == 30.0
   assert rate_of(_jittered(30, 500, 0.1)) == pytest.approx(30, rel=0.03)
   assert rate_of([0.0, 0.3, 0.4]) == pytest.approx(10)

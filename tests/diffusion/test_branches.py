@@ -60,7 +60,7 @@ def test_without_unconditional_texts_the_conditional_ones_come_first():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_last_branch_of_every_clip_is_perturbed(mode):
-  """Where the original, counting sample by sample, perturbs rows 2 and 5 of 6."""
+  """The original, which counts sample by sample, perturbs rows 2 and 5 of 6."""
   masks = perturbation(mode, (0, 2), layers=3, rows=6, clips=2)
   fields = {"attention_values": 0, "attention_skip": 1, "transformer_block": 2}
   for number, mask in enumerate(masks):

@@ -47,7 +47,7 @@ def test_projection_leaves_what_is_orthogonal(predictions):
   projected = np.asarray(guidance.project(cond, uncond))
   rest = ((cond - projected) * uncond).sum((1, 2))
   np.testing.assert_allclose(rest, 0, atol=1e-3)
-  # A multiple of what is projected, whatever its size.
+  # Collinear with the projected velocity, whatever its size.
   np.testing.assert_allclose(guidance.project(cond, 7 * uncond), projected, rtol=1e-5)
   np.testing.assert_allclose(guidance.project(cond, cond), cond, rtol=1e-6)
   assert not np.isnan(guidance.project(cond, 0 * uncond)).any()

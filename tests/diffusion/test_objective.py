@@ -1,4 +1,4 @@
-"""The objective: noise levels of clips and given frames, and what the loss counts."""
+"""The objective: noise levels of clips and given frames, and the tokens that count."""
 
 import functools
 
@@ -26,7 +26,7 @@ def clips_of(latents, kept=None, beside=()):
 
 
 def levels_of(key, count, grid, flow=FLOW, conditions=CONDITIONS):
-  """(levels, what is given) of clips of a grid of latents."""
+  """Returns (levels, what is given) for clips with a grid of latents."""
   clips = clips_of(np.zeros((count, *grid, 1), np.float32))
   layout, levels = objective.draw_levels(key, clips, flow, conditions)
   return levels, layout.source > 0
@@ -47,7 +47,7 @@ def test_noise_levels_of_clips_and_given_first_frames():
   assert (sigma[:, 1] <= sigma[:, 0]).all() and (sigma[:, 1] <= 0.15).all()
   assert sigma.min() >= 0 and sigma.max() <= 1
   high = sigma[:, 0] > 0.15
-  assert abs(sigma[high, 1].mean() - 0.075) < 0.01  # U[0, 0.15] where it may be.
+  assert abs(sigma[high, 1].mean() - 0.075) < 0.01  # U[0, 0.15] if sigma is above it.
   # The levels of clips have the law of their number of tokens.
   mu = timesteps.token_shift(24)
   uniform = np.linspace(0.01, 0.99, 50, dtype=np.float32)
@@ -165,7 +165,7 @@ def test_dropping_does_not_bias_the_loss_of_a_network_that_sees_tokens_alone():
     @jax.jit
     def losses(w):
       def alone(xt, coords, levels):
-        """Wrong by an amount of its own at every place."""
+        """Wrong by a different amount at every place."""
         return w[0] * xt + w[1] * coords[..., :2] + w[2] * coords[..., 2:] ** 2
 
       return objective.loss(alone, laid, key, FLOW, conditions).loss
@@ -197,7 +197,7 @@ def test_several_first_frames_are_given_and_never_all_of_a_clip():
 
 
 def beside_of(count, *tokens, channels=1):
-  """Things to be shown, of so many tokens each, all at places of their own."""
+  """Extra items with these numbers of tokens, at places of their own."""
   return tuple(
     Beside(
       np.full((count, n, channels), 10.0 * k, np.float32),
@@ -221,7 +221,7 @@ def test_what_is_shown_beside_has_low_levels_of_its_own():
   assert (sigma[:, 1:] <= np.minimum(sigma[:, :1], 0.1)).all()
   for a, b in ((1, 2), (1, 3), (2, 3)):
     assert abs(np.corrcoef(sigma[:, a], sigma[:, b])[0, 1]) < 0.3
-  # What it adds changes no level of the clips.
+  # The extra item changes no level of the clips.
   alone = clips._replace(beside=())
   _, expected = objective.draw_levels(jax.random.key(0), alone, FLOW, conditions)
   np.testing.assert_array_equal(sigma[:, :2], expected.sigma)

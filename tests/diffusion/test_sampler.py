@@ -1,4 +1,4 @@
-"""The Euler sampler on velocities that are known, and what it compiles."""
+"""The Euler sampler on known velocities, and its compilations."""
 
 import functools
 
@@ -34,7 +34,7 @@ def affine(params, text, tokens, positions, sigma, branches=PLAIN):
 
 
 def masked(params, text, tokens, positions, sigma, branches=PLAIN):
-  """One that shows what is left out for which row as well."""
+  """A velocity that also shows the perturbation of each row."""
   text = text if branches.text is None else text[branches.text]
   out = affine(params, text, tokens, positions, sigma)
   if branches.perturbation is None:
@@ -264,7 +264,7 @@ def test_fresh_noise_differs_by_step_and_clip_and_comes_from_the_seed(start):
   seen = []
 
   def still(params, text, tokens, positions, sigma, branches=PLAIN):
-    return tokens / sigma[:, None, None]  # Points at 0: what is left is the noise.
+    return tokens / sigma[:, None, None]  # Points at 0, so that only the noise is left.
 
   def once(seed, watch=None):
     return run(still, begin, plain, begin.tokens, seed=seed, on_step=watch)

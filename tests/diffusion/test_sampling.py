@@ -1,4 +1,4 @@
-"""The options of sampling: levels, numbers of each step, and what is refused."""
+"""The options of sampling: levels, guidance of each step, and refusals."""
 
 import numpy as np
 import pytest

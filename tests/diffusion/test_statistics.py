@@ -35,7 +35,7 @@ def test_statistics_converge_to_those_of_the_means():
   for step in range(200):
     latents = mean + std * rng.standard_normal((4, 2, 4, 4, CHANNELS), np.float32)
     extra = update(extra, latents, step)
-    if step == 0:  # Where they start is forgotten at once.
+    if step == 0:  # The initial value is forgotten at once.
       np.testing.assert_allclose(
         extra["mean"], 0.9 * statistics.moments(latents)["mean"]
       )

@@ -1,1 +1,1 @@
-"""The paper's claims about the transformer, each beside a control, at a small size."""
+"""The paper's claims about the transformer, each next to a control, at a small size."""

@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def run_missing(names: list[str], folder: Path) -> None:
-  """Runs what has no result, the baseline and the first seeds first.
+  """Runs the experiments without a result, the baseline and the first seeds first.
 
   Raises:
     RuntimeError: If a run fails.

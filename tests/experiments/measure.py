@@ -1,4 +1,4 @@
-"""What is measured of a trained model: losses of unseen clips, and what its clips show.
+"""Measures a trained model: losses of unseen clips, and what its clips show.
 
 Everything is taken of captions that were never trained on, with the same noise for all
 models: the loss by band of noise level at a size that was trained on (25 frames of
@@ -57,7 +57,7 @@ def measured(
 
 
 def shown(model: Path, bucket: Bucket, given: int, folder: Path) -> dict[str, Any]:
-  """Returns what `train.evaluate generation` says of a model at a size.
+  """Returns the results of `train.evaluate generation` for a model at a size.
 
   Raises:
     RuntimeError: If it fails.

@@ -1,4 +1,4 @@
-"""docs/experiments.md and its picture, from the results of the runs.
+"""Writes docs/experiments.md and its image from the results of the runs.
 
 Two seeds of one recipe differ by chance. How much says the standard deviation between
 the seeds of a recipe, over all recipes together; a difference between two means counts
@@ -157,7 +157,7 @@ def page(results: dict[str, dict[int, dict]]) -> str:
 
 
 def draw(path: Path, results: dict[str, dict[int, dict]]) -> None:
-  """Draws the training loss of every control beside the baseline's."""
+  """Draws the training loss of every control next to the baseline's."""
   controls = [name for name in results if name != BASELINE]
   figure, axes = plt.subplots(
     *(2, 4), figsize=(13, 5.5), sharex=True, sharey=True, layout="constrained"
@@ -181,7 +181,7 @@ def draw(path: Path, results: dict[str, dict[int, dict]]) -> None:
 
 
 def write_page(folder: Path) -> None:
-  """Writes the page beside the folder of results, and its picture."""
+  """Writes the page next to the folder of results, and its image."""
   results = read(folder)
   write(folder.with_suffix(".md"), page(results))
   if results:

@@ -1,4 +1,4 @@
-"""What is compared: one recipe, and controls that differ from it in one thing each.
+"""The compared recipes: one baseline, and controls that differ in one thing each.
 
 All train the small transformer from nothing on the records of many sizes
 (`configs/moving_shapes_buckets.py`), for as many steps.
@@ -18,7 +18,7 @@ STEPS = 500
 SEEDS = (1, 2)
 BASELINE = "baseline"
 NO_CLAMP = 1e-7
-"""Share of the density beyond which it is constant, where that is to be nowhere."""
+"""Share beyond which the density is constant, so small that it never is."""
 
 Change = Callable[[TransformerRun], TransformerRun]
 """From the baseline's recipe to a control's."""

@@ -157,7 +157,7 @@ def test_a_kernel_runs_once_forwards_where_what_it_gives_is_kept(kernel, monkeyp
     @functools.partial(jax.checkpoint, policy=policy, prevent_cse=False)
     def block(q, weight):
       out = attend(q, q, q, None, kernel)
-      return (out * weight).sum()  # Whose gradient wants what attention gives.
+      return (out * weight).sum()  # Its gradient needs the result of attention.
 
     program = jax.make_jaxpr(jax.grad(block, (0, 1)))(q, q)
     names = [equation.primitive.name for equation in equations(program.jaxpr)]

@@ -19,14 +19,14 @@ FORMS = {
   "taps": convolution._taps,
   "winograd": convolution._winograd,
 }
-# Winograd's filtering adds and takes away what it multiplies.
+# Winograd's filtering adds and subtracts numbers before and after it multiplies.
 GROWTH = dict.fromkeys(FORMS, 1.0) | {"winograd": 4.0}
 STRIDED = ("direct", "frames", "taps")
 STRIDES = [(1, 1, 1), (2, 1, 1), (1, 2, 2), (2, 2, 2)]
 
 
 def forms(strides):
-  """Those that take the strides: one knows none."""
+  """Returns the forms that support the strides; one supports none."""
   unstrided = strides == (1, 1, 1)
   return [form for form in FORMS if unstrided or form in STRIDED]
 

@@ -1,4 +1,4 @@
-"""What the first block works on is what it is shown to work on."""
+"""`first_input_fn` returns the real input of the first block."""
 
 import jax
 import numpy as np

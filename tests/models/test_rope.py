@@ -51,7 +51,7 @@ def test_tables_match_the_original(width):
     for part, table in zip(("cos", "sin"), tables, strict=True):
       reference = golden[f"{part}/{width}"]
       assert relative_error(table[..., ::14], reference) < 1e-4
-      # Where the original's power was rounded otherwise (see `models.rope`).
+      # The original's power was rounded differently here (see `models.rope`).
       np.testing.assert_allclose(table[..., ::14], reference, rtol=0, atol=1e-3)
 
 

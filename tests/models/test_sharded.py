@@ -1,4 +1,4 @@
-"""Programs over eight devices against one, and what the devices tell each other."""
+"""Programs over eight devices, compared with one; and their communication."""
 
 import dataclasses
 import functools
@@ -35,7 +35,7 @@ _COLLECTIVE = re.compile(
 
 
 def traffic(compiled):
-  """Lists what devices tell each other: (kind, shape of the result) and how often."""
+  """Lists the communication: (kind, shape of the result) and how often."""
   found = Counter()
   for result, kind in _COLLECTIVE.findall(compiled.as_text()):
     for shape in re.findall(r"\[([\d,]*)\]", result):
@@ -52,7 +52,7 @@ def split(params, mesh, rules=sharding.TRANSFORMER_RULES):
 
 
 def velocity(mesh):
-  """The program of a velocity of three clips of seven tokens, and what it returns."""
+  """Returns the program of a velocity of three clips of 7 tokens, and its result."""
   index = np.arange(case.B * case.N).reshape(case.B, case.N) % 3
   levels = np.linspace(0.2, 0.9, 3 * case.B, dtype=np.float32).reshape(case.B, 3)
   params = case.random_params()
@@ -121,7 +121,7 @@ def test_tokens_are_padded_until_all_axes_divide_them():
 
 
 def test_three_rows_on_two_devices_split_their_tokens_instead(expected):
-  """Seven tokens, of which devices have one each; only keys and values are gathered."""
+  """Seven tokens, one per device; only keys and values are gathered."""
   compiled, out = velocity(MESH)
   assert case.relative_error(out, expected) < 1e-4
   heads = case.CONFIG.num_attention_heads, case.CONFIG.attention_head_dim
@@ -135,7 +135,7 @@ def test_three_rows_on_two_devices_split_their_tokens_instead(expected):
 
 @pytest.mark.parametrize("count", [21, None])
 def test_each_device_runs_the_kernel_of_tpus_on_its_share(monkeypatch, count):
-  """The kernel is interpreted; padded keys are left out, or else masked ones."""
+  """The kernel is interpreted. Keys are left out as padding, or else masked."""
   kernel = functools.partial(attend_by_splash, interpret=True)
   monkeypatch.setitem(attention.IMPLEMENTATIONS, "splash", kernel)
   rng = np.random.default_rng(0)
@@ -158,7 +158,7 @@ def test_each_device_runs_the_kernel_of_tpus_on_its_share(monkeypatch, count):
   assert out.sharding.is_equivalent_to(split, out.ndim)
   expected = attention.attend_in_chunks(q, k[:, :count], v[:, :count], bias)
   np.testing.assert_allclose(out, expected, atol=2e-5)
-  # Keys and values alone are told: of one clip and head each.
+  # Only keys and values are sent: those of one clip and head each.
   told = traffic(compiled)
   assert [(kind, math.prod(shape)) for kind, shape in told] == [("all-gather", 24 * 8)]
   assert set(told.values()) == {2}
@@ -176,7 +176,7 @@ def test_weights_are_gathered_a_block_at_a_time(expected):
 
 
 def test_a_decoder_tells_neighbours_the_edges_of_their_pixels():
-  """Three rows by five: a few devices at first, all of them where it is large."""
+  """Three rows by five: few devices at first, all of them at high resolution."""
   up = vae_case.SHORT_C.decoder_blocks[1]
   config = dataclasses.replace(vae_case.SHORT_C, decoder_blocks=(up, up))
   params = vae_case.random_params(config)
@@ -190,7 +190,7 @@ def test_a_decoder_tells_neighbours_the_edges_of_their_pixels():
   assert video.sharding.shard_shape(video.shape)[2:4] == (12, 10)
   told = traffic(compiled)
   assert "collective-permute" in {kind for kind, _ in told}
-  # Where more devices join in, frames are gathered of the resolution before.
+  # When more devices join, frames of the previous resolution are gathered.
   for kind, (_, _, rows, columns, _) in told:
     assert (rows, columns) == (3, 10) if kind == "all-gather" else 1 in (rows, columns)
 

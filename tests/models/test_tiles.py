@@ -1,4 +1,4 @@
-"""Where tiles lie and what they weigh, counted by hand and along every side."""
+"""Places and weights of tiles, counted by hand and along every side."""
 
 import dataclasses
 
@@ -79,6 +79,6 @@ def test_tiles_are_as_few_and_as_equal_as_the_window_allows():
   _, space = sides(VAE_C, 5)
   assert space.overlap == 13
   _, _, columns = ExactTiles(5, (1, 1, 30)).axes(VAE_C, (1, 1, 64))
-  # (64 - 13) / (30 - 13) = 3 tiles, of which each covers 30.
+  # (64 - 13) / (30 - 13) = 3 tiles, each of which covers 30.
   assert columns.starts.tolist() == [0, 17, 34]
   assert columns.size == 30

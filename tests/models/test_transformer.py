@@ -33,7 +33,7 @@ from tests.policies import QUICK
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "transformer.npz"
 BF16 = dataclasses.replace(QUICK, dtype="bfloat16")
 
-# What checkpoints, sharding rules and optimisers rely on.
+# Checkpoints, sharding rules and optimisers rely on these names.
 TREE = {
   "adaln_single/emb/timestep_embedder/linear_1/bias": (32,),
   "adaln_single/emb/timestep_embedder/linear_1/kernel": (256, 32),
@@ -187,7 +187,7 @@ def _compiled_velocity():
 
 
 def perturbed_velocity(params, tokens=None, text=None, **masks):
-  """The network with some of the masks [l b] on, the others off."""
+  """Runs the network with some of the masks [l b] on, and the others off."""
   given, coords, *texts = inputs()
   state = transformer.text_state(params, CONFIG, QUICK, *texts)
   off = np.zeros((CONFIG.num_layers, B), bool)
@@ -271,7 +271,7 @@ def test_bfloat16(params):
   assert out.dtype == jnp.float32
   assert relative_error(out, velocity(params, TOKEN_SIGMA)) < 0.05
   program = str(jax.make_jaxpr(network(half, CONFIG, BF16))(*inputs(), SIGMA))
-  # The modulation is summed and kept in float32; no float32 copy of its weights.
+  # The sums of the modulation are float32, without a float32 copy of its weights.
   assert f"f32[{B},{6 * 32}]" in program and f"f32[32,{6 * 32}]" not in program
 
 
@@ -333,7 +333,7 @@ def test_every_parameter_learns():
     path: float(jnp.abs(leaf - leaves(start)[path]).max())
     for path, leaf in leaves(params).items()
   }
-  # A bias of all keys shifts a query's logits alike, unless keys are normed after it.
+  # A bias of all keys shifts a query's logits equally, unless keys are normed after it.
   assert min(moved.values()) > 0, moved
 
 

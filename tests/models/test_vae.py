@@ -38,7 +38,7 @@ MEASURED = dataclasses.replace(QUICK, convolution="measured")
 BF16 = dataclasses.replace(QUICK, dtype="bfloat16")
 
 
-# What checkpoints, sharding rules and optimisers rely on.
+# Checkpoints, sharding rules and optimisers rely on these names.
 
 
 @pytest.fixture(scope="module")

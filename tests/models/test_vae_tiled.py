@@ -37,7 +37,7 @@ DEMO = dataclasses.replace(
     for block in FULL["demo"].decoder_blocks[:4]
   ),
 )
-# Causal, reflecting, with layer norm, and attention where the latents are.
+# Causal, with reflection padding, layer norm, and attention at the latents.
 CAUSAL = dataclasses.replace(OPTIONS, decoder_blocks=OPTIONS.decoder_blocks[1:])
 # (config, block to cut at, latents, window): time, rows and columns are all cut.
 CASES = {

@@ -43,7 +43,7 @@ def test_it_multiplies_8_times_where_taps_take_27():
   program = jax.jit(winograd.convolve).lower(x, kernel).as_text()
   # Of two frames: 64 products, of 2 clips x 3 x 2 tiles, 5 channels to 4.
   assert "(tensor<64x12x5xf32>, tensor<64x5x4xf32>) -> tensor<64x12x4xf32>" in program
-  # Beside it there is one, which transforms the kernel.
+  # The other product transforms the kernel.
   assert program.count("stablehlo.dot_general") == 2
   assert "(tensor<64x27xf32>, tensor<27x20xf32>) -> tensor<64x20xf32>" in program
 

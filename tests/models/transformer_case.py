@@ -23,7 +23,7 @@ CONFIG = TransformerConfig(
   caption_channels=10,
 )
 B, N, M = 3, 7, 5
-# The widest sums are those of the feed-forward layer, in three blocks.
+# The widest sums are in the feed-forward layer, in three blocks.
 ROUNDING = tolerance.of_sums(4 * CONFIG.width, layers=8 * CONFIG.num_layers)
 
 

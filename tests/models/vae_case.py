@@ -53,7 +53,7 @@ SHORT_C = dataclasses.replace(
     _up(),
   ),
 )
-# What no release selects.
+# Options that no release uses.
 OPTIONS = VAEConfig(
   latent_channels=6,
   patch_size=1,

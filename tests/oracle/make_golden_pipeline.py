@@ -122,7 +122,7 @@ def how(sampling):
 
 
 def told(sampling, size, clips=slice(None)):
-  """What every call of the original is told; `size` is (frames, height, width)."""
+  """Arguments of every call of the original; `size` is (frames, height, width)."""
   (text, mask), (negative, negative_mask) = case.texts()
   text, mask = text[clips], mask[clips]
   repeated = [np.repeat(x, len(text), axis=0) for x in (negative, negative_mask)]

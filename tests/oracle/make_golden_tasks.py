@@ -62,7 +62,7 @@ def run_task(loaded, task):
 
 
 class Passes:
-  """The pipeline as the two passes call it, each with draws of its own names."""
+  """Calls the pipeline as the two passes do, each with names of draws of its own."""
 
   def __init__(self, loaded, clips=slice(None)):
     self.loaded, self.vae, self.clips = loaded, loaded.vae, clips
@@ -86,7 +86,7 @@ def upscaler():
 
 
 def _both_passes(each, passes, options):
-  """What the passes make, channels last; `each` is a `Passes`."""
+  """Returns the results of the passes, channels last; `each` is a `Passes`."""
   first, second = (how(sampling) for sampling in passes.both)
   made = LTXMultiScalePipeline(each, upscaler())(
     downscale_factor=passes.scale, first_pass=first, second_pass=second, **options

@@ -1,4 +1,4 @@
-"""Writes tests/golden/text_encoder.npz: what `transformers` makes of the small T5.
+"""Writes tests/golden/text_encoder.npz: results of `transformers` for the small T5.
 
 python -m tests.oracle.make_golden_text_encoder
 """

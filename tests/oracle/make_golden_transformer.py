@@ -1,4 +1,4 @@
-"""Writes tests/golden/transformer.npz: what the PyTorch original makes of small cases.
+"""Writes tests/golden/transformer.npz: results of the PyTorch original, small cases.
 
 python -m tests.oracle.make_golden_transformer
 """

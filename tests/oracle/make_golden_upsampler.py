@@ -1,4 +1,4 @@
-"""Writes tests/golden/upsampler.npz: what the original makes of the small upsamplers.
+"""Writes tests/golden/upsampler.npz: results of the original for small upsamplers.
 
 python -m tests.oracle.make_golden_upsampler
 """
@@ -17,7 +17,7 @@ GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "upsampler.npz"
 
 
 def run_reference(path):
-  """What the original makes of the case's latents with the file's weights."""
+  """Returns the original's result for the case's latents and the file's weights."""
   model = LatentUpsampler.from_pretrained(path).eval()
   with torch.no_grad():
     out = model(torch.tensor(case.latents()).permute(0, 4, 1, 2, 3))

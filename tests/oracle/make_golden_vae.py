@@ -1,4 +1,4 @@
-"""Writes tests/golden/vae.npz: what the PyTorch original makes of small VAEs.
+"""Writes tests/golden/vae.npz: results of the PyTorch original for small VAEs.
 
 python -m tests.oracle.make_golden_vae
 """

@@ -36,7 +36,7 @@ SIGMA = np.float32([0.9, 0.35, 0.05])
 
 
 def rounded(tree):
-  """Float32 arrays that hold numbers of bfloat16; masks stay as they are."""
+  """Returns float32 arrays that hold bfloat16 numbers; masks stay unchanged."""
 
   def one(x):
     kept = not np.issubdtype(x.dtype, np.floating)

@@ -93,7 +93,7 @@ def _compare_vae(model, params, config):
 
 @pytest.fixture
 def nothing_injected(monkeypatch):
-  """diffusers draws the noise that generation B injects; here it is none."""
+  """Turns off the noise that diffusers draws and injects for generation B."""
   monkeypatch.setattr(torch, "randn", lambda *shape, **_: torch.zeros(*shape))
 
 

@@ -1,4 +1,4 @@
-"""What we train as low-rank updates, in diffusers and in the PyTorch original."""
+"""Trained low-rank updates, in diffusers and in the PyTorch original."""
 
 import jax
 import numpy as np
@@ -31,7 +31,7 @@ from tests.oracle.make_golden_transformer import (  # noqa: E402
 )
 from tests.oracle.test_diffusers import _compare_transformer  # noqa: E402
 
-# peft looks into the modules of others, which warn.
+# peft inspects modules of other packages, which emit warnings.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 LORA = LoRAConfig(rank=3, alpha=4.5, layers=LAYERS)

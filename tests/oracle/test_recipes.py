@@ -104,14 +104,14 @@ def original(name):
     path = pathlib.Path(folder) / "model.safetensors"
     save_checkpoint(path, config(name), params())
     loaded = load_pipeline(path)
-  # As the original's own program does with what the file says.
+  # Handles the file's settings as the original's own program does.
   loaded.allowed_inference_steps = config(name).allowed_inference_steps
   loaded.set_progress_bar_config(disable=True)
   return loaded
 
 
 def asked(size, drawn):
-  """What both of ours are told beside how to sample; `drawn` collects names."""
+  """Arguments of both pipelines besides sampling; `drawn` collects names."""
   text, negative = base.texts()
 
   def draws(name, shape):

@@ -27,7 +27,7 @@ GRIDS = [(1, 4, 4), (4, 4, 4), (13, 16, 24), (16, 16, 24), (16, 22, 38), (33, 22
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_levels_are_the_originals(config):
-  """Within 1e-6 wherever the original's float32 tells its own levels apart."""
+  """Within 1e-6 wherever the original's float32 can distinguish its own levels."""
   worst, compared = 0.0, 0
   for grid in GRIDS:
     for steps in (2, 3, 4, 8, 20, 25, 30, 40, 50):

@@ -52,7 +52,7 @@ def test_two_passes(original, scales, name):  # noqa: F811
 
 
 def test_softened_media():
-  """The original's compressor, after a blur as torchvision's, which is not here."""
+  """The original's compressor, after a blur that stands in for torchvision's."""
   picture = world.clip(CAPTION, 3, 1, 90, 128)
   image = torch.tensor(picture[0, :, 19:109]).moveaxis(-1, 0)[None] / 255
   taps = torch.exp(-0.5 * torch.arange(-1, 2) ** 2)

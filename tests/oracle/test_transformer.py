@@ -52,7 +52,7 @@ def test_velocity_and_gradients(name, form):
   state = official_state(gradients)
   assert state.keys() == named.keys()
   if config.qk_norm is None:
-    # A bias of all keys of the text shifts a query's logits alike: no gradient.
+    # A bias of all text keys shifts a query's logits equally, so it has no gradient.
     for key in [key for key in state if "attn2.to_k.bias" in key]:
       assert state.pop(key).abs().max() < 1e-4
   errors = {key: relative_error(ours, named[key].grad) for key, ours in state.items()}
@@ -108,7 +108,7 @@ def test_rope_tables_of_a_video(width):
 
 
 def test_inverse_exponential_tables():
-  # The original has this spacing where the width is a multiple of six.
+  # The original has this spacing if the width is a multiple of six.
   config = with_width(3, 32, rope_spacing="inverse_exponential")
   coords = _video_coords(4, 6, 8, 25)
   reference = reference_tables(config.width, coords, "exp_2")

@@ -123,7 +123,7 @@ def test_gradients(name):
   assert named.keys() <= state.keys()
   pairs = {key: (state[key], named[key].grad) for key in named}
   for part, ours, tensor in zip(INPUTS, to_inputs, tensors, strict=True):
-    if tensor.grad is None:  # A decoder that is not told the noise level.
+    if tensor.grad is None:  # A decoder without the noise level.
       assert not config.timestep_conditioning and not np.any(ours)
       continue
     grad = channels_last(tensor.grad) if tensor.ndim == 5 else tensor.grad

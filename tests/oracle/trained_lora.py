@@ -55,9 +55,9 @@ def merged_by_peft(model: torch.nn.Module, file: Path) -> torch.nn.Module:
 def velocity_of_diffusers(
   base: ltx_jax.LTXVideo, file: Path, values: tuple[np.ndarray, ...]
 ) -> np.ndarray:
-  """What diffusers' transformer makes of tokens, the file loaded."""
+  """Returns the result of diffusers' transformer with the file loaded."""
   tokens, coords, text, mask, sigma = values
-  # Its positions are fractions of what the released models hold, which is built in.
+  # Its positions are fractions of the releases' maximum, which is built in.
   released, own = TransformerConfig(), base.config.transformer
   held = released.positional_embedding_max_pos
   coords = coords * np.array(held) / np.array(own.positional_embedding_max_pos)

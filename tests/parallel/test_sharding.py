@@ -37,7 +37,7 @@ def spec(path, shape, rules):
 def test_transformer(path, shape, expected):
   for prefix in ("", "params/", "transformer/", "opt_state/1/0/mu/transformer/"):
     assert spec(prefix + path, shape, sharding.TRANSFORMER_RULES) == expected
-    # Trained jointly with the text encoder, whose names are others.
+    # Trained together with the text encoder, whose names differ.
     joint = (*sharding.TRANSFORMER_RULES, *sharding.TEXT_RULES)
     assert spec(prefix + path, shape, joint) == expected
 

@@ -1,4 +1,4 @@
-"""Gradients over eight devices are those of one, whatever is split or recomputed."""
+"""Gradients over eight devices equal those of one, however they are sharded."""
 
 import functools
 
@@ -110,7 +110,7 @@ def test_parameters_and_their_gradients_are_split_alike():
 
 
 def test_the_velocity_keeps_its_rows_split():
-  """No device has all rows of the output, and none is told another's activations."""
+  """No device has all rows of the output, or receives another's activations."""
   mesh = make_mesh(fsdp=8)
   module = transformer.Transformer(CONFIG, QUICK.for_training(mesh))
   rows = put_batch(mesh, batch(8, 6))

@@ -1,4 +1,4 @@
-"""Images and clips at any frame, and clips that are made over."""
+"""Images and clips at any frame, and video-to-video."""
 
 import pathlib
 
@@ -89,7 +89,7 @@ def test_conditions_where_they_cannot_be_are_refused(model, frame, count, messag
 
 
 def test_references_are_shown_beside_the_video_and_dropped(model):
-  """One step, made by hand of what the network says of all tokens."""
+  """One step, computed by hand from the network's velocity of all tokens."""
   clip, image = case.media("clip", 9, 16, 32), case.media("image", 1, 16, 32)
   text, _ = base.texts()
   latents = model.denoise(

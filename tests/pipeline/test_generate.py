@@ -1,4 +1,4 @@
-"""From a request to a video, whatever the way there."""
+"""From a request to a video, in each of the ways."""
 
 import contextlib
 import dataclasses

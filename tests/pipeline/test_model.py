@@ -104,7 +104,7 @@ def test_tone_mapping_reaches_the_decoder(model):
 
 @pytest.fixture
 def decoded():
-  """Latents of 3 frames of 64 x 64, and what the noise is drawn from."""
+  """Latents of 3 frames of 64 x 64, and the key of the noise."""
   latents = np.random.default_rng(0).standard_normal((1, 2, 8, 8, 6))
   return latents.astype(np.float32), jax.random.key(0)
 
@@ -208,7 +208,7 @@ def test_texts_are_as_long_as_the_text_encoder_says(model, caplog):
   assert not caplog.records
   assert short.encode_text([long])[1].sum() == 32
   assert "Prompt 1 (41 tokens) is longer than the 32 tokens" in caplog.text
-  # Padding changes no number of what is real.
+  # Padding changes none of the real numbers.
   whole, _ = model.encode_text([PROMPT])
   cut, mask = short.encode_text([PROMPT])
   real = mask[0]
@@ -246,7 +246,7 @@ def test_other_sizes_are_cropped_from_larger_ones_and_said(model, caplog):
 
 
 def test_given_image_is_seen_where_the_size_is_cropped(model):
-  """The same picture, whether its edges were repeated by us or by the caller."""
+  """The same image, whether we repeat its edges or the caller does."""
   image = case.image()[:, 1:31, 1:38]
   padded = np.pad(image, [(0, 0), (1, 1), (1, 2), (0, 0)], mode="edge")
   options = {"fps": 25, "steps": 2, "guidance": 1.0}

@@ -1,4 +1,4 @@
-"""What each network of a model does alone."""
+"""Each network of a model alone."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Small pictures of what a clip will look like, while it is denoised."""
+"""Small images of the expected clip while it is denoised."""
 
 import jax
 import numpy as np
@@ -17,7 +17,7 @@ SHAPE = (2, 2, 3, 4, 6)
 
 
 class Passes:
-  """A way of so many passes, of a model that does nothing."""
+  """A way with some passes, on a model that does nothing."""
 
   model = ltx_jax.LTXVideo(ModelConfig(None, None, SchedulerConfig()), {}, QUICK)
 
@@ -32,7 +32,7 @@ class Passes:
 
 
 def trajectory(sampling, x0, noise):
-  """What the latents are after each step, where the network knows the clip."""
+  """The latents after each step if the network knows the clip."""
   levels = sampling.levels(SchedulerConfig(), int(np.prod(x0.shape[1:4])))
   return [(1 - s) * x0 + s * noise for s in [*levels[1:], 0.0]]
 

@@ -1,4 +1,4 @@
-"""Long videos in windows, on a small random model where 2 frames are a latent one."""
+"""Long videos in windows, on a small random model with 2 frames per latent frame."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ def model():
 
 @pytest.fixture
 def told(monkeypatch):
-  """Lists what every call of `LTXVideo.denoise` is told and what it makes."""
+  """Lists the arguments and the result of every call of `LTXVideo.denoise`."""
   calls, denoise = [], ltx_jax.LTXVideo.denoise
 
   def recorded(model, text, **options):

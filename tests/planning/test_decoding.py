@@ -1,4 +1,4 @@
-"""How a decode is planned: by memory, at what price, and as the compiler sees it."""
+"""Plans of a decode: by memory, with the extra work, compared with the compiler."""
 
 import dataclasses
 

@@ -23,7 +23,7 @@ SMALL = TransformerConfig(
   cross_attention_dim=24,
   caption_channels=16,
 )
-# Padding without zeros: an implementation then computes what counts, no more.
+# Padding without zeros, so that an implementation computes exactly what counts.
 DEMO = VAEConfig(
   latent_channels=8,
   patch_size=2,

@@ -1,4 +1,4 @@
-"""The memory plan of a training step against what compilers said of it."""
+"""The memory plan of a training step, compared with compilers' figures."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Released checkpoints by name: what they are, how they are sampled and fetched."""
+"""Released checkpoints by name: their configs, recipes and downloads."""
 
 import dataclasses
 import logging
@@ -23,7 +23,7 @@ RELEASED = {k: v for k, v in PRESETS.items() if isinstance(v.files, HubFile)}
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-  """A hub that is asked for files, in memory: what it has, and what was downloaded."""
+  """A hub in memory that lists its downloads."""
   cached, asked = {}, []
 
   def lookup(repository, file):
@@ -101,14 +101,14 @@ def test_distilled_recipes_take_levels_that_the_model_knows(name):
 
 
 def samplings(preset):
-  """Of one pass, and of two where there are two."""
+  """Samplings of the single pass, and of two passes if there are two."""
   passes = preset.recipe.passes
   return [preset.recipe.sampling, *(passes.both if passes else ())]
 
 
 @pytest.mark.parametrize("name", RELEASED)
 def test_recipes_fit_their_models(name):
-  """Blocks that are there, levels that were trained, second passes that start below."""
+  """Existing blocks, trained levels, and second passes that start below 1."""
   preset = RELEASED[name]
   layers = preset.config.transformer.num_layers
   for sampling in samplings(preset):

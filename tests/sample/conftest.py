@@ -1,4 +1,4 @@
-"""What the tests of `sample.generate` share: a small model, and the program."""
+"""Shared by the tests of `sample.generate`: a small model, and the program."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ from tests import pipeline_case as case
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, quick):
-  """A random model by the small model's name, in a folder of its own."""
+  """A random model with the small model's name, in a folder of its own."""
   folder = tmp_path_factory.mktemp("model")
   config = dataclasses.replace(case.config(), name="moving-shapes")
   save_checkpoint(folder / "model.safetensors", config, case.params())

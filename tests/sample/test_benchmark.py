@@ -1,4 +1,4 @@
-"""The benchmark's driver and our side of it, on networks of no size."""
+"""The benchmark's driver and our side of it, on tiny networks."""
 
 import dataclasses
 import io

@@ -65,7 +65,7 @@ MEASURED = {
 
 
 def other_packages():
-  """Import names of what requirements.txt lists beside the eight that are allowed."""
+  """Import names of the packages in requirements.txt other than the eight allowed."""
   lines = (ROOT / "requirements.txt").read_text().splitlines()
   listed = {
     re.match(r"[\w-]+", line)[0].lower() for line in lines if line[:1].isalpha()
@@ -115,7 +115,7 @@ def test_all_rows_run_without_the_packages_that_it_must_not_need(tmp_path):
 
 
 class FakeDevice:
-  """Stands in for a device; looks at what is on disk before it answers."""
+  """Replaces a device; looks at the files on disk before it answers."""
 
   def __init__(self, size, cache):
     self.about, self.asked = ABOUT, []
@@ -143,7 +143,7 @@ def run(monkeypatch, folder, names, **changes):
 
 def test_rows_are_on_disk_as_soon_as_they_are_measured(monkeypatch, tmp_path):
   rows = run(monkeypatch, tmp_path, "decode,clip,velocity")
-  # In the table's order, and only the first row that runs tells of compiling.
+  # In the table's order, and only the first row that runs reports compilation.
   assert FakeDevice.last.asked == [
     ("clip", True),
     ("velocity", False),
@@ -303,5 +303,5 @@ def test_a_job_is_timed_over_enough_calls(monkeypatch):
     job.Job(lambda: calls.append(1), flops=7, figures={"error": 0.5}), compiling=False
   )
   assert len(found["seconds"]) == 3
-  assert len(calls) > 3 * 100  # 20 ms of what takes no time.
+  assert len(calls) > 3 * 100  # 20 ms of calls that take no time.
   assert found["figures"] == {"error": 0.5}

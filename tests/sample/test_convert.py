@@ -12,7 +12,7 @@ CONFIG = folders.config(newer=True)
 
 @pytest.fixture
 def program(tmp_path, monkeypatch, capsys):
-  """Runs the program beside a checkpoint; returns exit code, output and errors."""
+  """Runs the program on a checkpoint; returns exit code, output and errors."""
   monkeypatch.chdir(tmp_path)
   lightricks.save_checkpoint("model.safetensors", CONFIG, folders.params(CONFIG))
 

@@ -1,4 +1,4 @@
-"""What a machine has, and the advice for what it lacks."""
+"""The report about a machine, and the advice for each problem."""
 
 import importlib.metadata
 

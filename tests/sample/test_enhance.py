@@ -20,7 +20,7 @@ def completion(text):
 
 @pytest.fixture
 def endpoint():
-  """An endpoint with its address, what it was asked, and what it answers."""
+  """An endpoint with its address, its requests, and its answer."""
 
   class Handler(BaseHTTPRequestHandler):
     def do_POST(self):

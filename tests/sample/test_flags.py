@@ -55,7 +55,7 @@ FLAGS = [
 def test_flags_change_how_it_is_sampled_and_decoded(
   program, monkeypatch, arguments, changes
 ):
-  """What the two stages are told; what they make of it is theirs to test."""
+  """Checks what both stages receive; other tests check what they do with it."""
   base = Sampling(steps=5, guidance=1.0, stg_blocks=(1,))
   recipe = Recipe(40, 32, 5, 24.0, base)
   preset = dataclasses.replace(PRESETS["moving-shapes"], recipe=recipe)

@@ -213,7 +213,7 @@ def test_what_not_to_show_is_encoded_where_guidance_needs_it(
 def test_memory_that_runs_out_while_waiting_is_one_sentence(
   program, monkeypatch, waits, what
 ):
-  """What is dispatched fails where it is waited for."""
+  """Dispatched work fails where its result is waited for."""
   before, wait = [], jax.block_until_ready
 
   def exhausted(arrays):

@@ -1,4 +1,4 @@
-"""What is said of prompts that a model will make little of."""
+"""Hints about prompts that a model is likely to handle badly."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What `sample.generate` makes on several devices is what it makes on one."""
+"""`sample.generate` makes the same video on several devices as on one."""
 
 import dataclasses
 

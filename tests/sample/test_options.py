@@ -1,4 +1,4 @@
-"""What is refused before anything is loaded, and what outputs are called."""
+"""Refusals before anything is loaded, and the names of outputs."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What made a video: as a command line, as Python, and inside the file."""
+"""The settings of a video: as a command line, as Python, and inside the file."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The flags of `sample.generate` for what is given, for two passes, for windows."""
+"""Flags of `sample.generate` for conditions, for two passes, and for windows."""
 
 import dataclasses
 
@@ -60,7 +60,7 @@ def test_places_and_strengths_follow_the_last_signs():
 
 @pytest.fixture
 def two_passes(tmp_path, monkeypatch):
-  """A recipe of two passes and an upscaler; lists what each pass is told."""
+  """A recipe of two passes and an upscaler; lists the arguments of each pass."""
   config = upsampler_case.config("spatial")
   params = upsampler_case.random_params(config)
   save_upsampler(tmp_path / "up.safetensors", config, params)

@@ -52,9 +52,7 @@ def test_weights_in_8_bits_make_nearly_the_same_video(program, loaded):
 def test_a_cached_prompt_is_not_encoded_again(program, loaded, monkeypatch):
   cached = (PROMPT, *SIZE, "--text-cache", "texts")
   assert program(*cached, "--output", "first.png")[0] == 0
-  assert (
-    len(list(Path("texts").iterdir())) == 2
-  )  # It, and what guidance leads away from.
+  assert len(list(Path("texts").iterdir())) == 2  # The prompt, and the negative prompt.
   assert "text_encoder" not in loaded[0].params
 
   def refuse(*_):

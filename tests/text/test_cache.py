@@ -137,7 +137,7 @@ def folder(tmp_path_factory, quick):
 
 @pytest.fixture
 def reads(monkeypatch):
-  """What is read, in order, with a weak reference to one of its arrays."""
+  """Lists the arrays that are read, in order, with a weak reference to one."""
   reads = []
 
   def watch(module, name):
@@ -171,7 +171,7 @@ def test_a_text_encoder_is_read_asked_and_freed(folder, reads):
     text, expected = model.encode_text(prompts), whole.encode_text(prompts)
     np.testing.assert_array_equal(text[0], expected[0])
     np.testing.assert_array_equal(text[1], expected[1])
-    assert len(reads) == count  # Once more, for what was not among the prompts.
+    assert len(reads) == count  # One more read, for a prompt that was not encoded.
 
 
 def test_cached_prompts_need_no_text_encoder(folder, tmp_path, reads, monkeypatch):

@@ -1,4 +1,4 @@
-"""What the tests of precomputing share: a tiny VAE's model, options, and a count."""
+"""Shared by the tests of precomputing: a tiny VAE's model, options, and a count."""
 
 import functools
 

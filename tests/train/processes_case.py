@@ -50,7 +50,7 @@ def free_port() -> int:
 
 
 def environment(devices: int) -> dict[str, str]:
-  """Returns the environment of a process with so many host devices."""
+  """Returns the environment of a process with `devices` host devices."""
   flags = [
     flag
     for flag in os.environ.get("XLA_FLAGS", "").split()
@@ -94,7 +94,7 @@ class Process:
     self._process.send_signal(number)
 
   def output(self, patience: float = PATIENCE) -> str:
-    """Waits for its end, and returns what it printed."""
+    """Waits for its end, and returns its output."""
     self._process.wait(patience)
     self._log.seek(0)
     return self._log.read()
@@ -142,5 +142,5 @@ def started(
 
 
 def outputs(running: Sequence[Process], patience: float = PATIENCE) -> list[str]:
-  """Waits for processes to end, and returns what they printed."""
+  """Waits for processes to end, and returns their outputs."""
   return [process.output(patience) for process in running]

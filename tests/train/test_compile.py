@@ -135,7 +135,7 @@ def test_what_is_compiled_is_split_as_in_a_run():
 
 
 class Compiler:
-  """Stands in for one: a step of more than so many rows does not fit."""
+  """Replaces the compiler: a step with more rows than `most` does not fit."""
 
   def __init__(self, most):
     self.most, self.asked = most, []

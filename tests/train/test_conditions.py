@@ -1,4 +1,4 @@
-"""Training with the last frame, or a reference clip, shown beside what is learned."""
+"""Training with the last frame, or a reference clip, shown next to the clips."""
 
 import dataclasses
 import functools
@@ -134,12 +134,12 @@ def test_a_run_trains_with_and_without_the_last_frame_and_shows_references(
     ),
   )
   (picture,) = case.place_of(run, "samples").iterdir()
-  # The reference to the left of what is made.
+  # The reference is to the left of the generated clip.
   image = video.read(picture)[0][0]
   assert image.shape == (6 * 32, 2 * 5 * 32, 3)
   first = model.decoded(case.frozen_vae(), found.references[:1])[0][0]
   np.testing.assert_array_equal(image[:32, :32], first)
-  # What is shown is worked on, and is no clip's token.
+  # Extra tokens are work, but not tokens of the clip.
   of_clips = {w.flops / w.clips for w in work if w.tokens == work[0].tokens}
   assert len(of_clips) >= 2 or len({w.tokens for w in work}) > 1
 

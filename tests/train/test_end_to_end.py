@@ -21,7 +21,7 @@ TOKENIZER = ASSETS / "moving_shapes" / "tokenizer"
 
 
 def train(trainer, folder, *options):
-  """Runs `python -m train.<trainer> tiny` to its end and returns what it printed."""
+  """Runs `python -m train.<trainer> tiny` to its end and returns its output."""
   done = subprocess.run(
     [
       *(sys.executable, "-m", f"train.{trainer}", "tiny", "--steps", "1"),

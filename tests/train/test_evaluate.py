@@ -14,7 +14,7 @@ SIZE = {"frames": 9, "height": 64, "width": 64}
 
 
 class FakeModel:
-  """Draws what it is asked for, with the mistakes that a test wants."""
+  """Draws the requested caption, with the mistakes that a test wants."""
 
   def __init__(self, error=0.0, change=lambda caption: caption):
     self.config = types.SimpleNamespace(vae=ltx_jax.VAEConfig())
@@ -80,7 +80,7 @@ def test_a_perfect_model_is_all_right(tmp_path):
   for side in ("from text", "from a first frame"):
     assert set(out["results"][side]["judged right"].values()) == {1.0}
   assert out["results"]["from a first frame"]["psnr of all frames"]["mean"] == np.inf
-  # Two batches of text, two clips from a first frame; a seed of its own for each.
+  # Two batches of text, two clips from a first frame; each with its own seed.
   assert [len(call[0]) for call in model.calls[:2]] == [4, 2]
   assert [seed for call in model.calls[:2] for seed in call[1]] == list(range(6))
   assert all(call[3] == {"steps": 7, "guidance": None} for call in model.calls)

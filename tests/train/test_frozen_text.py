@@ -1,4 +1,4 @@
-"""The transformer's trainer with a text encoder that is given and stays as it is."""
+"""The transformer's trainer with a given, frozen text encoder."""
 
 import dataclasses
 import functools

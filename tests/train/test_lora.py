@@ -1,4 +1,4 @@
-"""Low-rank updates of a model are trained, shown beside it, and written for others."""
+"""Low-rank updates of a model: training, sample images next to it, and files."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""The table of what a LoRA needs: its rows, what fits, and what is refused."""
+"""The table of a LoRA's memory: its rows, what fits, and what is refused."""
 
 import pytest
 

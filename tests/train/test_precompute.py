@@ -1,4 +1,4 @@
-"""From a manifest to records: what is encoded, what is kept, what is dropped."""
+"""From a manifest to records: what is encoded, kept and dropped."""
 
 import dataclasses
 import io
@@ -61,7 +61,7 @@ def quick_policy(monkeypatch):
 
 
 def run_process(options, process, processes):
-  """Runs one of several processes, and returns what it says, in one line."""
+  """Runs one of several processes, and returns its output, on one line."""
   said = io.StringIO()
   share = Share(processes, process)
   options = dataclasses.replace(options, share=share)
@@ -240,13 +240,13 @@ def test_a_damaged_shard_is_made_again(options, encoded):
 
 
 def results(folder):
-  """All that a run leaves but lists of hashes, which each process has of its own."""
+  """All files of a run except lists of hashes, which each process has for itself."""
   paths = [path for path in folder.iterdir() if path.name[:7] != "sources"]
   return {path.name: path.read_bytes() for path in paths}
 
 
 def alone(options):
-  """What one process makes, in another folder."""
+  """The result of a single process, in another folder."""
   whole = dataclasses.replace(options, output=options.output.parent / "whole")
   run(whole)
   return results(whole.output)

@@ -1,4 +1,4 @@
-"""Records with what is shown beside their clips: the last frame, the reference."""
+"""Records with extra arrays: the last frame, the reference."""
 
 import dataclasses
 import json

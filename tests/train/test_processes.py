@@ -1,4 +1,4 @@
-"""A run as several processes equals the run as one, and ends in words."""
+"""A run as several processes equals the run as one, and ends with a message."""
 
 import numpy as np
 import pytest

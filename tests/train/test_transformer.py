@@ -54,7 +54,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start():
-  """A first state none of whose parameters is zero."""
+  """A first state in which no parameter is zero."""
   return case.moved(jax.jit(INIT)(jax.random.key(0)))
 
 

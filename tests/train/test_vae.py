@@ -64,7 +64,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start():
-  """A first state none of whose parameters is zero."""
+  """A first state in which no parameter is zero."""
   return case.moved(jax.jit(INIT)(jax.random.key(0)))
 
 
@@ -186,7 +186,7 @@ def test_micro_batches_have_the_moments_of_the_whole(start):
   (one, metrics), (two, halved) = (
     case.after(1, update, start, batch, VAE_RULES) for update in (UPDATE, halves)
   )
-  # Neither the encoder's means nor the KL see noise; the other losses do.
+  # Noise changes neither the encoder's means nor the KL, but the other losses.
   for name, value in one.extra.items():
     np.testing.assert_allclose(two.extra[name], value, rtol=1e-5, atol=1e-6)
   np.testing.assert_allclose(halved["kl"], metrics["kl"], rtol=1e-5)
@@ -220,7 +220,7 @@ def test_a_run_has_images_and_clips_and_shows_them(whole):
     # Four clips, each above its reconstruction; five frames of each.
     assert image.size == (5 * 32, 2 * 4 * 32)
     rows = np.asarray(image).reshape(4, 2, 32, 5 * 32, 3)
-  assert (rows[:, 0].std((1, 2, 3)) > 1).all()  # The clips are there.
+  assert (rows[:, 0].std((1, 2, 3)) > 1).all()  # The clips are visible.
   assert np.abs(rows[:, 0].astype(int) - rows[:, 1]).max() > 10
 
 

@@ -163,7 +163,7 @@ def test_the_vae_has_the_latents_of_the_transformer(tmp_path, model):
   )
   with pytest.raises(ValueError, match=message):
     check_vae(TRANSFORMER, wide, {})
-  # Of a model without a VAE of its own, the name says which release it is of.
+  # For a model without a VAE of its own, the name identifies the release.
   alone = ModelConfig(
     transformer=tiny.TRANSFORMER, vae=None, scheduler=SchedulerConfig(), name="one"
   )

@@ -1,4 +1,4 @@
-"""What the tests of both trainers share: tiny runs, on one device or on a mesh."""
+"""Shared by the tests of both trainers: tiny runs, on one device or on a mesh."""
 
 import dataclasses
 import functools
@@ -120,7 +120,7 @@ def assert_same_bits(a, b):
 
 @functools.cache
 def frozen_vae():
-  """A random VAE of the tiny config, with statistics of its own."""
+  """A random VAE of the tiny config, with random statistics."""
   params = jax.jit(lambda key: vae_lib.init_vae(key, tiny.VAE))(jax.random.key(3))
   c = tiny.VAE.latent_channels
   params["per_channel_statistics"] = {

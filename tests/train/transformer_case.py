@@ -1,4 +1,4 @@
-"""The tiny transformer's run: its records, loader, updates and pictures."""
+"""The tiny transformer's run: its records, loader, updates and sample images."""
 
 import atexit
 import dataclasses

@@ -1,4 +1,4 @@
-"""Low-rank updates: what they add to a network, in each precision of its kernels."""
+"""Low-rank updates: what they add to a network, with each precision of its kernels."""
 
 import jax
 import jax.numpy as jnp
@@ -112,7 +112,7 @@ def test_gradients_over_8_bits_are_those_over_the_same_numbers(base, updates, we
   assert found.keys() == expected.keys()
   for path, gradient in expected.items():
     assert error(found[path], gradient) < 1e-5
-  # Those of the full-precision model are others, as its numbers are.
+  # Those of the full-precision model differ, because its numbers do.
   whole = flatten(gradients(base))
   assert max(error(found[path], whole[path]) for path in whole) > 1e-3
 

@@ -1,4 +1,4 @@
-"""Optimisers: what decays, what Muon orthogonalises, averages, accumulation."""
+"""Optimisers: which weights decay, Muon, averages and accumulation."""
 
 import dataclasses
 

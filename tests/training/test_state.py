@@ -1,4 +1,4 @@
-"""How a step moves the state: held parts, averages, and what is not finite."""
+"""How a step advances the state: held parts, averages, and non-finite values."""
 
 import dataclasses
 

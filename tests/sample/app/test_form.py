@@ -1,4 +1,4 @@
-"""What the page asks for, as options of the command line."""
+"""The form of the page, as options of the command line."""
 
 import dataclasses
 from pathlib import Path

@@ -63,7 +63,7 @@ def test_a_job_that_nobody_watches_ends(monkeypatch):
 
   job = Job(make).start()
   left.set()
-  job._done.wait(20)  # Not `wait`, which is a look.
+  job._done.wait(20)  # Not `wait`, which counts as a look.
   assert isinstance(job.error, Cancelled)
 
 

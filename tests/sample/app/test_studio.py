@@ -28,7 +28,7 @@ def studio(model, tmp_path, monkeypatch):
 
 @pytest.fixture
 def form(model):
-  name = Path(model).name  # The page is told no folder.
+  name = Path(model).name  # The page shows no folder.
   return Form(prompt=PROMPT, model=name, size="Small", seconds=0.2, steps=3)
 
 

@@ -89,7 +89,7 @@ def crash_at(step):
 
 @functools.cache  # The same functions compile once for all tests.
 def programs(config, steps):
-  """init, update and pictures of a two-layer network with noise in its inputs."""
+  """init, update and sample images of a two-layer network with noise in its inputs."""
 
   def init(key):
     a, b = jax.random.split(key)
@@ -109,7 +109,7 @@ def programs(config, steps):
     key = jax.random.fold_in(jax.random.key(1), state.step)
     value = jax.value_and_grad(loss_fn)
     loss, grads = value(state.params, batch, key, frozen["scale"])
-    # A fingerprint of which batches came, in which order.
+    # A fingerprint of the batches and their order.
     order = {"order": state.extra["order"] * 31 + batch["number"][0]}
     return advance(config, steps, state, grads, {"loss": loss}, extra=order)
 

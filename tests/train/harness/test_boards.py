@@ -1,4 +1,4 @@
-"""Weights & Biases: what it is told, by a package that only writes it down."""
+"""Weights & Biases, through a package that only records its calls."""
 
 import dataclasses
 import sys
@@ -16,7 +16,7 @@ IMAGE = np.zeros((4, 6, 3), np.uint8)
 
 
 class FakeRun:
-  """What `init` gives, with the signatures of the package's own."""
+  """Returned by `init`, with the signatures of the real package."""
 
   def __init__(self, options):
     self.options = options
@@ -133,7 +133,7 @@ def test_nothing_goes_there_unless_it_is_asked_for(tmp_path, runs):
 
 @pytest.mark.parametrize("module", [None, types.ModuleType("wandb")])
 def test_a_package_that_is_missing_is_named_before_the_run(monkeypatch, module):
-  # The second is what Python makes of a folder `wandb/` where it stands.
+  # The second is how Python imports an existing folder `wandb/`.
   monkeypatch.setitem(sys.modules, "wandb", module)
   run = with_wandb(tiny.vae())
   with pytest.raises(ValueError) as refused:

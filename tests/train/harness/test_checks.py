@@ -1,4 +1,4 @@
-"""What is refused before a run begins."""
+"""Refusals before a run begins."""
 
 import dataclasses
 

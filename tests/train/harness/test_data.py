@@ -1,4 +1,4 @@
-"""What a run trains on, and what is held out of it."""
+"""The data that a run trains on, and the clips that it holds out."""
 
 import dataclasses
 import json

@@ -8,7 +8,7 @@ from train.harness import evaluation
 
 
 class Numbered:
-  """A source whose images are none, and whose clips are as many as is said."""
+  """A source without images, with a given number of clips."""
 
   def __init__(self, clips):
     self.clips = clips

@@ -1,4 +1,4 @@
-"""A run's memory plan before it is compiled: what is chosen, said and refused."""
+"""A run's memory plan before compilation: choices, messages and refusals."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The loop on a toy problem: resumes bit for bit, stops in words, runs sharded."""
+"""The loop on a toy problem: resumes bit for bit, stops with a message, is sharded."""
 
 import dataclasses
 import functools

@@ -9,7 +9,7 @@ from train.harness import meter
 
 @pytest.fixture
 def clock(monkeypatch):
-  """Time, which passes where a test says so."""
+  """A clock that advances only when a test says so."""
   clock = types.SimpleNamespace(now=100.0)
   monkeypatch.setattr(meter.time, "monotonic", lambda: clock.now)
   return clock

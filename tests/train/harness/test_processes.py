@@ -1,4 +1,4 @@
-"""Several processes: they stop together, and end in words where one is gone."""
+"""Several processes: they stop together, and end with a message if one is gone."""
 
 import signal
 import time
@@ -45,7 +45,7 @@ def test_two_processes_stop_together_and_one_goes_on(tmp_path):
 
 
 def assert_ended_without_the_other(process, text):
-  """In our words where the transport fails, in JAX's where it only goes silent."""
+  """With our message if the transport fails, with JAX's if it only goes silent."""
   assert process.returncode
   assert "another process is gone" in text or "another task died" in text
   assert "Traceback" not in text

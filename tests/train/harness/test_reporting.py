@@ -1,4 +1,4 @@
-"""Curves, pictures and the screen, with a terminal and without one."""
+"""Curves, sample images and the screen, with a terminal and without one."""
 
 import io
 import json

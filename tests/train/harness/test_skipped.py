@@ -1,4 +1,4 @@
-"""A run says which clips it goes on without, from its first line to its end."""
+"""A run reports the clips that it skips, from its first line to its end."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from tests.train import trainer_case as case
 from train.harness import data, skipped
 from train.trainers import vae
 
-# As the recipe's second, so that its programs are there from other tests.
+# The recipe's second stage, so that its programs exist from other tests.
 STAGE = Stage(8, (tiny.CLIP,), tokens=64)
 
 
@@ -71,7 +71,7 @@ def program(manifest, tmp_path, monkeypatch, capsys):
 def test_clips_are_skipped_said_counted_and_listed_up_to_a_share(program, tmp_path):
   code, out, err, listed = program(0.2)
   assert (code, err) == (0, "") and out[-1].startswith("Wrote ")
-  # Known before the first step: what is too short, and what cannot be opened.
+  # Known before the first step: clips that are too short, or cannot be opened.
   assert out[0] == "skipped 03.mp4: it has 3 frames, but every bucket needs 5"
   assert out[1].startswith("skipped 06.mp4: ") and "cannot be read as a video" in out[1]
   assert out[2] == "skipped so far: 2 of 16 clips"

@@ -17,7 +17,7 @@ from train.harness import processes
 
 @dataclasses.dataclass
 class Options:
-  """What a test asks for."""
+  """Options of a test."""
 
   folder: str
   steps: int = 12

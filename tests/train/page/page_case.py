@@ -24,7 +24,7 @@ def run(folder, rows, cut="", *, evaluation=(), config=None):
 
 
 def picture(folder, name, size=(40, 24), colour=(200, 30, 30)):
-  """Writes a sample picture of a run; without a colour one that hardly compresses."""
+  """Writes a sample image of a run; without a colour, one that hardly compresses."""
   samples = folder / "samples"
   samples.mkdir(exist_ok=True)
   pixels = np.full((size[1], size[0], 3), colour or 0, np.uint8)
@@ -34,7 +34,7 @@ def picture(folder, name, size=(40, 24), colour=(200, 30, 30)):
 
 
 class _Reader(HTMLParser):
-  """Builds a tree, and fails where a tag is not closed by its own end."""
+  """Builds a tree, and fails if a tag is not closed by its own end."""
 
   def __init__(self):
     super().__init__()

@@ -1,4 +1,4 @@
-"""Lines in their places, ticks in theirs, and what cannot be drawn said in words."""
+"""Lines and ticks in their places, and notes about values that cannot be drawn."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def ticks(figure, anchor):
 def test_running_mean_keeps_a_constant_and_averages_neighbours():
   np.testing.assert_allclose(chart.running_mean(np.full(20, 3.0)), 3.0)
   np.testing.assert_allclose(chart.running_mean(np.arange(20.0))[4:-4], range(4, 16))
-  assert chart.running_mean(np.arange(20.0))[0] == 2.0  # Of itself and four others.
+  assert chart.running_mean(np.arange(20.0))[0] == 2.0  # With four other values.
   np.testing.assert_allclose(chart.running_mean(np.float64([7])), 7)
 
 

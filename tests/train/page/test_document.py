@@ -1,4 +1,4 @@
-"""The page as a browser reads it: what is there, and that nothing is fetched."""
+"""The page as a browser reads it: its content, and that nothing is fetched."""
 
 import datetime
 import json

@@ -1,4 +1,4 @@
-"""What is read from a run's folder, however the run ended."""
+"""Reading a run's folder, however the run ended."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Pictures in a page: small, and of so many steps as there is room for."""
+"""Sample images in a page: small, and from as many steps as there is room for."""
 
 import base64
 import io
