@@ -1,8 +1,9 @@
-"""`python -m tests.pictures [demo] [page]`: the pictures in README and docs, made anew.
+"""`python -m tests.pictures [demo] [page]`: remakes the images of README and docs.
 
-demo.webp holds videos of captions that the small model was never trained on, evenly
-spread over all of them and none left out. page.png and page-phone.png are the page in
-Chromium after it has made a video; they need gradio, playwright and a browser.
+demo.webp shows videos of captions that the small model was never trained on: evenly
+spaced ones of all such captions, whatever their quality. page.png and page-phone.png
+show the page in Chromium after it has made a video; they need gradio, playwright and a
+browser.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 def held_out() -> list[str]:
-  """Captions that were never trained on, evenly spread."""
+  """Returns evenly spaced captions of those that were never trained on."""
   captions = world.held_out_captions()
   places = np.linspace(0, len(captions) - 1, COLUMNS * ROWS).round().astype(int)
   return [captions[place] for place in places]
 
 
 def grid(clips: np.ndarray, labels: list[str]) -> list[Image.Image]:
-  """Frames of all clips in rows, each above its label."""
+  """Returns frames that show all clips in rows, each clip above its label."""
   count, frames, height, width, _ = clips.shape
   font = ImageFont.load_default(11)
   texts = [wrapped(label, font, width) for label in labels]
