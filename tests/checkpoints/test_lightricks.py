@@ -246,8 +246,8 @@ def test_configs_that_do_not_fit_are_refused(path):
   _refused(
     path,
     tensors,
-    "a transformer of 3 layers and width 24 has in_channels = 9, a VAE of 10 blocks "
-    "and 8 latent channels has latent_channels = 8",
+    "a transformer of 3 layers and width 24 has in_channels = 9, but a VAE of 10 "
+    "blocks and 8 latent channels has latent_channels = 8",
     wide,
   )
   odd = metadata | {"transformer": metadata["transformer"] | {"qk_norm": "layer_norm"}}
@@ -277,7 +277,7 @@ def test_transformer_and_vae_must_have_the_same_latents():
   check_same_latents(dataclasses.replace(config, transformer=None), config)
   check_same_latents(config, config)
   wide = dataclasses.replace(config, transformer=TransformerConfig())
-  with pytest.raises(ValueError, match="the 2B transformer has in_channels = 128, a V"):
+  with pytest.raises(ValueError, match="the 2B transformer has in_channels = 128, but"):
     check_same_latents(wide, config)
   message = r"the 2B transformer in a/b has in_channels.* a VAE of .* in c has latent"
   with pytest.raises(ValueError, match=message):
@@ -291,7 +291,7 @@ def test_transformer_and_vae_of_two_releases_are_refused():
   unnamed = dataclasses.replace(small.CONFIG, name=None)
   for pair in ((older, older), (older, unnamed), (unnamed, older)):
     check_same_latents(*pair)
-  message = "the transformer in a is of '0.9.0', the VAE in b of '0.9.5'"
+  message = "the transformer in a is of '0.9.0', but the VAE in b is of '0.9.5'"
   with pytest.raises(ValueError, match=message):
     check_same_latents(older, newer, ("a", "b"))
   without = dataclasses.replace(newer, vae=None)

@@ -157,14 +157,14 @@ def _info(offsets=(0, 8), shape=(2,), dtype="F32"):
 @pytest.mark.parametrize(
   ("header", "data", "message"),
   [
-    ({"a": _info()}, b"1234", "is truncated: its tensors take 8 bytes and 4 are"),
-    ({"a": _info()}, b"0123456789", "well-formed.* its tensors take 8 bytes and 10"),
+    ({"a": _info()}, b"1234", "is truncated: its tensors take 8 bytes, but 4 are"),
+    ({"a": _info()}, b"0123456789", "well-formed.* its tensors take 8 bytes, but 10"),
     ({"a": _info((0, 4))}, b"0123", r"'a' of shape \[2\] .* needs 8 bytes"),
-    ({"a": _info((4, 12))}, b"0" * 12, "'a' starts at byte 4 .* where 0 was"),
+    ({"a": _info((4, 12))}, b"0" * 12, "'a' starts at byte 4 .* instead of byte 0"),
     (
       {"a": _info((0, 8)), "b": _info((4, 12))},
       b"0" * 12,
-      "'b' starts at byte 4 .* where 8 was",
+      "'b' starts at byte 4 .* instead of byte 8",
     ),
     ({"a": _info(dtype="F3")}, b"0" * 8, "dtype 'F3'; this code reads .*BF16"),
     ({"a": _info(shape=(-2,))}, b"0" * 8, r"'a' has shape \[-2\]"),
@@ -172,7 +172,7 @@ def _info(offsets=(0, 8), shape=(2,), dtype="F32"):
     ({"a": 3}, b"", "needs exactly data_offsets, dtype, shape"),
     ({"__metadata__": {"n": 1}}, b"", "metadata 'n' is not a string"),
     ({"__metadata__": 3}, b"", "__metadata__ is not a JSON object"),
-    ([1], b"", "is a JSON list, no object"),
+    ([1], b"", "is a JSON list, not an object"),
     (b"{nonsense", b"", "header is not a JSON object"),
     (b"\xff\xfe", b"", "header is not a JSON object"),
     (b'{"a": 1, "a": 2}', b"", "'a' occurs twice"),
@@ -196,7 +196,7 @@ def test_short_long_and_absent_files_are_refused(tmp_path):
     open_safetensors(path)
   with pytest.raises(ValueError, match="should have 500 bytes, but only 2 are there"):
     open_safetensors(_file(path, b"{}", length=500))
-  with pytest.raises(ValueError, match="no well-formed.*over the format's"):
+  with pytest.raises(ValueError, match="not a well-formed.*over the format's"):
     open_safetensors(_file(path, b"{}", length=10**12))
 
 

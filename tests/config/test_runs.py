@@ -157,7 +157,7 @@ def test_every_number_of_a_run_has_its_range():
     (lambda: dataclasses.replace(VAE, data_weights=(0.0,)), "data_weights is 0.0; it"),
     (
       lambda: dataclasses.replace(VAE, data=("a", "b", "c"), data_weights=(1.0, 2.0)),
-      "data names 3 source.s. and data_weights has 2",
+      "data names 3 source.s., but data_weights has 2",
     ),
     (lambda: Block("res_x", 0), "num_layers of a VAE block is 0"),
     (

@@ -61,7 +61,7 @@ def test_a_clip_begins_and_ends_at_its_times(tmp_path):
     read_clip(clip, BUCKET, 4)
   assert measure(_clip(path, start=0.5, end=9.0)).frames == 18
   with pytest.raises(
-    ValueError, match=r"lasts 1.25 seconds, and the clip 'clip' begins"
+    ValueError, match=r"lasts 1.25 seconds, but the clip 'clip' begins"
   ):
     measure(_clip(path, start=2.0))
 

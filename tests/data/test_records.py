@@ -316,7 +316,7 @@ def test_records_of_other_networks_are_refused(folder):
   source.check(INFO.vae)
   source.check(INFO.vae, INFO.text_encoder)
   with pytest.raises(
-    ValueError, match="another VAE: its .* 'vae-1', and .* is 'vae-2'"
+    ValueError, match="another VAE: its .* 'vae-1', but .* is 'vae-2'"
   ):
     source.check("vae-2")
   with pytest.raises(ValueError, match="another text encoder: .* 't5-1', .* is 't5-2'"):
@@ -327,7 +327,7 @@ BLOBS = {
   "nothing": (b"", "its 0 bytes are not safetensors, or cut off"),
   "cut": (records.encode(record(0))[:-1], "its header is not that of safetensors"),
   "noise": (b"\x10" + bytes(40), "its header is not that of safetensors"),
-  "another file": (blobs.dump({}, {}), "a record of schema None, and schema 1 is read"),
+  "another file": (blobs.dump({}, {}), "a record of schema None instead of 1; "),
   "schema": (
     records.encode(record(0)).replace(b'"schema":"1"', b'"schema":"2"'),
     "a record of schema 2 instead of 1; run train.precompute again",

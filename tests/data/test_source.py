@@ -66,7 +66,7 @@ def test_fingerprints_follow_sources_and_weights():
 
 @pytest.mark.parametrize(
   ("weights", "said"),
-  [((1.0,), "2 source.s. and 1 weight"), ((1.0, 0.0), "must be above 0")],
+  [((1.0,), "2 source.s. but 1 weight"), ((1.0, 0.0), "must be above 0")],
 )
 def test_weights_that_mix_nothing_are_refused(weights, said):
   with pytest.raises(ValueError, match=said):

@@ -296,7 +296,7 @@ def test_shorter_negative_text_is_padded():
     ({"width": 0}, "width is 0; it must be at least 1"),
     ({"frames": 0}, "frames is 0"),
     ({"fps": 0}, "fps is 0"),
-    ({"steps": 0}, "steps is 0; it must be at least 1"),
+    ({"steps": 0}, "steps is 0; it must be a whole number of at least 1"),
     ({"guidance": -1.0}, "guidance is -1.0"),
     ({"seed": (1, 2)}, "2 seeds for 1 clips"),
     ({"conditions": [Condition("nowhere.png")]}, "nowhere.png does not exist"),

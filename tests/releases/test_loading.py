@@ -163,7 +163,7 @@ def test_what_is_wrong_with_a_file_is_said_before_what_lacks_beside_it(
     ltx_jax.load_text_encoder(broken)
   whole = tmp_path / "whole.safetensors"
   whole.write_bytes((folder / "model.safetensors").read_bytes())
-  with pytest.raises(ValueError, match="beside .*whole.*or --text-encoder FOLDER"):
+  with pytest.raises(ValueError, match="next to .*whole.*or --text-encoder FOLDER"):
     ltx_jax.load_text_encoder(whole)
 
 

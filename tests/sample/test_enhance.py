@@ -103,7 +103,7 @@ def test_what_is_no_endpoint_is_refused(endpoint):
       enhanced("a fox", url)
   with pytest.raises(ValueError, match="does not answer .* check that it runs"):
     enhanced("a fox", "http://127.0.0.1:1/v1")
-  with pytest.raises(ValueError, match="--enhance-model is m and there is no endpoint"):
+  with pytest.raises(ValueError, match="--enhance-model is m, but there is no endpoint"):
     EnhanceFlags(None, "m").apply(("a fox",))
 
 
@@ -135,4 +135,4 @@ def test_the_program_shows_what_the_endpoint_says(endpoint, program, monkeypatch
   assert endpoint.asked[0][1]["model"] == "large"
   assert f"enhanced: {OTHER}" in out
   code, _, err = program(PROMPT, *SIZE, "--enhance-model", "large")
-  assert code == 2 and "--enhance-model is large and there is no endpoint" in err
+  assert code == 2 and "--enhance-model is large, but there is no endpoint" in err

@@ -32,7 +32,7 @@ def test_the_small_models_short_captions_are_as_they_should_be():
   assert hint([PROMPT], "moving-shapes") is None
   assert "never saw 'cat'" in hint(["a small cat"], "moving-shapes")
   note = hint([PROMPT, PROMPT.replace("navy", "white")], "moving-shapes")
-  assert "white background', but no caption has them so" in note
+  assert "white background', but no caption has them in" in note
 
 
 @pytest.mark.parametrize(

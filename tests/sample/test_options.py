@@ -17,7 +17,7 @@ from tests.sample.test_generate import PROMPT, SIZE
     ((PROMPT, "--output", "a.avi"), "a.avi has the suffix '.avi'"),
     ((PROMPT, "--image", "no.png"), "no.png does not exist"),
     ((PROMPT, "--model", "moving-shape"), "did you mean 'moving-shapes'"),
-    ((PROMPT, "--steps", "0"), "steps is 0; it must be at least 1"),
+    ((PROMPT, "--steps", "0"), "steps is 0; it must be a whole number of at least 1"),
     ((PROMPT, "--strength", "2", "--image", "no.png"), "condition is 2.0"),
     ((PROMPT, "--guidanse", "3"), "option --guidanse; did you mean --guidance?"),
     ((PROMPT, "--guidance", "much"), "--guidance"),

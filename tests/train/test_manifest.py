@@ -66,7 +66,7 @@ def test_faults_and_copies_are_listed(folder, capsys):
   for words in (
     "2 clips have the caption 'caption 0'",
     "copy.mp4 is the same clip as 0.mp4",
-    "left out: alone.txt: it is a text without a clip of the same name beside it",
+    "left out: alone.txt: it is a text without a clip of the same name next to it",
     "manifest.jsonl: 4 clips, 2 faults left out",
   ):
     assert words in said

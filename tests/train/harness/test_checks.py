@@ -47,7 +47,7 @@ def test_heads_divide_over_their_devices():
   checks.check_heads(run)
   mesh = MeshConfig(data=1, tensor=4)
   with pytest.raises(
-    ValueError, match="mesh.tensor is 4, and .* has 2 attention heads"
+    ValueError, match="mesh.tensor is 4, but .* has 2 attention heads"
   ):
     checks.check_heads(dataclasses.replace(run, mesh=mesh))
 
