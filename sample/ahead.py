@@ -82,7 +82,7 @@ def prepare(options: Options, clock: shared.Clock) -> tuple[OnePass, Request, Pl
     model.config.vae, [options.prompt], size=size, seed=options.seed
   )
   way = OnePass(model, sampling)
-  plan = way.plan(request)  # What does not fit is refused before it is compiled.
+  plan = way.plan(request)  # Refuses what does not fit before compilation.
   with concurrent.futures.ThreadPoolExecutor(1) as pool:
     ahead = pool.submit(compile_ahead, way, request, plan)
     with clock.stage("text"):

@@ -25,7 +25,7 @@ settings = {
   # A fifth of what is left, on jax 0.12; on 0.10 a sixth.
   "--xla_llvm_disable_expensive_passes": "true",
   "--xla_cpu_parallel_codegen_split_count": 1,
-  # Eight devices on two busy cores meet late; by default XLA gives up after 40 seconds.
+  # Eight devices on two busy cores may meet late; XLA's default is 40 seconds.
   "--xla_cpu_collective_call_terminate_timeout_seconds": 300,
 }
 if importlib.metadata.version("jaxlib").startswith("0.10."):

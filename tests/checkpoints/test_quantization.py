@@ -244,9 +244,7 @@ def test_the_plan_counts_what_a_block_takes_while_it_is_used(monkeypatch):
 
 
 def test_what_cannot_be_is_refused_in_words(folder, tmp_path, unchecked):
-  with pytest.raises(
-    ValueError, match="Weights 'int4' are not known; give int8"
-  ):
+  with pytest.raises(ValueError, match="Weights 'int4' are not known; give int8"):
     ltx_jax.load(folder, weights="int4")
   with pytest.raises(ValueError, match="Weights 'int2' are not known"):
     ltx_jax.load(folder, text_weights="int2")

@@ -19,7 +19,7 @@ print(json.dumps(found))
 
 
 def name_of_module(program):
-  """What `python -m` runs: of a package its `__main__`."""
+  """Returns the module that `python -m` runs: a package's `__main__`."""
   file = (ROOT / program.replace(".", "/")).with_suffix(".py")
   return program if file.is_file() else f"{program}.__main__"
 
@@ -30,7 +30,7 @@ def test_programs_and_recipes_import_no_network_until_they_run():
   command = [sys.executable, "-c", CODE, *names, *recipes]
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
   found = json.loads(done.stdout)
-  # One process imports them all in turn: the first that has one is the one to mend.
+  # One process imports all in turn, so only the first that has one is at fault.
   early = {name: HEAVY & set(modules) for name, modules in found.items()}
   assert next(((name, e) for name, e in early.items() if e), None) is None
   assert {"sample.generate", "train.transformer", "configs.tiny"} <= set(found)

@@ -103,7 +103,9 @@ def test_what_is_no_endpoint_is_refused(endpoint):
       enhanced("a fox", url)
   with pytest.raises(ValueError, match="does not answer .* check that it runs"):
     enhanced("a fox", "http://127.0.0.1:1/v1")
-  with pytest.raises(ValueError, match="--enhance-model is m, but there is no endpoint"):
+  with pytest.raises(
+    ValueError, match="--enhance-model is m, but there is no endpoint"
+  ):
     EnhanceFlags(None, "m").apply(("a fox",))
 
 

@@ -57,7 +57,7 @@ def environment(devices: int) -> dict[str, str]:
     if "host_platform_device_count" not in flag
   ]
   flags.append(f"--xla_force_host_platform_device_count={devices}")
-  # Eight devices on two busy cores meet late; by default XLA gives up after 40 seconds.
+  # Eight devices on two busy cores may meet late; XLA's default is 40 seconds.
   flags.append(f"--xla_cpu_collective_call_terminate_timeout_seconds={PATIENCE:.0f}")
   return os.environ | {"XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"}
 
