@@ -109,7 +109,7 @@ def test_heads_that_cannot_be_split_are_refused_before_weights_are_read(
   folder, monkeypatch
 ):
   monkeypatch.delattr(ltx_jax.releases.loading.lightricks, "load_checkpoint")
-  with pytest.raises(ValueError, match="tensor = 4, and .* has 2 attention heads"):
+  with pytest.raises(ValueError, match="tensor = 4, but .* has 2 attention heads"):
     ltx_jax.load(folder, mesh=make_mesh(tensor=4))
 
 

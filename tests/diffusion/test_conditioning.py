@@ -134,7 +134,7 @@ def test_unusable_conditions_are_refused(arguments, message):
 
 @pytest.mark.parametrize("downscale", [0, 1.5])
 def test_a_downscale_that_is_none_is_refused(downscale, unchecked):
-  with pytest.raises(ValueError, match=f"reference is {downscale}; it must be at le"):
+  with pytest.raises(ValueError, match=f"reference is {downscale}; it must be a wh"):
     c.Reference("clip.mp4", downscale=downscale)
 
 

@@ -124,7 +124,7 @@ def test_without_a_rule_the_largest_axis_that_divides_is_split():
 def test_bad_rules_are_refused():
   with pytest.raises(ValueError, match="names 2 axes, but the array has shape"):
     spec("a/kernel", (8,), ((r"kernel$", P("fsdp", None)),))
-  with pytest.raises(ValueError, match="mesh axis 'model'; there are data, fsdp, c"):
+  with pytest.raises(ValueError, match="mesh axis 'model'; the axes are data, fsdp, c"):
     spec("a/kernel", (8, 8), ((r"kernel$", P("model", None)),))
 
 

@@ -258,7 +258,10 @@ def test_a_clip_is_made_over_where_steps_are_skipped(program):
   assert not np.array_equal(video.read("1.png")[0], video.read("3.png")[0])
   for arguments, message in (
     ((), "The first noise level is 1"),
-    (("--skip-initial", "1", "--frames", "9"), "has 5 frames and 9 are to be"),
+    (
+      ("--skip-initial", "1", "--frames", "9"),
+      "has 5 frames, but the video is to have 9",
+    ),
   ):
     code, _, err = program(PROMPT, *options, *arguments, "--output", "no.png")
     assert code == 2 and message in err

@@ -84,7 +84,7 @@ def test_networks_that_do_not_go_together_are_refused(frozen):
   wide = dataclasses.replace(RUN.transformer, caption_channels=32)
   for text in ("trained", "frozen"):
     other = dataclasses.replace(run, transformer=wide, text_encoder=text)
-    message = f"caption_channels = 32, the {text} text encoder makes d_model = 16"
+    message = f"caption_channels = 32, but the {text} text encoder makes d_model = 16"
     with pytest.raises(ValueError, match=message):
       checks.check_text(other)
   few = dataclasses.replace(RUN.text, vocab_size=50)

@@ -210,7 +210,7 @@ def test_records_of_the_moving_shapes_are_their_renderings(options):
 @pytest.mark.parametrize(
   ("changes", "said"),
   [
-    ({"buckets": ("9x32",)}, "--buckets has '9x32'; a bucket is FRAMESxHEIGHTxWIDTH"),
+    ({"buckets": ("9x32",)}, "--buckets has '9x32'; give FRAMESxHEIGHTxWIDTH"),
     ({"buckets": ("9x30x32",)}, "has 9x30x32; this VAE takes 4k . 1 frames"),
     ({"text_encoder": None}, "--tokenizer is for --text-encoder none"),
   ],

@@ -174,7 +174,7 @@ def test_the_vae_has_the_latents_of_the_transformer(tmp_path, model):
   check_vae(run, own.config, own.params)
   found = ModelConfig(None, own.config, SchedulerConfig(), name="two")
   message = (
-    f"transformer in {tmp_path}/model.safetensors is of 'one', the VAE in a/b of"
+    f"transformer in {tmp_path}/model.safetensors is of 'one', but the VAE in a/b is of"
   )
   with pytest.raises(ValueError, match=message):
     start.check_vae(run, found, own.params)

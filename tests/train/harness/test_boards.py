@@ -139,7 +139,7 @@ def test_a_package_that_is_missing_is_named_before_the_run(monkeypatch, module):
   with pytest.raises(ValueError) as refused:
     checks.check_run(run, run.vae, tokens_of(run.vae))
   assert str(refused.value) == (
-    "output.wandb is 'mine', and the package wandb is not installed; `pip install "
+    "output.wandb is 'mine', but the package wandb is not installed; `pip install "
     "wandb`, or leave --output.wandb out."
   )
   run = tiny.vae()
