@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   for prompt in dict.fromkeys(options.prompts):
     if prompt not in prompts:
       console.print(f"enhanced: {prompt}", highlight=False, markup=False)
-  from sample import making  # Flax and the models, which --help does not need.
+  from sample import making  # Flax and the models, which --help need not wait for.
 
   making.run(options, console)
 

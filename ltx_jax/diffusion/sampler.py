@@ -59,10 +59,10 @@ OnStep = Callable[[int, int, Tokens], Any]
 """Called after a step is dispatched with (index, number of steps, tokens)."""
 
 _AHEAD = 8
-"""Steps that are dispatched to several devices of a CPU before they are waited for.
+"""Number of steps dispatched to several CPU devices before the sampler waits for them.
 
-XLA has 32 places on each for programs in flight. Where later steps take them all before
-an earlier step has got one on every device, both wait for ever."""
+XLA runs at most 32 programs at a time on each device. If later steps take all places
+before an earlier step has one on every device, XLA deadlocks."""
 
 
 class Context(NamedTuple):

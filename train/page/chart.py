@@ -70,7 +70,7 @@ class _Frame(NamedTuple):
 
 def _round(low: float, high: float, integer: bool = False) -> list[float]:
   """Returns about five round numbers in a range."""
-  from matplotlib.ticker import MaxNLocator  # Late, so that --help need not wait.
+  from matplotlib.ticker import MaxNLocator  # --help need not wait for it.
 
   locator = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10], integer=integer)
   ticks = locator.tick_values(low, high)
