@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.programs import ROOT
+from tests.program import ROOT
 
 _QUEUE = "gradio_api/queue"
 _START = 240.0

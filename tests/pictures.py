@@ -20,7 +20,7 @@ import ltx_jax
 from ltx_jax.data.contact_sheet import wrapped
 from ltx_jax.moving_shapes import world
 from tests.page_client import served
-from tests.programs import ROOT
+from tests.program import ROOT
 
 IMAGES = ROOT / "docs" / "images"
 COLUMNS, ROWS, GAP, LINE = 4, 2, 8, 14

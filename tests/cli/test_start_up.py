@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from tests.programs import ROOT
+from tests.program import ROOT
 from tests.verify.start_up import programs
 
 HEAVY = {"flax", "optax", "grain", "orbax", "transformers", "matplotlib", "gradio"}

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.experiments import page
 from tests.experiments.variants import BASELINE, SEEDS, VARIANTS, baseline
-from tests.programs import ROOT, program
+from tests.program import ROOT, program
 from tests.verify.buckets import sizes
 from tests.verify.runner import commit, write
 

@@ -21,7 +21,7 @@ from ltx_jax.data.records import Records
 from ltx_jax.data.token_dropping import as_tokens
 from ltx_jax.platforms import CPU
 from ltx_jax.training.state import first_state
-from tests.programs import program
+from tests.program import program
 from train.harness.data import HELD_OUT
 from train.trainers.transformer import make_held_out_losses
 

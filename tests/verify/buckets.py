@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from configs import moving_shapes_buckets
-from tests.programs import program
+from tests.program import program
 from tests.verify.small_model import FIRST_FRAME_DB, WORDS, at_least, evaluate, shares
 
 NAME = "The small transformer from nothing, on buckets, images and token dropping"

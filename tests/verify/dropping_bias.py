@@ -35,7 +35,7 @@ from ltx_jax.data.token_dropping import as_tokens, kept
 from ltx_jax.diffusion import flow
 from ltx_jax.platforms import CPU
 from ltx_jax.typing import NoiseLevels, Params
-from tests.programs import program
+from tests.program import program
 from train.harness.data import HELD_OUT
 from train.trainers.transformer import clips_of, make_network
 

@@ -34,7 +34,7 @@ from ltx_jax.data.contact_sheet import contact_sheet
 from ltx_jax.data.manifest import write_manifest
 from ltx_jax.moving_shapes import world
 from ltx_jax.moving_shapes.judge import judge
-from tests.programs import program
+from tests.program import program
 from train.harness.figures import WORDS, spread
 
 NAME = "LoRAs of the small model: a new colour, and a reference that shows it"

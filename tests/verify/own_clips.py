@@ -31,7 +31,7 @@ from ltx_jax.metrics.psnr import psnr
 from ltx_jax.platforms import CPU
 from ltx_jax.releases.presets import ASSETS
 from tests import real_clips
-from tests.programs import program
+from tests.program import program
 from train.harness.encoding import ClipEncoder
 
 NAME = "Own clips: real video from a folder to a trained model"
