@@ -98,6 +98,11 @@ def test_licence_and_download_are_those_of_the_preset():
   assert f"{download_gb(preset):.0f} GB for the model and 19 GB" in TEXT
 
 
+def test_nothing_is_done_before_the_licence_is_read():
+  with pytest.raises(ValueError, match="tick LICENCE_READ"):
+    exec(CELLS["released-settings"], {})
+
+
 def test_the_memory_it_names_is_that_of_its_settings():
   command = " ".join(re.search(r"`(python -m sample\.compile[^`]+)`", TEXT)[1].split())
   size = f"{RELEASED['WIDTH']}x{RELEASED['HEIGHT']}"

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -93,7 +94,8 @@ def contents(wheel: Path) -> dict:
   packages = sorted(name for name in names if not name.endswith(".dist-info"))
   size = wheel.stat().st_size / 1e6
   is_right = packages == ["ltx_jax", "sample"]
-  return row(f"the wheel, {size:.0f} MB", packages, "ltx_jax and sample", is_right)
+  figure = f"the wheel, {size:.0f} MB, on Python {platform.python_version()}"
+  return row(figure, ", ".join(packages), "ltx_jax, sample", is_right)
 
 
 def shows(path: Path, prompt: str) -> bool:
