@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import reprlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,9 @@ FPS = (0.1, 240.0)
 
 LESS = "ask for fewer frames, a smaller size, or fewer clips or prompts at a time"
 """What to do if memory runs out and no plan says what fits."""
+
+_LONGEST = 120
+"""Largest number of characters of a value in an error message."""
 
 
 def check_number(
@@ -52,7 +56,25 @@ def check_number(
   must = [f"{words} {_plain(bound)}" for words, (bound, _) in stated.items()]
   must.append("whole" if whole else "a finite number") if whole or not must else None
   listed = " and ".join([", ".join(must[:-1]), must[-1]] if must[1:] else must)
-  raise ValueError(f"{name} is {value}; it must be {listed}.")
+  raise ValueError(f"{name} is {shown(value)}; it must be {listed}.")
+
+
+def shown(value: Any) -> str:
+  """Returns a value as Python writes it, on one line and shortened."""
+  if isinstance(value, np.generic):
+    return str(value)
+  short = reprlib.Repr()
+  short.maxstring = short.maxother = _LONGEST
+  short.maxlong = 500  # Digits.
+  short.maxlist = short.maxtuple = short.maxdict = 10
+  return " ".join(short.repr(value).split())
+
+
+def said(error: BaseException) -> str:
+  """Returns the message of a library's error, on one line and shortened."""
+  text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+  words = " ".join(str(text).split()).rstrip(".")
+  return words if len(words) <= 2 * _LONGEST else f"{words[: 2 * _LONGEST]}..."
 
 
 def check_fields(

@@ -1,4 +1,4 @@
-"""Files that users write and name: reads text of any editor, and protects inputs.
+"""Files that users write and name: reads text and JSON, and protects inputs.
 
 Editors save text with or without a byte order mark, and with any of three line ends. A
 path may be a link, or contain a `~` that no shell has expanded.
@@ -7,12 +7,16 @@ path may be a link, or contain a `~` that no shell has expanded.
 from __future__ import annotations
 
 import codecs
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 AnyPath = str | os.PathLike[str]
 
+_MOST_LEVELS = 100
+_DEEP = "its brackets are nested too deep"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -50,6 +54,52 @@ def read_lines(path: AnyPath) -> list[str]:
   """
   lines = read_text(path).split("\n")
   return lines[:-1] if lines[-1] == "" else lines
+
+
+class NotJSON(ValueError):
+  """Text that is not JSON; the message is the reason, for a longer sentence."""
+
+
+def parse_json(
+  text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> Any:
+  """Reads JSON that another program or a user may have written.
+
+  Args:
+    text: The JSON.
+    pairs: Function that makes an object of its names and values; None makes a dict.
+
+  Raises:
+    NotJSON: If it is not JSON, is nested too deep, or has a number of too many digits.
+  """
+  try:
+    value = json.loads(text, object_pairs_hook=pairs)
+  except RecursionError:
+    raise NotJSON(_DEEP) from None
+  except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    raise NotJSON(str(error)) from None
+  except ValueError as error:  # Python's own limit; those of `pairs` say what is wrong.
+    many = "integer string conversion" in str(error)
+    raise NotJSON("a number has too many digits" if many else str(error)) from None
+  level = [value] if isinstance(value, dict | list) else []
+  for _ in range(_MOST_LEVELS):
+    inner = (x.values() if isinstance(x, dict) else x for x in level)
+    level = [x for each in inner for x in each if isinstance(x, dict | list)]
+    if not level:
+      return value
+  raise NotJSON(_DEEP)
+
+
+def json_bytes(value: Any, separators: tuple[str, str] | None = None) -> bytes:
+  """Returns JSON in UTF-8, letters as they are.
+
+  If a text is not Unicode, such as a file name in another encoding, all but ASCII is
+  escaped. It reads back as it was.
+  """
+  try:
+    return json.dumps(value, ensure_ascii=False, separators=separators).encode()
+  except UnicodeEncodeError:
+    return json.dumps(value, separators=separators).encode()
 
 
 def refuse_overwriting(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ltx_jax.errors import check_number
+from ltx_jax.errors import check_number, shown
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,21 @@ from ltx_jax.errors import check_number
 def test_numbers_out_of_bounds_are_named_with_what_is_allowed(value, bounds, allowed):
   with pytest.raises(ValueError) as error:
     check_number("--speed", value, **bounds)
-  assert str(error.value) == f"--speed is {value}; it must be {allowed}."
+  assert str(error.value) == f"--speed is {shown(value)}; it must be {allowed}."
+
+
+@pytest.mark.parametrize(
+  ("value", "words"),
+  [
+    ("7", "'7'"),
+    (np.float32(0.5), "0.5"),
+    ("a\n\nb\0", r"'a\n\nb\x00'"),
+    ([1] * 99, "[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, ...]"),
+  ],
+)
+def test_values_in_sentences_are_short_and_on_one_line(value, words):
+  assert shown(value) == words
+  assert len(shown(["ü" * 10_000] * 100)) < 2000
 
 
 def test_numbers_within_bounds_are_taken():

@@ -2,7 +2,14 @@
 
 import pytest
 
-from ltx_jax.files import read_lines, read_text, refuse_overwriting
+from ltx_jax.files import (
+  NotJSON,
+  json_bytes,
+  parse_json,
+  read_lines,
+  read_text,
+  refuse_overwriting,
+)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -25,6 +32,41 @@ def test_what_is_no_text_is_refused_by_name(tmp_path):
     read_text(tmp_path / "nowhere.txt")
   with pytest.raises(ValueError, match="cannot be read: Is a directory"):
     read_text(tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("text", "why"),
+  [
+    (10_000 * "[", "its brackets are nested too deep"),
+    (101 * "[" + 101 * "]", "its brackets are nested too deep"),
+    (10_000 * '{"a":', "its brackets are nested too deep"),
+    (5000 * "1", "a number has too many digits"),
+    ("{", "Expecting property name"),
+    (b"\xff\xfe\xfd", "codec can't decode"),
+  ],
+)
+def test_what_is_no_json_says_why(text, why):
+  with pytest.raises(NotJSON, match=why):
+    parse_json(text)
+
+
+def test_json_is_read_and_objects_are_made_as_asked():
+  assert parse_json('{"a": [1, NaN]}')["a"][0] == 1
+  assert parse_json('{"a": 1, "a": 2}', list) == [("a", 1), ("a", 2)]
+
+  def refuse(pairs):
+    raise ValueError("no objects here")
+
+  with pytest.raises(NotJSON, match="no objects here"):
+    parse_json("{}", refuse)
+
+
+@pytest.mark.parametrize("name", ["Bär", "B\udce4r", "\ud800"])
+def test_json_of_any_text_reads_back_as_it_was(name):
+  """A name in Latin-1 comes from the system as "B\\udce4r", which UTF-8 cannot be."""
+  text = json_bytes({"path": name, "caption": "ü"})
+  assert parse_json(text) == {"path": name, "caption": "ü"}
+  assert ("ü".encode() in text) == (name == "Bär")
 
 
 def test_an_output_that_is_an_input_is_refused_by_any_name(tmp_path, monkeypatch):

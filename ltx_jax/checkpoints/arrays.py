@@ -21,9 +21,10 @@ from ltx_jax.checkpoints.safetensors_io import (
   aligned_empty,
   copy_into,
 )
+from ltx_jax.errors import shown
 from ltx_jax.typing import AnyArray
 
-_MAX_LISTED = 10
+_MAX_LISTED, _LONGEST = 10, 300
 
 Placed = AnyArray | Mapping[str, AnyArray]
 Place = Callable[[str, Shaped[np.ndarray, "..."]], Placed]
@@ -37,7 +38,11 @@ Tensors = Mapping[str, tuple[Reader, str]]
 def listed(items: Sequence[str]) -> str:
   """Returns up to ten of the items in a row, and how many more there are."""
   rest = len(items) - _MAX_LISTED
-  return ", ".join(items[:_MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+  words = [
+    item if item.isprintable() and len(item) <= _LONGEST else shown(item)
+    for item in items[:_MAX_LISTED]
+  ]
+  return ", ".join(words) + (f" and {rest} more" if rest > 0 else "")
 
 
 def to_default_device(_: str, array: Shaped[np.ndarray, "..."]) -> jax.Array:

@@ -40,6 +40,7 @@ from ltx_jax.config import (
   VAEConfig,
 )
 from ltx_jax.config.metadata import freeze, thaw
+from ltx_jax.errors import shown
 from ltx_jax.typing import Params
 
 WEIGHTS = "diffusion_pytorch_model"
@@ -164,7 +165,7 @@ def read_config(path: str | os.PathLike[str]) -> ModelConfig:
   try:
     config = _config(contents)
     check_same_latents(config, config)
-  except (ValueError, TypeError) as error:
+  except ValueError as error:
     raise ValueError(f"{folder} cannot be read. {error}") from None
   return config
 
@@ -174,8 +175,10 @@ def _config(contents: Contents) -> ModelConfig:
   plain = _plain_config(contents)
   index = contents.get("index", {}).get(configs.REST, {})
   if not isinstance(index, Mapping):
-    raise ValueError(f"{configs.REST} is {index!r} and should be a JSON object.")
-  steps = index.get("allowed_inference_steps")
+    raise ValueError(f"{configs.REST} is {shown(index)} and should be a JSON object.")
+  extra = index.get("extra", {})
+  if not isinstance(extra, Mapping):
+    raise ValueError(f"Its extra is {shown(extra)} and should be a JSON object.")
   networks_and_scheduler = {
     part: configs.with_rest(getattr(plain, part), contents[part])
     for part in (*PARTS, "scheduler")
@@ -184,9 +187,8 @@ def _config(contents: Contents) -> ModelConfig:
   return dataclasses.replace(
     plain,
     **networks_and_scheduler,
-    name=index.get("name"),
-    allowed_inference_steps=None if steps is None else tuple(map(float, steps)),
-    extra=tuple((k, freeze(v)) for k, v in index.get("extra", {}).items()),
+    **networks.steps_and_name(index),
+    extra=tuple((k, freeze(v)) for k, v in extra.items()),
   )
 
 

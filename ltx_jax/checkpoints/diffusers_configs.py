@@ -18,8 +18,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from ltx_jax.checkpoints.arrays import listed
 from ltx_jax.config import SchedulerConfig, TransformerConfig
 from ltx_jax.config.metadata import Metadata, require
+from ltx_jax.errors import shown
 
 REST = "_ltx_video"
 TRANSFORMER = "LTXVideoTransformer3DModel"
@@ -57,6 +59,7 @@ _BUILT_IN: dict[str, Any] = {
   "timestep_scale_multiplier": 1000.0,
   "rope_spacing": "exponential",
 }
+_LONGEST_LIST = 100
 _DYNAMIC = {
   "base_shift": (0.95, 0.5),
   "max_shift": (2.05, 1.15),
@@ -84,12 +87,39 @@ def transformer_from_diffusers(
   given = {k: v for k, v in metadata.items() if not k.startswith("_")}
   unknown = sorted(given.keys() - _DEFAULTS.keys() - _FIXED.keys())
   if unknown:
-    raise ValueError(f"{name} has unknown options: {', '.join(unknown)}.")
+    raise ValueError(f"{name} has unknown options: {listed(unknown)}.")
   for key, only in _FIXED.items():
     require(name, key, given.pop(key, only), (only,))
+  given = {k: v for k, v in given.items() if v is not None or k == "out_channels"}
+  check_kinds(name, given, _DEFAULTS)
   options = _DEFAULTS | given
   options["out_channels"] = options["out_channels"] or options["in_channels"]
   return TransformerConfig(**options, causal_temporal_positioning=causal)
+
+
+def check_kinds(
+  name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> None:
+  """Refuses options of another type than their defaults; null is allowed.
+
+  Raises:
+    ValueError: If an option has another type.
+  """
+  for key, value in given.items():
+    if not (value is None or _alike(value, defaults[key])):
+      raise ValueError(
+        f"{name} has {key} = {shown(value)}; this code reads values such as "
+        f"{defaults[key]!r}."
+      )
+
+
+def _alike(value: Any, default: Any) -> bool:
+  if isinstance(default, list):
+    lists = isinstance(value, list | tuple) and 0 < len(value) <= _LONGEST_LIST
+    return lists and all(_alike(item, default[0]) for item in value)
+  if default is None:
+    return type(value) is int
+  return type(value) is type(default) or (type(value), type(default)) == (int, float)
 
 
 def transformer_to_diffusers(config: TransformerConfig) -> dict[str, Any]:
@@ -179,7 +209,7 @@ def with_rest(config: _Config, metadata: Mapping[str, Any]) -> _Config:
   """
   rest = metadata.get(REST, {})
   if not isinstance(rest, Mapping):
-    raise ValueError(f"{REST} is {rest!r} and should be a JSON object.")
+    raise ValueError(f"{REST} is {shown(rest)} and should be a JSON object.")
   return type(config).from_metadata(config.to_metadata() | rest) if rest else config
 
 

@@ -25,8 +25,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ltx_jax.checkpoints import keys
+from ltx_jax.checkpoints.arrays import listed
+from ltx_jax.checkpoints.diffusers_configs import check_kinds
 from ltx_jax.config import Block, VAEConfig
 from ltx_jax.config.metadata import require
+from ltx_jax.errors import shown
 
 CLASS = "AutoencoderKLLTXVideo"
 _NAME = "The VAE's config in the diffusers layout"
@@ -136,7 +139,9 @@ def from_diffusers(metadata: Mapping[str, Any]) -> VAEConfig:
   require(_NAME, "_class_name", metadata.get("_class_name", CLASS), (CLASS,))
   unknown = sorted(given.keys() - _DEFAULTS.keys())
   if unknown:
-    raise ValueError(f"{_NAME} has unknown options: {', '.join(unknown)}.")
+    raise ValueError(f"{_NAME} has unknown options: {listed(unknown)}.")
+  given = {key: value for key, value in given.items() if value is not None}
+  check_kinds(_NAME, given, _DEFAULTS)
   options = _DEFAULTS | given
   for key, only in (("encoder_causal", True), ("patch_size_t", 1)):
     require(_NAME, key, options[key], (only,))
@@ -144,8 +149,10 @@ def from_diffusers(metadata: Mapping[str, Any]) -> VAEConfig:
   try:
     encoder, decoder = _encoder_blocks(options), _decoder_blocks(options)
   except IndexError:
-    lists = {k: v for k, v in options.items() if isinstance(v, list)}
-    raise ValueError(f"{_NAME} has lists that are too short: {lists}.") from None
+    lists = [f"{k} = {shown(v)}" for k, v in options.items() if isinstance(v, list)]
+    raise ValueError(
+      f"{_NAME} has lists that are too short: {'; '.join(lists)}."
+    ) from None
   return VAEConfig(
     encoder_blocks=encoder,
     decoder_blocks=decoder,
@@ -214,7 +221,7 @@ def _widths(options: Mapping[str, Any]) -> list[int]:
 
 
 def _ratio(key: str, large: int, small: int) -> int:
-  if large % small:
+  if small < 1 or large % small:
     raise ValueError(f"{_NAME} has {key} with {large}, not a multiple of {small}.")
   return large // small
 

@@ -37,6 +37,7 @@ from ltx_jax.checkpoints.safetensors_io import (
 from ltx_jax.checkpoints.trees import nest
 from ltx_jax.config import ModelConfig, SchedulerConfig
 from ltx_jax.config.metadata import freeze, thaw
+from ltx_jax.files import NotJSON, parse_json
 from ltx_jax.typing import Params
 
 _KNOWN = {*PARTS, "scheduler", "name", "allowed_inference_steps"}
@@ -196,13 +197,11 @@ def _config(reader: Reader, names: Names) -> ModelConfig:
     scheduler = guess.scheduler
     if metadata:
       scheduler = SchedulerConfig.from_metadata(metadata.get("scheduler", {}))
-    steps = metadata.get("allowed_inference_steps")
     config = ModelConfig(
       transformer=configs.get("transformer"),
       vae=configs.get("vae"),
       scheduler=scheduler,
-      name=metadata.get("name"),
-      allowed_inference_steps=None if steps is None else tuple(map(float, steps)),
+      **networks.steps_and_name(metadata),
       extra=tuple((k, freeze(v)) for k, v in metadata.items() if k not in _KNOWN),
     )
     check_same_latents(config, config)
@@ -214,8 +213,8 @@ def _config(reader: Reader, names: Names) -> ModelConfig:
 def _read_metadata(reader: Reader) -> dict[str, Any]:
   """Returns the JSON object under `config`, or an empty one if there is none."""
   try:
-    metadata = json.loads(reader.metadata.get("config", "{}"))
-  except json.JSONDecodeError as error:
+    metadata = parse_json(reader.metadata.get("config", "{}"))
+  except NotJSON as error:
     raise ValueError(f"Its metadata config is not JSON ({error}).") from None
   nested = (*PARTS, "scheduler")
   if not isinstance(metadata, dict) or not all(

@@ -43,6 +43,8 @@ from ltx_jax.checkpoints.safetensors_io import (
 from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import TransformerConfig
 from ltx_jax.config.lora import LoRAConfig
+from ltx_jax.errors import check_number, shown
+from ltx_jax.files import NotJSON, parse_json
 from ltx_jax.typing import Params
 
 Loras = Sequence[tuple[str | os.PathLike[str], float]]
@@ -208,7 +210,7 @@ def _update(
       )
   down, up = reader.shape(sides["down"]), reader.shape(sides["up"])
   n_out, n_in = entry.shape
-  if len(down) != 2 or down[1:] != (n_in,) or up != (n_out, down[0]):
+  if len(down) != 2 or down != (down[0] or 1, n_in) or up != (n_out, down[0]):
     raise ValueError(
       f"{reader.path} has {module} with A {down} and B {up}; a layer from {n_in} to "
       f"{n_out} channels takes (r, {n_in}) and ({n_out}, r): give a LoRA made for this "
@@ -222,9 +224,16 @@ def _update(
   rank = down[0]
   alpha = float(rank)
   if "alpha" in sides:
-    alpha = float(reader.read(sides["alpha"]).reshape(-1)[0])
+    if math.prod(reader.shape(sides["alpha"])) != 1:
+      shape = reader.shape(sides["alpha"])
+      raise ValueError(
+        f"{reader.path} has {sides['alpha']} of shape {shape}; alpha is one number."
+      )
+    alpha = float(reader.read(sides["alpha"]).reshape(()))
   elif settings:
     alpha = _alpha(module, settings, rank)
+  if not math.isfinite(alpha):
+    raise ValueError(f"{reader.path} has alpha = {alpha} for {module}.")
   divisor = math.sqrt(rank) if settings.get("use_rslora") else rank
   halves = reader.read(sides["down"]), reader.read(sides["up"])
   return Update(entry.layer, *halves, alpha / divisor)
@@ -233,17 +242,38 @@ def _update(
 def _settings(reader: Reader) -> dict[str, Any]:
   """Returns peft's settings in the metadata, empty if there are none."""
   try:
-    content = json.loads(reader.metadata.get(_METADATA, "{}"))
-  except json.JSONDecodeError as error:
+    content = parse_json(reader.metadata.get(_METADATA, "{}"))
+  except NotJSON as error:
     raise ValueError(
       f"{reader.path} has {_METADATA} that is not JSON ({error})."
     ) from None
   if not isinstance(content, dict):
     raise ValueError(f"{reader.path} has {_METADATA} that is not a JSON object.")
   settings = {key.removeprefix("transformer."): v for key, v in content.items()}
+  try:
+    _check_settings(settings)
+  except ValueError as error:
+    raise ValueError(f"{reader.path} has {_METADATA} that is wrong. {error}") from None
   if settings.get("use_dora"):
     raise ValueError(f"{reader.path} is a DoRA; this code merges only plain LoRA.")
   return settings
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+  """Refuses settings that say alpha otherwise than by numbers."""
+  patterns = settings.get("alpha_pattern") or {}
+  if not isinstance(patterns, Mapping):
+    raise ValueError(f"Its alpha_pattern is {shown(patterns)}, not a JSON object.")
+  for name, alpha in {"lora_alpha": 1, **settings, **patterns}.items():
+    if name == "lora_alpha" or name in patterns:
+      check_number(f"alpha of {shown(name)}", alpha, below=2**1000)
+  for pattern in patterns:
+    try:
+      re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+      raise ValueError(
+        f"Its alpha_pattern {shown(pattern)} is not a pattern ({error})."
+      ) from None
 
 
 def _alpha(module: str, settings: Mapping[str, Any], rank: int) -> float:

@@ -21,6 +21,7 @@ from ltx_jax.checkpoints.keys import Entry, Shape
 from ltx_jax.checkpoints.safetensors_io import TensorToWrite
 from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import ModelConfig, TransformerConfig, VAEConfig
+from ltx_jax.config.metadata import checked, freeze
 from ltx_jax.typing import Params
 
 PARTS = ("transformer", "vae")
@@ -114,6 +115,17 @@ def check(
       f"{where} should hold {what} by its config, but differs in {len(problems)} "
       f"tensors: {listed(problems)}."
     )
+
+
+def steps_and_name(metadata: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a model's `name` and `allowed_inference_steps`, None if it has none.
+
+  Raises:
+    ValueError: If they are not text and a list of numbers.
+  """
+  kinds = {"name": str | None, "allowed_inference_steps": tuple[float, ...] | None}
+  found = {key: freeze(metadata.get(key)) for key in kinds}
+  return {key: checked(f"Its {key}", found[key], kinds[key]) for key in kinds}
 
 
 def written_parts(where: str, config: ModelConfig) -> list[str]:

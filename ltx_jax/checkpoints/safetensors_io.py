@@ -12,7 +12,6 @@ those of the library byte for byte; the tests check this.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import pathlib
@@ -23,6 +22,9 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 from jaxtyping import Shaped
+
+from ltx_jax.errors import shown
+from ltx_jax.files import NotJSON, json_bytes, parse_json
 
 NpArray = Shaped[np.ndarray, "..."]
 
@@ -50,7 +52,7 @@ CODES = {dtype: code for code, dtype in DTYPES.items()}
 _ORDER = {code: index for index, code in enumerate(DTYPES)}
 _ROWS = 16
 _BUFFER = 2**20  # Bytes; small enough that the next copy is still in the cache.
-_ALIGNMENT = 64
+_ALIGNMENT, _MOST_AXES, _LONGEST_NAME = 64, 32, 250
 _MAX_HEADER = 100_000_000  # The library's own limit: a longer one is not a header.
 
 
@@ -223,9 +225,8 @@ def _read_header(file: Any, path: pathlib.Path) -> tuple[dict[str, Any], int, in
       f"{size - 8} are there."
     )
   try:
-    raw = file.read(length).decode("utf-8")
-    header = json.loads(raw, object_pairs_hook=_unique)
-  except (UnicodeDecodeError, json.JSONDecodeError, _DuplicateKey) as error:
+    header = parse_json(file.read(length).decode("utf-8"), _unique)
+  except (UnicodeDecodeError, NotJSON) as error:
     raise _malformed(path, f"its header is not a JSON object ({error})") from None
   if not isinstance(header, dict):
     raise _malformed(
@@ -238,16 +239,12 @@ def _malformed(path: pathlib.Path, found: str) -> ValueError:
   return ValueError(f"{path} is not a well-formed safetensors file: {found}.")
 
 
-class _DuplicateKey(Exception):
-  pass
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   result = dict(pairs)
   if len(result) != len(pairs):
     names = [name for name, _ in pairs]
     twice = next(name for name in names if names.count(name) > 1)
-    raise _DuplicateKey(f"{twice!r} occurs twice")
+    raise ValueError(f"{shown(twice)} occurs twice")
   return result
 
 
@@ -256,7 +253,7 @@ def _check_metadata(metadata: Any, path: pathlib.Path) -> dict[str, str]:
     raise _malformed(path, "its __metadata__ is not a JSON object")
   for key, value in metadata.items():
     if not isinstance(value, str):
-      raise _malformed(path, f"its metadata {key!r} is not a string")
+      raise _malformed(path, f"its metadata {shown(key)} is not a string")
   return metadata
 
 
@@ -289,19 +286,24 @@ def _check_entries(
 
 def _entry(name: str, info: Any, path: pathlib.Path) -> Entry:
   keys = {"dtype", "shape", "data_offsets"}
+  if not name.isprintable() or len(name) > _LONGEST_NAME:
+    raise _malformed(path, f"a tensor's name is {shown(name)}")
   if not isinstance(info, dict) or set(info) != keys:
     raise _malformed(path, f"tensor {name!r} needs exactly {', '.join(sorted(keys))}")
-  if info["dtype"] not in DTYPES:
+  if not isinstance(info["dtype"], str) or info["dtype"] not in DTYPES:
     raise ValueError(
-      f"{path} has tensor {name!r} of dtype {info['dtype']!r}; this code reads "
+      f"{path} has tensor {name!r} of dtype {shown(info['dtype'])}; this code reads "
       f"{', '.join(DTYPES)}."
     )
   shape, offsets = info["shape"], info["data_offsets"]
-  if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
-    raise _malformed(
-      path, f"tensor {name!r} has shape {shape} and data_offsets {offsets}"
-    )
   dtype = DTYPES[info["dtype"]]
+  if (
+    not (_naturals(shape) and _naturals(offsets) and len(offsets) == 2)
+    or len(shape) > _MOST_AXES
+    or math.prod(n or 1 for n in shape) * dtype.itemsize >= 2**63  # NumPy's limit.
+  ):
+    found = f"shape {shown(shape)} and data_offsets {shown(offsets)}"
+    raise _malformed(path, f"tensor {name!r} has {found}")
   needed = math.prod(shape) * dtype.itemsize
   if offsets[1] - offsets[0] != needed:
     raise _malformed(
@@ -379,7 +381,7 @@ def _header(listed: list[TensorToWrite], metadata: dict[str, str] | None) -> byt
       "shape": [int(n) for n in shape],
       "data_offsets": [start, end],
     }
-  raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+  raw = json_bytes(header, (",", ":"))
   return raw + b" " * (-len(raw) % 8)  # So that the tensors' bytes start aligned.
 
 

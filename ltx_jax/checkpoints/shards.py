@@ -26,7 +26,7 @@ from ltx_jax.checkpoints.safetensors_io import (
   open_safetensors,
   write_safetensors,
 )
-from ltx_jax.files import read_text
+from ltx_jax.files import NotJSON, parse_json, read_text
 
 
 def read_json(path: pathlib.Path, why: str) -> dict[str, Any]:
@@ -42,8 +42,8 @@ def read_json(path: pathlib.Path, why: str) -> dict[str, Any]:
   if not path.is_file():
     raise ValueError(f"There is no {path}; {why}.")
   try:
-    content = json.loads(read_text(path))
-  except json.JSONDecodeError as error:
+    content = parse_json(read_text(path))
+  except NotJSON as error:
     raise ValueError(f"{path} is not a JSON file ({error}).") from None
   if not isinstance(content, dict):
     raise ValueError(f"{path} holds a JSON {type(content).__name__}, not an object.")

@@ -29,6 +29,7 @@ from ltx_jax.checkpoints.safetensors_io import (
 from ltx_jax.checkpoints.shards import open_shards, read_json, write_json
 from ltx_jax.checkpoints.trees import flatten, nest
 from ltx_jax.config import TextEncoderConfig
+from ltx_jax.errors import shown
 from ltx_jax.typing import Params
 
 CONFIG_FILE = "config.json"
@@ -81,8 +82,13 @@ def load_config(folder: str | os.PathLike[str]) -> TextEncoderConfig:
   metadata = read_json(path, "a T5 encoder in the Hugging Face layout has one")
   model_type = metadata.get("model_type", "t5")
   if model_type != "t5":
-    raise ValueError(f"{path} has model_type {model_type!r}; this code reads 't5'.")
-  return TextEncoderConfig.from_metadata(metadata)
+    raise ValueError(
+      f"{path} has model_type {shown(model_type)}; this code reads 't5'."
+    )
+  try:
+    return TextEncoderConfig.from_metadata(metadata)
+  except ValueError as error:
+    raise ValueError(f"{path} cannot be read. {error}") from None
 
 
 def load_t5(

@@ -34,6 +34,7 @@ from ltx_jax.checkpoints.safetensors_io import (
 )
 from ltx_jax.checkpoints.trees import flatten, nest
 from ltx_jax.config import LatentUpsamplerConfig
+from ltx_jax.files import NotJSON, parse_json
 from ltx_jax.typing import Params
 
 _CLASS = {"_class_name": "LatentUpsampler"}
@@ -142,8 +143,8 @@ def describe(config: LatentUpsamplerConfig) -> str:
 def _read_config(reader: Reader) -> LatentUpsamplerConfig:
   """Reads the flat JSON object under the metadata key `config`."""
   try:
-    metadata: Any = json.loads(reader.metadata.get("config", "null"))
-  except json.JSONDecodeError as error:
+    metadata: Any = parse_json(reader.metadata.get("config", "null"))
+  except NotJSON as error:
     raise ValueError(
       f"{reader.path} cannot be read. Its metadata config is not JSON ({error})."
     ) from None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-from ltx_jax.config.metadata import COUNT, POSITIVE, Metadata, require
+from ltx_jax.config.metadata import COUNT, LAYERS, POSITIVE, SIZE, Metadata, require
 from ltx_jax.config.vae import VAEConfig
 from ltx_jax.errors import check_fields
 
@@ -52,6 +52,7 @@ class TransformerConfig(Metadata):
   rope_spacing: str = "exponential"
   extra: tuple[tuple[str, Any], ...] = ()
 
+  CALLED: ClassVar[str] = "transformer"
   DEFAULTS: ClassVar[dict[str, Any]] = {
     "num_attention_heads": 16,
     "attention_head_dim": 88,
@@ -76,11 +77,12 @@ class TransformerConfig(Metadata):
     require(name, "positional_embedding_type", positional, ("rope",))
     spacings = ("exponential", "inverse_exponential")
     require(name, "rope_spacing", self.rope_spacing, spacings)
-    counts = "num_attention_heads", "attention_head_dim", "num_layers", "in_channels"
+    counts = "num_attention_heads", "attention_head_dim", "in_channels"
     counts += "out_channels", "cross_attention_dim", "caption_channels"
     positive = "norm_eps", "positional_embedding_theta", "positional_embedding_max_pos"
-    bounds = dict.fromkeys(counts, COUNT) | dict.fromkeys(positive, POSITIVE)
-    check_fields(self, bounds | {"timestep_scale_multiplier": {}}, "transformer.{}")
+    bounds = dict.fromkeys(counts, SIZE) | dict.fromkeys(positive, POSITIVE)
+    bounds |= {"timestep_scale_multiplier": {}, "num_layers": LAYERS}
+    check_fields(self, bounds, "transformer.{}")
 
   @property
   def width(self) -> int:
@@ -115,6 +117,8 @@ class SchedulerConfig(Metadata):
   shift: float | None = None
   extra: tuple[tuple[str, Any], ...] = ()
 
+  CALLED: ClassVar[str] = "scheduler"
+
   def __post_init__(self):
     name = "The scheduler's config"
     require(name, "shifting", self.shifting, (None, "SD3", "SimpleDiffusion"))
@@ -124,6 +128,7 @@ class SchedulerConfig(Metadata):
       "num_train_timesteps": COUNT,
       "base_resolution": POSITIVE,
       "shift": POSITIVE,
+      "target_shift_terminal": {},
     }
     check_fields(self, bounds, "scheduler.{}")
 
@@ -150,6 +155,7 @@ class TextEncoderConfig(Metadata):
   max_text_tokens: int = 256
   extra: tuple[tuple[str, Any], ...] = ()
 
+  CALLED: ClassVar[str] = "text"
   DEFAULTS: ClassVar[dict[str, Any]] = {
     "d_model": 512,
     "d_ff": 2048,
@@ -161,10 +167,11 @@ class TextEncoderConfig(Metadata):
   def __post_init__(self):
     name = "The text encoder's config"
     require(name, "feed_forward_proj", self.feed_forward_proj, ("gated-gelu",))
-    counts = "vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads"
+    counts = "vocab_size", "d_model", "d_kv", "d_ff", "num_heads"
     counts += "relative_attention_num_buckets", "relative_attention_max_distance"
-    bounds = dict.fromkeys((*counts, "max_text_tokens"), COUNT)
-    check_fields(self, bounds | {"layer_norm_epsilon": POSITIVE}, "text.{}")
+    bounds = dict.fromkeys((*counts, "max_text_tokens"), SIZE)
+    bounds |= {"layer_norm_epsilon": POSITIVE, "num_layers": LAYERS}
+    check_fields(self, bounds, "text.{}")
 
   def to_metadata(self) -> dict[str, Any]:
     metadata = super().to_metadata()

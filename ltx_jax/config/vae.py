@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import typing
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from ltx_jax.config.metadata import COUNT, Metadata, require
-from ltx_jax.errors import check_fields
+from ltx_jax.config.metadata import LAYERS, SIZE, Metadata, checked, freeze, require
+from ltx_jax.errors import check_fields, shown
 
 Kind = Literal["stage", "resnet", "compress", "shuffle"]
 """Kind of a block: residual blocks of equal channels, one that changes the channels, a
@@ -34,6 +35,7 @@ _BLOCKS: dict[str, tuple[Kind, tuple[int, int, int]]] = {
   "compress_all_res": ("shuffle", (2, 2, 2)),
 }
 BLOCK_NAMES = tuple(_BLOCKS)
+_MOST_BLOCKS = 100
 _IN_DECODERS = ("res_x_y", "compress_time", "compress_space", "compress_all")
 
 
@@ -61,8 +63,8 @@ class Block:
 
   def __post_init__(self):
     require("A VAE block", "name", self.name, BLOCK_NAMES)
-    counts = "num_layers", "multiplier", "attention_head_dim"
-    check_fields(self, dict.fromkeys(counts, COUNT), "{} of a VAE block")
+    bounds = {"num_layers": LAYERS, "multiplier": SIZE, "attention_head_dim": SIZE}
+    check_fields(self, bounds, "{} of a VAE block")
     if (self.name == "attn_res_x") != (self.attention_head_dim is not None):
       raise ValueError(
         f"VAE block {self.name!r} has attention_head_dim = {self.attention_head_dim}; "
@@ -139,14 +141,27 @@ class Block:
   @classmethod
   def from_metadata(cls, entry: Any) -> Block:
     """Reads `[name, int or dict]`; an int n stands for {"num_layers": n}."""
+    pair = isinstance(entry, list | tuple) and len(entry) == 2
+    if not pair or not isinstance(entry[1], int | Mapping):
+      raise ValueError(
+        f"A VAE block is {shown(entry)}; it must be [name, number of layers] or "
+        "[name, {parameters}]."
+      )
     name, params = entry
     if isinstance(params, int):
       params = {"num_layers": params}
-    names = {f.name for f in dataclasses.fields(cls)} - {"name"}
-    unknown = sorted(set(params) - names)
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(params) - hints.keys())
     if unknown:
-      raise ValueError(f"VAE block {name!r} has unknown parameters {unknown}.")
-    return cls(name, **params)
+      raise ValueError(f"VAE block {name!r} has unknown parameters {shown(unknown)}.")
+    require("A VAE block", "name", name, BLOCK_NAMES)
+    return cls(
+      name,
+      **{
+        key: checked(f"{key} of a VAE block", freeze(value), hints[key])
+        for key, value in params.items()
+      },
+    )
 
   def to_metadata(self) -> list:
     """Writes `[name, {...}]` with num_layers and values that are not defaults."""
@@ -229,6 +244,8 @@ class VAEConfig(Metadata):
   spatial_padding_mode: str = "zeros"
   extra: tuple[tuple[str, Any], ...] = ()
 
+  CALLED: ClassVar[str] = "vae"
+
   def __post_init__(self):
     name = "The VAE's config"
     require(name, "dims", self.dims, (3,))
@@ -240,7 +257,7 @@ class VAEConfig(Metadata):
     require(name, "spatial_padding_mode", self.spatial_padding_mode, paddings)
     counts = "in_channels", "out_channels", "latent_channels", "patch_size"
     counts += "encoder_base_channels", "decoder_base_channels"
-    check_fields(self, dict.fromkeys(counts, COUNT), "vae.{}")
+    check_fields(self, dict.fromkeys(counts, SIZE), "vae.{}")
     if self.use_quant_conv and self.latent_log_var in ("uniform", "constant"):
       raise ValueError(
         f"{name} has use_quant_conv with latent_log_var = {self.latent_log_var!r}; "
@@ -258,7 +275,7 @@ class VAEConfig(Metadata):
     class_name = metadata.pop("_class_name", "CausalVideoAutoencoder")
     if class_name != "CausalVideoAutoencoder":
       raise ValueError(
-        f"The VAE's config has _class_name = {class_name!r}; this code runs "
+        f"The VAE's config has _class_name = {shown(class_name)}; this code runs "
         "'CausalVideoAutoencoder'."
       )
     blocks = metadata.pop("blocks", None)
@@ -275,8 +292,15 @@ class VAEConfig(Metadata):
       entries = metadata.pop(key, None) or blocks
       if not entries:
         raise ValueError(f"The VAE's config has neither {key!r} nor 'blocks'.")
+      if not isinstance(entries, list | tuple) or len(entries) > _MOST_BLOCKS:
+        raise ValueError(
+          f"The VAE's config has {key} = {shown(entries)}; it must be a list of at "
+          f"most {_MOST_BLOCKS} blocks."
+        )
       metadata[key] = tuple(Block.from_metadata(entry) for entry in entries)
-    return super().from_metadata(metadata)
+    lists = {name: metadata.pop(name) for name in ("encoder_blocks", "decoder_blocks")}
+    plain = super().from_metadata(metadata)
+    return dataclasses.replace(plain, **lists)
 
   def to_metadata(self) -> dict[str, Any]:
     metadata = super().to_metadata()
@@ -337,6 +361,7 @@ class LatentUpsamplerConfig(Metadata):
   temporal_upsample: bool = False
   extra: tuple[tuple[str, Any], ...] = ()
 
+  CALLED: ClassVar[str] = "upsampler"
   DEFAULTS: ClassVar[dict[str, Any]] = {
     "in_channels": 4,
     "mid_channels": 128,
@@ -346,6 +371,8 @@ class LatentUpsamplerConfig(Metadata):
   def __post_init__(self):
     name = "The latent upsampler's config"
     require(name, "dims", self.dims, (2, 3))
+    bounds = {"in_channels": SIZE, "mid_channels": SIZE}
+    check_fields(self, bounds | {"num_blocks_per_stage": LAYERS}, "upsampler.{}")
     if not (self.spatial_upsample or self.temporal_upsample):
       raise ValueError(f"{name} has neither spatial_ nor temporal_upsample; set one.")
     if self.temporal_upsample and self.dims == 2:

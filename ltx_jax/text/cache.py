@@ -78,8 +78,9 @@ class TextCache:
         tokens = reader.read("text")
         if reader.metadata != self._metadata(prompt):
           raise ValueError(f"{path} is of another prompt or encoder.")
-      if tokens.ndim != 2 or not 0 < len(tokens) <= self.max_tokens:
-        raise ValueError(f"{path} has a text of shape {tokens.shape}.")
+      floats = jnp.issubdtype(tokens.dtype, jnp.floating)
+      if tokens.ndim != 2 or not 0 < len(tokens) <= self.max_tokens or not floats:
+        raise ValueError(f"{path} has a text {tokens.dtype} of shape {tokens.shape}.")
     except (OSError, ValueError) as error:
       _LOG.warning("%s It is ignored, and the prompt is encoded again.", error)
       return None

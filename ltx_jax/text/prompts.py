@@ -20,9 +20,13 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from ltx_jax.config import TextEncoderConfig
+from ltx_jax.errors import check_number, said
+from ltx_jax.files import parse_json, read_text
 
 MAX_TOKENS = TextEncoderConfig.max_text_tokens
 """Largest number of tokens of a prompt, in every release."""
+
+_MOST_EXTRA = 10_000
 
 
 @runtime_checkable
@@ -62,11 +66,28 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
   from transformers import T5Tokenizer
 
   try:
-    return T5Tokenizer.from_pretrained(folder, local_files_only=True)
+    _check_settings(folder / "tokenizer_config.json")
+    tokenizer = T5Tokenizer.from_pretrained(folder, local_files_only=True)
+    # Some of what is wrong shows when it is first used.
+    tokenizer(["a"], truncation=False, verbose=False)
+    ids = tokenizer.pad_token_id, tokenizer.eos_token_id
+    if not all(isinstance(number, int) for number in ids):
+      raise ValueError("it has no token for padding, or for the end")
+    return tokenizer
   except Exception as error:  # Its type depends on the part that could not be read.
     raise ValueError(
-      f"The tokenizer in {folder} could not be read ({error}); copy or train it again."
+      f"The tokenizer in {folder} could not be read ({said(error)}); copy or "
+      "train it again."
     ) from error
+
+
+def _check_settings(path: pathlib.Path) -> None:
+  """Refuses so many tokens beside the vocabulary that their names would fill memory."""
+  settings = parse_json(read_text(path)) if path.is_file() else {}
+  if not isinstance(settings, dict):
+    raise ValueError(f"{path.name} holds no JSON object")
+  extra = settings.get("extra_ids") or 0
+  check_number("extra_ids", extra, at_least=0, at_most=_MOST_EXTRA, whole=True)
 
 
 def tokenize(

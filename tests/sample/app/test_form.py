@@ -91,7 +91,7 @@ def test_values_of_other_kinds_are_refused():
   default = [getattr(Form(), name) for name in names]
   assert Form.of(names, [None] * len(names)) == Form.of(names, default) == Form()
   for name, value, message in (
-    ("seed", "abc", "seed is abc; it must be a finite number"),
+    ("seed", "abc", "seed is 'abc'; it must be a finite number"),
     ("seconds", float("nan"), "seconds is nan"),
     ("prompt", 3, "prompt is 3; it must be str"),
     ("download", "yes", "download is 'yes'; it must be bool"),
