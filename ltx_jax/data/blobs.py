@@ -9,7 +9,6 @@ another.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +16,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 from jaxtyping import Shaped
+
+from ltx_jax.errors import said, shown
+from ltx_jax.files import json_bytes, parse_json
 
 Arrays = dict[str, Shaped[np.ndarray, "..."]]
 
@@ -56,7 +58,7 @@ def dump(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes
       "data_offsets": [start, end],
     }
     parts.append(array.reshape(-1).view(np.uint8).data)
-  text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+  text = json_bytes(header, (",", ":"))
   text += b" " * (-len(text) % 8)
   return b"".join([len(text).to_bytes(8, "little"), text, *parts])
 
@@ -71,18 +73,22 @@ def load(blob: bytes | memoryview) -> tuple[Arrays, dict[str, str]]:
   if len(blob) < 8 or size > len(blob) - 8:
     raise ValueError(f"its {len(blob)} bytes are not safetensors, or cut off")
   try:
-    header = json.loads(bytes(blob[8 : 8 + size]))
+    header = parse_json(bytes(blob[8 : 8 + size]))
     metadata = header.pop(_METADATA, {})
+    if not all(isinstance(text, str) for text in metadata.values()):
+      raise ValueError("its metadata are not all texts")
     arrays = {name: _array(blob, 8 + size, entry) for name, entry in header.items()}
   except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise ValueError(f"its header is not that of safetensors ({error})") from None
+    raise ValueError(f"its header is not that of safetensors ({said(error)})") from None
   return arrays, metadata
 
 
 def _array(blob: bytes | memoryview, data: int, entry: Mapping[str, Any]) -> np.ndarray:
   dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), entry["shape"]
+  if not all(type(n) is int and 0 <= n < 2**48 for n in shape):
+    raise ValueError(f"a shape of {shown(shape)}")
   start, end = entry["data_offsets"]
   count = math.prod(shape)
   if end - start != count * dtype.itemsize:
-    raise ValueError(f"{shape} of {dtype} in {end - start} bytes")
+    raise ValueError(f"{shown(shape)} of {dtype} in {shown(end - start)} bytes")
   return np.frombuffer(blob, dtype, count, data + start).reshape(shape)

@@ -112,7 +112,22 @@ class Texts(Sequence[str]):
 
   @classmethod
   def of(cls, content: np.ndarray, ends: np.ndarray) -> Texts:
-    """Rebuilds texts from the result of `arrays`; nothing can be added to them."""
+    """Rebuilds texts from the result of `arrays`; nothing can be added to them.
+
+    Raises:
+      ValueError: If `arrays` cannot have made these.
+    """
+    order = np.diff(ends, prepend=0) >= 0
+    if not order.all() or (ends[-1] if len(ends) else 0) != len(content):
+      raise ValueError("its texts do not end where they should")
+    # A byte within a character is 10xxxxxx.
+    starts = content[ends[ends < len(content)]]
+    try:
+      bytes(content).decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+      starts = np.array([0b1000_0000], np.uint8)
+    if np.any(starts >> 6 == 0b10):
+      raise ValueError("its texts are not in UTF-8")
     texts = cls()
     texts._bytes, texts._ends = memoryview(content), ends
     return texts

@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 
 from ltx_jax.data import images, timing
 from ltx_jax.data.dynamic_range import BT2020, HLG, PQ, to_standard
+from ltx_jax.errors import said
 
 VIDEOS = {  # Suffix: one of libav's names of the container.
   ".mp4": "mp4",
@@ -33,6 +34,9 @@ _IN_ORDER = ("avi", "mpeg")
 """Containers whose times are wrong after a seek; they are read from the start."""
 _TIMED_PACKETS, _REORDERED = 3000, 16
 _WIDEST_PIXEL = 8
+_MOST_PIXELS = 40_000_000
+"""Largest number of pixels of a frame, above 8K. A decoder keeps up to 20 frames."""
+
 BT709, _BT601 = 1, 5  # libav's numbers of the two matrices from YUV to RGB.
 # Without all of these flags every pixel is darker by one or two levels of 255.
 _EXACT = (
@@ -47,9 +51,8 @@ def seeks(container: av.container.InputContainer) -> bool:
 
 def unreadable(path: Path, why: Exception) -> ValueError:
   """Returns the error for a file that libav cannot open or decode."""
-  reason = getattr(why, "strerror", None) or why
   return ValueError(
-    f"{path} cannot be read as a video, or breaks off ({reason}): it has "
+    f"{path} cannot be read as a video, or breaks off ({said(why)}): it has "
     f"{path.stat().st_size} bytes; give a whole file."
   )
 
@@ -63,10 +66,13 @@ def opened(
   The content of the file decides what it is, not its suffix.
 
   Raises:
-    ValueError: If the container is not in `VIDEOS`, or the file is truncated.
-    EOFError: If there is no video track. `av.FFmpegError` is raised if it is no video.
+    ValueError: If the container is not in `VIDEOS`, the file is truncated, or its
+      frames are too large.
+    EOFError: If there is no video track, or no codec for it. `av.FFmpegError` is raised
+      if it is no video.
   """
-  with av.open(str(path)) as container:
+  # Text inside the file decides nothing, so its encoding does not matter.
+  with av.open(str(path), metadata_errors="replace") as container:
     names = container.format.name.split(",")
     if names[0].endswith("_pipe") or names[0] in ("image2", "gif"):
       raise EOFError(f"it is not an image, though taken for {names[0]!r}")
@@ -79,7 +85,15 @@ def opened(
       tracks = ", ".join(stream.type for stream in container.streams) or "none"
       raise EOFError(f"it has no video track; its tracks: {tracks}")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+      raise EOFError("its codec is not known")
     _check_index(path, stream)
+    if stream.width * stream.height > _MOST_PIXELS:
+      raise ValueError(
+        f"{path} has frames of {stream.width}x{stream.height} pixels; at most "
+        f"{_MOST_PIXELS / 1e6:.0f} million are read: make it smaller."
+      )
+    stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS)}
     stream.thread_type = "AUTO"
     yield container, stream
 

@@ -17,6 +17,13 @@ from ltx_jax.data.timing import at_constant_rate, rate_of
 BACKGROUND = 255
 """Level of red, green and blue behind transparent pixels: white."""
 
+_MOST_PIXELS = 105_000_000
+"""Largest number of pixels of an image, as large cameras have."""
+
+_MOST_IN_ALL = 200_000_000
+"""Largest number of pixels in all frames of an image, which need less than 2 GB."""
+
+_ROWS = 64
 _PLAIN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 _CLEAR = ("LA", "La", "PA", "RGBA", "RGBa")
 _BITS_PER_SAMPLE = 258  # A tag of TIFF.
@@ -49,18 +56,28 @@ def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
     )
   upright = ImageOps.exif_transpose(picture)
   if not upright.has_transparency_data:
-    return np.asarray(upright.convert("RGB"))
+    return np.asarray(_in_mode(upright, "RGB"))
   # Pillow cannot convert gray with premultiplied transparency directly.
   upright = upright.convert("LA") if mode == "La" else upright
-  return over_background(np.asarray(upright.convert("RGBA")))
+  return over_background(np.asarray(_in_mode(upright, "RGBA")))
+
+
+def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
+  """Returns an image in a mode, without a copy if it already has it."""
+  return picture if picture.mode == mode else picture.convert(mode)
 
 
 def over_background(
   rgba: UInt8[np.ndarray, "*f H W 4"],
 ) -> UInt8[np.ndarray, "*f H W 3"]:
   """Blends pixels with straight alpha over `BACKGROUND`."""
-  alpha = rgba[..., 3:].astype(np.float32) / 255
-  return np.rint(rgba[..., :3] * alpha + BACKGROUND * (1 - alpha)).astype(np.uint8)
+  colors = np.empty((*rgba.shape[:-1], 3), np.uint8)
+  for top in range(0, rgba.shape[-3], _ROWS):  # Floats of it all would take much more.
+    rows = rgba[..., top : top + _ROWS, :, :]
+    alpha = rows[..., 3:].astype(np.float32) / 255
+    over = rows[..., :3] * alpha + BACKGROUND * (1 - alpha)
+    colors[..., top : top + _ROWS, :, :] = np.rint(over)
+  return colors
 
 
 def _gray(
@@ -81,7 +98,8 @@ def _scaled(
   bits = bits[0] if isinstance(bits, tuple) else bits
   hidden = picture.info.get("transparency")
   values = np.asarray(ImageOps.exif_transpose(picture)).astype(np.uint16)
-  levels = np.rint(values * (255 / (2**bits - 1))).clip(0, 255).astype(np.uint8)
+  levels = values * np.float32(255 / (2**bits - 1))
+  levels = np.rint(levels, out=levels).clip(0, 255, out=levels).astype(np.uint8)
   if hidden is None:
     return levels, None
   return levels, np.where(values == hidden, 0, 255).astype(np.uint8)
@@ -116,6 +134,7 @@ def read_frames(
     HeldTooLong: If a frame is held for too long.
   """
   frames, durations = [], []  # All durations, or the rate would depend on the limit.
+  pixels = _checked_pixels(picture, limit)
   for i in range(1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)):
     picture.seek(i)
     picture.load()
@@ -125,10 +144,39 @@ def read_frames(
   if len({frame.shape for frame in frames}) > 1:
     sizes = ", ".join(sorted({f"{f.shape[1]}x{f.shape[0]}" for f in frames}))
     raise Unsuitable(f"holds images of several sizes ({sizes}); give one of them.")
-  if not any(durations) or len(durations) == 1:
+  if len(durations) == 1:
+    return frames[0][None], 0.0  # A copy of the largest would be one too many.
+  if not any(durations):
     return np.stack(frames), 0.0
   seconds = [(duration or _UNTIMED) / 1000 for duration in durations]
   times = [0.0, *np.cumsum(seconds).tolist()]  # With the end: the last duration counts.
   fps = rate_of(times)
   shown = at_constant_rate(zip(times, seconds, frames, strict=False), fps)
-  return np.stack(list(itertools.islice(shown, limit))), fps
+  most = _MOST_IN_ALL // pixels
+  found = list(itertools.islice(shown, most + 1 if limit is None else limit))
+  if len(found) > most:
+    raise Unsuitable(
+      f"lasts so long that it has more than {most} frames of {picture.width}x"
+      f"{picture.height} pixels; cut it, or make a video of it."
+    )
+  return np.stack(found), fps
+
+
+def _checked_pixels(picture: Image.Image, limit: int | None) -> int:
+  """Returns the number of pixels of a frame.
+
+  Raises:
+    Unsuitable: If the frames do not fit into memory.
+  """
+  pixels, count = picture.width * picture.height, getattr(picture, "n_frames", 1)
+  count = (
+    1 if picture.format == "MPO" else count if limit is None else min(limit, count)
+  )
+  size = f"{picture.width}x{picture.height} pixels"
+  if pixels > _MOST_PIXELS:
+    raise Unsuitable(
+      f"has {size}; at most {_MOST_PIXELS / 1e6:.0f} million are read: make it smaller."
+    )
+  if count * pixels > _MOST_IN_ALL:
+    raise Unsuitable(f"has {count} frames of {size}; make a video of it.")
+  return pixels

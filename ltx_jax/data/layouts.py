@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TextIO
 
 from ltx_jax.data.clips import Fault
 from ltx_jax.data.video import PICTURES, VIDEOS
-from ltx_jax.files import read_text
+from ltx_jax.errors import shown
+from ltx_jax.files import NotJSON, parse_json, read_text
 
 PATHS = ("path", "media_path", "file_name", "video")
 CAPTIONS = ("caption", "text", "prompt")
@@ -139,15 +140,15 @@ def _rows_of_jsonl(path: Path) -> Rows:
       if not text.strip():
         continue
       try:
-        yield _object(f"line {line}", json.loads(text))
-      except json.JSONDecodeError as error:
+        yield _object(f"line {line}", parse_json(text))
+      except NotJSON as error:
         yield Fault(f"line {line}", f"it is not JSON ({error})")
 
 
 def _rows_of_json(path: Path) -> Rows:
   try:
-    found = json.loads(read_text(path))
-  except json.JSONDecodeError as error:
+    found = parse_json(read_text(path))
+  except NotJSON as error:
     raise ValueError(f"{path} is not JSON: {error}.") from None
   if not isinstance(found, list):
     kind = type(found).__name__
@@ -166,11 +167,10 @@ def _rows_of_csv(path: Path) -> Rows:
   with _open_text(path, newline="") as file:
     header = next(_lines(path, file), (1, ""))[1]
     separator = max(",;\t", key=header.count)
-    names = next(csv.reader([header], delimiter=separator), [])
-    names = [name.strip() for name in names]
+    names = [name.strip() for name in _cells(path, header, separator)]
     if not set(names) & set(PATHS):
       raise ValueError(
-        f"{path} has the columns {', '.join(map(repr, names)) or 'none'}; call the "
+        f"{path} has the columns {_listed(names)}; call the "
         f"column of paths {', '.join(PATHS[:-1])} or {PATHS[-1]}, and that of captions "
         f"{', '.join(CAPTIONS[:-1])} or {CAPTIONS[-1]}."
       )
@@ -187,6 +187,17 @@ def _rows_of_csv(path: Path) -> Rows:
       raise ValueError(
         f"{path} is not valid CSV at line {reader.line_num + 1}: {error}."
       ) from None
+
+
+def _listed(names: list[str]) -> str:
+  return ", ".join(map(shown, names[:10])) or "none"
+
+
+def _cells(path: Path, line: str, separator: str) -> list[str]:
+  try:
+    return next(csv.reader([line], delimiter=separator), [])
+  except csv.Error as error:
+    raise ValueError(f"{path} is not valid CSV at line 1: {error}.") from None
 
 
 def _lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:

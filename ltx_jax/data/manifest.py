@@ -16,7 +16,6 @@ ends; line breaks in captions become spaces.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Mapping
@@ -28,6 +27,8 @@ from ltx_jax.data import layouts
 from ltx_jax.data.clips import Clip, Clips, Fault
 from ltx_jax.data.layouts import CAPTIONS, PATHS, REFERENCES
 from ltx_jax.data.video import PICTURES, VIDEOS, replacing
+from ltx_jax.errors import shown
+from ltx_jax.files import NotJSON, json_bytes, parse_json
 
 CANONICAL = "manifest.jsonl"
 """Name of the file that `train.manifest` writes; ignored when a folder is read."""
@@ -107,9 +108,9 @@ def write_manifest(path: str | os.PathLike, clips: Iterable[Clip]) -> None:
     clips: The rows.
   """
   folder = Path(path).absolute().parent
-  with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+  with replacing(path) as temporary, temporary.open("wb") as file:
     for clip in clips:
-      file.write(json.dumps(_row_of(clip, folder), ensure_ascii=False) + "\n")
+      file.write(json_bytes(_row_of(clip, folder)) + b"\n")
     file.flush()
     os.fsync(file.fileno())
 
@@ -176,7 +177,7 @@ def _resolved(name: str, folder: Path) -> str:
 
 def _text(value: Any, name: str) -> str:
   if not isinstance(value, str | int) or isinstance(value, bool):
-    raise ValueError(f"its {name} is {value!r}; it must be a text")
+    raise ValueError(f"its {name} is {shown(value)}; it must be a text")
   return str(value)
 
 
@@ -185,8 +186,8 @@ def _number(value: Any, name: str) -> float | None:
     return None
   try:
     return float(value)
-  except (TypeError, ValueError):
-    raise ValueError(f"its {name} is {value!r}; it must be a number") from None
+  except (TypeError, ValueError, OverflowError):
+    raise ValueError(f"its {name} is {shown(value)}; it must be a number") from None
 
 
 def _whole(value: Any, name: str) -> int | None:
@@ -194,7 +195,7 @@ def _whole(value: Any, name: str) -> int | None:
   if number is None:
     return None
   if not math.isfinite(number) or number != int(number):
-    raise ValueError(f"its {name} is {value!r}; it must be a whole number")
+    raise ValueError(f"its {name} is {shown(value)}; it must be a whole number")
   return int(number)
 
 
@@ -204,7 +205,7 @@ def _crop(value: Any) -> clips_lib.Crop | None:
     return None
   parts = value.strip("[]() ").replace(",", " ").split() if _is_text(value) else value
   if not isinstance(parts, list | tuple) or len(parts) != 4:
-    raise ValueError(f"its crop is {value!r}; it must be [x, y, width, height]")
+    raise ValueError(f"its crop is {shown(value)}; it must be [x, y, width, height]")
   return tuple(_whole(part, "crop") for part in parts)
 
 
@@ -212,12 +213,13 @@ def _scores(value: Any) -> dict[str, float]:
   if value is None:
     return {}
   try:
-    scores = json.loads(value) if _is_text(value) else value
-  except json.JSONDecodeError:
+    scores = parse_json(value) if _is_text(value) else value
+  except NotJSON:
     scores = None
   if not isinstance(scores, Mapping):
     raise ValueError(
-      f'its scores are {value!r}; they must be an object such as {{"aesthetic": 5.1}}'
+      f"its scores are {shown(value)}; they must be an object such as "
+      '{"aesthetic": 5.1}'
     )
   return {name: _number(score, f"score {name!r}") for name, score in scores.items()}
 

@@ -6,14 +6,13 @@ a killed writer left behind is never taken for a complete one.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ltx_jax.files import read_lines
+from ltx_jax.files import NotJSON, parse_json, read_lines
 
 _SUFFIX = ".partial"
 
@@ -81,7 +80,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     return rows
   for line in lines:
     try:
-      rows.append(json.loads(line))
-    except json.JSONDecodeError:
+      rows.append(parse_json(line))
+    except NotJSON:
       continue
   return rows

@@ -7,20 +7,26 @@ records are never written again for them.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+import typing
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int32, Int64
 
+from ltx_jax.config.metadata import checked, freeze
 from ltx_jax.data import blobs
 from ltx_jax.data.clips import Texts, repeated
 from ltx_jax.data.partial import write_bytes
-from ltx_jax.data.record import SCHEMA, Record
+from ltx_jax.data.record import SCHEMA, Record, check_arrays, schema_of
+from ltx_jax.data.record_columns import COLUMNS, check_columns
+from ltx_jax.errors import said, shown
+from ltx_jax.files import parse_json
 
 INDEX = "index.safetensors"
 SHARDS = "*.arrayrecord"
@@ -88,12 +94,9 @@ class Index:
     return Index(
       Texts(self.ids[row] for row in rows.tolist()),
       Texts(self.keys[row] for row in rows.tolist()),
-      *(getattr(self, name)[rows] for name in _COLUMNS),
+      *(getattr(self, name)[rows] for name in COLUMNS),
       scores={name: column[rows] for name, column in self.scores.items()},
     )
-
-
-_COLUMNS = ("shard", "row", "sizes", "fps", "tokens", "bytes")
 
 
 class Row(NamedTuple):
@@ -139,7 +142,7 @@ def joined(parts: Sequence[Index]) -> Index:
   """Returns the index of several shards, numbered in their order."""
   names = sorted({name for part in parts for name in part.scores})
   columns = {
-    name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS
+    name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS
   }
   columns["shard"] = np.repeat(
     np.arange(len(parts), dtype=np.int32), [len(part) for part in parts]
@@ -159,22 +162,37 @@ def joined(parts: Sequence[Index]) -> Index:
 
 
 def _arrays_of(index: Index) -> dict[str, np.ndarray]:
-  arrays = {name: getattr(index, name) for name in _COLUMNS}
+  arrays = {name: getattr(index, name) for name in COLUMNS}
   for name in ("ids", "keys"):
     arrays[f"{name}.bytes"], arrays[f"{name}.ends"] = getattr(index, name).arrays()
   return arrays | {f"score.{name}": column for name, column in index.scores.items()}
 
 
 def _index_from(arrays: Mapping[str, np.ndarray]) -> Index:
+  """The inverse of `_arrays_of`.
+
+  Raises:
+    ValueError: If `_arrays_of` cannot have made these.
+  """
+  check_columns(arrays)
   return Index(
     *(Texts.of(arrays[f"{n}.bytes"], arrays[f"{n}.ends"]) for n in ("ids", "keys")),
-    *(arrays[name] for name in _COLUMNS),
+    *(arrays[name] for name in COLUMNS),
     scores={
       name.removeprefix("score."): column
       for name, column in arrays.items()
       if name.startswith("score.")
     },
   )
+
+
+@contextlib.contextmanager
+def _damaged(path: Path) -> Iterator[None]:
+  """Says of what cannot be which file it is in."""
+  try:
+    yield
+  except ValueError as error:
+    raise ValueError(f"{path} is damaged: {said(error)}; {_AGAIN}.") from None
 
 
 def _write(
@@ -185,15 +203,14 @@ def _write(
 
 
 def _read(path: Path) -> tuple[blobs.Arrays, dict[str, object]]:
-  try:
+  with _damaged(path):
     arrays, texts = blobs.load(path.read_bytes())
-  except ValueError as error:
-    raise ValueError(f"{path} is damaged: {error}; {_AGAIN}.") from None
   if texts.get("schema") != str(SCHEMA):
     raise ValueError(
-      f"{path} has schema {texts.get('schema')} instead of {SCHEMA}; {_AGAIN}."
+      f"{path} has schema {schema_of(texts)} instead of {SCHEMA}; {_AGAIN}."
     )
-  return arrays, {name: json.loads(text) for name, text in texts.items()}
+  with _damaged(path):
+    return arrays, {name: parse_json(text) for name, text in texts.items()}
 
 
 def table_path(shard: Path) -> Path:
@@ -215,9 +232,38 @@ def read_table(shard: Path) -> tuple[Shard, Index]:
   if not table_path(shard).is_file():
     raise ValueError(f"{shard} lacks its table {table_path(shard).name}; {_AGAIN}.")
   arrays, texts = _read(table_path(shard))
-  known = Shard(shard.name, len(arrays["row"]), int(texts["bytes"]))
+  with _damaged(table_path(shard)):
+    table = _index_from(arrays)
+    known = _shard([shard.name, len(table), texts.get("bytes")])
   check_shard(shard.parent, known)
-  return known, _index_from(arrays)
+  return known, table
+
+
+def _shard(found: Any) -> Shard:
+  kinds = list(map(type, found)) if isinstance(found, list) else []
+  if kinds != [str, int, int] or not (0 < found[1] < 2**31 and 0 < found[2] < 2**63):
+    raise ValueError(f"it lists {shown(found)} as a shard")
+  if found[0] != Path(found[0]).name or "\0" in found[0]:
+    raise ValueError(f"its shard {shown(found[0])} is not called like a file")
+  return Shard(*found)
+
+
+def _info(found: Any) -> SetInfo:
+  """What the records share, by its fields in JSON."""
+  kinds = typing.get_type_hints(SetInfo)
+  fields = {"beside": []} | found if isinstance(found, Mapping) else {}
+  if fields.keys() != kinds.keys():
+    raise ValueError(f"it says of its records {shown(found)}")
+  info = SetInfo(
+    **{
+      name: checked(f"its {name}", freeze(x), kinds[name]) for name, x in fields.items()
+    }
+  )
+  if min(info.channels, *info.factors, 1) < 1 or len(info.factors) != 2:
+    raise ValueError(f"it says of its records {shown(found)}")
+  if not set(info.beside) <= {"last", "reference"}:
+    raise ValueError(f"its records are said to hold {shown(info.beside)}")
+  return info
 
 
 def check_shard(folder: Path, shard: Shard) -> None:
@@ -300,15 +346,21 @@ def read_index(
       "folder of records, or the run was interrupted; start it again to finish it."
     )
   arrays, texts = _read(path)
-  fields = texts["info"]
-  lists = {"factors": fields["factors"], "beside": fields.get("beside", ())}
-  info = SetInfo(**fields | {name: tuple(values) for name, values in lists.items()})
-  shards = [Shard(*shard) for shard in texts["shards"]]
+  with _damaged(path):
+    info = _info(texts.get("info"))
+    listed = texts.get("shards")
+    shards = [_shard(found) for found in (listed if isinstance(listed, list) else [])]
+    empty = {
+      name.removeprefix("empty."): arrays.pop(name)
+      for name in list(arrays)
+      if name.startswith("empty.")
+    }
+    check_arrays(empty)
+    index = _index_from(arrays)
+    records = np.array([shard.records for shard in shards], np.int64)
+    known = (index.shard >= 0) & (index.shard < len(shards)) & (index.row >= 0)
+    if not known.all() or np.any(index.row >= records[index.shard]):
+      raise ValueError("it lists records that no shard has")
   for shard in shards:
     check_shard(Path(folder), shard)
-  empty = {
-    name.removeprefix("empty."): arrays.pop(name)
-    for name in list(arrays)
-    if name.startswith("empty.")
-  }
-  return _index_from(arrays), info, empty, shards
+  return index, info, empty, shards

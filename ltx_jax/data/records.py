@@ -187,7 +187,14 @@ class Records:
           f"not fit a bucket of {bucket.frames}x{bucket.height}x{bucket.width}."
         )
       for name, rows in arrays.items():
-        rows.append(getattr(record, name)[:frames])
+        array = getattr(record, name)
+        wanted = array is not None and (shape[1:] == array.shape[1:])
+        if not wanted or array.dtype != record.latents.dtype:
+          raise ValueError(
+            f"Record {record.id!r} has not the {name} that {self.folder} is said to "
+            "hold; run train.precompute again."
+          )
+        rows.append(array[:frames])
       texts.append({"text": record.text, "tokens": record.tokens})
     batch = {name: _stacked(rows) for name, rows in arrays.items()}
     batch |= {"fps": self.index.fps[ids].astype(np.float32), "seed": seeds}
@@ -200,6 +207,11 @@ class Records:
       rows = [text.get(name) for text in texts]
       if any(row is None for row in rows):
         continue
+      if len({(row.shape[1:], row.dtype) for row in rows}) > 1:
+        raise ValueError(
+          f"{self.folder} has records whose {name} differ in width or dtype; run "
+          "train.precompute again."
+        )
       shape = (len(rows), self.text_tokens, *rows[0].shape[1:])
       batch[name] = np.zeros(shape, rows[0].dtype)
       batch["mask"] = np.zeros(shape[:2], bool)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ltx_jax.data.video import Frames
+from ltx_jax.errors import said
 
 _TAPS = np.exp(-0.5 * np.arange(-1, 2, dtype=np.float32) ** 2)
 _TAPS /= _TAPS.sum()
@@ -41,7 +42,15 @@ def soften(
   if crf == 0:
     return whole
   rows, columns = (max(2, side // 2 * 2) for side in whole.shape[1:3])
-  return np.stack([_through_h264(frame[:rows, :columns], crf) for frame in whole])
+  lines = [(0, 0), *((0, side % 2) for side in whole.shape[1:3]), (0, 0)]
+  whole = np.pad(whole, lines, mode="edge")  # Of one pixel alone, two are made.
+  try:
+    return np.stack([_through_h264(frame[:rows, :columns], crf) for frame in whole])
+  except av.FFmpegError as error:
+    raise ValueError(
+      f"A condition of {columns}x{rows} pixels cannot be softened ({said(error)}); "
+      "make it smaller, or leave out its crf."
+    ) from None
 
 
 def _crop(video: Frames, height: int, width: int) -> UInt8[np.ndarray, "F _ _ 3"]:

@@ -29,6 +29,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ltx_jax.data import decoding, images, outputs, timing
 from ltx_jax.data.decoding import VIDEOS
+from ltx_jax.errors import said
 
 Frames = UInt8[np.ndarray, "F H W 3"]
 
@@ -46,6 +47,9 @@ PICTURES = {  # Suffix: Pillow's name of the format.
   ".heif": "HEIF",
 }
 _LOG = logging.getLogger("ltx_jax")
+_MOST_HELD = 500_000_000
+"""Largest number of bytes of frames that only repeat the one before them."""
+
 _KINDS = {"MPO": "JPEG"}  # Phones add a second image to theirs.
 
 
@@ -74,7 +78,7 @@ def read(path: str | os.PathLike, frames: int | None = None) -> tuple[Frames, fl
     if suffix in PICTURES:
       _note(path, suffix, "a video")
     return _read_video(path, frames)
-  except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+  except Exception as error:  # Damaged images make Pillow raise almost anything.
     raise _unreadable(path, 0, error) from error
   with picture:
     kind = _KINDS.get(picture.format, picture.format)
@@ -90,7 +94,7 @@ def is_picture(path: Path) -> bool:
       return True
   except UnidentifiedImageError:
     return False
-  except (OSError, SyntaxError, Image.DecompressionBombError):
+  except Exception:  # As in `read`.
     return True
 
 
@@ -130,11 +134,10 @@ def check_input(path: Path) -> str:
 def _unreadable(path: Path, frames: int, why: Exception) -> ValueError:
   with path.open("rb") as file:
     start = file.read(16)
-  reason = getattr(why, "strerror", None) or why
   return ValueError(
     f"{path} cannot be read as a video or an image, or breaks off, after {frames} "
-    f"frames ({reason}): it has {path.stat().st_size} bytes and begins with {start!r}; "
-    "give a whole file."
+    f"frames ({said(why)}): it has {path.stat().st_size} bytes and begins with "
+    f"{start!r}; give a whole file."
   )
 
 
@@ -145,7 +148,7 @@ def _read_picture(
     return images.read_frames(picture, frames)
   except (images.Unsuitable, timing.HeldTooLong) as error:
     raise ValueError(f"{path} {error}") from None
-  except Exception as error:  # Damaged images make Pillow raise almost anything.
+  except Exception as error:  # As in `read`.
     raise _unreadable(path, 0, error) from error
 
 
@@ -157,16 +160,28 @@ def _read_video(path: Path, frames: int | None) -> tuple[Frames, float]:
     with decoding.opened(path) as (container, stream):
       aspect = decoding.pixel_aspect(path, stream)
       decoded = decoding.shown(_decoded(path, container, stream))
-      previous = None
+      previous, held = None, 0
       for frame in itertools.islice(timing.at_constant_rate(decoded, fps), frames):
-        rows.append(rows[-1] if frame is previous else decoding.to_rgb(frame, aspect))
-        previous = frame
+        again = frame is previous
+        rows.append(rows[-1] if again else decoding.to_rgb(frame, aspect))
+        previous, held = frame, held + again * rows[-1].nbytes
+        if held > _MOST_HELD:
+          raise timing.HeldTooLong(
+            f"holds frames for so long that {len(rows)} are not the last; cut those "
+            "parts out, or repair the file's time stamps."
+          )
   except timing.HeldTooLong as error:
     raise ValueError(f"{path} {error}") from None
   except (av.FFmpegError, EOFError) as error:
     raise _unreadable(path, len(rows), error) from error
   if not rows:
     raise ValueError(f"{path} holds a video track without a single frame.")
+  sizes = sorted({f"{row.shape[1]}x{row.shape[0]}" for row in rows})
+  if len(sizes) > 1:
+    raise ValueError(
+      f"{path} holds frames of several sizes ({', '.join(sizes[:3])}); cut it where "
+      "they change."
+    )
   return np.stack(rows), fps
 
 

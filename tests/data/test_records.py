@@ -300,7 +300,8 @@ def _edit_shards(folder):
   names = json.loads(
     blobs.load((folder / "index.safetensors").read_bytes())[1]["shards"]
   )
-  _edit_index(folder, shards=json.dumps([names[0], names[0]]))
+  other = [names[0][0], names[1][1], names[0][2]]
+  _edit_index(folder, shards=json.dumps([names[0], other]))
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
