@@ -22,6 +22,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from ltx_jax.files import parse_json
+
 KEY = "ENHANCE_API_KEY"
 """The environment variable with the key of the endpoint."""
 
@@ -137,7 +139,7 @@ def _said(error: urllib.error.HTTPError) -> str:
 
 def _text(answer: bytes, url: str) -> str:
   try:
-    text = json.loads(answer)["choices"][0]["message"]["content"]
+    text = parse_json(answer)["choices"][0]["message"]["content"]
     line = " ".join(text.split())
   except (ValueError, LookupError, TypeError, AttributeError):
     line = ""

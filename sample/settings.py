@@ -20,6 +20,8 @@ import av
 from ltx_jax.cli.console import path_and_strength
 from ltx_jax.diffusion.conditioning import Condition
 from ltx_jax.diffusion.sampling import Sampling
+from ltx_jax.errors import said
+from ltx_jax.files import parse_json
 from ltx_jax.pipeline.recipes import Recipe
 from sample.options import Options, conditions_of
 from sample.passes import two_passes
@@ -73,17 +75,16 @@ def read_arguments(path: str | Path) -> list[str]:
     ValueError: If the file is not a video, or carries none.
   """
   try:
-    with av.open(str(path)) as container:
+    with av.open(str(path), metadata_errors="replace") as container:
       # MP4 and WebM write the name in different cases.
       tags = {name.lower(): text for name, text in container.metadata.items()}
       comment = tags.get("comment", "")[:_MOST_READ]
   except av.FFmpegError as error:
-    reason = error.strerror or error
     raise ValueError(
-      f"{Path(path).name} cannot be read as a video: {reason}."
+      f"{Path(path).name} cannot be read as a video: {said(error)}."
     ) from None
   try:
-    found = json.loads(comment)
+    found = parse_json(comment)
     if found["program"] == PROGRAM and all(
       isinstance(a, str) for a in found["arguments"]
     ):

@@ -228,6 +228,21 @@ def test_text_is_read_in_one_place():
   report(elsewhere, "Text is read by ltx_jax.files.read_text or read_lines:")
 
 
+def test_json_of_others_is_read_in_one_place():
+  """Python's own reader raises what no caller expects: `files.parse_json` does not."""
+  own = ("clips.py", "files.py", "processes.py", "worker.py", "decode.py")
+  elsewhere = [
+    f"{path}:{node.lineno}"
+    for path, tree in sources().items()
+    if path.parts[0] not in ("tests", "configs") and path.name not in own
+    for node in ast.walk(tree)
+    if isinstance(node, ast.Call)
+    and ast.unparse(node.func) in ("json.load", "json.loads")
+    and "json.dumps(" not in ast.unparse(node.args[0])
+  ]
+  report(elsewhere, "JSON that others wrote is read by ltx_jax.files.parse_json:")
+
+
 def test_import_is_light():
   code = "import sys, ltx_jax; print(*sorted({n.split('.')[0] for n in sys.modules}))"
   done = subprocess.run(

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
 
 from ltx_jax.checkpoints.safetensors_io import atomic_file
@@ -31,6 +30,7 @@ from train.harness.reporting import (
 )
 from train.page import document
 from train.page.chart import running_mean
+from train.page.record import series_of
 
 _SHOWN = ("loss", "psnr", "wavelet", "kl", "latent_std_max", "grad_norm")
 
@@ -74,8 +74,8 @@ def draw(runs: Sequence[Path], output: Path) -> None:
   Raises:
     ValueError: If a run has nothing to show.
   """
-  rows = [read_metrics(run) for run in runs]
-  shown = [[n for n in _SHOWN if any(n in row for row in logged)] for logged in rows]
+  rows = [series_of(read_metrics(run)) for run in runs]
+  shown = [[n for n in _SHOWN if n in logged] for logged in rows]
   for run, names in zip(runs, shown, strict=True):
     if not names:
       raise ValueError(
@@ -93,8 +93,7 @@ def draw(runs: Sequence[Path], output: Path) -> None:
   )
   for run, logged, names, line in zip(runs, rows, shown, axes, strict=True):
     for axis, name in zip(line, names, strict=False):
-      points = [(row["step"], row[name]) for row in logged if name in row]
-      steps, values = np.array(points).T
+      steps, values = logged[name]
       axis.plot(steps, values, color="tab:blue", alpha=0.25)
       axis.plot(steps, running_mean(values), color="tab:blue")
       if name in ("loss", "wavelet", "grad_norm"):

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -51,6 +50,7 @@ from ltx_jax.data.manifest import CANONICAL, scan_manifest, write_manifest
 from ltx_jax.data.probing import measure_all
 from ltx_jax.data.survey import Survey
 from ltx_jax.data.video import replacing
+from ltx_jax.files import json_bytes
 
 _SHOWN = 10
 
@@ -200,10 +200,10 @@ def _show_faults(console: Console, faults: Sequence[Fault]) -> None:
 
 
 def _write_faults(path: Path, faults: Sequence[Fault]) -> None:
-  with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+  with replacing(path) as temporary, temporary.open("wb") as file:
     for fault in faults:
       row = {"where": fault.where, "reason": fault.reason}
-      file.write(json.dumps(row, ensure_ascii=False) + "\n")
+      file.write(json_bytes(row) + b"\n")
 
 
 def _draw(found: Survey, path: Path) -> None:

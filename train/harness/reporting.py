@@ -20,7 +20,8 @@ from rich import progress
 from rich.console import Console
 
 from ltx_jax.cli.command_line import one_line
-from ltx_jax.files import read_lines
+from ltx_jax.errors import check_number, shown
+from ltx_jax.files import NotJSON, parse_json, read_lines
 from train.harness.boards import Board, TensorBoard
 
 METRICS_FILE = "metrics.jsonl"
@@ -39,6 +40,12 @@ def write_text(path: Path, text: str) -> None:
   os.replace(temporary, path)
 
 
+def is_step(row: Any) -> bool:
+  """Whether a row of curves is an object with the number of a step."""
+  step = row.get("step") if isinstance(row, dict) else None
+  return type(step) is int and 0 <= step < 2**63
+
+
 def read_metrics(
   folder: str | os.PathLike, name: str = METRICS_FILE
 ) -> list[dict[str, Any]]:
@@ -47,18 +54,36 @@ def read_metrics(
   records = []
   for line in read_lines(path) if path.exists() else []:
     try:
-      records.append(json.loads(line))
-    except json.JSONDecodeError:
+      records.append(parse_json(line))
+    except NotJSON:
       break
   return records
 
 
 def _drop_later(folder: Path, name: str, start: int) -> list[dict[str, Any]]:
-  """Rewrites a run's curves without the steps after `start`, and returns them."""
-  kept = [record for record in read_metrics(folder, name) if record["step"] <= start]
+  """Rewrites a run's curves without the steps after `start`, and returns them.
+
+  Raises:
+    ValueError: If a line is not from a run.
+  """
+  rows = read_metrics(folder, name)
+  for line, row in enumerate(rows, 1):
+    if not is_step(row):
+      raise ValueError(
+        f"{folder / name} has {shown(row)} in line {line}; each line is an object with "
+        "the number of its step. Remove that line."
+      )
+  kept = [row for row in rows if row["step"] <= start]
   if kept or (folder / name).exists() or name == METRICS_FILE:
     write_text(folder / name, "".join(json.dumps(record) + "\n" for record in kept))
   return kept
+
+
+def _seconds(folder: Path, rows: Sequence[Mapping[str, Any]]) -> float:
+  """How long a run has taken by its curves."""
+  seconds = rows[-1].get("seconds") if rows else 0.0
+  check_number(f"seconds in the last line of {folder / METRICS_FILE}", seconds)
+  return float(seconds)
 
 
 class Report:
@@ -84,7 +109,7 @@ class Report:
     kept = [
       _drop_later(self.folder, name, start) for name in (METRICS_FILE, EVALUATION_FILE)
     ]
-    self.seconds = float(kept[0][-1]["seconds"]) if kept[0] else 0.0
+    self.seconds = _seconds(self.folder, kept[0])
     self._steps = steps
     self._jsonl = (self.folder / METRICS_FILE).open("a")
     self._boards = [TensorBoard(self.folder, start), *boards]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from ltx_jax.data.assignment import too_short
 from ltx_jax.data.clips import Fault
 from ltx_jax.data.partial import read_json_lines, write_bytes
 from ltx_jax.data.videos import Videos
+from ltx_jax.files import json_bytes
 from train.harness.data import ClipData
 from train.harness.steps import News
 
@@ -106,6 +106,6 @@ def dropped(folders: Sequence[str]) -> list[str]:
 
 def _write(path: Path, faults: Sequence[Fault]) -> None:
   rows = [{"id": fault.where, "reason": fault.reason} for fault in faults]
-  text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+  text = b"".join(json_bytes(row) + b"\n" for row in rows)
   if text or path.exists():
-    write_bytes(path, text.encode())
+    write_bytes(path, text)

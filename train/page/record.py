@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from ltx_jax.files import read_text
+from ltx_jax.files import NotJSON, parse_json, read_text
 from train.harness.reporting import (
   CONFIG_FILE,
   EVALUATION_FILE,
   METRICS_FILE,
+  is_step,
   read_metrics,
 )
 
@@ -96,8 +97,8 @@ def _config(folder: Path) -> dict[str, Any]:
   if not path.exists():
     return {}
   try:
-    config = json.loads(read_text(path))
-  except json.JSONDecodeError as error:
+    config = parse_json(read_text(path))
+  except NotJSON as error:
     raise ValueError(
       f"{path} is not JSON ({error}); remove it, or restore what the run wrote."
     ) from None
@@ -112,7 +113,7 @@ def series_of(rows: Iterable[Any]) -> dict[str, Series]:
   """
   kept: list[dict[str, Any]] = []
   for row in rows:
-    if not isinstance(row, dict) or not _is_number(row.get("step")):
+    if not is_step(row):
       continue
     while kept and kept[-1]["step"] >= row["step"]:
       kept.pop()
@@ -131,7 +132,8 @@ def _series(points: list[tuple[float, float]]) -> Series:
 
 
 def _is_number(value: Any) -> bool:
-  return isinstance(value, int | float) and not isinstance(value, bool)
+  whole = isinstance(value, int) and abs(value) < 2**1000  # A float holds no more.
+  return isinstance(value, float) or (whole and not isinstance(value, bool))
 
 
 def flattened(config: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from ltx_jax.errors import said
 from ltx_jax.files import read_lines
 from train.harness.reporting import CAPTIONS_FILE, SAMPLES_FOLDER
 from train.page.record import Record
@@ -50,7 +51,7 @@ def shelves(records: Sequence[Record]) -> list[Shelf]:
   """Returns the runs' sample images; of many steps, some are chosen evenly.
 
   Raises:
-    OSError: If a file is not an image.
+    ValueError: If a file is not an image.
   """
   found = _files(records)
   data_uri = functools.cache(_data_uri)  # A smaller selection reuses these.
@@ -92,9 +93,14 @@ def _spread(steps: Sequence[int], count: int) -> list[int]:
 
 
 def _data_uri(path: Path) -> str:
-  with Image.open(path) as image:
-    small = image.convert("RGB")
-  small.thumbnail(_LARGEST)
+  try:
+    with Image.open(path) as image:
+      small = image.convert("RGB")
+    small.thumbnail(_LARGEST)
+  except Exception as error:  # Damaged images make Pillow raise almost anything.
+    raise ValueError(
+      f"{path} is not a readable image ({said(error)}); remove it."
+    ) from None
   file = io.BytesIO()
   small.save(file, "webp", quality=_QUALITY)
   return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

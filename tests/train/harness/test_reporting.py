@@ -95,3 +95,25 @@ def test_text_is_replaced_whole(tmp_path, monkeypatch):
   with pytest.raises(OSError, match="no"):
     reporting.write_text(path, "new")
   assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+  ("line", "message"),
+  [
+    ("[1]", r"has \[1\] in line 2; each line is an object with the number of its step"),
+    ('{"step": "a"}', "each line is an object"),
+    ('{"step": 18446744073709551616}', "each line is an object"),
+    ('{"step": 2, "seconds": null}', "seconds in the last line of .* is None"),
+  ],
+)
+def test_curves_that_no_run_wrote_are_refused(tmp_path, line, message):
+  text = '{"step": 1, "seconds": 1.0}\n' + line + "\n"
+  (tmp_path / "metrics.jsonl").write_text(text)
+  with pytest.raises(ValueError, match=message):
+    reporting.Report(tmp_path, start=2, steps=3)
+  assert (tmp_path / "metrics.jsonl").read_text() == text
+
+
+def test_a_line_that_is_nested_too_deep_ends_the_curves(tmp_path):
+  (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n' + 10_000 * "[" + "\n")
+  assert reporting.read_metrics(tmp_path) == [{"step": 1}]
