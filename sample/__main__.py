@@ -18,6 +18,7 @@ PROGRAMS = {
   "generate": ("sample.generate", "make videos of prompts, images and clips"),
   "app": ("sample.app.__main__", "a page in the browser that makes videos"),
   "convert": ("sample.convert", "write a checkpoint in another layout"),
+  "plan": ("sample.plan", "sizes that fit a device that is not here, by formula"),
   "compile": ("sample.compile", "memory and time of a device that is not here"),
   "doctor": ("sample.doctor", "what this machine has, and what it lacks"),
 }
