@@ -1,8 +1,9 @@
 """Full fine-tuning of the released 13B model: many clips, on eight GPUs of 80 GB.
 
     python -m train.manifest clips/
-    python -m train.precompute clips/manifest.jsonl --output runs/finetune_13b/records \
-      --model ltxv-13b-0.9.8-dev.safetensors --text-encoder t5-v1_1-xxl \
+    python -m train.precompute clips/manifest.jsonl \\
+      --output runs/finetune_13b/records \\
+      --model ltxv-13b-0.9.8-dev.safetensors --text-encoder t5-v1_1-xxl \\
       --buckets 121x512x768 121x768x512 1x1024x1536
     python -m train.transformer finetune_13b
 
@@ -12,7 +13,7 @@ Like `finetune_2b`, with one clip per GPU. The compiler gives 67 GB per GPU for 
 
 To keep the model from forgetting, mix in records of other clips, here one in four:
 
-    python -m train.transformer finetune_13b --data runs/finetune_13b/records \
+    python -m train.transformer finetune_13b --data runs/finetune_13b/records \\
       runs/others/records --data-weights 3 1
 
 A checkpoint takes about 200 GB of disk. Nobody has run it on the released weights yet.

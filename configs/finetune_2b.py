@@ -1,8 +1,8 @@
 """Full fine-tuning of the released 2B model: thousands of clips, on one GPU of 80 GB.
 
     python -m train.manifest clips/
-    python -m train.precompute clips/manifest.jsonl --output runs/finetune_2b/records \
-      --model ltxv-2b-0.9.6-dev-04-25.safetensors --text-encoder t5-v1_1-xxl \
+    python -m train.precompute clips/manifest.jsonl --output runs/finetune_2b/records \\
+      --model ltxv-2b-0.9.6-dev-04-25.safetensors --text-encoder t5-v1_1-xxl \\
       --buckets 121x512x768 121x768x512 1x1024x1536
     python -m train.transformer finetune_2b
 
@@ -17,7 +17,7 @@ With eight GPUs each has a clip of its own, and the state is sharded over them:
 The model forgets what it is not shown. To prevent that, mix in records of other clips,
 here one in four. The first source of `--data` provides the held-out clips:
 
-    python -m train.transformer finetune_2b --data runs/finetune_2b/records \
+    python -m train.transformer finetune_2b --data runs/finetune_2b/records \\
       runs/others/records --data-weights 3 1
 
 Expect a held-out loss that starts at the model's loss on such clips and falls slightly.

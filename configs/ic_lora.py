@@ -1,8 +1,8 @@
 """An in-context LoRA of the released 2B model: a reference clip guides the video.
 
     python -m train.manifest pairs/manifest.jsonl
-    python -m train.precompute pairs/manifest.jsonl --output runs/ic_lora/records \
-      --model ltxv-2b-0.9.6-dev-04-25.safetensors --text-encoder t5-v1_1-xxl \
+    python -m train.precompute pairs/manifest.jsonl --output runs/ic_lora/records \\
+      --model ltxv-2b-0.9.6-dev-04-25.safetensors --text-encoder t5-v1_1-xxl \\
       --buckets 49x512x768
     python -m train.transformer ic_lora
 
@@ -16,7 +16,7 @@ level of their own, so a step works on twice the tokens. Every batch shows refer
 The sample image has the reference in the left column, then the model without the LoRA,
 then with it. Use the LoRA's file with a reference of the same kind:
 
-    python -m sample.generate "..." --model ltxv-2b-0.9.6-dev \
+    python -m sample.generate "..." --model ltxv-2b-0.9.6-dev \\
       --lora runs/ic_lora/lora-diffusers.safetensors --reference outlines.mp4
 
 It needs a GPU with 24 GB. The compiler gives 15 GB for a step of one pair:

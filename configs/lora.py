@@ -1,8 +1,8 @@
 """A LoRA of the released 2B model: 20 to 100 clips of your own, on one GPU.
 
     python -m train.manifest clips/
-    python -m train.precompute clips/manifest.jsonl --output runs/lora/records \
-      --model ltxv-2b-0.9.6-dev-04-25.safetensors --text-encoder t5-v1_1-xxl \
+    python -m train.precompute clips/manifest.jsonl --output runs/lora/records \\
+      --model ltxv-2b-0.9.6-dev-04-25.safetensors --text-encoder t5-v1_1-xxl \\
       --buckets 49x512x768
     python -m train.transformer lora
 

@@ -1,8 +1,8 @@
 """A LoRA of the released 13B model: your own clips, on one GPU of 80 GB.
 
     python -m train.manifest clips/
-    python -m train.precompute clips/manifest.jsonl --output runs/lora_13b/records \
-      --model ltxv-13b-0.9.8-dev.safetensors --text-encoder t5-v1_1-xxl \
+    python -m train.precompute clips/manifest.jsonl --output runs/lora_13b/records \\
+      --model ltxv-13b-0.9.8-dev.safetensors --text-encoder t5-v1_1-xxl \\
       --buckets 49x512x768
     python -m train.transformer lora_13b
 
@@ -13,9 +13,9 @@ trainer chooses what blocks keep, and 36 GB with `--remat full`:
 
 It fits into 24 GB with the model in 8 bits and rank 32; the compiler gives 18 GB:
 
-    python -m train.transformer lora_13b --lora.base-weights int8 --lora.rank 32 \
+    python -m train.transformer lora_13b --lora.base-weights int8 --lora.rank 32 \\
       --remat full
-    python -m train.compile lora_13b --device rtx4090 --lora.base-weights int8 \
+    python -m train.compile lora_13b --device rtx4090 --lora.base-weights int8 \\
       --lora.rank 32 --remat full
 
 Expect a visible difference between samples with and without the LoRA within a few

@@ -4,8 +4,8 @@
     python -m train.vae moving_shapes_images
     python -m train.vae moving_shapes_clips
     python -m train.vae moving_shapes
-    python -m train.precompute moving-shapes --model runs/vae/vae.safetensors \
-      --text-encoder none --tokenizer ltx_jax/assets/moving_shapes/tokenizer \
+    python -m train.precompute moving-shapes --model runs/vae/vae.safetensors \\
+      --text-encoder none --tokenizer ltx_jax/assets/moving_shapes/tokenizer \\
       --buckets 25x128x128 9x64x64 1x128x128 --output runs/moving_shapes_records
     python -m train.transformer moving_shapes
 

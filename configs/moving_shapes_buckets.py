@@ -1,7 +1,7 @@
 """The small model's transformer from scratch, on clips and images of many sizes.
 
-    python -m train.precompute moving-shapes --variants 1 \
-      --output runs/buckets/records --buckets 25x128x128 17x128x160 17x160x128 \
+    python -m train.precompute moving-shapes --variants 1 \\
+      --output runs/buckets/records --buckets 25x128x128 17x128x160 17x160x128 \\
       41x96x96 25x96x128 25x128x96 9x64x64 1x128x128 1x128x160 1x160x128
     python -m train.transformer moving_shapes_buckets
 
@@ -10,7 +10,7 @@ stay frozen; batches that mix clips with similar numbers of tokens, trimmed to t
 smallest; images; given first frames. No clip has 160x96 pixels or 33 frames, so this
 measures how well the model does at a size that it never saw:
 
-    python -m train.evaluate generation --model runs/buckets/model/model.safetensors \
+    python -m train.evaluate generation --model runs/buckets/model/model.safetensors \\
       --width 160 --height 96 --frames 33
 """
 

@@ -1,7 +1,7 @@
 """A LoRA of the small model that learns a colour from 50 clips, on two CPU cores.
 
     python -m train.precompute clips/ --output runs/magenta/records --buckets 25x128x128
-    python -m train.precompute moving-shapes --variants 1 --output runs/magenta/known \
+    python -m train.precompute moving-shapes --variants 1 --output runs/magenta/known \\
       --buckets 25x128x128
     python -m train.transformer moving_shapes_lora
 

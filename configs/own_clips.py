@@ -3,15 +3,15 @@
     python -m train.manifest clips/
     python -m train.vae own_clips --data clips/manifest.jsonl
     python -m train.tokenizer --data clips/manifest.jsonl --output runs/own/tokenizer
-    python -m train.precompute clips/manifest.jsonl --output runs/own/records \
-      --model runs/own/vae/vae.safetensors --text-encoder none \
+    python -m train.precompute clips/manifest.jsonl --output runs/own/records \\
+      --model runs/own/vae/vae.safetensors --text-encoder none \\
       --tokenizer runs/own/tokenizer --buckets 25x128x128
     python -m train.transformer own_clips
 
 The VAE starts from the shipped one, which knows only moving shapes, and learns what
 real images look like. The transformer and its text encoder start from scratch. With few
-clips they memorise them: to fine-tune a released model, use `ltxv_2b` with
-`--init-from`. `docs/training.md` says what to expect.
+clips they memorise them: to fine-tune a released model, use `lora` or
+`finetune_2b`. `docs/training.md` says what to expect.
 """
 
 from __future__ import annotations

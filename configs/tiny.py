@@ -1,8 +1,8 @@
 """The smallest run of both trainers: it takes seconds on a CPU, and learns nothing.
 
     python -m train.vae tiny
-    python -m train.precompute moving-shapes --model runs/tiny/vae/vae.safetensors \
-      --text-encoder none --tokenizer ltx_jax/assets/moving_shapes/tokenizer \
+    python -m train.precompute moving-shapes --model runs/tiny/vae/vae.safetensors \\
+      --text-encoder none --tokenizer ltx_jax/assets/moving_shapes/tokenizer \\
       --buckets 5x32x32 1x32x32 --variants 1 --output runs/tiny/records
     python -m train.transformer tiny
 
