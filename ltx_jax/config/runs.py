@@ -262,16 +262,21 @@ class FlowConfig:
     shift_at_most: Largest shift of timesteps; default: no limit. The shift grows with a
       clip's tokens, and for very many tokens it leaves nothing but noise. Above 8192
       tokens take 2.05 to 3.
+    shift: Fixed mean of the normal whose sigmoid is the timestep; default: by the
+      clip's tokens, as in the paper.
+    spread: Standard deviation of that normal; the paper's is 1.
   """
 
   caption_dropout: float = 0.1
   uniform_share: float = 0.0
   quantiles: tuple[float, float] = (0.005, 0.999)
   shift_at_most: float | None = None
+  shift: float | None = None
+  spread: float = 1.0
 
   def __post_init__(self):
     shares = dict.fromkeys(("caption_dropout", "uniform_share"), _SHARE)
-    bounds = shares | {"shift_at_most": {}}
+    bounds = shares | {"shift_at_most": {}, "shift": {}, "spread": POSITIVE}
     check_fields(self, bounds, "flow.{}")
     low, high = self.quantiles
     if not 0 < low < high < 1:

@@ -99,8 +99,11 @@ def draw_levels(
   key_sigma, key_given, key_low = jax.random.split(key, 3)
   layout = draw_given(key_given, clips, conditions)
   count = len(clips.tokens)
-  mu = timesteps.token_shift(jnp.prod(clips.grids, axis=1), flow.shift_at_most)  # b
-  sigma = timesteps.draw(key_sigma, (count,), mu, flow.quantiles, flow.uniform_share)
+  mu = flow.shift
+  if mu is None:
+    mu = timesteps.token_shift(jnp.prod(clips.grids, axis=1), flow.shift_at_most)  # b
+  law = flow.quantiles, flow.uniform_share, flow.spread
+  sigma = timesteps.draw(key_sigma, (count,), mu, *law)
   keys = [key_low, *(jax.random.fold_in(key_low, k) for k in range(len(clips.beside)))]
   low = [conditions.max_sigma * jax.random.uniform(key, (count,)) for key in keys]
   levels = jnp.stack([sigma, *(jnp.minimum(x, sigma) for x in low)], axis=1)  # b s

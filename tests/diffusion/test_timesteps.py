@@ -109,3 +109,15 @@ def test_shift_may_differ_by_clip_and_stay_finite_far_out():
 def test_quantiles_out_of_order_are_refused(quantiles):
   with pytest.raises(ValueError, match="0 < low < high < 1"):
     timesteps.inverse_cdf(np.zeros(1, np.float32), 0.0, quantiles)
+
+
+@pytest.mark.parametrize("spread", [0.5, 2.0])
+def test_another_spread_is_the_logit_normal_of_that_deviation(spread):
+  uniform = np.linspace(0.1, 0.9, 9)
+  levels = np.asarray(timesteps.inverse_cdf(uniform, 0.3, (1e-4, 0.9999), spread))
+  logits = np.log(levels) - np.log1p(-levels)
+  normal = np.asarray(jax.scipy.special.ndtri(uniform))
+  np.testing.assert_allclose(logits, 0.3 + spread * normal, atol=0.02)
+  grid = np.linspace(0, 1, 200_001)
+  density = np.asarray(timesteps.density(grid, 0.3, spread=spread))
+  assert abs(np.trapezoid(density, grid) - 1) < 1e-3

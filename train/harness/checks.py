@@ -216,8 +216,12 @@ def check_beside(records: Records, conditions: ConditionConfig) -> None:
 def flow_warnings(run: TransformerRun, tokens: Callable[[Bucket], int]) -> list[str]:
   """Returns a warning per bucket whose noise levels leave almost nothing to see."""
   warnings = []
+  if run.flow.uniform_share == 1:  # That law is not in use.
+    return warnings
   for bucket in dict.fromkeys(b for stage in run.stages for b in stage.buckets):
-    shift = token_shift(tokens(bucket), run.flow.shift_at_most)
+    shift = run.flow.shift
+    if shift is None:
+      shift = token_shift(tokens(bucket), run.flow.shift_at_most)
     level = median(shift)
     if level > LARGEST_MEDIAN:
       warnings.append(
