@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,7 @@ _LOG = logging.getLogger("ltx_jax")
 FloatFrames = Float32[np.ndarray, "F H W 3"]
 
 _TOLERANCE = 1e-3
+_MUCH = 0.2  # Of an image, that is cropped without being asked.
 
 
 def load_frames(
@@ -51,6 +53,7 @@ def load_frames(
   """
   array = _frames(media, frames)
   height, width = height or array.shape[1], width or array.shape[2]
+  _note_crop(array.shape[1:3], (height, width))
   if crf is not None:
     from ltx_jax.data import soften  # PyAV, which `import ltx_jax` does not load.
 
@@ -155,6 +158,21 @@ def _frames(media: Any, frames: int | None) -> np.ndarray:
       "float in [-1, 1]."
     )
   return array[:frames]
+
+
+def _note_crop(found: tuple[int, int], shown: tuple[int, int]) -> None:
+  """Says where much of an image is cropped, and which size would show it."""
+  (rows, columns), (height, width) = found, shown
+  lost = 1 - min(rows * width, columns * height) / max(rows * width, columns * height)
+  if lost < _MUCH:
+    return
+  side = math.sqrt(height * width * columns / rows)
+  wide = max(32, round(side / 32) * 32)
+  high = max(32, round(height * width / wide / 32) * 32)
+  _LOG.warning(
+    f"{lost:.0%} of an image or clip of {columns}x{rows} is cropped to cover "
+    f"{width}x{height}; width {wide} and height {high} show more of it."
+  )
 
 
 def _as_bytes(array: np.ndarray) -> np.ndarray:

@@ -82,3 +82,13 @@ def test_one_condition_is_no_list_of_them(unchecked):
 def test_what_is_no_picture_is_refused(media, message):
   with pytest.raises(ValueError, match=message):
     load_frames(media, height=4, width=4)
+
+
+def test_a_photo_that_loses_much_is_noted_with_a_size_that_shows_it(caplog):
+  photo = np.zeros((400, 300, 3), np.uint8)
+  load_frames(photo, height=64, width=96)
+  assert "50% of an image or clip of 300x400" in caplog.text
+  assert "width 64 and height 96 show more" in caplog.text
+  caplog.clear()
+  load_frames(photo, height=96, width=64)
+  assert not caplog.text
