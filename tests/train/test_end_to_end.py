@@ -51,7 +51,9 @@ def test_from_nothing_to_a_model_that_generates(tmp_path, quick, monkeypatch):
   records = precomputed(tmp_path / "records", checkpoint, monkeypatch)
   options = ["--vae", str(checkpoint), "--data", str(records)]
   said = train("transformer", folder, *options)
-  assert said.endswith(f"Wrote {folder / 'model'}\n")
+  wrote, then = said.splitlines()[-2:]
+  assert wrote == f"Wrote {folder / 'model'}"
+  assert f"--model {folder / 'model'} --width" in then
   assert (folder / "samples" / "samples_000001.png").is_file()
   lines = (folder / "samples" / "captions.txt").read_text().splitlines()
   assert 0 < len(lines) <= 6 and all(world.parse(line) for line in lines)

@@ -42,7 +42,14 @@ from tests.train.transformer_case import (
 )
 from train import tokenizer
 from train.harness import data, evaluation, model, reporting, steps
+from train.harness import start as begin
 from train.trainers import transformer
+
+
+def test_a_vae_that_is_not_there_is_refused_with_what_makes_it(tmp_path):
+  absent = dataclasses.replace(RUN, vae=str(tmp_path / "vae.safetensors"))
+  with pytest.raises(ValueError, match="There is no VAE at .* train.vae RECIPE"):
+    begin.check_vae_is_there(absent)
 
 
 @pytest.fixture(scope="module")

@@ -121,6 +121,19 @@ def outputs(run: TransformerRun) -> list[Path]:
   return [exported(run) / name for name in ("model.safetensors", "tokenizer")]
 
 
+def how_to_sample(run: TransformerRun) -> str:
+  """Returns the command that samples what was trained, at its largest size.
+
+  A model that is no preset is otherwise sampled at the size of the released ones.
+  """
+  buckets = [bucket for stage in run.stages for bucket in stage.buckets]
+  largest = max(buckets, key=lambda b: b.frames * b.height * b.width)
+  return (
+    f'Sample it: python -m sample.generate "PROMPT" --model {exported(run)} --width '
+    f"{largest.width} --height {largest.height} --frames {largest.frames}"
+  )
+
+
 def lora_file(run: TransformerRun, reader: str) -> Path:
   """Returns the file of low-rank updates for a program that reads it."""
   return Path(run.output.folder) / f"lora-{reader}.safetensors"

@@ -114,6 +114,20 @@ def base(run: TransformerRun) -> Params:
   return weights
 
 
+def check_vae_is_there(run: TransformerRun) -> None:
+  """Refuses a run whose VAE was not made yet, and says how to make it.
+
+  Raises:
+    ValueError: naming the path.
+  """
+  if not Path(run.vae).exists():
+    raise ValueError(
+      f"There is no VAE at {run.vae}. Train it first (python -m train.vae RECIPE), or "
+      "give the checkpoint that train.precompute had as --model: --vae FILE. --help "
+      "shows all commands of the recipe in their order."
+    )
+
+
 def check_vae(run: TransformerRun, found: ModelConfig, params: Params) -> None:
   """Refuses a VAE other than that of the run's or the starting transformer.
 

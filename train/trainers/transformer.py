@@ -249,6 +249,7 @@ def start_run(run: TransformerRun, dry: bool = False) -> None:
   with processes.ends_at_once(), errors_in_words():
     processes.start(run)
     policy = policy_of(jax.devices()[0]).in_dtype(run.dtype)
+    start.check_vae_is_there(run)
     config, params = lightricks.load_checkpoint(run.vae, "float32", parts=("vae",))
     vae = model.FrozenVAE(config.vae, params["vae"], policy)
     tokens = tokens_of(vae.config)
@@ -331,6 +332,8 @@ def train(
   state = processes.shown(state)
   if distributed.is_first():
     print(f"Wrote {export(run, state, vae)}")
+    if not run.lora.rank:
+      print(model.how_to_sample(run))
   processes.wait_for_all("model written")
 
 
