@@ -104,7 +104,8 @@ def _of_the_small_model(prompts: Sequence[str]) -> str | None:
     return _of_other_captions(prompts)
   return (
     f"the small model never saw {', '.join(map(repr, unknown))}; what it draws for "
-    f"that means little. {world.grammar_help()}"
+    f"that means little. {world.grammar_help()} For other things give a released model "
+    "with --model (docs/weights-and-formats.md)."
   )
 
 

@@ -147,15 +147,18 @@ def run(options: Options, console: Console) -> None:
     note = hint(asked, model.config.name)
     if note:
       console.print(f"note: {note}", highlight=False, markup=False)
+    # Before the wait: a wrong size is seen at once.
+    console.print(summary(options, request, model.policy), highlight=False)
+    if not console.is_terminal:  # Which has a bar in place of this.
+      console.print("Compiling, then sampling ...", highlight=False)
     videos = make(way, request, clock=clock, console=console)
   paths = write(videos, labels_of(options), options, request.fps, console=console)
-  console.print(summary(options, request, model.policy), highlight=False)
   console.print(f"seconds: {clock.summary()}", highlight=False)
   console.print(f"wrote {', '.join(map(str, paths))}", highlight=False)
 
 
 def summary(options: Options, request: Request, policy: Policy) -> str:
-  """Returns a line about what was made, and on what."""
+  """Returns a line about what is made, and on what."""
   frames, height, width = request.canvas.asked
   where = policy.name
   if policy.mesh is not None:

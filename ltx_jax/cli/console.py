@@ -165,7 +165,7 @@ def step_bar(console: Console) -> Iterator[Callable[[int, int, Any], None]]:
   device, and the device always has a step to compute.
   """
   columns = (
-    TextColumn("denoise"),
+    TextColumn("{task.description}"),
     BarColumn(),
     MofNCompleteColumn(),
     TextColumn("steps,"),
@@ -176,14 +176,16 @@ def step_bar(console: Console) -> Iterator[Callable[[int, int, Any], None]]:
   )
   shown = {"transient": True, "disable": not console.is_terminal}
   with Progress(*columns, console=console, **shown) as progress:
-    task = progress.add_task("denoise", total=None)
+    task = progress.add_task("compile", total=None)
     previous = []
 
     def on_step(i: int, steps: int, latents: Any) -> None:
       for earlier in previous:
         jax.block_until_ready(earlier)
       previous[:] = [latents]
-      progress.update(task, total=steps, completed=i)
+      # After the last step the bar stands still while the video is decoded.
+      doing = "denoise" if i + 1 < steps else "last step, decode"
+      progress.update(task, total=steps, completed=i, description=doing)
 
     yield on_step
 

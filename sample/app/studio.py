@@ -29,6 +29,7 @@ from sample import settings
 from sample.app.form import Form, name_of, options_of
 from sample.app.jobs import Job
 from sample.app.uploads import Limits, decode
+from sample.hints import hint
 from sample.making import request_of
 from sample.options import Options, check
 from sample.passes import way_of
@@ -128,7 +129,8 @@ class Studio:
     if not loaded and form.model not in PRESETS:
       return "The model is loaded first; its size, memory and time are known then."
     recipe = self.recipe(form.model)
-    if not form.prompt.strip():
+    asked = form.prompt.strip()
+    if not asked:
       form = dataclasses.replace(form, prompt="-")
     options = options_of(form, recipe)
     check(options)
@@ -143,7 +145,8 @@ class Studio:
       lines.append("The model is loaded first; memory and time are known then.")
     else:
       lines += self._cost(form, options)
-    return " ".join(lines)
+    said = hint(options.prompts, form.model) if asked else None
+    return " ".join(lines) + (f"\n\n{_in_page(said)}" if said else "")
 
   def _cost(self, form: Form, options: Options) -> list[str]:
     model = self._loaded[1]
@@ -213,6 +216,12 @@ class Studio:
     self.times[shape_of(form, way, request)] = dict(clock.seconds)
     python = settings.python(options, model.recipe)
     return Made(path, settings.command(options), python, dict(clock.seconds))
+
+
+def _in_page(hint: str) -> str:
+  """A hint as the page says it: there a model is chosen in a field, not by a flag."""
+  for_shell = "give a released model with --model (docs/weights-and-formats.md)"
+  return hint.replace(for_shell, 'choose a released model under "Model and sampling"')
 
 
 def size_of(count: int) -> str:

@@ -47,3 +47,7 @@ def test_forms_of_verbs_of_motion_are_known(word):
 @pytest.mark.parametrize("word", ["sits", "a ring", "the walls", "based", "red"])
 def test_other_words_are_no_motion(word):
   assert not moves(f"a dog, {word}")
+
+
+def test_unknown_words_lead_to_a_model_that_knows_them():
+  assert "give a released model with --model" in hint(["a cat"], "moving-shapes")
