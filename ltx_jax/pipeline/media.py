@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import logging
 import math
 import os
@@ -163,16 +165,26 @@ def _frames(media: Any, frames: int | None) -> np.ndarray:
 def _note_crop(found: tuple[int, int], shown: tuple[int, int]) -> None:
   """Says where much of an image is cropped, and which size would show it."""
   (rows, columns), (height, width) = found, shown
-  lost = 1 - min(rows * width, columns * height) / max(rows * width, columns * height)
+  ratio = rows / columns
+  lost = _lost(ratio, shown)
   if lost < _MUCH:
     return
-  side = math.sqrt(height * width * columns / rows)
-  wide = max(32, round(side / 32) * 32)
-  high = max(32, round(height * width / wide / 32) * 32)
+  side = math.sqrt(height * width * ratio)  # Of the same area.
+  sides = [
+    {max(32, rounded(x / 32) * 32) for rounded in (math.floor, math.ceil)}
+    for x in (side, side / ratio)
+  ]
+  high, wide = min(itertools.product(*sides), key=functools.partial(_lost, ratio))
   _LOG.warning(
     f"{lost:.0%} of an image or clip of {columns}x{rows} is cropped to cover "
     f"{width}x{height}; width {wide} and height {high} show more of it."
   )
+
+
+def _lost(ratio: float, shown: tuple[int, int]) -> float:
+  """The share of an image of a height over width that is cropped to cover a size."""
+  other = shown[0] / shown[1]
+  return 1 - min(ratio, other) / max(ratio, other)
 
 
 def _as_bytes(array: np.ndarray) -> np.ndarray:

@@ -89,6 +89,8 @@ def test_a_photo_that_loses_much_is_noted_with_a_size_that_shows_it(caplog):
   load_frames(photo, height=64, width=96)
   assert "50% of an image or clip of 300x400" in caplog.text
   assert "width 64 and height 96 show more" in caplog.text
+  load_frames(photo, height=128, width=128)
+  assert "25% of an image" in caplog.text and "width 96 and height 128" in caplog.text
   caplog.clear()
   load_frames(photo, height=96, width=64)
   assert not caplog.text
