@@ -222,7 +222,7 @@ def devices_of(target: Target) -> list[jax.Device]:
   if importlib.util.find_spec(target._module) is None:
     raise ValueError(
       f"The compiler for {target.name} is not installed; install it with "
-      f"{target.install}."
+      f"{target.install}. python -m sample.plan estimates without it which sizes fit."
     )
   if target.description:
     described = topologies.get_topology_desc(

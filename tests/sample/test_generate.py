@@ -36,6 +36,8 @@ def test_prompts_make_numbered_videos_and_a_contact_sheet(program, tmp_path):
   for part in ("2 x 40x32", "5 frames", "24 a second", "seed 3", "float32 on cpu"):
     assert part in out
   assert "note" not in out
+  # The size is said before the wait.
+  assert out.index("2 x 40x32") < out.index("Compiling") < out.index("seconds:")
   seconds = out.split("seconds: ")[1].splitlines()[0]
   stages = [part.split()[0] for part in seconds.split(", ")]
   assert stages == ["compile", "load", "text", "denoise", "decode"]
