@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import html
 import math
 import secrets
 from collections.abc import Callable, Iterator
@@ -221,7 +222,8 @@ class Studio:
 def _in_page(hint: str) -> str:
   """A hint as the page says it: there a model is chosen in a field, not by a flag."""
   for_shell = "give a released model with --model (docs/weights-and-formats.md)"
-  return hint.replace(for_shell, 'choose a released model under "Model and sampling"')
+  said = hint.replace(for_shell, 'choose a released model under "Model and sampling"')
+  return html.escape(said[:1].upper() + said[1:], quote=False)
 
 
 def size_of(count: int) -> str:
