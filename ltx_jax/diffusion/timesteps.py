@@ -13,9 +13,9 @@ p vanishes at both ends, but a sampler does visit them. So the density in use is
 where q_lo, q_hi are the percentiles `quantiles` of (2), and z_lo, z_hi those of N(0,
 1). It has three pieces, whose masses times Z are
 
-  A_lo = q_lo p(q_lo) = phi(z_lo) / s (1 - q_lo)  flat on [0, q_lo]
+  A_lo = q_lo p(q_lo) = phi(z_lo) / (s (1 - q_lo))  flat on [0, q_lo]
   A    = hi - lo                                  (2) itself
-  A_hi = (1 - q_hi) p(q_hi) = phi(z_hi) / s q_hi  flat on [q_hi, 1]
+  A_hi = (1 - q_hi) p(q_hi) = phi(z_hi) / (s q_hi)  flat on [q_hi, 1]
 
 because p(t) = phi((logit t - mu) / s) / (s t (1 - t)). Each piece has a closed-form
 inverse, so one uniform number gives one noise level. A share of the levels may be

@@ -68,7 +68,7 @@ WRONG = {
     "statistics_decay": (-0.1, 1.0),
   },
   TRANSFORMER.flow: dict.fromkeys(("caption_dropout", "uniform_share"), (-0.1, 1.1))
-  | {"shift_at_most": ()},
+  | {"shift_at_most": (), "shift": (), "spread": (0.0, -1.0)},
   TRANSFORMER.conditions: dict.fromkeys(
     ("first_frame", "first_frames", "last_frame", "reference", "max_sigma"), (-0.1, 1.1)
   )
