@@ -160,13 +160,15 @@ def _meant(name: str, module: str | None) -> str:
 
 
 def link_sources(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-  """Leads links to files of Python to their page, of the reference or of the source."""
+  """Leads links to files of Python to their page; one without a page is downloaded."""
   for node in list(doctree.findall(addnodes.download_reference)):
     path = Path(os.path.normpath(ROOT / Path(docname).parent / node["reftarget"]))
     if path.suffix != ".py":
       continue
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    entry = app.env.get_domain("py").modules[module]
+    entry = app.env.get_domain("py").modules.get(module)
+    if entry is None:
+      continue
     uri = app.builder.get_relative_uri(docname, entry.docname)
     link = nodes.reference("", "", *node.children, refuri=f"{uri}#{entry.node_id}")
     node.replace_self(link)
