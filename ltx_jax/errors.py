@@ -14,6 +14,9 @@ import numpy as np
 FPS = (0.1, 240.0)
 """Smallest and largest number of frames per second."""
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 10
 LESS = "ask for fewer frames, a smaller size, or fewer clips or prompts at a time"
 """What to do if memory runs out and no plan says what fits."""
 
@@ -49,8 +52,10 @@ def check_number(
   }
   stated = {words: pair for words, pair in bounds.items() if pair[0] is not None}
   kinds = (int, np.integer) if whole else (int, float, np.number)
-  # Python's own whole numbers are always finite.
-  good = isinstance(value, int) or (isinstance(value, kinds) and math.isfinite(value))
+  # Python's own whole numbers are finite, however long; its truth values are none.
+  good = type(value) is int or (
+    isinstance(value, kinds) and type(value) is not bool and math.isfinite(value)
+  )
   if good and all(holds(bound) for bound, holds in stated.values()):
     return
   must = [f"{words} {_plain(bound)}" for words, (bound, _) in stated.items()]
@@ -59,15 +64,47 @@ def check_number(
   raise ValueError(f"{name} is {shown(value)}; it must be {listed}.")
 
 
+def is_number(value: Any) -> bool:
+  """Whether something is one number: no text, no truth value, no list."""
+  if isinstance(value, bool | str | bytes) or np.ndim(value):
+    return False
+  try:
+    float(value)
+  except (TypeError, ValueError):
+    return False
+  return True
+
+
 def shown(value: Any) -> str:
-  """Returns a value as Python writes it, on one line and shortened."""
-  if isinstance(value, np.generic):
-    return str(value)
-  short = reprlib.Repr()
-  short.maxstring = short.maxother = _LONGEST
-  short.maxlong = 500  # Digits.
-  short.maxlist = short.maxtuple = short.maxdict = 10
-  return " ".join(short.repr(value).split())
+  """What was given, in a few letters."""
+  if isinstance(value, np.generic | float | int) and not isinstance(value, bool):
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:20]}... ({len(text)} digits)"
+  if hasattr(value, "shape") and hasattr(value, "dtype"):
+    return f"an array of shape {tuple(value.shape)} and type {value.dtype}"
+  if isinstance(value, type):
+    return value.__name__
+  if isinstance(value, str | bytes | list | tuple | dict | bool | None):
+    return " ".join(_SHORT.repr(value).split())
+  return f"of type {type(value).__name__}"
+
+
+def check_kind(
+  name: str, value: Any, kinds: type | tuple[type, ...], what: str
+) -> None:
+  """Refuses what is of another kind than a function takes.
+
+  Args:
+    name: Name of the argument.
+    value: What was given.
+    kinds: What it may be.
+    what: What to give, in words.
+
+  Raises:
+    ValueError: with the name, what was given, and what to give.
+  """
+  if not isinstance(value, kinds):
+    raise ValueError(f"{name} is {shown(value)}; give {what}.")
 
 
 def said(error: BaseException) -> str:
@@ -112,7 +149,8 @@ def check_fps(fps: Any) -> None:
   Raises:
     ValueError: If it is out of bounds.
   """
-  check_number("fps", float(fps), at_least=FPS[0], at_most=FPS[1])
+  rate = float(fps) if is_number(fps) else fps
+  check_number("fps", rate, at_least=FPS[0], at_most=FPS[1])
 
 
 def _plain(bound: int | float) -> str:

@@ -7,17 +7,50 @@ path may be a link, or contain a `~` that no shell has expanded.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable
+import secrets
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 AnyPath = str | os.PathLike[str]
 
 _MOST_LEVELS = 100
 _DEEP = "its brackets are nested too deep"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@contextlib.contextmanager
+def named_in_errors(path: AnyPath) -> Iterator[None]:
+  """Has errors of the system name the file that is written, not a temporary one.
+
+  Where a disk is full they often name none.
+  """
+  try:
+    yield
+  except OSError as error:
+    if error.errno is None:
+      raise
+    reason = error.strerror or os.strerror(error.errno)
+    raise OSError(error.errno, reason, os.fspath(path)) from error
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+  """Opens a file for writing that takes the name `path` only if all went well."""
+  # By chance: processes on several hosts, or in containers, have the same numbers.
+  temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+  try:
+    with named_in_errors(path):
+      with open(temporary, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+      os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
 
 
 def read_text(path: AnyPath) -> str:
@@ -42,6 +75,14 @@ def read_text(path: AnyPath) -> str:
   except OSError as error:
     raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from None
   return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def readable(text: str) -> str:
+  """Puts a question mark for each byte of a text that was no UTF-8.
+
+  Shells pass such bytes on, and Python keeps them as halves of surrogate pairs.
+  """
+  return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def read_lines(path: AnyPath) -> list[str]:

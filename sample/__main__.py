@@ -11,8 +11,10 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from ltx_jax.cli import console as shared
+from ltx_jax.cli.command_line import nearest
 
 PROGRAMS = {
   "generate": ("sample.generate", "make videos of prompts, images and clips"),
@@ -36,14 +38,19 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Runs the program that the first word names, with the words after it."""
   words = list(sys.argv[1:] if argv is None else argv)
   if words[:1] in ([], ["--help"], ["-h"]):
-    print(usage())
+    shared.run(lambda: print(usage()))
     raise SystemExit(0 if words else 2)
   name, *rest = words
+  shared.run(lambda: _program(name).main(rest))
+
+
+def _program(name: str) -> ModuleType:
   if name not in PROGRAMS:
-    print(f"There is no program {name!r}; there are: {', '.join(PROGRAMS)}.")
-    raise SystemExit(2)
-  program = importlib.import_module(PROGRAMS[name][0])
-  shared.run(lambda: program.main(rest))
+    raise ValueError(
+      f"There is no program {name!r}; {nearest(name, list(PROGRAMS))} There are: "
+      f"{', '.join(PROGRAMS)}."
+    )
+  return importlib.import_module(PROGRAMS[name][0])
 
 
 if __name__ == "__main__":

@@ -76,6 +76,7 @@ def prepare(options: Options, clock: shared.Clock) -> tuple[OnePass, Request, Pl
   with clock.stage("load"):
     encoder = ltx_jax.load_text_encoder(options.model, folder=options.text_encoder)
     model = ltx_jax.load(options.model, text_encoder=encoder)
+  model.check_whole()
   sampling = model.recipe.sampling.override(options.steps, None)
   size = options.frames, options.height, options.width
   request = model.recipe.request(

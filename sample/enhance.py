@@ -101,6 +101,7 @@ def enhanced(
     ) from None
   except OSError as error:  # Includes timeouts and all other errors of urllib.
     reason = getattr(error, "reason", error)
+    reason = getattr(reason, "strerror", None) or reason
     raise ValueError(
       f"--enhance {url} does not answer ({reason}); check that it runs, or leave "
       "--enhance out."

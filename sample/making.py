@@ -39,7 +39,7 @@ def load(options: Options, prompts: Sequence[str]) -> ltx_jax.LTXVideo:
   )
   # Before the transformer is read, so that both are never in memory together.
   encoder.encode([*prompts, options.negative or ""])
-  return ltx_jax.load(
+  model = ltx_jax.load(
     options.model,
     dtype=options.dtype,
     text_encoder=encoder,
@@ -47,6 +47,8 @@ def load(options: Options, prompts: Sequence[str]) -> ltx_jax.LTXVideo:
     loras=[shared.path_and_strength(text) for text in options.lora],
     weights=options.weights,
   )
+  model.check_whole()
+  return model
 
 
 def request_of(

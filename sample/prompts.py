@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ltx_jax.files import read_lines
+from ltx_jax.files import read_lines, readable
 from ltx_jax.moving_shapes import world
 
 _BETWEEN_WINDOWS = "|"
@@ -34,7 +34,7 @@ def all_prompts(given: Sequence[str], file: Path | None) -> tuple[str, ...]:
       f'Give at least one prompt, for example "{world.EXAMPLES[0]}", before --lora, '
       "--seed and other flags that take several values."
     )
-  return tuple(prompts)
+  return tuple(map(readable, prompts))
 
 
 def parts(prompt: str) -> list[str]:
@@ -46,8 +46,8 @@ def parts(prompt: str) -> list[str]:
   found = [part.strip() for part in prompt.split(_BETWEEN_WINDOWS)]
   if not all(found):
     raise ValueError(
-      f"The prompt {prompt!r} has an empty part; with --window, {_BETWEEN_WINDOWS} "
-      "stands between the prompts of two windows."
+      f"The prompt {prompt!r} has an empty part; with --window, write a prompt on both "
+      f"sides of {_BETWEEN_WINDOWS}, or leave it out."
     )
   return found
 

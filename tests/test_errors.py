@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ltx_jax.errors import check_number, shown
+from ltx_jax.errors import check_number, is_number, shown
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,27 @@ def test_numbers_out_of_bounds_are_named_with_what_is_allowed(value, bounds, all
 def test_values_in_sentences_are_short_and_on_one_line(value, words):
   assert shown(value) == words
   assert len(shown(["ü" * 10_000] * 100)) < 2000
+
+
+def test_what_was_given_is_shown_in_few_letters():
+  for value, text in (
+    (np.float32(3), "3.0"),
+    (10**400, "10000000000000000000... (401 digits)"),
+    ("a\n" * 200, "'a\\na"),
+    (np.zeros((2, 3)), "an array of shape (2, 3) and type float64"),
+    (int, "int"),
+    (True, "True"),
+    (None, "None"),
+    (object(), "of type object"),
+  ):
+    assert shown(value).startswith(text) and len(shown(value)) < 90
+
+
+@pytest.mark.parametrize("value", [True, "1", b"1", None, [1], np.ones(2), object()])
+def test_what_is_no_number_is_refused_as_one(value):
+  assert not is_number(value)
+  with pytest.raises(ValueError, match="n is .*; it must be at least 0"):
+    check_number("n", value, at_least=0)
 
 
 def test_numbers_within_bounds_are_taken():

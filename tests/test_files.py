@@ -1,13 +1,18 @@
 """Text in any editor's form, and outputs that would replace an input."""
 
+import errno
+
 import pytest
 
 from ltx_jax.files import (
   NotJSON,
+  atomic_file,
   json_bytes,
+  named_in_errors,
   parse_json,
   read_lines,
   read_text,
+  readable,
   refuse_overwriting,
 )
 
@@ -83,3 +88,19 @@ def test_an_output_that_is_an_input_is_refused_by_any_name(tmp_path, monkeypatch
   with pytest.raises(ValueError, match="photo.png would replace what --image reads"):
     refuse_overwriting(["photo.png"], [("--image", "linked.png")])
   refuse_overwriting(["other.png", "there/other.png", "moving-shapes"], inputs)
+
+
+def test_errors_of_the_system_name_the_file_that_is_written(tmp_path):
+  path = tmp_path / "video.mp4"
+  with pytest.raises(OSError) as error, named_in_errors(path):
+    raise OSError(errno.ENOSPC, "No space left on device")
+  assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(path))
+  with pytest.raises(IsADirectoryError) as error, atomic_file(tmp_path / "a") as file:
+    file.write(b"half")
+    open(tmp_path)
+  assert error.value.filename == str(tmp_path / "a")
+  assert not list(tmp_path.iterdir())
+
+
+def test_bytes_that_are_no_letters_become_question_marks():
+  assert readable("caf\udce9 🔴") == "caf? 🔴"

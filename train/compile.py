@@ -39,6 +39,8 @@ from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import refuse_unknown, run_tyro
 from ltx_jax.config import VAE_C, VAEConfig
 from ltx_jax.config.runs import Bucket, TransformerRun, VAERun
+from ltx_jax.data.outputs import check_place
+from ltx_jax.errors import check_number
 from train.harness import recipe
 
 _PROGRAM = "python -m train.compile"
@@ -80,6 +82,12 @@ def read_options(argv: Sequence[str]) -> tuple[Options, TransformerRun | VAERun]
     "transformer" if _has(options, "transformer") else "vae"
   )
   run, about = recipe.load_config(options.config, network)
+  if options.clips is not None:
+    check_number("--clips", options.clips, above=0)
+  if options.json is not None:
+    check_place(options.json)
+  if options.bucket is not None:
+    bucket_of(options.bucket)  # What is wrong with it, before a compiler is missing.
   names = [field.name for field in dataclasses.fields(Options)][1:]
   refuse_unknown(rest, [*names, *recipe.option_names(run)], _PROGRAM)
   return options, recipe.override(run, rest, program=_PROGRAM, about=about)

@@ -19,9 +19,9 @@ from typing import Annotated
 
 import tyro
 
-from ltx_jax.checkpoints.safetensors_io import atomic_file
 from ltx_jax.cli.command_line import cli, errors_in_words
-from ltx_jax.files import refuse_overwriting
+from ltx_jax.cli.program import run as run_program
+from ltx_jax.files import atomic_file, refuse_overwriting
 from train.harness.reporting import (
   CONFIG_FILE,
   EVALUATION_FILE,
@@ -119,4 +119,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-  main()
+  run_program(main)

@@ -30,6 +30,7 @@ from rich.progress import track
 import ltx_jax
 from ltx_jax.cli.command_line import cli, errors_in_words
 from ltx_jax.cli.console import path_and_strength
+from ltx_jax.cli.program import run as run_program
 from ltx_jax.data.contact_sheet import contact_sheet
 from ltx_jax.data.pixels import to_floats
 from ltx_jax.errors import check_number
@@ -392,4 +393,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-  main()
+  run_program(main)

@@ -105,7 +105,9 @@ def _checked_output(options: Options) -> Path:
   folder = options.path if options.path.is_dir() else options.path.parent
   output = options.output or folder / CANONICAL
   if output.suffix != ".jsonl":
-    raise ValueError(f"--output is {output}; a manifest is a .jsonl file.")
+    raise ValueError(
+      f"--output is {output}; a manifest is a .jsonl file, so give such a name."
+    )
   if output.exists():
     raise ValueError(
       f"{output} exists already, and may hold captions that were edited; remove it, or "

@@ -31,6 +31,7 @@ import tyro
 from rich.console import Console
 
 from ltx_jax.cli.command_line import cli, errors_in_words
+from ltx_jax.cli.program import run as run_program
 from ltx_jax.config.runs import AutoBuckets
 from train.harness.sharing import Share
 
@@ -102,4 +103,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-  main()
+  run_program(main)

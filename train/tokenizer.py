@@ -32,7 +32,10 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
 from ltx_jax.cli.command_line import cli, errors_in_words
+from ltx_jax.cli.program import run as run_program
 from ltx_jax.data.manifest import read_manifest
+from ltx_jax.errors import check_number
+from ltx_jax.files import atomic_file
 from ltx_jax.moving_shapes import world
 
 CHARACTERS = string.ascii_lowercase + string.digits + string.punctuation
@@ -134,9 +137,8 @@ def write_tokenizer(spiece: bytes, folder: pathlib.Path, max_tokens: int) -> Non
   }
   folder.mkdir(parents=True, exist_ok=True)
   for name, content in files.items():
-    temporary = folder / f".{name}.partial"
-    temporary.write_bytes(content)
-    temporary.replace(folder / name)
+    with atomic_file(folder / name) as file:
+      file.write(content)
 
 
 def captions_of(data: pathlib.Path | None) -> list[str]:
@@ -150,6 +152,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Trains the tokenizer on captions and writes it."""
   options = cli(Options, argv, program="python -m train.tokenizer", about=__doc__)
   with errors_in_words():
+    check_number("--max-tokens", options.max_tokens, at_least=1)
     captions = captions_of(options.data)
     spiece = train_spiece(captions, options.pieces)
     write_tokenizer(spiece, options.output, options.max_tokens)
@@ -163,4 +166,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-  main()
+  run_program(main)

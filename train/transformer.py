@@ -14,6 +14,7 @@ ones keep theirs frozen.
 
 from __future__ import annotations
 
+from ltx_jax.cli.program import run as run_program
 from ltx_jax.config.runs import TransformerRun
 from train.harness import recipe
 
@@ -27,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  main()
+  run_program(main)

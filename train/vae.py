@@ -16,6 +16,7 @@ latents that a transformer was trained on.
 
 from __future__ import annotations
 
+from ltx_jax.cli.program import run as run_program
 from ltx_jax.config.runs import VAERun
 from train.harness import recipe
 
@@ -29,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  main()
+  run_program(main)

@@ -107,7 +107,7 @@ def to_write(
 
 def _on_host(array: AnyArray, layer: int | None) -> np.ndarray:
   """Returns one layer of an array, or all of it, in host memory."""
-  if isinstance(array, np.ndarray) or _is_in_host_memory(array):
+  if isinstance(array, np.ndarray | np.generic) or _is_in_host_memory(array):
     whole = np.asarray(array)
     return whole if layer is None else whole[layer]
   # Slice before fetching, because JAX keeps the host's copy of a fetched array.

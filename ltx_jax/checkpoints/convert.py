@@ -41,6 +41,10 @@ def layout_of(target: str | os.PathLike[str]) -> ModuleType:
   return lightricks if pathlib.Path(target).suffix == ".safetensors" else diffusers
 
 
+_OTHERS = (".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft", ".onnx", ".msgpack")
+"""Suffixes of files that are not written; a folder's name has none of these."""
+
+
 def convert(
   source: str | os.PathLike[str],
   target: str | os.PathLike[str],
@@ -62,6 +66,11 @@ def convert(
   """
   if dtype is not None and dtype not in DTYPES:
     raise ValueError(f"dtype is {dtype!r}; it may be {', '.join(DTYPES)}, or None.")
+  if pathlib.Path(target).suffix in _OTHERS:
+    raise ValueError(
+      f"{target} is to be a file of another layout; give NAME.safetensors, or the name "
+      "of a folder for diffusers."
+    )
   if pathlib.Path(target).exists():
     raise ValueError(f"{target} exists already; give another name, or remove it.")
   reading = diffusers if pathlib.Path(source).is_dir() else lightricks

@@ -90,7 +90,7 @@ def open_checkpoint(
   with open_safetensors(path) as reader:
     names = _split(reader)
     if not names:
-      raise ValueError(f"{reader.path} has no tensors.")
+      raise ValueError(f"{reader.path} has no tensors; give a whole checkpoint.")
     config = _config(reader, names)
     asked = networks.asked_parts(str(reader.path), names, parts)
     tensors = {
@@ -176,7 +176,8 @@ def _split(reader: Reader) -> Names:
   if unknown:
     left = listed([f"{name} {reader.shape(name)}" for name in unknown])
     raise ValueError(
-      f"{reader.path} has tensors that belong to no transformer and no VAE: {left}."
+      f"{reader.path} has tensors that belong to no transformer and no VAE: {left}; "
+      "give a checkpoint of LTX-Video."
     )
   return names
 

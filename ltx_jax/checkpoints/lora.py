@@ -43,7 +43,7 @@ from ltx_jax.checkpoints.safetensors_io import (
 from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import TransformerConfig
 from ltx_jax.config.lora import LoRAConfig
-from ltx_jax.errors import check_number, shown
+from ltx_jax.errors import check_number, is_number, shown
 from ltx_jax.files import NotJSON, parse_json
 from ltx_jax.typing import Params
 
@@ -106,13 +106,28 @@ def read_loras(loras: Loras, config: TransformerConfig) -> Updates:
   modules = _modules(config)
   updates: dict[str, list[Update]] = {}
   for path, strength in loras:
-    if not math.isfinite(strength):
-      raise ValueError(f"The strength of {path} is {strength}; give a finite number.")
+    if not (is_number(strength) and math.isfinite(strength)):
+      raise ValueError(
+        f"The strength of {path} is {shown(strength)}; give a finite number."
+      )
     with open_safetensors(path) as reader:
       for entry, update in _read(reader, modules, recognize.describe(config)):
+        _check_finite(path, entry, update)
         update = update._replace(scale=strength * update.scale)
         updates.setdefault(f"transformer/{entry.path}", []).append(update)
   return updates
+
+
+def _check_finite(path: Any, entry: Entry, update: Update) -> None:
+  """Refuses what would make every video black.
+
+  Raises:
+    ValueError: naming the file and the layer.
+  """
+  if not all(np.isfinite(np.asarray(x, np.float32)).all() for x in update[1:3]):
+    raise ValueError(
+      f"{path} has NaN or infinite numbers for {entry.key}; train or download it again."
+    )
 
 
 def merging(updates: Updates, place: Place) -> Place:
@@ -206,7 +221,8 @@ def _update(
   for side in ("down", "up"):
     if side not in sides:
       raise ValueError(
-        f"{reader.path} has {', '.join(sides.values())} but not the other half of it."
+        f"{reader.path} has {', '.join(sides.values())} but not the other half of "
+        "it; give a whole LoRA."
       )
   down, up = reader.shape(sides["down"]), reader.shape(sides["up"])
   n_out, n_in = entry.shape

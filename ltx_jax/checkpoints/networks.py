@@ -91,7 +91,7 @@ def fitting_entries(opened: Opened, part: str) -> list[Entry]:
     if key in expected and not jnp.issubdtype(reader.dtype(name), jnp.floating):
       raise ValueError(
         f"{opened.where} has {name} as {reader.dtype(name)}; weights are "
-        "floating-point numbers."
+        "floating-point numbers; save them as bfloat16 or float32."
       )
   return entries
 
@@ -113,7 +113,7 @@ def check(
   if problems:
     raise ValueError(
       f"{where} should hold {what} by its config, but differs in {len(problems)} "
-      f"tensors: {listed(problems)}."
+      f"tensors: {listed(problems)}; take a checkpoint as it was released."
     )
 
 
@@ -224,7 +224,9 @@ def asked_parts(
     if part not in PARTS:
       raise ValueError(f"No part is called {part!r}; there are {', '.join(PARTS)}.")
     if part not in there:
-      raise ValueError(f"{where} has no {part}; it has {', '.join(there)}.")
+      raise ValueError(
+        f"{where} has no {part}; it has {', '.join(there)}; give one that has it."
+      )
   return asked
 
 

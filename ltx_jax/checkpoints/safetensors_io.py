@@ -15,7 +15,6 @@ import contextlib
 import math
 import os
 import pathlib
-import secrets
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from ltx_jax.errors import shown
-from ltx_jax.files import NotJSON, json_bytes, parse_json
+from ltx_jax.files import NotJSON, atomic_file, json_bytes, parse_json
 
 NpArray = Shaped[np.ndarray, "..."]
 
@@ -200,7 +199,9 @@ def open_safetensors(path: str | os.PathLike[str]) -> Reader:
 def _open(path: pathlib.Path) -> Any:
   if not path.is_file():
     found = "a folder" if path.is_dir() else "nothing"
-    raise ValueError(f"Expected a safetensors file at {path}, but found {found}.")
+    raise ValueError(
+      f"Expected a safetensors file at {path}, but found {found}; give one."
+    )
   return open(path, "rb", buffering=0)
 
 
@@ -210,7 +211,7 @@ def _read_header(file: Any, path: pathlib.Path) -> tuple[dict[str, Any], int, in
   if size < 8:
     raise ValueError(
       f"{path} has {size} bytes, too few for a safetensors file, which starts with the "
-      "8-byte length of its header."
+      "8-byte length of its header; download or save it again."
     )
   length = int.from_bytes(file.read(8), "little")
   if length > _MAX_HEADER:
@@ -222,7 +223,7 @@ def _read_header(file: Any, path: pathlib.Path) -> tuple[dict[str, Any], int, in
   if length > size - 8:
     raise ValueError(
       f"{path} is truncated: its header should have {length} bytes, but only "
-      f"{size - 8} are there."
+      f"{size - 8} are there; download it again."
     )
   try:
     header = parse_json(file.read(length).decode("utf-8"), _unique)
@@ -236,7 +237,9 @@ def _read_header(file: Any, path: pathlib.Path) -> tuple[dict[str, Any], int, in
 
 
 def _malformed(path: pathlib.Path, found: str) -> ValueError:
-  return ValueError(f"{path} is not a well-formed safetensors file: {found}.")
+  return ValueError(
+    f"{path} is not a well-formed safetensors file: {found}; give one that is."
+  )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -276,7 +279,7 @@ def _check_entries(
   if there != end:
     found = f"its tensors take {end} bytes, but {there} are there"
     if there < end:
-      raise ValueError(f"{path} is truncated: {found}.")
+      raise ValueError(f"{path} is truncated: {found}; download it again.")
     raise _malformed(path, found)
   return {
     name: entry._replace(start=data_start + entry.start, end=data_start + entry.end)
@@ -383,18 +386,3 @@ def _header(listed: list[TensorToWrite], metadata: dict[str, str] | None) -> byt
     }
   raw = json_bytes(header, (",", ":"))
   return raw + b" " * (-len(raw) % 8)  # So that the tensors' bytes start aligned.
-
-
-@contextlib.contextmanager
-def atomic_file(path: pathlib.Path) -> Any:
-  """Opens a file for writing that gets the name `path` only if nothing fails."""
-  # Random, because process numbers repeat on several hosts and in containers.
-  temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-  try:
-    with open(temporary, "wb") as file:
-      yield file
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)

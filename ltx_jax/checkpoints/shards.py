@@ -22,11 +22,10 @@ from ltx_jax.checkpoints.arrays import listed
 from ltx_jax.checkpoints.safetensors_io import (
   Reader,
   TensorToWrite,
-  atomic_file,
   open_safetensors,
   write_safetensors,
 )
-from ltx_jax.files import NotJSON, parse_json, read_text
+from ltx_jax.files import NotJSON, atomic_file, parse_json, read_text
 
 
 def read_json(path: pathlib.Path, why: str) -> dict[str, Any]:

@@ -169,5 +169,5 @@ def _check_tensors(
     if not jnp.issubdtype(reader.dtype(name), jnp.floating):
       raise ValueError(
         f"{reader.path} has {name} as {reader.dtype(name)}; weights are floating-point "
-        "numbers."
+        "numbers; save them as bfloat16 or float32."
       )

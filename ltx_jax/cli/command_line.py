@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import errno
 import io
 import itertools
 import os
@@ -16,8 +17,28 @@ from typing import Any, get_args
 
 import tyro
 
+from ltx_jax.cli import ending, tyro_errors
+from ltx_jax.cli.tyro_errors import one_line
+
 BAD_INPUT = 2
 """Exit code for errors that the user can correct."""
+
+
+_ELSEWHERE = "choose a place where you may"
+_REMEDIES = {
+  errno.ENOSPC: "free some space, or choose another disk",
+  errno.EDQUOT: "free some space, or choose another disk",
+  errno.EFBIG: "raise the limit of file sizes, or choose another disk",
+  errno.EACCES: _ELSEWHERE,
+  errno.EPERM: _ELSEWHERE,
+  errno.EROFS: _ELSEWHERE,
+  errno.ENAMETOOLONG: "choose a shorter name",
+  errno.ENOENT: "check the path",
+  errno.EISDIR: "give a file",
+  errno.ENOTDIR: "choose a folder that is one",
+  errno.EEXIST: "choose another name",
+  errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
 
 
 class Ended(Exception):
@@ -30,14 +51,23 @@ class Ended(Exception):
 def errors_in_words() -> Iterator[None]:
   """Prints bad input as one sentence on stderr and exits with code 2, no traceback.
 
-  Run Python with `-X dev` to see the traceback all the same.
+  Where the reader of stdout went away, nothing is said. Run Python with `-X dev` to see
+  the traceback all the same.
   """
   try:
     yield
+  except BrokenPipeError:
+    if sys.flags.dev_mode:
+      raise
+    with contextlib.suppress(OSError):
+      ending.flush()  # So that Python has nothing left to complain of.
+    raise SystemExit(Ended.exit_code) from None
   except (ValueError, OSError, Ended) as error:
     if sys.flags.dev_mode:
       raise
-    print(_sentence(error), file=sys.stderr)
+    ending.say(_sentence(error))
+    with contextlib.suppress(OSError):
+      ending.flush()  # If it was stdout that failed, it is said once.
     raise SystemExit(getattr(error, "exit_code", BAD_INPUT)) from None
 
 
@@ -57,6 +87,7 @@ def cli(
   with errors_in_words():
     if not commands:
       refuse_unknown(argv, _flags(options), program)
+      refuse_empty(argv, _flags(options, paths_alone=True))
     elif argv and argv[0] in commands:
       refuse_unknown(argv[1:], _flags(commands[argv[0]]), f"{program} {argv[0]}")
     elif argv[:1] not in (["-h"], ["--help"]):
@@ -87,28 +118,47 @@ def refuse_unknown(argv: Sequence[str], names: Sequence[str], program: str) -> N
   negated = [re.sub(r"([^-.][^.]*)$", r"no-\1", option) for option in options]
   known = {"-h", "--help", *options, *negated}
   for argument in itertools.takewhile(lambda argument: argument != "--", argv):
-    option = argument.split("=")[0].replace("_", "-")
-    if re.match(r"--?[a-zA-Z]", argument) and option not in known:
+    # Word processors make a dash of two hyphens.
+    written = re.sub(r"^[–—−](?=[a-zA-Z])", "--", argument)
+    option = written.split("=")[0].replace("_", "-")
+    if re.match(r"--?[a-zA-Z]", written) and (
+      written != argument or option not in known
+    ):
       raise ValueError(
-        f"Unknown option {option}; {nearest(option, options)} `{program} --help` "
-        "lists all."
+        f"Unknown option {argument.split('=')[0]}; {nearest(option.lower(), options)} "
+        f"`{program} --help` lists all."
       )
 
 
-def _flags(options: type) -> list[str]:
+def refuse_empty(argv: Sequence[str], names: Sequence[str]) -> None:
+  """Refuses a path that is empty, as of a variable that is not set: it would be `.`."""
+  options = {"--" + name.replace("_", "-") for name in names}
+  words = [*itertools.takewhile(lambda argument: argument != "--", argv)]
+  for word, after in itertools.zip_longest(words, words[1:]):
+    option, equals, value = word.replace("_", "-").partition("=")
+    if option in options and (value if equals else after) == "":
+      raise ValueError(f"{option} is empty; give a path, or leave it out.")
+
+
+def _flags(options: type, paths_alone: bool = False) -> list[str]:
   """Returns the fields of a dataclass that are options, not positional arguments.
 
   A dataclass in a field adds its own fields, after the field's name unless that is
   omitted.
+
+  Args:
+    options: The dataclass.
+    paths_alone: Only those that take paths.
   """
   names = []
   for name, kind in typing.get_type_hints(options, include_extras=True).items():
     inner = get_args(kind)[0] if get_args(kind) else kind
     if dataclasses.is_dataclass(inner):
       bare = tyro.conf.OmitArgPrefixes in get_args(kind)
-      names += [flag if bare else f"{name}.{flag}" for flag in _flags(inner)]
+      flags = _flags(inner, paths_alone)
+      names += [flag if bare else f"{name}.{flag}" for flag in flags]
     elif tyro.conf.Positional not in get_args(kind):
-      names.append(name)
+      names += [name] if not paths_alone or "Path" in str(kind) else []
   return names
 
 
@@ -121,7 +171,7 @@ def run_tyro(read: Callable[[], Any]) -> Any:
   except SystemExit as end:
     if not end.code:  # --help was printed.
       raise
-    raise ValueError(_without_box(errors.getvalue())) from None
+    raise ValueError(tyro_errors.in_words(errors.getvalue())) from None
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
@@ -133,22 +183,16 @@ def nearest(name: str, names: Sequence[str]) -> str:
   return f"did you mean {guess}?" if guess else "nothing is named like it."
 
 
-def _without_box(text: str) -> str:
-  """Returns tyro's error, the first paragraph between its rulers, on one line."""
-  parts = re.split(r"^.*[-─]{10,}.*$", text, flags=re.MULTILINE)
-  said = re.sub(r"[│╭╮╰╯]", " ", parts[1] if len(parts) > 1 else text)
-  # tyro puts the name of the group before errors of a config's own checks.
-  return re.sub(r"^Error parsing \w+: ", "", one_line(said))
-
-
 def _sentence(error: Exception) -> str:
   """Returns an error's message on one line; for system errors, with the file's name."""
   if isinstance(error, OSError) and error.strerror:
     about = "" if error.filename is None else f" {error.filename}"
-    return f"Cannot read or write{about}: {error.strerror}."
-  return one_line(str(error)) or repr(error)
+    remedy = _REMEDIES.get(error.errno, "check the path and the disk")
+    said = f"Cannot read or write{about}: {error.strerror}; {remedy}."
+    return _bounded(said)
+  return _bounded(one_line(str(error))) or repr(error)
 
 
-def one_line(text: str) -> str:
-  """Joins several lines into one."""
-  return " ".join(text.split())
+def _bounded(text: str) -> str:
+  """Leaves out the middle of words that nobody reads, such as a path without end."""
+  return re.sub(r"\S{300,}", lambda word: f"{word[0][:100]}...{word[0][-50:]}", text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,21 +23,9 @@ from rich.progress import (
   TransferSpeedColumn,
 )
 
-from ltx_jax.cli.command_line import errors_in_words
+from ltx_jax.cli.program import run as run
 
 _COMPILE_EVENTS = "/jax/core/compile/"
-
-
-def run(program: Callable[[], None]) -> None:
-  """Runs a program; bad input becomes one sentence and exit code 2."""
-  # `transformers` recommends PyTorch, which nothing here needs.
-  os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-  try:
-    with errors_in_words():
-      program()
-  except KeyboardInterrupt:
-    print("Interrupted.", file=sys.stderr)
-    sys.exit(130)
 
 
 def use_compile_cache() -> None:

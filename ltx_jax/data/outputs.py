@@ -35,11 +35,22 @@ def check_output(path: str | os.PathLike, frames: int = 1) -> None:
       f"{path} is not written: .jpg holds one frame, but there are {frames}; give "
       "another suffix, or ask for one frame."
     )
-  if path.is_dir() and (suffix or any(path.iterdir())):
+  named = path.name not in ("", "..")
+  if path.is_dir() and (suffix or not named or any(path.iterdir())):
     raise ValueError(
       f"{path} is a folder that exists already; give a file, such as "
       f"{path / 'video.mp4'}, or a new folder for numbered PNGs."
     )
+  check_place(path)
+
+
+def check_place(path: str | os.PathLike) -> None:
+  """Refuses a file in a folder that cannot be written to, or cannot be made.
+
+  Raises:
+    ValueError: naming the file and the folder.
+  """
+  path = Path(path)
   there = next(parent for parent in path.absolute().parents if parent.exists())
   if not there.is_dir() or not os.access(there, os.W_OK):
     raise ValueError(f"{path} cannot be written: {there} is not a writable folder.")

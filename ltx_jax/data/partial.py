@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ltx_jax.files import NotJSON, parse_json, read_lines
+from ltx_jax.files import NotJSON, named_in_errors, parse_json, read_lines
 
 _SUFFIX = ".partial"
 
@@ -34,8 +34,9 @@ def write_bytes(path: Path, content: bytes) -> None:
   """Writes a file that exists either whole or not at all."""
   temporary = hidden(path)
   try:
-    temporary.write_bytes(content)
-    publish(temporary, path)
+    with named_in_errors(path):
+      temporary.write_bytes(content)
+      publish(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from array_record.python.array_record_module import (
@@ -63,12 +64,14 @@ class Writer(contextlib.AbstractContextManager):
   def write(self, record: Record) -> None:
     """Adds a record."""
     blob = encode(record)
-    self._writer.write(blob)
+    with _disk_in_words(self.path):
+      self._writer.write(blob)
     self._rows.append(row_of(record, len(blob)))
 
   def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
     try:
-      self._writer.close()
+      with _disk_in_words(self.path):
+        self._writer.close()
       if kind is None and self._rows:
         self._publish()
     finally:
@@ -85,6 +88,21 @@ class Writer(contextlib.AbstractContextManager):
     reader.close()
     write_table(self.path, index_of(self._rows), self._temporary.stat().st_size)
     publish(self._temporary, self.path)
+
+
+@contextlib.contextmanager
+def _disk_in_words(path: Path) -> Iterator[None]:
+  """Makes an error of the system of what ArrayRecord says of a disk.
+
+  Raises:
+    OSError: where the disk is full, or cannot be written to.
+  """
+  try:
+    yield
+  except RuntimeError as error:
+    full = "No space left" in str(error)
+    number = errno.ENOSPC if full else errno.EIO
+    raise OSError(number, os.strerror(number), str(path)) from error
 
 
 class Shards:

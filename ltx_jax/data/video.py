@@ -30,6 +30,7 @@ from PIL import Image, UnidentifiedImageError
 from ltx_jax.data import decoding, images, outputs, timing
 from ltx_jax.data.decoding import VIDEOS
 from ltx_jax.errors import said
+from ltx_jax.files import named_in_errors
 
 Frames = UInt8[np.ndarray, "F H W 3"]
 
@@ -212,11 +213,12 @@ def _decoded(
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
   """Yields a temporary path next to `path`; renames it to `path` if nothing fails."""
   path = Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
   try:
-    yield temporary
-    temporary.replace(path)
+    with named_in_errors(path):
+      path.parent.mkdir(parents=True, exist_ok=True)
+      yield temporary
+      temporary.replace(path)
   finally:
     if temporary.is_dir():
       shutil.rmtree(temporary)

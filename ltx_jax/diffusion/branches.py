@@ -111,7 +111,8 @@ def perturbation(
   missing = sorted({block for block in blocks if not 0 <= block < layers})
   if missing:
     raise ValueError(
-      f"stg_blocks names {missing}; this transformer has the blocks 0 to {layers - 1}."
+      f"stg_blocks names {missing}; this transformer has the blocks 0 to {layers - 1}, "
+      "so give some of those."
     )
   masks = {name: np.zeros((layers, rows), bool) for name in Perturbation._fields}
   if mode in _FIELDS:

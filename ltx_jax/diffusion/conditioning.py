@@ -49,6 +49,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ltx_jax.diffusion.latents import patchify
+from ltx_jax.errors import is_number
 from ltx_jax.typing import AnyArray, Latents, NoiseLevels, Scalar, Tokens, Whole
 
 HARD = 1 - 1e-6
@@ -83,15 +84,15 @@ class Condition:
   """How many times smaller than the video it is."""
 
   def __post_init__(self):
-    if not 0 <= self.strength <= 1:
+    if not (is_number(self.strength) and 0 <= self.strength <= 1):
       raise ValueError(
         f"The strength of a condition is {self.strength}; it must lie in [0, 1]."
       )
-    if self.frame < 0:
+    if not isinstance(self.frame, Whole) or self.frame < 0:
       raise ValueError(
-        f"A condition starts at frame {self.frame}; frames count from 0."
+        f"A condition starts at frame {self.frame}; give a whole number from 0 on."
       )
-    if self.crf is not None and not 0 <= self.crf <= 51:
+    if self.crf is not None and not (is_number(self.crf) and 0 <= self.crf <= 51):
       raise ValueError(
         f"The crf of a condition is {self.crf}; it must lie in [0, 51], or be None."
       )

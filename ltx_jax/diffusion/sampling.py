@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from ltx_jax.config import SchedulerConfig
 from ltx_jax.diffusion import branches, schedules
+from ltx_jax.errors import check_kind, is_number, shown
 from ltx_jax.typing import Scalar, Tiling, Whole
 
 _LOG = logging.getLogger("ltx_jax")
@@ -104,12 +105,14 @@ class Sampling:
     self._check_steps()
     self._check_guidance()
     for name in ("decode_sigma", "decode_noise", "tone_map"):
-      if not 0 <= getattr(self, name) <= 1:
-        raise ValueError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")
+      value = getattr(self, name)
+      if not (is_number(value) and 0 <= value <= 1):
+        raise ValueError(f"{name} is {value}; it must lie in [0, 1].")
     check_tiling(self.tiling)
     for name in ("condition_noise", "cache"):
-      if not 0 <= getattr(self, name) < math.inf:
-        raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0.")
+      value = getattr(self, name)
+      if not (is_number(value) and 0 <= value < math.inf):
+        raise ValueError(f"{name} is {value}; it must be at least 0.")
 
   def _check_steps(self) -> None:
     steps = self.steps
@@ -122,6 +125,13 @@ class Sampling:
         f"schedule is {self.schedule!r}; give a config.SchedulerConfig, for example "
         "SchedulerConfig(sampler='LinearQuadratic'), or None for the checkpoint's own."
       )
+    if self.sigmas is not None:
+      listed = isinstance(self.sigmas, Sequence) and not isinstance(self.sigmas, str)
+      if not listed or not self.sigmas or not all(map(is_number, self.sigmas)):
+        raise ValueError(
+          f"sigmas is {shown(self.sigmas)}; give noise levels in (0, 1], each below "
+          "the one before, or None."
+        )
     if self.sigmas is not None and self.schedule is not None:
       raise ValueError(
         "Both explicit noise levels and a schedule that spaces them are given; leave "
@@ -157,12 +167,15 @@ class Sampling:
           "one before."
         )
     for name in ("guidance", "stg", "rescale"):
-      self._check_length(name, isinstance(getattr(self, name), Sequence))
+      value = getattr(self, name)
+      listed = isinstance(value, Sequence) and not isinstance(value, str)
+      self._check_length(name, listed)
       for value in _list(getattr(self, name)):
-        if not 0 <= value < math.inf:
+        if not (is_number(value) and 0 <= value < math.inf):
           raise ValueError(f"{name} is {value}; it must be at least 0.")
     if max(_list(self.rescale)) > 1:
       raise ValueError(f"rescale is {self.rescale}; it must be at most 1.")
+    check_kind("stg_blocks", self.stg_blocks, (tuple, list), "a tuple of block numbers")
     self._check_length("stg_blocks", self._blocks_by_level)
     if self.stg_mode not in get_args(branches.Mode):
       raise ValueError(
@@ -278,7 +291,9 @@ class TwoPasses:
   scale: float = 0.6666666
 
   def __post_init__(self):
-    if not 0 < self.scale <= 1:
+    for one in self.both:
+      check_kind("A pass", one, Sampling, "an ltx_jax.Sampling for each of the two")
+    if not (is_number(self.scale) and 0 < self.scale <= 1):
       raise ValueError(f"scale is {self.scale}; it must be above 0 and at most 1.")
 
   @property
@@ -288,4 +303,5 @@ class TwoPasses:
 
 
 def _list(value: PerStep) -> Sequence[Scalar]:
-  return value if isinstance(value, Sequence) else [value]
+  listed = isinstance(value, Sequence) and not isinstance(value, str)
+  return value if listed else [value]

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
@@ -19,7 +20,7 @@ from ltx_jax.diffusion.guidance import needs_unconditional
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.errors import memory_in_words, remedy_for_memory
 from ltx_jax.pipeline.networks import Networks
-from ltx_jax.pipeline.request import Prompt, Request, is_encoded
+from ltx_jax.pipeline.request import Prompt, Request, check_callback, is_encoded
 from ltx_jax.planning import decoding
 from ltx_jax.planning.memory import Plan
 from ltx_jax.typing import EncodedText, Latents, NegativeText
@@ -96,6 +97,7 @@ def generate(
   Raises:
     ValueError: If the request does not fit the model, the way or the memory.
   """
+  check_callback(on_step)
   plan = plan or way.plan(request)
   if plan.tiles is not None:
     _LOG.warning(decoding.note(way.model.config.vae, plan.grid, plan.tiles))
@@ -119,9 +121,24 @@ def _generate(
       start = model.encode_start(request.start, canvas, clips=count, seed=seed)
     given = {"negative": negative, "start": start, "on_step": on_step}
     latents = ready(way.denoise(texts, request, **given))
+    _check_finite(latents, model)
   with on_stage("decode"):
     sampling = way.samplings[-1]
     return model.to_pixels(latents, sampling, canvas=canvas, seed=seed, plan=plan)
+
+
+def _check_finite(latents: Latents, model: Networks) -> None:
+  """Refuses latents of which nothing can be seen.
+
+  Raises:
+    ValueError: with what may be the matter.
+  """
+  if not bool(jnp.isfinite(jnp.sum(latents, dtype=jnp.float32))):
+    raise ValueError(
+      "The video became NaN or infinite while it was denoised: the checkpoint or a "
+      f"LoRA holds such weights, or numbers overflow in {model.policy.dtype}; download "
+      "it again, or give another dtype."
+    )
 
 
 def encode(model: Networks, prompt: Prompt | NegativeText) -> EncodedText:

@@ -17,6 +17,7 @@ from jaxtyping import Float, Float32
 
 from ltx_jax.data.pixels import to_floats, to_uint8
 from ltx_jax.diffusion.conditioning import Condition
+from ltx_jax.errors import check_kind
 from ltx_jax.sizes import Canvas
 from ltx_jax.typing import AnyArray
 
@@ -91,6 +92,8 @@ def fit_all(items: Sequence[Condition], canvas: Canvas) -> list[Condition]:
   """
   if isinstance(items, Condition):
     raise ValueError("conditions is one Condition; give a list, such as [condition].")
+  for item in items:
+    check_kind("A condition", item, Condition, "an ltx_jax.Condition(media) for each")
   return [fit(item, canvas) for item in items]
 
 

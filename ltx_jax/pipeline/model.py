@@ -27,12 +27,12 @@ from ltx_jax.diffusion.latents import coordinates, unpatchify
 from ltx_jax.diffusion.sampler import Context, begin_from, sample
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.diffusion.schedules import Levels
-from ltx_jax.errors import check_fps, memory_in_words
+from ltx_jax.errors import check_fps, check_kind, memory_in_words
 from ltx_jax.pipeline.conditions import Place, encode_conditions, extra_tokens
 from ltx_jax.pipeline.generate import OnStep, generate
 from ltx_jax.pipeline.networks import Networks
 from ltx_jax.pipeline.recipes import Recipe
-from ltx_jax.pipeline.request import Prompt, Request
+from ltx_jax.pipeline.request import Prompt, Request, check_callback, check_encoded
 from ltx_jax.planning import memory
 from ltx_jax.planning.memory import Plan
 from ltx_jax.sizes import Canvas
@@ -94,6 +94,8 @@ class LTXVideo(Networks):
     """
     config = self._config("transformer")
     check_fps(fps)
+    check_encoded(text)
+    check_callback(on_step)
     vae = self.config.vae or VAEConfig()  # Without a VAE: the releases' factors.
     canvas = Canvas.of(vae, frames, height, width)
     grid = vae.latent_shape(*canvas.used)
@@ -157,6 +159,9 @@ class LTXVideo(Networks):
     Raises:
       ValueError: If an argument is invalid.
     """
+    self.check_whole()
+    if sampling is not None:
+      check_kind("sampling", sampling, Sampling, "an ltx_jax.Sampling")
     sampling = (sampling or self.recipe.sampling).override(steps, guidance)
     request = self.recipe.request(
       self._config("vae"),

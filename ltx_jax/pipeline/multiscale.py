@@ -32,7 +32,7 @@ from ltx_jax.config import LatentUpsamplerConfig, VAEConfig
 from ltx_jax.diffusion.conditioning import Condition
 from ltx_jax.diffusion.draws import Draws, Seed, clip_keys
 from ltx_jax.diffusion.sampling import Sampling, TwoPasses
-from ltx_jax.errors import memory_in_words
+from ltx_jax.errors import check_kind, memory_in_words
 from ltx_jax.pipeline.generate import OnStep, generate
 from ltx_jax.pipeline.media import fit_all, load_frames, stretch
 from ltx_jax.pipeline.model import LTXVideo
@@ -73,6 +73,9 @@ class MultiScale:
   upscaler: Upscaler
 
   def __post_init__(self):
+    check_kind("The model", self.model, LTXVideo, "what ltx_jax.load returned")
+    upscaler = "what ltx_jax.load_upscaler returned"
+    check_kind("The upscaler", self.upscaler, Upscaler, upscaler)
     vae, config = self.model.config.vae, self.upscaler.config
     if vae is None:
       raise ValueError("Two passes need a VAE; load a checkpoint that has one.")

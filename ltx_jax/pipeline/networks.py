@@ -18,7 +18,7 @@ from ltx_jax import programs
 from ltx_jax.config import ModelConfig
 from ltx_jax.diffusion.draws import Draws, Seed, clip_keys, draw
 from ltx_jax.diffusion.sampling import Sampling
-from ltx_jax.errors import memory_in_words
+from ltx_jax.errors import memory_in_words, shown
 from ltx_jax.models.tiles import Tiles
 from ltx_jax.pipeline.conditions import MediaEncoder, encode_start
 from ltx_jax.pipeline.media import stretch
@@ -89,6 +89,7 @@ class Networks:
         the model has no VAE.
     """
     vae = self._config("vae")
+    _check_axes("The video", video, 3, "pixels in [-1, 1] as [b F H W 3]")
     if not jnp.issubdtype(video.dtype, jnp.floating):
       raise ValueError(
         f"The video is {video.dtype}; give floats in [-1, 1]: video / 127.5 - 1."
@@ -128,6 +129,9 @@ class Networks:
     Raises:
       ValueError: If the model has no VAE, or cannot decode in such tiles.
     """
+    channels = self._config("vae").latent_channels
+    what = f"latents as [b f h w {channels}]"
+    _check_axes("latents", latents, channels, what)
     options = {"tone_map": tone_map, "tiles": self._tiles(latents, tiling)}
     with memory_in_words(f"decoding latents of shape {latents.shape}"):
       noise = inject = None
@@ -220,6 +224,15 @@ class Networks:
     program = programs.velocity(self._config("transformer"), self.policy)
     return program(self._parts["transformer"], tokens, coords, text, mask, sigma)
 
+  def check_whole(self) -> None:
+    """Refuses to make videos without a transformer or a VAE.
+
+    Raises:
+      ValueError: naming what is missing.
+    """
+    for part in ("transformer", "vae"):
+      self._config(part)
+
   def _config(self, part: str) -> Any:
     config = getattr(self.config, part)
     if config is None:
@@ -261,3 +274,10 @@ class Networks:
     vae = self._config("vae")
     encode = functools.partial(programs.encode(vae, self.policy), self._parts["vae"])
     return MediaEncoder(vae, encode, keys, draws)
+
+
+def _check_axes(name: str, array: Any, channels: int, what: str) -> None:
+  """Refuses what has not five axes, the last of them of so many channels."""
+  shape = getattr(array, "shape", ())
+  if len(shape) != 5 or shape[-1] != channels:
+    raise ValueError(f"{name} is {shown(array)}; give {what}.")

@@ -13,7 +13,7 @@ from ltx_jax.diffusion.draws import Seed
 from ltx_jax.diffusion.sampling import Sampling, TwoPasses
 from ltx_jax.errors import check_fps
 from ltx_jax.pipeline.media import fit_all
-from ltx_jax.pipeline.request import Prompt, Request
+from ltx_jax.pipeline.request import Prompt, Request, check_negative, check_prompt
 from ltx_jax.sizes import Canvas
 from ltx_jax.typing import NegativeText, Scalar
 
@@ -100,10 +100,13 @@ class Recipe:
     Raises:
       ValueError: If a number is invalid, or media cannot be read.
     """
+    for prompt in prompts:
+      check_prompt(prompt)
     canvas, rate = self.canvas(vae, *size), self.rate(fps)
     if canvas.note:
       _LOG.warning(canvas.note)
     negative = self.negative_prompt if negative_prompt is None else negative_prompt
+    check_negative(negative)
     given = tuple(fit_all(conditions, canvas))
     return Request(tuple(prompts), canvas, rate, seed, given, video, negative)
 

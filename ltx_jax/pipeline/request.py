@@ -6,8 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ltx_jax.diffusion.conditioning import Condition
 from ltx_jax.diffusion.draws import Seed
+from ltx_jax.errors import shown
 from ltx_jax.sizes import Canvas
 from ltx_jax.typing import EncodedText, NegativeText, Scalar
 
@@ -83,6 +86,61 @@ def is_encoded(prompt: Prompt) -> bool:
   """Whether a prompt is what `encode_text` returned."""
   several = not isinstance(prompt, str)
   return several and len(prompt) == 2 and not isinstance(prompt[0], str)
+
+
+def check_encoded(text: Any) -> None:
+  """Refuses what `encode_text` did not return.
+
+  Raises:
+    ValueError: with what was given.
+  """
+  two = isinstance(text, list | tuple) and len(text) == 2
+  if not two or any(isinstance(each, str) or np.ndim(each) < 1 for each in text):
+    raise ValueError(f"The text is {shown(text)}; give what `encode_text` returned.")
+
+
+def check_callback(on_step: Any) -> None:
+  """Refuses what cannot be called after a step.
+
+  Raises:
+    ValueError: with what was given.
+  """
+  if on_step is not None and not callable(on_step):
+    raise ValueError(
+      f"on_step is {shown(on_step)}; give a function of (index, steps, latents), or "
+      "None."
+    )
+
+
+def check_negative(negative: Any) -> None:
+  """Refuses what is no negative prompt.
+
+  Raises:
+    ValueError: with what was given.
+  """
+  encoded = isinstance(negative, list | tuple) and not any(
+    isinstance(each, str) for each in negative
+  )
+  if not (isinstance(negative, str) or (encoded and negative)):
+    raise ValueError(
+      f"negative_prompt is {shown(negative)}; give one text, or its encoded text."
+    )
+
+
+def check_prompt(prompt: Any) -> None:
+  """Refuses what is neither text nor encoded text.
+
+  Raises:
+    ValueError: with what was given.
+  """
+  several = isinstance(prompt, list | tuple) and bool(prompt)
+  texts = several and all(isinstance(each, str) for each in prompt)
+  encoded = several and len(prompt) == 2 and all(np.ndim(each) > 1 for each in prompt)
+  if not (isinstance(prompt, str) or texts or encoded):
+    raise ValueError(
+      f"The prompt is {shown(prompt)}; give a text, a list of texts, or what "
+      "`encode_text` returned."
+    )
 
 
 def count(prompt: Prompt) -> int:

@@ -55,6 +55,7 @@ from ltx_jax.diffusion.conditioning import HARD, Condition, EncodedCondition
 from ltx_jax.diffusion.draws import Draws, Seed, clip_keys
 from ltx_jax.diffusion.latents import adain
 from ltx_jax.diffusion.sampling import Sampling
+from ltx_jax.errors import check_kind, is_number
 from ltx_jax.pipeline.conditions import check_start, extra_tokens
 from ltx_jax.pipeline.generate import OnStep, generate
 from ltx_jax.pipeline.media import fit_all
@@ -100,6 +101,7 @@ class LongVideo:
   adain: float = 0.0
 
   def __post_init__(self):
+    check_kind("The model", self.model, LTXVideo, "what ltx_jax.load returned")
     if self.model.config.vae is None:
       raise ValueError("Windows need a VAE; load a checkpoint that has one.")
     t = self.model.config.vae.temporal_factor
@@ -115,11 +117,11 @@ class LongVideo:
         f"overlap is {self.overlap} and window is {self.window}; a window must be "
         "longer than its overlap with the one before."
       )
-    if not 0 < self.strength <= 1:
+    if not (is_number(self.strength) and 0 < self.strength <= 1):
       raise ValueError(
         f"strength is {self.strength}; it must be above 0 and at most 1."
       )
-    if not 0 <= self.adain <= 1:
+    if not (is_number(self.adain) and 0 <= self.adain <= 1):
       raise ValueError(f"adain is {self.adain}; it must lie in [0, 1].")
 
   def denoise(

@@ -18,6 +18,7 @@ from ltx_jax.checkpoints.lora import Loras
 from ltx_jax.checkpoints.networks import PARTS
 from ltx_jax.checkpoints.quantization import is_quantized, quantizing
 from ltx_jax.config import TextEncoderConfig
+from ltx_jax.errors import check_kind, shown
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import AXES
 from ltx_jax.pipeline.model import LTXVideo
@@ -174,6 +175,13 @@ def save(
     ValueError: If the layout is another one, diffusers' classes cannot represent a
       network, or weights are in 8 bits.
   """
+  check_kind("The model to save", model, LTXVideo, "what ltx_jax.load returned")
+  sources.check_source("The path to save to", path, "a .safetensors file, or a folder")
+  suffix = pathlib.Path(path).suffix
+  if layout == "lightricks" and suffix != ".safetensors":
+    raise ValueError(
+      f"The path to save to is {path}; a single file is a .safetensors file."
+    )
   if layout not in _LAYOUTS:
     raise ValueError(
       f"layout is {layout!r}; it may be 'lightricks', the official single file, or "
@@ -189,6 +197,14 @@ def save(
 
 
 def _read_loras(files: sources.Files, loras: Loras) -> lora.Updates:
+  pairs = [] if isinstance(loras, str | os.PathLike) else list(loras)
+  if not pairs or not all(isinstance(p, tuple | list) and len(p) == 2 for p in pairs):
+    raise ValueError(
+      f"loras is {shown(loras)}; give a list of files with their strengths, such as "
+      "[('style.safetensors', 0.8)]."
+    )
+  for path, _ in pairs:
+    sources.check_source("A LoRA", path, "a .safetensors file")
   transformer = _layout(files).read_config(files.checkpoint).transformer
   if transformer is None:
     raise ValueError(
@@ -217,7 +233,11 @@ def _layout(files: sources.Files) -> ModuleType:
 
 def _policy(dtype: str | None, mesh: Mesh | None) -> Policy:
   if dtype is not None and dtype not in _DTYPES:
-    raise ValueError(f"dtype is {dtype!r}; it may be {', '.join(_DTYPES)}, or None.")
+    raise ValueError(
+      f"dtype is {shown(dtype)}; it may be {', '.join(_DTYPES)}, or None."
+    )
+  if mesh is not None:
+    check_kind("mesh", mesh, Mesh, "what ltx_jax.parallel.mesh.make_mesh returns")
   policy = policy_of(jax.devices()[0] if mesh is None else mesh.devices.flat[0])
   if mesh is not None:
     policy = dataclasses.replace(policy, mesh=mesh)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ltx_jax.checkpoints import diffusers
+from ltx_jax.errors import check_kind, shown
 from ltx_jax.releases import hub
 from ltx_jax.releases.presets import (
   PRESETS,
@@ -27,6 +28,8 @@ from ltx_jax.releases.presets import (
 
 CHECKPOINT = "model.safetensors"
 _TOKENIZER_FILES = ("spiece.model", "tokenizer.json")
+
+_A_MODEL = "the name of a preset, such as moving-shapes, a checkpoint, or a folder"
 
 PathLike = str | os.PathLike[str]
 TextEncoderSource = PathLike | Literal[False] | None
@@ -56,6 +59,9 @@ def resolve(source: PathLike, text_encoder: TextEncoderSource = None) -> Files:
   Raises:
     ValueError: If files are missing; the message says what was found and what to do.
   """
+  check_source("The model", source, _A_MODEL)
+  if text_encoder is not None and text_encoder is not False:
+    check_source("text_encoder", text_encoder, "its folder, None, or False for none")
   name, checkpoint = os.fspath(source), _checkpoint(source)
   preset = name if name in PRESETS else named_like(checkpoint.name)
   beside = checkpoint if checkpoint.is_dir() else checkpoint.parent
@@ -68,6 +74,23 @@ def resolve(source: PathLike, text_encoder: TextEncoderSource = None) -> Files:
     return Files(checkpoint, None, None, preset)
   found = _with_text_encoder(checkpoint, pathlib.Path(text_encoder))
   return found._replace(preset=preset)
+
+
+def check_source(name: str, source: Any, what: str) -> None:
+  """Refuses what names no file.
+
+  Args:
+    name: What it is.
+    source: What was given.
+    what: What to give.
+
+  Raises:
+    ValueError: where it is neither a text nor a path, is empty, or holds a zero.
+  """
+  check_kind(name, source, (str, os.PathLike), what)
+  text = os.fspath(source)
+  if not isinstance(text, str) or not text.strip() or "\0" in text:
+    raise ValueError(f"{name} is {shown(text)}; give {what}.")
 
 
 def _is_of_a_release(name: str, preset: str | None) -> bool:
@@ -85,6 +108,7 @@ def resolve_upscaler(source: PathLike) -> pathlib.Path:
   Raises:
     ValueError: If there is none.
   """
+  check_source("The upscaler", source, f"one of {', '.join(UPSCALERS)}, or a file")
   name, path = os.fspath(source), pathlib.Path(source)
   if name in UPSCALERS:
     return hub.fetch(*UPSCALERS[name])
@@ -155,8 +179,8 @@ def _folder_refused(path: pathlib.Path) -> ValueError:
       "vae/config.json; finish its download."
     )
   single = sorted(path.glob("*.safetensors"))
-  hint = f"; give one of its files, such as {single[0]}" if single else ""
-  return ValueError(f"{path} is a folder without {CHECKPOINT}{hint}.")
+  what = f"one of its files, such as {single[0]}" if single else "a checkpoint"
+  return ValueError(f"{path} is a folder without {CHECKPOINT}; give {what}.")
 
 
 def _with_text_encoder(checkpoint: pathlib.Path, folder: pathlib.Path) -> Files:

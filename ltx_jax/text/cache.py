@@ -99,7 +99,8 @@ class TextCache:
       tensor = "text", tokens.shape, tokens.dtype, lambda: tokens
       write_safetensors(self.path(prompt), [tensor], self._metadata(prompt))
     except OSError as error:
-      _LOG.warning("An encoded prompt could not be kept: %s.", error)
+      reason = error.strerror or error
+      _LOG.warning(f"An encoded prompt could not be kept in {self.folder}: {reason}.")
 
   def _metadata(self, prompt: str) -> dict[str, str]:
     own = {"prompt": prompt.strip(), "max_tokens": str(self.max_tokens)}

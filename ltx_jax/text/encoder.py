@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from ltx_jax import programs
 from ltx_jax.config import TextEncoderConfig
 from ltx_jax.errors import memory_in_words
+from ltx_jax.files import readable
 from ltx_jax.platforms import Policy
 from ltx_jax.text.cache import TextCache
 from ltx_jax.text.prompts import Tokenizer, tokenize, truncation_note
@@ -61,6 +62,7 @@ class TextEncoder:
       raise ValueError(f"The prompts are {prompts!r}; give a list of prompts.")
     if note := truncation_note(self.tokenizer, prompts, self.config.max_text_tokens):
       _LOG.warning(note)
+    prompts = [readable(prompt) for prompt in prompts]
     new = missing(self.texts, prompts)
     if self.cache is not None:
       found = {prompt: self.cache.read(prompt) for prompt in new}

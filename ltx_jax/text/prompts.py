@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from ltx_jax.config import TextEncoderConfig
-from ltx_jax.errors import check_number, said
-from ltx_jax.files import parse_json, read_text
+from ltx_jax.errors import check_number, said, shown
+from ltx_jax.files import parse_json, read_text, readable
 
 MAX_TOKENS = TextEncoderConfig.max_text_tokens
 """Largest number of tokens of a prompt, in every release."""
@@ -61,6 +61,7 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
       f"Expected a tokenizer ({' or '.join(files)}) in {folder}, but found {found}; "
       "put there the `tokenizer` folder that belongs to the text encoder."
     )
+  _check_pieces(folder / files[0])
   # `transformers` would report that PyTorch is missing, which is intended.
   os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
   from transformers import T5Tokenizer
@@ -88,6 +89,25 @@ def _check_settings(path: pathlib.Path) -> None:
     raise ValueError(f"{path.name} holds no JSON object")
   extra = settings.get("extra_ids") or 0
   check_number("extra_ids", extra, at_least=0, at_most=_MOST_EXTRA, whole=True)
+
+
+def _check_pieces(file: pathlib.Path) -> None:
+  """Refuses a model of SentencePiece that is none; `transformers` would guess on.
+
+  Raises:
+    ValueError: naming the file.
+  """
+  if not file.is_file():
+    return
+  import sentencepiece
+
+  try:
+    sentencepiece.SentencePieceProcessor().LoadFromSerializedProto(file.read_bytes())
+  except RuntimeError:
+    raise ValueError(
+      f"The tokenizer in {file.parent} could not be read: {file.name} is no model of "
+      "SentencePiece; copy or train it again."
+    ) from None
 
 
 def tokenize(
@@ -133,7 +153,10 @@ def truncation_note(
 
 
 def _token_ids(tokenizer: Tokenizer, prompts: Sequence[str]) -> list[list[int]]:
-  if isinstance(prompts, str) or not prompts:
-    raise ValueError(f"Prompts must be a list of at least one string, not {prompts!r}.")
-  stripped = [prompt.strip() for prompt in prompts]
+  several = isinstance(prompts, Sequence) and not isinstance(prompts, str | bytes)
+  if not several or not prompts or not all(isinstance(p, str) for p in prompts):
+    raise ValueError(
+      f"Prompts must be a list of at least one string, not {shown(prompts)}."
+    )
+  stripped = [readable(prompt).strip() for prompt in prompts]
   return tokenizer(stripped, truncation=False, verbose=False)["input_ids"]

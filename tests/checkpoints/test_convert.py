@@ -106,3 +106,11 @@ def test_what_cannot_be_converted_is_refused(tmp_path, file):
   ):
     convert(path, tmp_path / "x")
   assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "model.pt", "model.gguf"])
+def test_files_of_other_layouts_are_no_folders(tmp_path, name):
+  with pytest.raises(
+    ValueError, match=f"{name} is to be a file of another layout; give"
+  ):
+    convert(tmp_path / "a.safetensors", tmp_path / name)

@@ -123,6 +123,16 @@ def test_alpha_is_a_tensor_or_in_the_metadata(tmp_path):
     scale(use_dora=True)
 
 
+def test_numbers_that_are_none_are_refused_by_file_and_layer(tmp_path):
+  layer = "transformer_blocks.1.attn1.to_q"
+  bad = {layer: tuple(np.full_like(half, np.nan) for half in pairs()[layer])}
+  path = as_file(tmp_path / "a.safetensors", "", ("lora_A", "lora_B"), bad)
+  with pytest.raises(
+    ValueError, match=f"a.safetensors has NaN .* for {layer}.weight; "
+  ):
+    read_loras([(path, 1.0)], CONFIG)
+
+
 def test_merging_rounds_once_and_works_in_place():
   rng = np.random.default_rng(0)
   stack = rng.standard_normal((3, 4, 5)).astype(ml_dtypes.bfloat16)

@@ -13,10 +13,10 @@ import safetensors.numpy
 from ltx_jax.checkpoints.safetensors_io import (
   DTYPES,
   aligned_empty,
-  atomic_file,
   open_safetensors,
   write_safetensors,
 )
+from ltx_jax.files import atomic_file
 
 
 def _arrays():

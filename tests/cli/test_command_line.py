@@ -2,7 +2,8 @@
 
 import dataclasses
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 import tyro
@@ -127,11 +128,17 @@ def test_steps_cut_the_stages_or_lengthen_the_last(steps, expected):
     (["recipe", "--xyz"], "Unknown option --xyz; nothing is named like it."),
     (["recipe", "--vae.encoder-blocks", "1"], "Unknown option --vae.encoder-blocks"),
     (["recipe", "--stages", "1"], "Unknown option --stages; did you mean --steps?"),
-    (["recipe", "stray"], "stray"),
-    (["recipe", "--seed"], "Missing value for argument '--seed'"),
-    (["recipe", "--seed", "one"], "--seed: invalid literal for int"),
-    (["recipe", "--dtype", "float16"], "Expected one of ('float32', 'bfloat16')"),
-    (["recipe", "--loss.wavelet-ramp", "1"], "Expected 2 values"),
+    (["recipe", "stray"], "Nothing takes stray; remove it"),
+    (["recipe", "--seed"], "--seed needs a value."),
+    (["recipe", "--seed", "one"], "--seed is one; it must be a whole number."),
+    (
+      ["recipe", "--dtype", "float16"],
+      "--dtype is float16; it may be bfloat16 or float32. Did you mean bfloat16?",
+    ),
+    (["recipe", "—seed", "1"], "Unknown option —seed; did you mean --seed?"),
+    (["recipe", "--SEED", "1"], "Unknown option --SEED; did you mean --seed?"),
+    (["recipe", "--loss.wavelet-ramp", "1"], "--loss.wavelet-ramp needs 2 values."),
+    (["recipe", "--loss.wavelet-ramp", "1", "x"], "is 1 x; it must be whole numbers."),
     (["recipe", "--steps", "0"], "--steps is 0; a run has at least 1."),
     (["recipe", "--vae.norm-layer", "batch"], "norm_layer = 'batch'; this code runs"),
   ],
@@ -192,19 +199,34 @@ def test_errors_in_words(capsys, error, code):
   assert capsys.readouterr().err == expected + "\n"
 
 
+def test_a_path_without_end_is_not_printed_whole(capsys):
+  path = "d/" * 3000
+  for error in (
+    ValueError(f"{path} is none."),
+    OSError(36, "File name too long", path),
+  ):
+    with pytest.raises(SystemExit), command_line.errors_in_words():
+      raise error
+    assert len(capsys.readouterr().err) < 300
+
+
 def test_errors_of_the_system_name_the_file(capsys, tmp_path):
   (tmp_path / "file").touch()
-  for act, error in (
-    (lambda: (tmp_path / "file").mkdir(), "File exists"),
-    (lambda: (tmp_path / "file" / "a").touch(), "Not a directory"),
-    (lambda: (tmp_path / "none").open(), "No such file or directory"),
+  for act, error, remedy in (
+    (lambda: (tmp_path / "file").mkdir(), "File exists", "choose another name."),
+    (lambda: (tmp_path / "file" / "a").touch(), "Not a directory", "that is one."),
+    (
+      lambda: (tmp_path / "none").open(),
+      "No such file or directory",
+      "check the path.",
+    ),
   ):
     with pytest.raises(SystemExit) as end, command_line.errors_in_words():
       act()
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"Cannot read or write {tmp_path}/")
-    assert line.endswith(f": {error}.")
+    assert f": {error}; " in line and line.endswith(remedy)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,6 +251,16 @@ class Count:
   up_to: int = 3
 
 
+@dataclasses.dataclass(frozen=True)
+class Named:
+  """What must be given."""
+
+  name: tyro.conf.Positional[str]
+  kind: Literal["one", "two"]
+  share: float | None = None
+  file: Path | None = None
+
+
 def cli(*argv, options=Draw):
   return command_line.cli(options, list(argv), program="python -m p", about="Does it.")
 
@@ -243,14 +275,33 @@ def test_any_dataclass_is_a_command_line():
 @pytest.mark.parametrize(
   "options, argv, message",
   [
+    (Count, ["yes"], "Nothing takes yes; remove it, or see --help"),
+    (Named, [], "are missing; --help shows what must be given."),
+    (Named, ["a", "--kind", "one", "--file", ""], "--file is empty; give a path"),
+    (Named, ["a", "--file="], "--file is empty; give a path, or leave it out."),
+    (Named, ["a"], "--kind is missing; it may be one or two."),
+    (
+      Named,
+      ["a", "--kind", "onee"],
+      "--kind is onee; it may be one or two. Did you mean",
+    ),
+    (
+      Named,
+      ["a", "--kind", "one", "--share", "1%"],
+      "--share is 1%; it must be a number.",
+    ),
     (Draw, ["--file-nam", "b"], "Unknown option --file-nam; did you mean --file-name?"),
     (Draw, ["--runs", "a"], "Unknown option --runs; nothing is named like it."),
-    (Draw, ["a", "--file-name"], "Missing value for argument '--file-name'"),
+    (Draw, ["a", "--file-name"], "--file-name needs a value."),
     (Draw | Count, [], "needs a command; there are: draw, count. `python -m p --help`"),
     (Draw | Count, ["cuont"], "has no command cuont; there are: draw, count."),
     (Draw | Count, ["count", "--grid"], "Unknown option --grid; nothing"),
     (Draw | Count, ["count", "--upto", "1"], "--up-to? `python -m p count --help`"),
-    (Draw | Count, ["count", "--up-to", "x"], "--up-to: invalid literal for int"),
+    (
+      Draw | Count,
+      ["count", "--up-to", "x"],
+      "--up-to is x; it must be a whole number.",
+    ),
   ],
 )
 def test_what_is_wrong_with_any_command_line_is_one_sentence(

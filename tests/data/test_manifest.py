@@ -239,6 +239,7 @@ BAD_MANIFESTS = {
     "is not valid CSV at line 2: field larger than field limit",
   ),
   "no JSON": ({"m.jsonl": b"{path: 1}"}, "m.jsonl", "line 1: it is not JSON"),
+  "nested": ({"m.jsonl": b"[" * 100_000}, "m.jsonl", "line 1: it is not JSON"),
   "no list": ({"m.json": b"{}"}, "m.json", "holds a dict; it must be a list of rows"),
   "bad JSON": ({"m.json": b"[1,"}, "m.json", "is not JSON: Expecting value"),
   "latin-1": (

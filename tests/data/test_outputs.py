@@ -44,3 +44,12 @@ def test_one_frame_may_be_a_jpeg(tmp_path):
   video.write(tmp_path / "a.jpg", CLIP[:1], 24.0)
   found, fps = video.read(tmp_path / "a.jpg")
   assert fps == 0 and np.abs(found.astype(int) - CLIP[:1]).mean() < 3
+
+
+@pytest.mark.parametrize("name", [".", "..", ""])
+def test_a_folder_that_has_no_name_of_its_own_is_none_for_pngs(
+  tmp_path, monkeypatch, name
+):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(ValueError, match="is a folder that exists already; give a file"):
+    video.write(name, CLIP, 24.0)

@@ -122,7 +122,7 @@ def test_only_tokens_given_outright_are_renoised():
   [
     ({"strength": 1.5}, r"strength of a condition is 1.5; it must lie in \[0, 1\]"),
     ({"strength": float("nan")}, "nan"),
-    ({"frame": -1}, "frames count from 0"),
+    ({"frame": -1}, "give a whole number from 0 on"),
     ({"crf": 52}, r"crf of a condition is 52; it must lie in \[0, 51\]"),
   ],
 )

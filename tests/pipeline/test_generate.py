@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -59,6 +60,15 @@ def test_stages_follow_one_another_and_their_arrays_are_handed_over(ways):
   assert seen[:5] == ["text", "text: list", "text: tuple", "end of text", "denoise"]
   assert seen[5:8] == [(i, 3, shape) for i in range(3)]
   assert seen[8:] == ["denoise: ArrayImpl", "end of denoise", "decode", "end of decode"]
+
+
+def test_a_video_that_became_nan_is_refused(ways, monkeypatch):
+  broken = lambda self, *_, **__: jnp.full((2, 3, 4, 6, 6), jnp.nan)  # noqa: E731
+  monkeypatch.setattr(OnePass, "denoise", broken)
+  with pytest.raises(
+    ValueError, match="became NaN or infinite .* float32; download it"
+  ):
+    generate(ways["one pass"], request())
 
 
 def test_what_a_callback_raises_ends_the_run_after_that_step(ways):

@@ -31,8 +31,8 @@ def test_every_program_is_there_and_explains_itself(capsys):
 
 def test_no_program_and_an_unknown_one_are_refused_in_a_sentence(capsys):
   assert ended(capsys)[0] == 2
-  code, printed = ended(capsys, "train")
-  assert code == 2 and "no program 'train'; there are: generate" in printed.out
+  code, printed = ended(capsys, "genrate")
+  assert code == 2 and "no program 'genrate'; did you mean generate?" in printed.err
 
 
 def test_bad_input_is_refused_as_by_the_program_itself(capsys):

@@ -53,3 +53,7 @@ def test_the_program_reads_the_file(program, tmp_path):
   assert (code, err) == (0, "")
   first, second = (video.read(f"a-{i}.png")[0] for i in (1, 2))
   assert not np.array_equal(first, second)
+
+
+def test_bytes_of_a_shell_that_are_no_letters_are_replaced():
+  assert all_prompts(["a red \udcff circle"], None) == ("a red ? circle",)

@@ -218,7 +218,7 @@ def test_what_windows_cannot_do_is_refused(program):
     (PROMPT, ("--window", "5"), "overlap is 25 and window is 5"),
     (PROMPT, ("--window", "27", "--multi-scale"), "--window makes a video in one pass"),
     (PROMPT, ("--window", "27", "--video", "a.gif"), "--window makes a video in parts"),
-    (f"{PROMPT}|", ("--window", "27"), "has an empty part; with --window, | stands"),
+    (f"{PROMPT}|", ("--window", "27"), "has an empty part; with --window, write"),
     (f"{PROMPT}|{OTHER}", ("--window", "27"), "2 prompts for 1 window(s); give one"),
   ):
     code, _, err = program(prompt, *SIZE, *arguments, "--output", "a.png")

@@ -98,6 +98,7 @@ def test_the_vae_of_a_recipe_is_compiled_where_asked_for(compile_for):
   [
     (("--bucket", "32x32"), "--bucket is 32x32; give width, height and frames"),
     (("--clips", "0.3"), r"is 2.4 clips a batch, which 8 of them share; give a multi"),
+    (("--clips", "0"), "--clips is 0.0; it must be above 0"),
     (("--mesh.fspd", "8"), "Unknown option --mesh.fspd; did you mean --mesh.fsdp?"),
     (("--remat", "dot"), "dots+attention"),
     (("--mesh.fsdp", "5"), "cannot be laid over 8 device"),

@@ -97,7 +97,7 @@ def test_a_manifest_is_never_written_over(folder, capsys):
     manifest.main([str(folder)])
   assert "may hold captions that were edited" in capsys.readouterr().err
   assert (folder / "manifest.jsonl").read_text() == "edited"
-  with pytest.raises(ValueError, match="a manifest is a .jsonl file"):
+  with pytest.raises(ValueError, match="give the manifest the suffix .jsonl"):
     manifest.main([str(folder), "--output", str(folder / "m.csv")])
 
 

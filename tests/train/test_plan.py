@@ -36,6 +36,7 @@ def test_what_does_not_fit_stands_in_brackets():
   [
     (["finetune_2b"], "configs/finetune_2b.py trains no LoRA; take lora or lora_13b"),
     (["lora", "--buckets", "768"], "768; give width, height and frames"),
+    (["lora", "--ranks", "0"], "--ranks is 0; it must be at least 1"),
     (["lores"], "No recipe lores defines transformer"),
   ],
 )

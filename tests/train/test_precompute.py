@@ -212,6 +212,13 @@ def test_records_of_the_moving_shapes_are_their_renderings(options):
   [
     ({"buckets": ("9x32",)}, "--buckets has '9x32'; give FRAMESxHEIGHTxWIDTH"),
     ({"buckets": ("9x30x32",)}, "has 9x30x32; this VAE takes 4k . 1 frames"),
+    ({"clips_per_call": 0}, "--clips-per-call is 0; it must be at least 1 and whole"),
+    ({"max_faulty": 5}, "--max-faulty is 5; it must be at least 0 and at most 1"),
+    ({"dtype": "int4"}, "--dtype is int4; it may be float32, bfloat16, float16"),
+    (
+      {"manifest": "moving-shapes", "buckets": ("auto",)},
+      "moving-shapes are rendered at any size; name some with --buckets",
+    ),
     ({"text_encoder": None}, "--tokenizer is for --text-encoder none"),
   ],
 )

@@ -75,7 +75,8 @@ def test_the_captions_of_a_manifest_are_read(tmp_path, capsys):
 def test_command_refuses_a_place_it_cannot_write(tmp_path, capsys):
   (tmp_path / "file").touch()
   for argv, said in (
-    (["--output", str(tmp_path / "file")], f"{tmp_path}/file: File exists."),
+    (["--output", str(tmp_path / "file")], f"{tmp_path}/file: File exists; choose"),
+    (["--max-tokens", "0"], "--max-tokens is 0; it must be at least 1."),
     (["--outptu", "x"], "Unknown option --outptu; did you mean --output?"),
   ):
     with pytest.raises(SystemExit) as end:

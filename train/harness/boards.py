@@ -14,8 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from ltx_jax.checkpoints.safetensors_io import atomic_file
-from ltx_jax.files import read_text
+from ltx_jax.files import atomic_file, read_text
 
 WANDB_ID_FILE = "wandb_id.txt"
 

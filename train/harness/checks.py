@@ -28,6 +28,7 @@ from ltx_jax.data.clips import Clips
 from ltx_jax.data.layouts import CAPTIONS
 from ltx_jax.data.records import Records
 from ltx_jax.diffusion.timesteps import median, token_shift
+from ltx_jax.errors import shown
 from ltx_jax.files import refuse_overwriting
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.text.prompts import load_tokenizer
@@ -249,7 +250,9 @@ def check_same_network(part: str, found: Any, asked: Any, source: str) -> None:
   a, b = dataclasses.asdict(found), dataclasses.asdict(asked)
   differing = [k for k in a if k != "extra" and a[k] != b[k]]
   if differing:
-    words = "; ".join(f"{k} is {a[k]} there and {b[k]} here" for k in differing[:3])
+    words = "; ".join(
+      f"{k} is {shown(a[k])} there and {shown(b[k])} here" for k in differing[:3]
+    )
     raise ValueError(
       f"The {part} in {source} is another network than this run's: {words}. Name a "
       "checkpoint of the same config, or leave --init-from empty."

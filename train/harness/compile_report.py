@@ -10,9 +10,9 @@ from rich.table import Table
 
 from ltx_jax.analysis.devices import TARGETS
 from ltx_jax.analysis.training import StepReport
-from ltx_jax.checkpoints.safetensors_io import atomic_file
 from ltx_jax.config import VAEConfig
 from ltx_jax.config.runs import TransformerRun, VAERun
+from ltx_jax.files import atomic_file
 from train.compile import Options, bucket_of
 from train.harness import compiling
 from train.harness.compiling import Case, Job

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import json
 import math
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -36,6 +37,8 @@ from train.harness.reporting import CONFIG_FILE, Quiet, Report, write_text
 from train.harness.steps import Hooks, Loader, Loop
 
 NO_HOOKS = Hooks()
+_SMALL_FILES = 2**20
+"""Bytes of what a run writes beside its checkpoints, at the least."""
 
 
 class Run(steps.Run, Protocol):
@@ -98,6 +101,7 @@ def fit(
   with jax.set_mesh(mesh), _checkpoints(run, loader, "checkpoints") as checkpoints:
     key = jax.random.key(run.seed)
     target = sharding.abstract(jax.eval_shape(init, key), mesh, rules)
+    _check_space(folder, target)
     what = f"the state of {_millions(target.params)} M parameters"
     with memory_in_words(what, "raise --mesh.fsdp, or take a smaller network"):
       state = checkpoints.restore(target)
@@ -131,6 +135,22 @@ def fit(
         peak=_peak(mesh),
       )
       return loop.run_from(state, start)
+
+
+def _check_space(folder: Path, target: TrainState) -> None:
+  """Refuses a disk that has no space for a checkpoint, before a step is made.
+
+  Raises:
+    ValueError: with both sizes.
+  """
+  needed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(target))
+  free = shutil.disk_usage(folder).free
+  if free < needed + _SMALL_FILES:
+    raise ValueError(
+      f"The disk of {folder} has {free / 1e6:,.1f} MB of free space, and a checkpoint "
+      f"takes {(needed + _SMALL_FILES) / 1e6:,.1f} MB; free some, or choose another "
+      "--output.folder."
+    )
 
 
 def _start(run: Run, state: TrainState, folder: Path) -> int:

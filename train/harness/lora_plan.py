@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from ltx_jax.analysis.devices import TARGETS, Target
 from ltx_jax.config import VAE_C
 from ltx_jax.config.runs import Bucket, TransformerRun
+from ltx_jax.errors import check_number
 from ltx_jax.parallel.mesh import AXES
 from ltx_jax.planning.training import choose_remat
 from train.compile import bucket_of
@@ -60,6 +61,8 @@ def lines(options: Options) -> Iterator[str]:
   columns = [f"{target.name}, {target.memory / _GB:.0f} GB" for target in targets]
   yield _row(["recipe", "model in", "rank", "clip", *columns])
   yield _row(["---"] * (4 + len(columns)))
+  for rank in options.ranks:
+    check_number("--ranks", rank, at_least=1)
   for name in options.configs:
     run, _ = recipe.load_config(name, "transformer")
     if not run.lora.rank:

@@ -28,6 +28,7 @@ from ltx_jax.data.clips import Clips, Fault
 from ltx_jax.data.manifest import read_manifest
 from ltx_jax.data.probing import measure_all
 from ltx_jax.data.record_index import SetInfo
+from ltx_jax.errors import check_number
 from ltx_jax.moving_shapes import source as shapes
 from ltx_jax.platforms import policy_of
 from ltx_jax.releases import sources
@@ -49,6 +50,17 @@ from train.harness.shard_plan import Existing, Makers, SourceHashes, plan_shards
 from train.harness.skipped import DROPPED
 from train.precompute import Options
 
+_DTYPES = ("float32", "bfloat16", "float16")
+_SOME = {"at_least": 1, "whole": True}
+_BOUNDS = {
+  "clips_per_call": _SOME,
+  "shard": _SOME,
+  "readers": _SOME,
+  "max_faulty": {"at_least": 0, "at_most": 1},
+  "samples": {"at_least": 0, "whole": True},
+  "variants": _SOME,
+}
+
 
 def parse_buckets(texts: Sequence[str]) -> tuple[Bucket, ...]:
   """Reads sizes such as "25x128x128".
@@ -68,6 +80,20 @@ def parse_buckets(texts: Sequence[str]) -> tuple[Bucket, ...]:
   return tuple(buckets)
 
 
+def check(options: Options) -> None:
+  """Refuses numbers out of bounds before anything is read.
+
+  Raises:
+    ValueError: With the option, its value and what it may be.
+  """
+  for name, limits in _BOUNDS.items():
+    check_number(f"--{name.replace('_', '-')}", getattr(options, name), **limits)
+  if options.dtype not in (None, *_DTYPES):
+    raise ValueError(f"--dtype is {options.dtype}; it may be {', '.join(_DTYPES)}.")
+  if options.buckets != ("auto",):
+    parse_buckets(options.buckets)
+
+
 def open_clips(options: Options, console: Console) -> tuple[Clips, list[Fault], Read]:
   """Returns the clips with their sizes, the unreadable ones, and a function to read.
 
@@ -75,6 +101,11 @@ def open_clips(options: Options, console: Console) -> tuple[Clips, list[Fault], 
     ValueError: If the manifest is invalid, or a clip has no caption.
   """
   if options.manifest == shapes.NAME:
+    if options.buckets == ("auto",):
+      raise ValueError(
+        f"{shapes.NAME} are rendered at any size; name some with --buckets, such as "
+        "25x128x128."
+      )
     buckets = parse_buckets(options.buckets)
     clips = shapes.manifest(buckets, options.variants)
     return clips, [], shapes.read_clip
@@ -147,21 +178,29 @@ def precompute(options: Options, console: Console) -> None:
   Raises:
     ValueError: If clips, model or folder cannot be used.
   """
+  check(options)
   folder = options.output
   clips, unmeasured, read = open_clips(options, console)
   captions, encoder = open_captions(options), open_encoder(options)
+  has_references = check_references(clips, options.manifest)
   folder.mkdir(parents=True, exist_ok=True)
   total = len(clips) + len(unmeasured)
   faults = Faults(folder / DROPPED, clips, total, options.max_faulty, options.share)
   for fault in unmeasured:
     faults.add(fault)
   beside = ("last",) if options.last_frame else ()
-  beside += ("reference",) if check_references(clips, options.manifest) else ()
+  beside += ("reference",) if has_references else ()
   made = made_by(encoder, captions, beside)
   buckets = choose_buckets(options, clips, encoder)
   faults.leave_out(assignment.too_short(clips, buckets))
   plan = plan_of(options, clips, buckets, encoder, made)
   console.print(_summary(plan, buckets), highlight=False)
+  if not plan.shards:
+    named = ", ".join(f"{b.frames}x{b.height}x{b.width}" for b in buckets)
+    raise ValueError(
+      f"No clip of {options.manifest} is as long as --buckets {named}; name some with "
+      "fewer frames."
+    )
   own = plan.own(_hashed(options, read))
   todo = {plan.name(position, jobs): jobs for position, jobs in own.items()}
   remove_partials(folder, todo, plan.share)

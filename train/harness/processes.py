@@ -19,6 +19,7 @@ from typing import NoReturn
 import jax
 from jax.experimental import multihost_utils
 
+from ltx_jax.cli import ending
 from ltx_jax.config.runs import TransformerRun, VAERun
 from ltx_jax.parallel import distributed
 from ltx_jax.platforms import Policy
@@ -76,7 +77,7 @@ called at every step."""
 
 @contextlib.contextmanager
 def stopping() -> Iterator[Stopping]:
-  """Collects SIGINT and SIGTERM; a second one acts as usual.
+  """Collects the signals that ask for an end; a second one acts as usual.
 
   Several processes stop at the same step, whichever of them gets the signal: JAX passes
   a SIGTERM on, and agrees on the step.
@@ -104,7 +105,8 @@ def _caught() -> Iterator[list[signal.Signals]]:
   if threading.current_thread() is not threading.main_thread():
     yield caught  # Python lets only the main thread handle signals.
     return
-  before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+  before = {s: signal.getsignal(s) for s in (signal.SIGINT, *ending.SIGNALS)}
+  before = {s: known for s, known in before.items() if known != signal.SIG_IGN}
 
   def handle(number: int, _: object) -> None:
     caught.append(signal.Signals(number))

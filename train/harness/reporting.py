@@ -21,7 +21,7 @@ from rich.console import Console
 
 from ltx_jax.cli.command_line import one_line
 from ltx_jax.errors import check_number, shown
-from ltx_jax.files import NotJSON, parse_json, read_lines
+from ltx_jax.files import NotJSON, atomic_file, parse_json, read_lines
 from train.harness.boards import Board, TensorBoard
 
 METRICS_FILE = "metrics.jsonl"
@@ -35,9 +35,8 @@ _NOT_SHOWN = ("seconds", "data_wait", "clips_per_second", "tokens_per_second")
 
 def write_text(path: Path, text: str) -> None:
   """Writes a file under another name and renames it, so it is never half written."""
-  temporary = path.with_name(path.name + ".tmp")
-  temporary.write_text(text)
-  os.replace(temporary, path)
+  with atomic_file(path) as file:
+    file.write(text.encode())
 
 
 def is_step(row: Any) -> bool:
@@ -181,10 +180,8 @@ class Report:
       lines = "".join(f"{caption}\n" for caption in captions)
       write_text(folder / CAPTIONS_FILE, lines)
     for name, image in images.items():
-      path = folder / f"{name}_{step:06d}.png"
-      temporary = path.with_suffix(".tmp")
-      Image.fromarray(image).save(temporary, format="png")
-      os.replace(temporary, path)
+      with atomic_file(folder / f"{name}_{step:06d}.png") as file:
+        Image.fromarray(image).save(file, format="png")
       for board in self._boards:
         board.picture(step, name, image, captions)
 

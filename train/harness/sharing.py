@@ -45,8 +45,8 @@ class Share:
       )
     if self.number >= self.count:
       raise ValueError(
-        f"--process is {self.process} of --processes {self.processes}; the first is 0 "
-        f"and the last {self.count - 1}."
+        f"--process is {self.process} of --processes {self.processes}; it must be "
+        f"0 for the first and {self.count - 1} for the last."
       )
 
   @property

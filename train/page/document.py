@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ltx_jax.checkpoints.safetensors_io import atomic_file
+from ltx_jax.files import atomic_file
 from train.page import facts
 from train.page.chart import chart, colour_of, short
 from train.page.markup import NO_ATTRIBUTES, Element, element, row, table, written

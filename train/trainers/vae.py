@@ -51,7 +51,7 @@ from train.harness import (
 )
 from train.harness.meter import Work, WorkOf
 from train.harness.skipped import Skipped
-from train.harness.start import vae_start
+from train.harness.start import Start, vae_start
 from train.harness.steps import News, Pictures
 
 ENCODING = ("encoder", "quant_conv", "latent_norm_out")
@@ -282,12 +282,18 @@ def start_run(run: VAERun, dry: bool = False) -> None:
     if dry:
       shapes = jax.eval_shape(functools.partial(init_state, run), jax.random.key(0))
       return dry_run.show(run, loader, {"vae": shapes.params})
+    warm_start = vae_start(run)  # Before the run has a folder.
     with skipped.listed(Path(run.output.folder)) as news:
-      train(run, policy, clips, loader, news)
+      train(run, policy, clips, loader, news, warm_start)
 
 
 def train(
-  run: VAERun, policy: Policy, clips: data.ClipData, loader: Loader, news: News
+  run: VAERun,
+  policy: Policy,
+  clips: data.ClipData,
+  loader: Loader,
+  news: News,
+  warm_start: Start | None,
 ) -> None:
   """Trains on clips, and writes the checkpoint."""
   mesh, alone = make_mesh(**vars(run.mesh)), processes.alone(policy)
@@ -311,7 +317,7 @@ def train(
       work=work_of(run),
       news=news,
     ),
-    warm_start=vae_start(run),
+    warm_start=warm_start,
   )
   last = range(max(0, run.steps - MEASURED_BATCHES), run.steps)
   state = processes.shown(state)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import signal
+import types
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ltx_jax.cli import ending
 from ltx_jax.training import optim
 from tests.train.harness.loop_case import (
   FROZEN,
@@ -38,7 +40,7 @@ def whole(tmp_path_factory):
   return folder, train(run_in(folder))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, *ending.SIGNALS])
 def test_resumed_run_equals_uninterrupted(tmp_path, whole, number):
   run = run_in(tmp_path / "parts")
   message = rf"by {number.name} after step 6 of 12.*resumes from there"
@@ -302,6 +304,15 @@ def test_news_are_said_at_logged_steps(tmp_path, capsys):
 def test_too_little_memory_is_said_in_words(tmp_path, changed, message):
   with pytest.raises(ValueError, match=f"There was not enough memory for .*{message}"):
     train(run_in(tmp_path), **changed)
+
+
+def test_a_disk_without_space_for_a_checkpoint_is_refused_first(tmp_path, monkeypatch):
+  usage = lambda folder: types.SimpleNamespace(free=1_000_000)  # noqa: E731
+  monkeypatch.setattr(loop.shutil, "disk_usage", usage)
+  with pytest.raises(
+    ValueError, match="has 1.0 MB of free space, and a checkpoint take"
+  ):
+    train(run_in(tmp_path), Rows(at_step=crash_at(0)))
 
 
 def test_too_little_memory_while_waiting_names_the_step(tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ def test_every_shard_is_of_one_process(count):
   [
     ((2, None), "--processes is given without --process; processes that share"),
     ((None, 0), "--process is given without --processes; processes that share"),
-    ((2, 2), "--process is 2 of --processes 2; the first is 0 and the last 1"),
+    ((2, 2), "--process is 2 of --processes 2; it must be 0 for the first and 1"),
     ((0, 0), "--processes is 0"),
     ((2, -1), "--process is -1"),
   ],
