@@ -85,7 +85,8 @@ def shown(value: Any) -> str:
   if isinstance(value, type):
     return value.__name__
   if isinstance(value, str | bytes | list | tuple | dict | bool | None):
-    return " ".join(_SHORT.repr(value).split())
+    text = " ".join(_SHORT.repr(value).split())
+    return text if len(text) <= 120 else f"{text[:120]}..."
   return f"of type {type(value).__name__}"
 
 

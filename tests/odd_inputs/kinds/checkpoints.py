@@ -239,7 +239,7 @@ LORAS = (
     "a.pt",
     files={"a.pt": b"PK\x03\x04" + bytes(100)},
   ),
-  refused("gives no LoRA", quick("--lora", ""), "--lora"),
+  refused("gives no LoRA", quick("--lora", ""), "LoRA"),
   accepted(
     "turns a LoRA off", quick("--lora", "{shelf}/loras/fits.safetensors:0"), "video.mp4"
   ),

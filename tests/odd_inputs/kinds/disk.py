@@ -105,7 +105,7 @@ CASES = (
       "train.evaluate",
       "judge",
       "--clips",
-      "1",
+      "60",
       "--frames",
       "1",
       "--height",
