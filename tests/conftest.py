@@ -13,6 +13,7 @@ import gc
 import importlib.metadata
 import os
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -73,6 +74,18 @@ def unchecked(monkeypatch):
   import jaxtyping
 
   monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture
+def heeded_signals():
+  """Signals work although whoever started the tests has them ignored, as `nohup`."""
+  numbers = signal.SIGHUP, signal.SIGINT
+  before = {number: signal.getsignal(number) for number in numbers}
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)
+  signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  for number, handler in before.items():
+    signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -38,5 +38,5 @@ def test_the_note_says_what_is_generated():
 
 @pytest.mark.parametrize("size", [0, -8, 25.5, 25.0, "25"])
 def test_sizes_that_are_no_whole_numbers_are_refused(unchecked, size):
-  with pytest.raises(ValueError, match=f"frames is {size}; .* at least 1, .* whole"):
+  with pytest.raises(ValueError, match=f"frames is {size!r}; .* at least 1, .* whole"):
     Canvas.of(VAEConfig(), size, 512, 768)

@@ -138,7 +138,9 @@ def test_names_and_steps_of_other_kinds(tmp_path, changes):
     ),
   ],
 )
-def test_configs_of_a_folder_that_say_odd_things(tmp_path, file, changes, message):
+def test_configs_of_a_folder_that_say_odd_things(
+  tmp_path, file, changes, message, unchecked
+):
   config = folders.config(newer=True)
   contents = diffusers._contents(config, ["transformer", "vae"])
   for name, content in contents.items():

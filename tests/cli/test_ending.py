@@ -13,6 +13,8 @@ import pytest
 from ltx_jax.cli import console, ending
 from tests.program import ROOT
 
+pytestmark = pytest.mark.usefixtures("heeded_signals")
+
 NOTHING = MappingProxyType({})
 PROGRAM = """
 import pathlib, sys

@@ -177,7 +177,7 @@ def test_a_table_that_says_odd_things(folder, changes, message):
     ({"tokens": np.zeros(3, np.float32)}, "its tokens are float32"),
   ],
 )
-def test_a_record_that_says_odd_things(tmp_path, changes, message):
+def test_a_record_that_says_odd_things(tmp_path, changes, message, unchecked):
   path = tmp_path / "blob"
   path.write_bytes(records.encode(record_case.record(0)))
   change(path, **changes)
@@ -186,7 +186,7 @@ def test_a_record_that_says_odd_things(tmp_path, changes, message):
   assert len(str(error.value)) < 500
 
 
-def test_records_whose_texts_differ_in_width_make_no_batch(tmp_path):
+def test_records_whose_texts_differ_in_width_make_no_batch(tmp_path, unchecked):
   narrow = dataclasses.replace(
     record_case.record(1), text=record_case.EMPTY["text"][:, :2].copy()
   )

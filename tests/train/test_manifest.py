@@ -8,6 +8,7 @@ import shutil
 import pytest
 from PIL import Image
 
+from ltx_jax.cli.command_line import errors_in_words
 from ltx_jax.data import survey
 from ltx_jax.data.clips import Clip, Clips
 from ltx_jax.data.manifest import read_manifest
@@ -93,11 +94,11 @@ def test_clips_without_captions_are_named_with_the_fields_they_have(folder, caps
 
 def test_a_manifest_is_never_written_over(folder, capsys):
   (folder / "manifest.jsonl").write_text("edited")
-  with pytest.raises(SystemExit), manifest.shared.errors_in_words():
+  with pytest.raises(SystemExit), errors_in_words():
     manifest.main([str(folder)])
   assert "may hold captions that were edited" in capsys.readouterr().err
   assert (folder / "manifest.jsonl").read_text() == "edited"
-  with pytest.raises(ValueError, match="give the manifest the suffix .jsonl"):
+  with pytest.raises(ValueError, match="a manifest is a .jsonl file"):
     manifest.main([str(folder), "--output", str(folder / "m.csv")])
 
 

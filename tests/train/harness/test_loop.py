@@ -40,6 +40,7 @@ def whole(tmp_path_factory):
   return folder, train(run_in(folder))
 
 
+@pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, *ending.SIGNALS])
 def test_resumed_run_equals_uninterrupted(tmp_path, whole, number):
   run = run_in(tmp_path / "parts")
