@@ -23,6 +23,7 @@ import jax
 from jaxtyping import PyTree
 
 from ltx_jax.checkpoints.trees import path_name
+from ltx_jax.errors import said
 
 _LISTED = 10  # Number of names shown of those that do not fit.
 
@@ -123,7 +124,7 @@ class TrainingCheckpoints:
     flat = _flatten(target)
     self._check_arrays(step, flat)
     arguments = ocp.args.Composite(state=ocp.args.StandardRestore(flat))
-    values = self._manager.restore(step, args=arguments)["state"]
+    values = self._read(step, arguments)["state"]
     return jax.tree.map_with_path(lambda path, _: values[path_name(path)], target)
 
   def wait(self) -> None:
@@ -135,12 +136,33 @@ class TrainingCheckpoints:
     self.wait()
     self._manager.close()
 
+  def _read(self, step: int, arguments: Any) -> Mapping[str, Any]:
+    """Reads a part of a checkpoint.
+
+    Raises:
+      ValueError: If it is damaged.
+    """
+    try:
+      return self._manager.restore(step, args=arguments)
+    except jax.errors.JaxRuntimeError:  # A device that lacks memory, and the like.
+      raise
+    except Exception as error:  # Its type depends on what is damaged.
+      raise self._damaged(step, said(error)) from error
+
+  def _damaged(self, step: int, why: str) -> ValueError:
+    return ValueError(
+      f"The checkpoint {self.folder / str(step)} cannot be read ({why}); remove that "
+      "folder to resume from the one before, or take another --output.folder."
+    )
+
   def _check_record(self, step: int) -> None:
     import orbax.checkpoint as ocp
 
     arguments = ocp.args.Composite(record=ocp.args.JsonRestore())
-    found = self._manager.restore(step, args=arguments)["record"]
+    found = self._read(step, arguments)["record"]
     where = f"The checkpoint {self.folder / str(step)}"
+    if not {"network", "fingerprint"} <= set(found or ()):
+      raise self._damaged(step, "its record lacks the network or the fingerprint")
     differing = _differences(found["network"], self._record["network"])
     if differing:
       raise ValueError(
@@ -157,7 +179,10 @@ class TrainingCheckpoints:
       )
 
   def _check_arrays(self, step: int, target: Mapping[str, Any]) -> None:
-    saved = self._manager.metadata(step).item_metadata["state"].tree
+    try:
+      saved = self._manager.metadata(step).item_metadata["state"].tree
+    except Exception as error:  # Its type depends on what is damaged.
+      raise self._damaged(step, said(error)) from error
     found = {name: str(tuple(leaf.shape)) for name, leaf in saved.items()}
     expected = {name: str(tuple(leaf.shape)) for name, leaf in target.items()}
     differing = _differences(found, expected)

@@ -1,5 +1,7 @@
 """Training checkpoints: exact, complete or absent, and refused with a message."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,6 +110,17 @@ def test_a_half_written_checkpoint_is_never_read(tmp_path):
     target = sharding.abstract(make_state(0), mesh_of(1), RULES)
     assert_equal(checkpoints.restore(target), make_state(3))
   assert not half.exists()
+
+
+@pytest.mark.parametrize("part", ["state", "record", "state/manifest.ocdbt"])
+def test_a_damaged_checkpoint_is_said_and_what_to_do(tmp_path, part):
+  with open_in(tmp_path) as checkpoints:
+    checkpoints.save(3, make_state(3))
+  lost = tmp_path / "3" / part
+  shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+  message = r"checkpoint .*3 cannot be read \(.*\); remove that folder to resume"
+  with open_in(tmp_path) as checkpoints, pytest.raises(ValueError, match=message):
+    checkpoints.restore(make_state(0))
 
 
 def test_the_state_may_be_overwritten_while_it_is_being_saved(tmp_path):
