@@ -13,9 +13,10 @@ own shardings.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ import jax
 from jaxtyping import PyTree
 
 from ltx_jax.checkpoints.trees import path_name
-from ltx_jax.errors import said
 
 _LISTED = 10  # Number of names shown of those that do not fit.
 
@@ -58,6 +58,7 @@ class TrainingCheckpoints:
     self._record = _as_json(
       {"config": config, "network": network, "fingerprint": fingerprint}
     )
+    _check_folder(self.folder)
     preservation = ocp.checkpoint_managers.preservation_policy
     stays = [preservation.LatestN(keep)]
     if keep_every is not None:
@@ -124,7 +125,8 @@ class TrainingCheckpoints:
     flat = _flatten(target)
     self._check_arrays(step, flat)
     arguments = ocp.args.Composite(state=ocp.args.StandardRestore(flat))
-    values = self._read(step, arguments)["state"]
+    with self._damage_in_words(step):
+      values = self._manager.restore(step, args=arguments)["state"]
     return jax.tree.map_with_path(lambda path, _: values[path_name(path)], target)
 
   def wait(self) -> None:
@@ -136,33 +138,30 @@ class TrainingCheckpoints:
     self.wait()
     self._manager.close()
 
-  def _read(self, step: int, arguments: Any) -> Mapping[str, Any]:
-    """Reads a part of a checkpoint.
+  @contextlib.contextmanager
+  def _damage_in_words(self, step: int) -> Iterator[None]:
+    """Says which checkpoint is damaged; Orbax raises almost anything.
 
     Raises:
-      ValueError: If it is damaged.
+      ValueError: With the folder of the checkpoint.
     """
     try:
-      return self._manager.restore(step, args=arguments)
-    except jax.errors.JaxRuntimeError:  # A device that lacks memory, and the like.
-      raise
-    except Exception as error:  # Its type depends on what is damaged.
-      raise self._damaged(step, said(error)) from error
-
-  def _damaged(self, step: int, why: str) -> ValueError:
-    return ValueError(
-      f"The checkpoint {self.folder / str(step)} cannot be read ({why}); remove that "
-      "folder to resume from the one before, or take another --output.folder."
-    )
+      yield
+    except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
+      raise ValueError(
+        f"The checkpoint {self.folder / str(step)} is not whole, or another version of "
+        "this code wrote it; remove that folder, and the same command goes on from the "
+        "checkpoint before it, or starts anew."
+      ) from error
 
   def _check_record(self, step: int) -> None:
     import orbax.checkpoint as ocp
 
     arguments = ocp.args.Composite(record=ocp.args.JsonRestore())
-    found = self._read(step, arguments)["record"]
+    with self._damage_in_words(step):
+      found = self._manager.restore(step, args=arguments)["record"]
+      found = {name: found[name] for name in ("network", "fingerprint")}
     where = f"The checkpoint {self.folder / str(step)}"
-    if not {"network", "fingerprint"} <= set(found or ()):
-      raise self._damaged(step, "its record lacks the network or the fingerprint")
     differing = _differences(found["network"], self._record["network"])
     if differing:
       raise ValueError(
@@ -179,10 +178,8 @@ class TrainingCheckpoints:
       )
 
   def _check_arrays(self, step: int, target: Mapping[str, Any]) -> None:
-    try:
+    with self._damage_in_words(step):
       saved = self._manager.metadata(step).item_metadata["state"].tree
-    except Exception as error:  # Its type depends on what is damaged.
-      raise self._damaged(step, said(error)) from error
     found = {name: str(tuple(leaf.shape)) for name, leaf in saved.items()}
     expected = {name: str(tuple(leaf.shape)) for name, leaf in target.items()}
     differing = _differences(found, expected)
@@ -191,6 +188,20 @@ class TrainingCheckpoints:
         f"The checkpoint {self.folder / str(step)} does not fit this run: "
         f"{'; '.join(differing)}."
       )
+
+
+def _check_folder(folder: Path) -> None:
+  """Refuses a folder of checkpoints that cannot be used, before threads are started.
+
+  Raises:
+    ValueError: With the folder.
+  """
+  rights = os.R_OK | os.W_OK | os.X_OK
+  if folder.exists() and not (folder.is_dir() and os.access(folder, rights)):
+    raise ValueError(
+      f"{folder} is not a folder that can be read and written; give another "
+      "--output.folder, or make it one."
+    )
 
 
 def _flatten(tree: PyTree) -> dict[str, Any]:

@@ -112,17 +112,6 @@ def test_a_half_written_checkpoint_is_never_read(tmp_path):
   assert not half.exists()
 
 
-@pytest.mark.parametrize("part", ["state", "record", "state/manifest.ocdbt"])
-def test_a_damaged_checkpoint_is_said_and_what_to_do(tmp_path, part):
-  with open_in(tmp_path) as checkpoints:
-    checkpoints.save(3, make_state(3))
-  lost = tmp_path / "3" / part
-  shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
-  message = r"checkpoint .*3 cannot be read \(.*\); remove that folder to resume"
-  with open_in(tmp_path) as checkpoints, pytest.raises(ValueError, match=message):
-    checkpoints.restore(make_state(0))
-
-
 def test_the_state_may_be_overwritten_while_it_is_being_saved(tmp_path):
   # The next step takes over the state's buffers while the writer still works.
   step = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)
@@ -173,3 +162,41 @@ def test_other_arrays_are_refused(tmp_path):
   assert "params/a/kernel is (16, 8) there and (16, 4) here" in message
   assert "params/b/bias is (5,) there and none here" in message
   assert "params/c/bias is none there and (5,) here" in message
+
+
+def _without(*parts):
+  return lambda step: [shutil.rmtree(step / part) for part in parts]
+
+
+def _another_version(step):
+  (step / "record" / "metadata").write_text('{"schema": 99}')
+
+
+@pytest.mark.parametrize(
+  "damage",
+  [
+    _without("state"),
+    _without("state/d", "state/ocdbt.process_0"),
+    _without("record"),
+    _without("state", "record"),
+    _another_version,
+    lambda step: (step / "record" / "metadata").write_text("{"),
+  ],
+)
+def test_a_damaged_checkpoint_is_refused_by_its_folder(tmp_path, damage):
+  mesh, state = mesh_of(1), make_state(7)
+  with open_in(tmp_path) as checkpoints:
+    checkpoints.save(7, on(mesh, state))
+  damage(tmp_path / "7")
+  target = sharding.abstract(state, mesh, RULES)
+  message = f"{tmp_path}/7 is not whole, or another version .*; remove that folder"
+  with open_in(tmp_path) as checkpoints, pytest.raises(ValueError, match=message):
+    checkpoints.restore(target)
+
+
+def test_what_is_not_a_folder_takes_no_checkpoints(tmp_path):
+  (tmp_path / "file").touch()
+  with pytest.raises(
+    ValueError, match="file is not a folder that can be read and writ"
+  ):
+    open_in(tmp_path / "file")

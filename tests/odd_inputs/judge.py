@@ -90,9 +90,9 @@ def _message(text: str, expected: list[str], remedy: bool) -> Iterator[str]:
 def _files(case: Case, outcome: Outcome) -> Iterator[str]:
   """What was changed, removed or left behind, and what is missing or unreadable."""
   for name, known in outcome.before.items():
-    if name not in outcome.after:
+    if name not in outcome.after and not _matches(name, case.leaves):
       yield f"{name} is gone"
-    elif outcome.after[name] != known and not _matches(name, case.leaves):
+    elif outcome.after.get(name, known) != known and not _matches(name, case.leaves):
       yield f"{name} was changed"
   new = sorted(outcome.after.keys() - outcome.before.keys())
   allowed = (*case.makes, *case.leaves)

@@ -182,6 +182,7 @@ def precompute(options: Options, console: Console) -> None:
   folder = options.output
   clips, unmeasured, read = open_clips(options, console)
   captions, encoder = open_captions(options), open_encoder(options)
+  buckets = choose_buckets(options, clips, encoder)
   has_references = check_references(clips, options.manifest)
   folder.mkdir(parents=True, exist_ok=True)
   total = len(clips) + len(unmeasured)
@@ -191,7 +192,6 @@ def precompute(options: Options, console: Console) -> None:
   beside = ("last",) if options.last_frame else ()
   beside += ("reference",) if has_references else ()
   made = made_by(encoder, captions, beside)
-  buckets = choose_buckets(options, clips, encoder)
   faults.leave_out(assignment.too_short(clips, buckets))
   plan = plan_of(options, clips, buckets, encoder, made)
   console.print(_summary(plan, buckets), highlight=False)

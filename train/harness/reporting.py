@@ -48,7 +48,10 @@ def is_step(row: Any) -> bool:
 def read_metrics(
   folder: str | os.PathLike, name: str = METRICS_FILE
 ) -> list[dict[str, Any]]:
-  """Reads a run's curves; a last line that a kill cut off is ignored."""
+  """Reads a run's curves; what is not a logged step is ignored.
+
+  Nor is what follows a line that is not JSON, such as one that a kill cut off.
+  """
   path = Path(folder) / name
   records = []
   for line in read_lines(path) if path.exists() else []:

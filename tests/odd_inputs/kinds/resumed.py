@@ -62,7 +62,7 @@ RECIPES = (
     "goes on without the average", "--optimizer.ema-decay", "0", names=("average",)
   ),
   changed("goes on with other batches", "--token-dropping", "0.5", names=("run",)),
-  changed("goes on as a LoRA", "--lora.rank", "4", names=("run",)),
+  changed("goes on as a LoRA", "--lora.rank", "4", names=("lora.rank",)),
   changed(
     "goes on with a wider network",
     "--transformer.num-layers",
@@ -70,7 +70,6 @@ RECIPES = (
     names=("num_layers",),
   ),
   changed("goes on with other data", "--data", "{shelf}/data", names=("data",)),
-  changed("goes on with more held out", "--held-out", "9", names=("9",)),
   refused("goes on as the other trainer", resume_vae(), "run", files=RUN),
   refused(
     "goes on with another part of a VAE",
@@ -137,13 +136,15 @@ FOLDERS = (
     with_file("run", "metrics.jsonl", cut("run/metrics.jsonl", 0.6)),
   ),
   mended("empties the curves", with_file("run", "metrics.jsonl", "")),
-  mended(
+  damaged(
     "edits the curves by hand",
     with_file("run", "metrics.jsonl", '{"loss": 1}\n[3]\n7\n'),
+    "metrics.jsonl",
   ),
-  mended(
+  damaged(
     "saves the curves by an editor of Windows",
     with_file("run", "metrics.jsonl", b"\xff\xfe{\x00}\x00"),
+    "metrics.jsonl",
   ),
   mended(
     "has a half checkpoint of a kill",
@@ -198,10 +199,10 @@ PAGES = (
     "metrics.jsonl",
     files=RUN,
   ),
-  accepted(
+  refused(
     "draws a run with a broken config",
     ("train.curves", "run"),
-    "curves.html",
+    "config.json",
     files={"run": with_file("run", "config.json", "{")},
   ),
   accepted(
@@ -222,10 +223,10 @@ PAGES = (
     "curves.html",
     files={"run/metrics.jsonl": '{"step": 1, "loss": NaN}\n'},
   ),
-  accepted(
+  refused(
     "draws a run with pictures that are none",
     ("train.curves", "run"),
-    "curves.html",
+    "x_000004.png",
     files={"run": with_file("run", "samples/x_000004.png", "none")},
   ),
 )

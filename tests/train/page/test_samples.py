@@ -58,3 +58,11 @@ def test_fewer_steps_are_taken_where_they_would_not_fit(
   monkeypatch.setattr(samples, "MOST_BYTES", int((room + 0.1) * size))
   (shelf,) = samples.shelves(records)
   assert list(shelf.steps) == shown
+
+
+def test_a_picture_that_is_none_is_refused_by_name(tmp_path):
+  folder = run(tmp_path / "one", ROWS)
+  picture(folder, "samples_000010")
+  (folder / "samples" / "samples_000010.png").write_text("none")
+  with pytest.raises(ValueError, match="samples_000010.png is not a readable image"):
+    samples.shelves(record.read([folder]))
