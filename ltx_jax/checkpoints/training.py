@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,9 +73,10 @@ class TrainingCheckpoints:
       state=ocp.handlers.StandardCheckpointHandler(),
       record=ocp.handlers.JsonCheckpointHandler(),
     )
-    self._manager = ocp.CheckpointManager(
-      self.folder, options=options, handler_registry=registry
-    )
+    with _without_warnings():  # What is missing is said when it is read.
+      self._manager = ocp.CheckpointManager(
+        self.folder, options=options, handler_registry=registry
+      )
 
   def __enter__(self) -> TrainingCheckpoints:
     return self
@@ -146,7 +149,8 @@ class TrainingCheckpoints:
       ValueError: With the folder of the checkpoint.
     """
     try:
-      yield
+      with _late_reads_hushed():
+        yield
     except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
       raise ValueError(
         f"The checkpoint {self.folder / str(step)} is not whole, or another version of "
@@ -188,6 +192,36 @@ class TrainingCheckpoints:
         f"The checkpoint {self.folder / str(step)} does not fit this run: "
         f"{'; '.join(differing)}."
       )
+
+
+@contextlib.contextmanager
+def _late_reads_hushed() -> Iterator[None]:
+  """Keeps quiet about arrays that are still being read when one of them cannot be.
+
+  TensorStore has an exception for each that nobody waits for any more. They come after
+  the failure, so from then on they are not shown.
+  """
+  hook = sys.unraisablehook
+
+  def others(what: sys.UnraisableHookArgs) -> None:
+    if str(what.exc_value) != "Event loop is closed":
+      hook(what)
+
+  sys.unraisablehook = others
+  yield
+  sys.unraisablehook = hook
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+  """Has Orbax log errors alone."""
+  logger = logging.getLogger("absl")
+  level = logger.level
+  logger.setLevel(logging.ERROR)
+  try:
+    yield
+  finally:
+    logger.setLevel(level)
 
 
 def _check_folder(folder: Path) -> None:

@@ -80,15 +80,24 @@ def signals_in_words() -> Iterator[None]:
   try:
     with _nothing_lost():
       yield
-  except KeyboardInterrupt:
-    say("Interrupted.")
-    raise SystemExit(128 + signal.SIGINT) from None
-  except Signalled as ended:
-    say(f"Ended by {ended.number.name}.")
-    raise SystemExit(128 + ended.number) from None
+  except (KeyboardInterrupt, Signalled, ImportError) as error:
+    ended = _interrupt(error)
+    if ended is None:
+      raise
+    number = ended.number if isinstance(ended, Signalled) else signal.SIGINT
+    words = "Interrupted." if number == signal.SIGINT else f"Ended by {number.name}."
+    say(words)
+    raise SystemExit(128 + number) from None
   finally:
     for number, handler in before.items():
       signal.signal(number, handler)
+
+
+def _interrupt(error: BaseException | None) -> BaseException | None:
+  """Returns the interrupt behind an error: extensions make an ImportError of it."""
+  while error is not None and not isinstance(error, KeyboardInterrupt | Signalled):
+    error = error.__cause__ or error.__context__
+  return error
 
 
 @contextlib.contextmanager
@@ -121,7 +130,8 @@ def _nothing_lost() -> Iterator[None]:
   finally:
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, handler)
-    sys.unraisablehook = hook
+    if sys.unraisablehook is ignored:  # Else somebody has reasons of their own.
+      sys.unraisablehook = hook
 
 
 def _raise(number: int, _: object) -> None:

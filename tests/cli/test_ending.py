@@ -111,6 +111,18 @@ def test_an_interrupt_ends_in_a_word(capsys):
   assert (code, err) == (130, "Interrupted.\n")
 
 
+def test_an_interrupt_that_an_extension_made_an_import_error_of_is_one(capsys):
+  def program():
+    try:
+      raise KeyboardInterrupt
+    except KeyboardInterrupt as error:
+      raise ImportError("initialization failed") from error
+
+  assert ended_by(program, capsys) == (130, "Interrupted.\n")
+  with pytest.raises(ImportError, match="no module"):
+    console.run(lambda: (_ for _ in ()).throw(ImportError("no module")))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_comes_while_python_collects_garbage_is_not_lost(capsys, number):
   def callback(*_):

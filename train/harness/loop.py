@@ -111,14 +111,14 @@ def fit(
       jax.block_until_ready((state, frozen))
     start = _start(run, state, checkpoints.folder)
     first = distributed.is_first()
-    if first:
-      write_text(folder / CONFIG_FILE, json.dumps(config_json(run), indent=2) + "\n")
     with (
       _report(run, start) if first else Quiet() as report,
       stopping() as stops,
       Watchdog(run.distributed.hang_after, folder) as watchdog,
       peers_in_words("what all processes do together"),
     ):
+      if first:
+        write_text(folder / CONFIG_FILE, json.dumps(config_json(run), indent=2) + "\n")
       report.say(_greeting(run, state.params, mesh, start))
       loop = Loop(
         run=run,
