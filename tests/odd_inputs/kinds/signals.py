@@ -80,7 +80,12 @@ CASES = (
     leaves=("out/", "out/*"),
   ),
   ended(
-    "stops measuring", ("train.manifest", "clips"), signal.SIGINT, wait=0.15, files=MANY
+    "stops measuring",
+    ("train.manifest", "clips"),
+    signal.SIGINT,
+    wait=0.15,
+    files=MANY,
+    leaves=("clips/manifest.jsonl",),
   ),
   ended(
     "stops judging",
