@@ -18,6 +18,7 @@ from typing import Any
 import av
 
 from ltx_jax.cli.console import path_and_strength
+from ltx_jax.data.decoding import open_container
 from ltx_jax.diffusion.conditioning import Condition
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.errors import said
@@ -75,7 +76,7 @@ def read_arguments(path: str | Path) -> list[str]:
     ValueError: If the file is not a video, or carries none.
   """
   try:
-    with av.open(str(path), metadata_errors="replace") as container:
+    with open_container(path) as container:
       # MP4 and WebM write the name in different cases.
       tags = {name.lower(): text for name, text in container.metadata.items()}
       comment = tags.get("comment", "")[:_MOST_READ]

@@ -44,6 +44,23 @@ _EXACT = (
 )
 
 
+# The text inside a file may be in any encoding. PyAV decides that itself from 19 on.
+_ANY_TEXT = (
+  {"metadata_errors": "surrogateescape"}
+  if int(av.__version__.split(".")[0]) < 19
+  else {}
+)
+
+
+def open_container(path: str | Path) -> av.container.InputContainer:
+  """Opens a media file for reading, whatever the encoding of the text inside it.
+
+  Raises:
+    av.FFmpegError: If libav does not know it.
+  """
+  return av.open(str(path), **_ANY_TEXT)
+
+
 def seeks(container: av.container.InputContainer) -> bool:
   """Whether a container may be read from the middle."""
   return container.format.name not in _IN_ORDER
@@ -71,8 +88,7 @@ def opened(
     EOFError: If there is no video track, or no codec for it. `av.FFmpegError` is raised
       if it is no video.
   """
-  # Text inside the file decides nothing, so its encoding does not matter.
-  with av.open(str(path), metadata_errors="replace") as container:
+  with open_container(path) as container:
     names = container.format.name.split(",")
     if names[0].endswith("_pipe") or names[0] in ("image2", "gif"):
       raise EOFError(f"it is not an image, though taken for {names[0]!r}")

@@ -15,7 +15,7 @@ import av
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ltx_jax.data import video
+from ltx_jax.data import decoding, video
 
 
 def check_size(path: Path, most_pixels: int) -> None:
@@ -39,7 +39,7 @@ def check_size(path: Path, most_pixels: int) -> None:
 def _size_of_video(path: Path) -> tuple[int, int]:
   """Returns width and height, or (0, 0) if it is no video, which the reader reports."""
   try:
-    with av.open(str(path), metadata_errors="replace") as container:
+    with decoding.open_container(path) as container:
       streams = container.streams.video
       return (streams[0].width, streams[0].height) if streams else (0, 0)
   except av.FFmpegError:

@@ -317,6 +317,14 @@ def test_avif_is_read_and_heic_where_pillow_can(tmp_path):
   _refused(tmp_path / "a.heic", "cannot be read")
 
 
+def test_text_in_a_file_may_have_any_encoding(tmp_path):
+  path = tmp_path / "a.mp4"
+  video.write(path, CLIP, 24.0, comment="un été")
+  path.write_bytes(path.read_bytes().replace("un été".encode(), b"un \xe9t\xe9  "))
+  frames, _ = video.read(path)
+  assert frames.shape == CLIP.shape
+
+
 def test_sound_alone_is_refused(tmp_path):
   with av.open(str(tmp_path / "sound.mp4"), "w") as container:
     stream = container.add_stream("aac", 16000)
