@@ -14,16 +14,18 @@ import ltx_jax
 from ltx_jax.cli import console as shared
 from ltx_jax.data import contact_sheet, outputs, video
 from ltx_jax.pipeline.generate import Way, generate
+from ltx_jax.pipeline.hints import hint
 from ltx_jax.pipeline.model import OnePass
 from ltx_jax.pipeline.request import Request
 from ltx_jax.platforms import Policy
 from sample import settings
 from sample.ahead import compile_ahead
 from sample.flags import mesh_of
-from sample.hints import hint
 from sample.options import Options, conditions_of, outputs_of, sheet_of
 from sample.passes import way_of
 from sample.prompts import by_window, parts
+
+OTHER_MODEL = "give a released model with --model (docs/weights-and-formats.md)"
 
 
 def load(options: Options, prompts: Sequence[str]) -> ltx_jax.LTXVideo:
@@ -146,7 +148,7 @@ def run(options: Options, console: Console) -> None:
       way = way_of(model, *flags)
     request = request_of(model, options)
     outputs.check_output(options.output, request.canvas.asked[0])
-    note = hint(asked, model.config.name)
+    note = hint(asked, model.recipe.captions, OTHER_MODEL)
     if note:
       console.print(f"note: {note}", highlight=False, markup=False)
     # Before the wait: a wrong size is seen at once.

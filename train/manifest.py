@@ -99,6 +99,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     raise ValueError(f"None of the clips of {options.path} can be used.")
   left_out = f", {shared.counted(len(faults), 'fault')} left out" if faults else ""
   console.print(f"wrote {output}: {shared.counted(len(clips), 'clip')}{left_out}")
+  console.print(
+    f"Encode them: python -m train.precompute {output} --model MODEL. Or first train a "
+    f"VAE of your own: python -m train.vae own_clips --data {output}",
+    markup=False,
+    highlight=False,
+  )
 
 
 def _checked_output(options: Options) -> Path:

@@ -187,7 +187,7 @@ def _config(contents: Contents) -> ModelConfig:
   return dataclasses.replace(
     plain,
     **networks_and_scheduler,
-    **networks.steps_and_name(index),
+    **networks.of_model(index),
     extra=tuple((k, freeze(v)) for k, v in extra.items()),
   )
 
@@ -294,11 +294,8 @@ def _contents(config: ModelConfig, parts: Sequence[str]) -> Contents:
   for name in (*parts, "scheduler"):
     rest = configs.rest_of(getattr(config, name), getattr(plain, name))
     contents[name] |= version | rest
-  kept = {
-    "name": config.name,
-    "allowed_inference_steps": config.allowed_inference_steps,
-    "extra": {key: thaw(value) for key, value in config.extra},
-  }
+  kept = {name: thaw(getattr(config, name)) for name in networks.OF_MODEL}
+  kept["extra"] = {key: thaw(value) for key, value in config.extra}
   kept = {key: value for key, value in kept.items() if value}
   if kept:
     contents["index"][configs.REST] = kept

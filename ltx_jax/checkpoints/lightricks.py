@@ -40,7 +40,7 @@ from ltx_jax.config.metadata import freeze, thaw
 from ltx_jax.files import NotJSON, parse_json
 from ltx_jax.typing import Params
 
-_KNOWN = {*PARTS, "scheduler", "name", "allowed_inference_steps"}
+_KNOWN = {*PARTS, "scheduler", *networks.OF_MODEL}
 
 Names = dict[str, dict[str, str]]
 """Names in a file by official key, for every part that the file has."""
@@ -202,7 +202,7 @@ def _config(reader: Reader, names: Names) -> ModelConfig:
       transformer=configs.get("transformer"),
       vae=configs.get("vae"),
       scheduler=scheduler,
-      **networks.steps_and_name(metadata),
+      **networks.of_model(metadata),
       extra=tuple((k, freeze(v)) for k, v in metadata.items() if k not in _KNOWN),
     )
     check_same_latents(config, config)
@@ -229,14 +229,12 @@ def _read_metadata(reader: Reader) -> dict[str, Any]:
 
 def _metadata(config: ModelConfig) -> dict[str, Any]:
   """Returns the JSON object that `_config` reads."""
-  networks = (*PARTS, "scheduler")
   metadata = {
     name: getattr(config, name).to_metadata()
-    for name in networks
+    for name in (*PARTS, "scheduler")
     if getattr(config, name) is not None
   }
-  if config.allowed_inference_steps is not None:
-    metadata["allowed_inference_steps"] = list(config.allowed_inference_steps)
-  if config.name is not None:
-    metadata["name"] = config.name
+  for name in networks.OF_MODEL:
+    if getattr(config, name) is not None:
+      metadata[name] = thaw(getattr(config, name))
   return metadata | {key: thaw(value) for key, value in config.extra}

@@ -117,15 +117,26 @@ def check(
     )
 
 
-def steps_and_name(metadata: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns a model's `name` and `allowed_inference_steps`, None if it has none.
+_OF_MODEL = {
+  "name": str | None,
+  "allowed_inference_steps": tuple[float, ...] | None,
+  "default_size": tuple[int, ...] | None,
+  "default_fps": float | None,
+}
+OF_MODEL = tuple(_OF_MODEL)
+"""Fields of `ModelConfig` that belong to no network; their metadata has these names."""
+
+
+def of_model(metadata: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the fields of `OF_MODEL`, None if the metadata does not have them.
 
   Raises:
-    ValueError: If they are not text and a list of numbers.
+    ValueError: If one has a wrong type; the message names it.
   """
-  kinds = {"name": str | None, "allowed_inference_steps": tuple[float, ...] | None}
-  found = {key: freeze(metadata.get(key)) for key in kinds}
-  return {key: checked(f"Its {key}", found[key], kinds[key]) for key in kinds}
+  return {
+    key: checked(f"Its {key}", freeze(metadata.get(key)), kind)
+    for key, kind in _OF_MODEL.items()
+  }
 
 
 def written_parts(where: str, config: ModelConfig) -> list[str]:

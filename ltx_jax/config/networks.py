@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from ltx_jax.config.metadata import COUNT, LAYERS, POSITIVE, SIZE, Metadata, require
 from ltx_jax.config.vae import VAEConfig
-from ltx_jax.errors import check_fields
+from ltx_jax.errors import check_fields, check_fps, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +187,9 @@ class ModelConfig:
   Attributes:
     allowed_inference_steps: The noise levels that a distilled model was trained for,
       rounded to four decimals; None allows any.
+    default_size: (frames, height, width) that the model samples unless told otherwise;
+      None in the releases.
+    default_fps: Frames per second, likewise.
     extra: Other keys next to the parts in a checkpoint's metadata, written back.
   """
 
@@ -196,4 +199,16 @@ class ModelConfig:
   text_encoder: TextEncoderConfig | None = None
   name: str | None = None
   allowed_inference_steps: tuple[float, ...] | None = None
+  default_size: tuple[int, ...] | None = None
+  default_fps: float | None = None
   extra: tuple[tuple[str, Any], ...] = ()
+
+  def __post_init__(self):
+    check_fields(self, {"default_size": SIZE})
+    if self.default_size is not None and len(self.default_size) != 3:
+      raise ValueError(
+        f"default_size is {shown(self.default_size)}; it must be three numbers: "
+        "frames, height and width."
+      )
+    if self.default_fps is not None:
+      check_fps(self.default_fps)

@@ -28,6 +28,7 @@ from ltx_jax.diffusion.sampler import Context, begin_from, sample
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.diffusion.schedules import Levels
 from ltx_jax.errors import check_fps, check_kind, memory_in_words
+from ltx_jax.pipeline import hints
 from ltx_jax.pipeline.conditions import Place, encode_conditions, extra_tokens
 from ltx_jax.pipeline.generate import OnStep, generate
 from ltx_jax.pipeline.networks import Networks
@@ -173,6 +174,7 @@ class LTXVideo(Networks):
       video=video,
       seed=seed,
     )
+    hints.log(request.prompts, self.recipe.captions)
     return generate(OnePass(self, sampling), request, on_step=on_step)
 
   def check_memory(

@@ -33,6 +33,7 @@ from ltx_jax.diffusion.conditioning import Condition
 from ltx_jax.diffusion.draws import Draws, Seed, clip_keys
 from ltx_jax.diffusion.sampling import Sampling, TwoPasses
 from ltx_jax.errors import check_kind, memory_in_words
+from ltx_jax.pipeline import hints
 from ltx_jax.pipeline.generate import OnStep, generate
 from ltx_jax.pipeline.media import fit_all, load_frames, stretch
 from ltx_jax.pipeline.model import LTXVideo
@@ -198,6 +199,7 @@ class MultiScale:
       conditions=conditions,
       seed=seed,
     )
+    hints.log(request.prompts, recipe.captions)
     return generate(InTwoPasses(self, passes), request, on_step=on_step)
 
   def check_memory(

@@ -12,6 +12,7 @@ from ltx_jax.diffusion.conditioning import Condition
 from ltx_jax.diffusion.draws import Seed
 from ltx_jax.diffusion.sampling import Sampling, TwoPasses
 from ltx_jax.errors import check_fps
+from ltx_jax.pipeline.hints import Captions
 from ltx_jax.pipeline.media import fit_all
 from ltx_jax.pipeline.request import Prompt, Request, check_negative, check_prompt
 from ltx_jax.sizes import Canvas
@@ -33,6 +34,8 @@ class Recipe:
     negative_prompt: What guidance leads away from.
     passes: Sampling in two passes (`multiscale`); None if the model has one pass.
     upscaler: Name of the upscaler between the passes, one of `UPSCALERS`.
+    captions: What the captions were that the model was trained on (`hints`); None if it
+      is not known.
     cache: Threshold for `Sampling.cache` at which videos were measured to stay close to
       those without a cache (docs/verification.md); None if it was not measured.
   """
@@ -45,6 +48,7 @@ class Recipe:
   negative_prompt: str = ""
   passes: TwoPasses | None = None
   upscaler: str | None = None
+  captions: Captions | None = None
   cache: float | None = None
 
   def canvas(

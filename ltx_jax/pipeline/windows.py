@@ -56,6 +56,7 @@ from ltx_jax.diffusion.draws import Draws, Seed, clip_keys
 from ltx_jax.diffusion.latents import adain
 from ltx_jax.diffusion.sampling import Sampling
 from ltx_jax.errors import check_kind, is_number
+from ltx_jax.pipeline import hints
 from ltx_jax.pipeline.conditions import check_start, extra_tokens
 from ltx_jax.pipeline.generate import OnStep, generate
 from ltx_jax.pipeline.media import fit_all
@@ -261,6 +262,7 @@ class LongVideo:
       conditions=conditions,
       seed=seed,
     )
+    hints.log(request.prompts, recipe.captions)
     return generate(InWindows(self, sampling), request, on_step=on_step)
 
   def check_memory(

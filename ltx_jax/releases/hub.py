@@ -12,6 +12,8 @@ import pathlib
 from collections.abc import Sequence
 
 _LOG = logging.getLogger("ltx_jax")
+_ANSWERS_IN = 10
+"""Seconds in which the hub must answer."""
 
 
 def fetch(repository: str, file: str, licence: str | None = None) -> pathlib.Path:
@@ -32,6 +34,7 @@ def fetch(repository: str, file: str, licence: str | None = None) -> pathlib.Pat
     return pathlib.Path(cached)
   _announce(repository, file, licence)
   try:
+    _check_network()
     return pathlib.Path(huggingface_hub.hf_hub_download(repository, file))
   except Exception as error:  # Network, permission or name: the remedy is the same.
     raise ValueError(
@@ -58,10 +61,13 @@ def fetch_folders(
 
   what = " and ".join(folders)
   first = f"{folders[0]}/config.json"
-  if not isinstance(huggingface_hub.try_to_load_from_cache(repository, first), str):
+  cached = huggingface_hub.try_to_load_from_cache(repository, first)
+  if not isinstance(cached, str):
     _announce(repository, what, licence)
   patterns = [f"{folder}/*" for folder in folders]
   try:
+    if not isinstance(cached, str):
+      _check_network()
     found = huggingface_hub.snapshot_download(repository, allow_patterns=patterns)
   except Exception as error:
     raise ValueError(
@@ -82,6 +88,14 @@ def _announce(repository: str, what: str, licence: str | None) -> None:
     f"Downloading {what} of https://huggingface.co/{repository}{terms}. An interrupted "
     "download resumes the next time."
   )
+
+
+def _check_network() -> None:
+  """Raises an error if the hub does not answer; its own functions try for 30 s."""
+  import huggingface_hub
+
+  session = huggingface_hub.get_session()
+  session.head(huggingface_hub.constants.ENDPOINT, timeout=_ANSWERS_IN)
 
 
 def _cause(error: Exception) -> str:

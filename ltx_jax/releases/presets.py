@@ -79,10 +79,15 @@ class Preset:
 
 _DISTILLED_LEVELS = (1.0, 0.9937, 0.9875, 0.9812, 0.975, 0.9094, 0.725, 0.4219)
 _DEV_2B = Recipe(
-  sampling=Sampling(steps=40, guidance=3.0, stg=1.0, stg_blocks=(19,), rescale=0.7)
+  sampling=Sampling(steps=40, guidance=3.0, stg=1.0, stg_blocks=(19,), rescale=0.7),
+  captions="paragraphs",
 )
-_DISTILLED = Recipe(sampling=Sampling(sigmas=_DISTILLED_LEVELS, guidance=1.0))
-_STOCHASTIC = Recipe(sampling=dataclasses.replace(_DISTILLED.sampling, stochastic=True))
+_DISTILLED = Recipe(
+  sampling=Sampling(sigmas=_DISTILLED_LEVELS, guidance=1.0), captions="paragraphs"
+)
+_STOCHASTIC = dataclasses.replace(
+  _DISTILLED, sampling=dataclasses.replace(_DISTILLED.sampling, stochastic=True)
+)
 
 _DEV_13B = Sampling(
   steps=30,
@@ -112,7 +117,9 @@ def _distilled_passes(tone_map: float = 0.0) -> TwoPasses:
 def _two_passes(version: str, sampling: Sampling, passes: TwoPasses) -> Recipe:
   """Returns the recipe of a release that has an upscaler of its own."""
   upscaler = f"ltxv-spatial-upscaler-{version}"
-  return Recipe(sampling=sampling, passes=passes, upscaler=upscaler)
+  return Recipe(
+    sampling=sampling, passes=passes, upscaler=upscaler, captions="paragraphs"
+  )
 
 
 _TRANSFORMERS = {
@@ -176,7 +183,11 @@ _DISTILLED_096 = "ltxv-2b-0.9.6-distilled-04-25.safetensors"
 PRESETS = {
   "moving-shapes": Preset(
     files=ASSETS / "moving_shapes",
-    recipe=Recipe(128, 128, 25, 24.0, Sampling(steps=25, guidance=3.0), cache=0.1),
+    recipe=Recipe(
+      *(128, 128, 25, 24.0, Sampling(steps=25, guidance=3.0)),
+      captions="moving shapes",
+      cache=0.1,
+    ),
     summary="small, trained by this code, ships with it; draws moving shapes",
   ),
   "ltxv-2b-0.9.0": _older(
@@ -282,12 +293,15 @@ def recipe_for(config: ModelConfig) -> Recipe:
   """Returns the recipe of the preset whose name is in a checkpoint's metadata.
 
   Without a preset, a distilled model uses the levels that it was trained for, without
-  guidance; any other model uses its own scheduler, 40 steps and guidance 3. The size,
-  the length and the rate are the most common ones of released models.
+  guidance; any other model uses its own scheduler, 40 steps and guidance 3. Size and
+  rate are those in the metadata, or else the most common ones of released models.
   """
+  recipe = Recipe()
   if config.name in PRESETS:
-    return PRESETS[config.name].recipe
-  if config.allowed_inference_steps:
+    recipe = PRESETS[config.name].recipe
+  elif config.allowed_inference_steps:
     sigmas = tuple(sorted(config.allowed_inference_steps, reverse=True))
-    return Recipe(sampling=Sampling(sigmas=sigmas, guidance=1.0))
-  return Recipe()
+    recipe = Recipe(sampling=Sampling(sigmas=sigmas, guidance=1.0))
+  frames, height, width = config.default_size or recipe.size
+  fps = config.default_fps or recipe.fps
+  return dataclasses.replace(recipe, frames=frames, height=height, width=width, fps=fps)

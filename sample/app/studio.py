@@ -22,6 +22,7 @@ from ltx_jax.data import video
 from ltx_jax.models import transformer, vae
 from ltx_jax.pipeline import preview
 from ltx_jax.pipeline.generate import Way, generate
+from ltx_jax.pipeline.hints import hint
 from ltx_jax.pipeline.recipes import Recipe
 from ltx_jax.pipeline.request import Request
 from ltx_jax.planning import memory
@@ -30,11 +31,11 @@ from sample import settings
 from sample.app.form import Form, name_of, options_of
 from sample.app.jobs import Job
 from sample.app.uploads import Limits, decode
-from sample.hints import hint
 from sample.making import request_of
 from sample.options import Options, check
 from sample.passes import way_of
 
+_OTHER_MODEL = 'choose a released model under "Model and sampling"'
 _TEXT_ENCODER_GB = 19
 """Size of T5-XXL on the hub, in float32."""
 
@@ -146,7 +147,7 @@ class Studio:
       lines.append("The model is loaded first; memory and time are known then.")
     else:
       lines += self._cost(form, options)
-    said = hint(options.prompts, form.model) if asked else None
+    said = hint(options.prompts, recipe.captions, _OTHER_MODEL) if asked else None
     return " ".join(lines) + (f"\n\n{_in_page(said)}" if said else "")
 
   def _cost(self, form: Form, options: Options) -> list[str]:
@@ -220,10 +221,8 @@ class Studio:
 
 
 def _in_page(hint: str) -> str:
-  """A hint as the page says it: there a model is chosen in a field, not by a flag."""
-  for_shell = "give a released model with --model (docs/weights-and-formats.md)"
-  said = hint.replace(for_shell, 'choose a released model under "Model and sampling"')
-  return html.escape(said[:1].upper() + said[1:], quote=False)
+  """Returns a hint as a sentence of the page."""
+  return html.escape(hint[:1].upper() + hint[1:], quote=False)
 
 
 def size_of(count: int) -> str:

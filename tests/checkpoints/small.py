@@ -51,6 +51,8 @@ CONFIG = ModelConfig(
   scheduler=SchedulerConfig(sampler="LinearQuadratic"),
   name="small",
   allowed_inference_steps=(1.0, 0.9937, 0.725),
+  default_size=(9, 64, 96),
+  default_fps=12.0,
   extra=(("made_by", "a test"),),
 )
 ENTRIES = {

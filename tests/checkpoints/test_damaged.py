@@ -104,12 +104,32 @@ def test_configs_in_a_file_that_say_odd_things(tmp_path, part, changes, message)
 
 
 @pytest.mark.parametrize(
-  "changes", [{"name": ["a"]}, {"allowed_inference_steps": "abc"}]
+  "changes",
+  [
+    {"name": ["a"]},
+    {"allowed_inference_steps": "abc"},
+    {"default_size": [9, 64, "96"]},
+    {"default_fps": [24]},
+  ],
 )
 def test_names_and_steps_of_other_kinds(tmp_path, changes):
   metadata = small.metadata() | changes
   path = small.write(tmp_path / "model.safetensors", small.official(), metadata)
   refused(f"Its {next(iter(changes))} is ", lightricks.read_config, path)
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"default_size": [9, 64]}, "default_size is .9, 64.; it must be three numbers"),
+    ({"default_size": [9, 64, 0]}, "default_size is 0; it must be at least 1"),
+    ({"default_fps": -1}, "fps is -1.0; it must be"),
+  ],
+)
+def test_sizes_that_no_clip_has(tmp_path, changes, message):
+  metadata = small.metadata() | changes
+  path = small.write(tmp_path / "model.safetensors", small.official(), metadata)
+  refused(message, lightricks.read_config, path)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ def test_a_folder_arrives_as_it_was_written(tmp_path, newer):
   config = dataclasses.replace(
     folders.config(newer),
     allowed_inference_steps=(1.0, 0.5),
+    default_size=(9, 64, 96),
+    default_fps=12.0,
     extra=(("made_by", "a test"),),
   )
   params = folders.params(config)

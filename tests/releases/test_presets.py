@@ -49,6 +49,7 @@ def cache(tmp_path, monkeypatch):
   monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lookup)
   monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
   monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+  monkeypatch.setattr(hub, "_check_network", lambda: None)
   return asked
 
 
@@ -122,6 +123,14 @@ def test_recipes_fit_their_models(name):
     version = name.split("-")[2]
     assert preset.recipe.upscaler == f"ltxv-spatial-upscaler-{version}"
     assert preset.recipe.upscaler in presets.UPSCALERS
+
+
+def test_a_model_says_at_which_size_it_samples():
+  config = RELEASED["ltxv-2b-0.9.5"].config
+  own = dataclasses.replace(config, default_size=(25, 96, 160), default_fps=12.0)
+  assert presets.recipe_for(own).size == (25, 96, 160)
+  assert presets.recipe_for(own).fps == 12.0
+  assert presets.recipe_for(config).size == (121, 512, 768)
 
 
 def test_what_the_recipes_say():
@@ -227,3 +236,21 @@ def test_without_a_network_one_sentence_says_what_to_do(cache, monkeypatch):
   monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
   with pytest.raises(ValueError, match="HF_HUB_OFFLINE forbids network access"):
     hub.fetch("a/b", "c.safetensors")
+
+
+def test_without_a_network_nothing_is_tried_again(monkeypatch):
+  class Session:
+    def head(self, url, timeout):
+      assert url.startswith("https://huggingface.co") and timeout <= 10
+      raise ConnectionError("no route")
+
+  def download(*_, **__):
+    raise AssertionError("a download was tried without a network")
+
+  monkeypatch.setattr(huggingface_hub, "get_session", Session)
+  monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+  monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+  with pytest.raises(ValueError, match="ConnectionError"):
+    hub.fetch("a/b", "c.safetensors")
+  with pytest.raises(ValueError, match="ConnectionError"):
+    hub.fetch_folders("a/b", ["c"])

@@ -45,6 +45,7 @@ def test_it_measures_the_clips_and_writes_what_training_reads(folder, capsys):
     "1 clip without a caption: a VAE can be trained on them, a transformer cannot "
     "no caption: still.png",
     "manifest.jsonl: 3 clips",
+    "Encode them: python -m train.precompute",
   ):
     assert words in said
   assert not list(folder.glob("*faults*"))

@@ -37,9 +37,19 @@ class FrozenVAE:
 def model_of(
   run: TransformerRun, params: Params, vae: FrozenVAE, policy: Policy
 ) -> LTXVideo:
-  """Returns the networks as a model that generates from encoded text."""
+  """Returns the networks as a model that generates from encoded text.
+
+  By default it generates clips of the largest size that it was trained on.
+  """
+  buckets = [bucket for stage in run.stages for bucket in stage.buckets]
+  largest = max(buckets, key=lambda b: b.frames * b.height * b.width)
   config = ModelConfig(
-    transformer=run.transformer, vae=vae.config, scheduler=run.scheduler, name=run.name
+    transformer=run.transformer,
+    vae=vae.config,
+    scheduler=run.scheduler,
+    name=run.name,
+    default_size=(largest.frames, largest.height, largest.width),
+    default_fps=run.fps,
   )
   params = dict(params) | {"vae": vae.params}
   return LTXVideo(config, params, policy, recipe=recipe_for(config))
@@ -122,16 +132,8 @@ def outputs(run: TransformerRun) -> list[Path]:
 
 
 def how_to_sample(run: TransformerRun) -> str:
-  """Returns the command that samples what was trained, at its largest size.
-
-  A model that is no preset is otherwise sampled at the size of the released ones.
-  """
-  buckets = [bucket for stage in run.stages for bucket in stage.buckets]
-  largest = max(buckets, key=lambda b: b.frames * b.height * b.width)
-  return (
-    f'Sample it: python -m sample.generate "PROMPT" --model {exported(run)} --width '
-    f"{largest.width} --height {largest.height} --frames {largest.frames}"
-  )
+  """Returns the command that samples what was trained."""
+  return f'Sample it: python -m sample.generate "PROMPT" --model {exported(run)}'
 
 
 def lora_file(run: TransformerRun, reader: str) -> Path:

@@ -323,5 +323,8 @@ def train(
   state = processes.shown(state)
   if distributed.is_first():
     params = exported_params(run, alone, state, map(loader.batch, last))
-    print(f"Wrote {export(run, params)}")
+    path = export(run, params)
+    print(
+      f"Wrote {path}\nEncode clips: python -m train.precompute MANIFEST --model {path}"
+    )
   processes.wait_for_all("VAE written")

@@ -1,37 +1,39 @@
 """Hints about prompts that a model is likely to handle badly."""
 
+import numpy as np
 import pytest
 
-from sample.hints import hint, moves
-from tests.sample.test_generate import PROMPT
+from ltx_jax.pipeline import hints
+from ltx_jax.pipeline.hints import hint, moves
+
+PROMPT = "a small red circle moving right on a navy background"
 
 LONG = "a woman walks along a wet street at night and looks up at the signs " * 3
 STILL = "an old wooden table with a blue vase and three lemons in the soft light " * 3
 
 
 def test_short_prompts_get_a_hint_and_long_ones_none():
-  note = hint([LONG, "a cat"], "ltxv-2b-0.9.5")
+  note = hint([LONG, "a cat"], "paragraphs")
   assert "'a cat' has 2 words" in note and "camera" in note
-  assert hint([LONG], "ltxv-2b-0.9.5") is None
+  assert hint([LONG], "paragraphs") is None
   assert "\n" not in note
 
 
 def test_prompts_in_which_nothing_moves_get_a_hint():
-  note = hint([LONG, STILL], "ltxv-13b-0.9.8-dev")
+  note = hint([LONG, STILL], "paragraphs")
   assert "nothing seems to move in 'an old wooden table with a blue vase ...'" in note
   assert "how it moves" in note and "\n" not in note
-  assert hint([f"{STILL} and the camera pans"], "ltxv-13b-0.9.8-dev") is None
+  assert hint([f"{STILL} and the camera pans"], "paragraphs") is None
 
 
 def test_no_hint_is_given_for_models_that_are_no_release():
-  for model in (None, "a model of one's own"):
-    assert hint(["a cat", STILL], model) is None
+  assert hint(["a cat", STILL], None) is None
 
 
 def test_the_small_models_short_captions_are_as_they_should_be():
-  assert hint([PROMPT], "moving-shapes") is None
-  assert "never saw 'cat'" in hint(["a small cat"], "moving-shapes")
-  note = hint([PROMPT, PROMPT.replace("navy", "white")], "moving-shapes")
+  assert hint([PROMPT], "moving shapes") is None
+  assert "never saw 'cat'" in hint(["a small cat"], "moving shapes")
+  note = hint([PROMPT, PROMPT.replace("navy", "white")], "moving shapes")
   assert "white background', but no caption has them in" in note
 
 
@@ -50,4 +52,13 @@ def test_other_words_are_no_motion(word):
 
 
 def test_unknown_words_lead_to_a_model_that_knows_them():
-  assert "give a released model with --model" in hint(["a cat"], "moving-shapes")
+  assert "load a released model" in hint(["a cat"], "moving shapes")
+  assert "ask for another" in hint(["a cat"], "moving shapes", "ask for another")
+
+
+def test_python_is_told_of_unknown_words_once(caplog):
+  hints.log([[PROMPT, "a cat"]], "moving shapes")
+  hints.log([PROMPT], "moving shapes")
+  hints.log([(np.zeros((1, 2, 3)), np.ones((1, 2), bool))], "moving shapes")
+  (record,) = caplog.records
+  assert "never saw 'cat'" in record.message

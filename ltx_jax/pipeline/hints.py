@@ -7,11 +7,21 @@ model's captions are one short sentence each; the hint names words that it never
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 from ltx_jax.moving_shapes import world
-from ltx_jax.releases.presets import PRESETS
+from ltx_jax.pipeline.request import Prompt
+
+_LOG = logging.getLogger("ltx_jax")
+
+Captions = Literal["paragraphs", "moving shapes"]
+"""What a model's captions were: the released ones', or those of the small model."""
+
+ANOTHER = "load a released model (docs/weights-and-formats.md)"
+"""How a program in Python gets a model that knows other words."""
 
 FEW_WORDS = 40
 """Number of words below which a hint is given; the training captions are far longer."""
@@ -44,16 +54,27 @@ _LONGER = (
 )
 
 
-def hint(prompts: Sequence[str], model: str | None) -> str | None:
+def log(prompts: Sequence[Prompt], captions: Captions | None) -> None:
+  """Logs the hint about a request's prompts; encoded ones have none."""
+  each = [[prompt] if isinstance(prompt, str) else prompt for prompt in prompts]
+  note = hint([p for some in each for p in some if isinstance(p, str)], captions)
+  if note:
+    _LOG.warning(note)
+
+
+def hint(
+  prompts: Sequence[str], captions: Captions | None, another: str = ANOTHER
+) -> str | None:
   """Returns one line about prompts that a model is likely to handle badly, or None.
 
   Args:
     prompts: Prompts of the videos.
-    model: Name in the model's config. There is no hint for a model that is no preset.
+    captions: What the model was trained on; there is no hint if it is not known.
+    another: How the reader gets another model, as a command to them.
   """
-  if model == "moving-shapes":
-    return _of_the_small_model(prompts)
-  if model not in PRESETS:
+  if captions == "moving shapes":
+    return _of_the_small_model(prompts, another)
+  if captions is None:
     return None
   for prompt in prompts:
     words = len(prompt.split())
@@ -98,14 +119,13 @@ def _beginning(prompt: str, words: int = 8) -> str:
   return " ".join(several[:words]) + (" ..." if len(several) > words else "")
 
 
-def _of_the_small_model(prompts: Sequence[str]) -> str | None:
+def _of_the_small_model(prompts: Sequence[str], another: str) -> str | None:
   unknown = world.unknown_words(" ".join(prompts))
   if not unknown:
     return _of_other_captions(prompts)
   return (
     f"the small model never saw {', '.join(map(repr, unknown))}; what it draws for "
-    f"that means little. {world.grammar_help()} For other things give a released model "
-    "with --model (docs/weights-and-formats.md)."
+    f"that means little. {world.grammar_help()} For other things {another}."
   )
 
 
