@@ -19,6 +19,7 @@ from ltx_jax.cli.command_line import nearest
 PROGRAMS = {
   "generate": ("sample.generate", "make videos of prompts, images and clips"),
   "app": ("sample.app.__main__", "a page in the browser that makes videos"),
+  "reconstruct": ("sample.reconstruct", "what a model's VAE does to a video"),
   "convert": ("sample.convert", "write a checkpoint in another layout"),
   "plan": ("sample.plan", "sizes that fit a device that is not here, by formula"),
   "compile": ("sample.compile", "memory and time of a device that is not here"),
@@ -28,7 +29,7 @@ PROGRAMS = {
 
 def usage() -> str:
   """Lists the programs."""
-  lines = [f"  {name:10}{about}" for name, (_, about) in PROGRAMS.items()]
+  lines = [f"  {name:13}{about}" for name, (_, about) in PROGRAMS.items()]
   return "\n".join(
     ["usage: ltx-jax PROGRAM [OPTIONS]", "", *lines, "", "ltx-jax PROGRAM --help: more"]
   )

@@ -17,6 +17,7 @@ from rich.progress import (
   DownloadColumn,
   MofNCompleteColumn,
   Progress,
+  TaskProgressColumn,
   TextColumn,
   TimeElapsedColumn,
   TimeRemainingColumn,
@@ -192,3 +193,31 @@ def byte_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]
   with Progress(*columns, console=console, **shown) as progress:
     task = progress.add_task(what, total=None)
     yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def work_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+  """Yields a progress bar with the remaining time, in shares of the work.
+
+  It takes what is done now, the work done so far, and all the work, in any unit. If the
+  latter changes, the bar and its estimate begin anew.
+  """
+  columns = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    TaskProgressColumn(),
+    TimeElapsedColumn(),
+    TextColumn("so far,"),
+    TimeRemainingColumn(),
+    TextColumn("left"),
+  )
+  shown = {"transient": True, "disable": not console.is_terminal}
+  with Progress(*columns, console=console, **shown) as progress:
+    task = progress.add_task("", total=None)
+
+    def on_work(doing: str, done: int, total: int) -> None:
+      if progress.tasks[0].total not in (None, total):
+        progress.reset(task)
+      progress.update(task, description=doing, completed=done, total=total)
+
+    yield on_work

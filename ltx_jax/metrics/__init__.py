@@ -1,1 +1,1 @@
-"""Measures of quality, and the linear baseline of the VAE."""
+"""Measures of reconstructions and latents, and the linear baseline of the VAE."""

@@ -27,7 +27,8 @@ from ltx_jax.config.vae import VAEConfig
 
 Size = tuple[int, int, int]
 
-_BLENDED_OVERLAP = 3
+BLENDED_OVERLAP = 3
+"""Latent positions that two blended tiles share."""
 
 
 class Side(NamedTuple):
@@ -127,7 +128,7 @@ def why_not(config: VAEConfig) -> str | None:
   return f"{what} over the whole frame, so this VAE is not decoded in such tiles"
 
 
-def _spread(n: int, most: int, overlap: int) -> tuple[int, np.ndarray]:
+def spread(n: int, most: int, overlap: int) -> tuple[int, np.ndarray]:
   """Returns (size, starts) of the fewest equal tiles of at most `most` positions."""
   if n <= most:
     return n, np.zeros(1, np.int32)
@@ -158,7 +159,7 @@ class ExactTiles:
 
 
 def _exact(side: Side, n: int, most: int) -> Axis:
-  size, starts = _spread(n, most, side.overlap)
+  size, starts = spread(n, most, side.overlap)
   made = side.made(size)
   weights = np.zeros((len(starts), made), np.float32)
   done = 0  # Pixels of the frame that earlier tiles cover.
@@ -190,9 +191,9 @@ class BlendedTiles:
 
 
 def _blended(side: Side, n: int, most: int) -> Axis:
-  size, starts = _spread(n, most, _BLENDED_OVERLAP)
+  size, starts = spread(n, most, BLENDED_OVERLAP)
   made = side.made(size)
-  shared = side.ratio * _BLENDED_OVERLAP - side.lost
+  shared = side.ratio * BLENDED_OVERLAP - side.lost
   # From one end: weight 0 for a quarter of the overlap, 1 after three quarters.
   up = np.clip((np.arange(made) + 0.5 - shared / 4) / (shared / 2), 0, 1)
   weights = np.ones((len(starts), made), np.float32)

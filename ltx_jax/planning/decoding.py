@@ -54,17 +54,18 @@ def decode_bytes(
     last = layers[-1]
     pixels = clips * math.prod(last.after) * last.features
     pixels //= parts_of_frames(policy, clips, last.after[1:])
-    return _most(layers, policy, clips) * ITEM_BYTES[policy.dtype] + 4 * pixels
+    return most_numbers(layers, policy, clips) * ITEM_BYTES[policy.dtype] + 4 * pixels
   before, cut, channels = walk_head(config, tiles.begin, size)
   axes = tiles.axes(config, cut)
   layers = walk_tail(config, tiles.begin, tuple(axis.size for axis in axes))
   held = clips * math.prod(cut) * channels
   pixels = clips * math.prod(axis.pixels for axis in axes) * config.out_channels
-  item, numbers = ITEM_BYTES[policy.dtype], held + _most(layers, policy, clips)
-  return max(item * _most(before, policy, clips), item * numbers + 4 * pixels)
+  item, numbers = ITEM_BYTES[policy.dtype], held + most_numbers(layers, policy, clips)
+  return max(item * most_numbers(before, policy, clips), item * numbers + 4 * pixels)
 
 
-def _most(layers: Iterable[Layer], policy: Policy, clips: int) -> int:
+def most_numbers(layers: Iterable[Layer], policy: Policy, clips: int) -> int:
+  """Returns the elements that the largest of some layers keeps on each device."""
   return max((_numbers(layer, policy, clips) for layer in layers), default=0)
 
 

@@ -23,6 +23,7 @@ from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import AXES
 from ltx_jax.pipeline.model import LTXVideo
 from ltx_jax.pipeline.multiscale import Upscaler
+from ltx_jax.pipeline.networks import Networks
 from ltx_jax.platforms import Policy, policy_of
 from ltx_jax.releases import sources
 from ltx_jax.releases.presets import UPSCALERS, completed, recipe_for
@@ -92,6 +93,22 @@ def load(
     return LTXVideo(config, params, policy, text.tokenizer, text, recipe)
   params["text_encoder"] = text.read()
   return LTXVideo(config, params, policy, text.tokenizer, recipe=recipe)
+
+
+def load_vae(source: sources.PathLike, *, dtype: str | None = None) -> Networks:
+  """Loads only the VAE of a model, for `encode` and `decode`.
+
+  Args:
+    source: The model, as `load` takes it; also a file that has only a VAE.
+    dtype: Dtype of the weights and of the computation, as `load` takes it.
+
+  Raises:
+    ValueError: If it cannot be loaded, or has no VAE.
+  """
+  files, policy = sources.resolve(source, False), _policy(dtype, None)
+  read = _layout(files).load_checkpoint
+  config, params = read(files.checkpoint, policy.dtype, _placer(None), ["vae"])
+  return Networks(config, params, policy)
 
 
 def load_text_encoder(

@@ -55,3 +55,21 @@ def test_a_note_is_shown_once(monkeypatch):
   for note in ("one", "two", "one"):
     logger.warning(note)
   assert out.getvalue() == "note: one\nnote: two\n"
+
+
+def test_the_bar_of_work_shows_what_is_done_and_begins_anew_with_other_work(
+  monkeypatch,
+):
+  monkeypatch.setenv("TERM", "xterm")
+  out = io.StringIO()
+  terminal = Console(file=out, force_terminal=True, width=100)
+  with console.work_bar(terminal) as on_work:
+    on_work("encode", 0, 200)
+    on_work("decode", 150, 200)
+    on_work("compare", 1, 10)
+  shown = out.getvalue()
+  assert "compare" in shown and " 10%" in shown and "left" in shown
+  silent = io.StringIO()
+  with console.work_bar(Console(file=silent)) as on_work:
+    on_work("encode", 0, 200)
+  assert silent.getvalue().strip() == ""

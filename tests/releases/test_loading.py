@@ -1,5 +1,6 @@
 """Finding, loading and saving models."""
 
+import dataclasses
 import types
 
 import jax
@@ -65,6 +66,21 @@ def test_a_file_loads_as_float32_on_a_cpu_and_as_asked(folder):
   latents = case.denoise(half, case.RUNS["unguided"])
   assert latents.dtype == np.float32
   assert np.isfinite(latents).all()
+
+
+def test_the_vae_loads_alone_from_a_whole_model_and_from_its_own_file(folder):
+  save_checkpoint(
+    folder / "vae.safetensors",
+    dataclasses.replace(case.config(), transformer=None),
+    {"vae": case.params()["vae"]},
+  )
+  for name in ("model.safetensors", "vae.safetensors"):
+    model = loading.load_vae(folder / name)
+    assert model.params.keys() == {"vae"} and model.config.vae == case.VAE
+    expected = jax.tree.leaves(case.params()["vae"])
+    for leaf, same in zip(jax.tree.leaves(model.params), expected, strict=True):
+      np.testing.assert_array_equal(leaf, same)
+  assert loading.load_vae(folder, dtype="bfloat16").policy.dtype == "bfloat16"
 
 
 def test_text_encoder_is_found_beside_or_where_it_is_said(folder):

@@ -39,6 +39,7 @@ NO_NETWORK = ["unshare", "--map-root-user", "--net"]
 BAD = {
   "generate": [[], ["a", "--frames", "0"], ["a", "--stepz", "3"]],
   "app": [["--port", "none"], ["--bogus"]],
+  "reconstruct": [[], ["none.mp4"], ["none.mp4", "--sigma", "2"]],
   "convert": [[], ["none.safetensors", "out"]],
   "compile": [["--device", "none"], ["--device", "t4", "--preset", "none"]],
   "doctor": [["--bogus"]],
