@@ -14,6 +14,7 @@ Layout is channels last everywhere; other layouts exist only in `checkpoints`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -39,6 +40,10 @@ Whole = int | np.integer
 
 Video = Float[AnyArray, "b F H W 3"]
 """Pixels in [-1, 1]."""
+
+FeaturesFn = Callable[[Params, Video], list[Float[jax.Array, "b F _ _ _"]]]
+"""(params, video) -> features of every frame, layer by layer; `models.perceptual` has
+one."""
 
 Latents = Float[AnyArray, "b f h w c"]
 Tokens = Float[AnyArray, "b n c"]

@@ -100,6 +100,7 @@ class Layout:
 SAME = Layout()
 DENSE = Layout((1, 0))  # (out, in) -> (in, out)
 CONV = Layout((2, 3, 4, 1, 0))  # (out, in, t, h, w) -> (t, h, w, in, out)
+FRAME_CONV = Layout((2, 3, 1, 0))  # (out, in, h, w) -> (h, w, in, out)
 COLUMN = Layout(trailing=2)  # (c, 1, 1) -> (c,)
 
 

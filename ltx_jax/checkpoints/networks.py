@@ -104,17 +104,22 @@ def check(
   Raises:
     ValueError: If any differ; the message names them.
   """
-  problems = [
-    f"{name} (expected {expected.get(name, 'nothing')}, "
-    f"found {found.get(name, 'nothing')})"
-    for name in (*expected, *(name for name in found if name not in expected))
-    if expected.get(name) != found.get(name)
-  ]
+  problems = differences(expected, found)
   if problems:
     raise ValueError(
       f"{where} should hold {what} by its config, but differs in {len(problems)} "
       f"tensors: {listed(problems)}; take a checkpoint as it was released."
     )
+
+
+def differences(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> list[str]:
+  """Returns what is missing, unknown or misshaped, each in words."""
+  return [
+    f"{name} (expected {expected.get(name, 'nothing')}, "
+    f"found {found.get(name, 'nothing')})"
+    for name in (*expected, *(name for name in found if name not in expected))
+    if expected.get(name) != found.get(name)
+  ]
 
 
 _OF_MODEL = {

@@ -19,8 +19,8 @@ from ltx_jax.checkpoints import arrays
 from ltx_jax.checkpoints.arrays import Place
 from ltx_jax.checkpoints.keys import (
   CONV,
+  FRAME_CONV,
   Entry,
-  Layout,
   Shape,
   by_path,
   stacked,
@@ -38,7 +38,6 @@ from ltx_jax.files import NotJSON, parse_json
 from ltx_jax.typing import Params
 
 _CLASS = {"_class_name": "LatentUpsampler"}
-_FRAME_CONV = Layout((2, 3, 1, 0))  # (out, in, h, w) -> (h, w, in, out)
 _STAGES = ("res_blocks", "post_upsample_res_blocks")
 
 
@@ -68,7 +67,7 @@ def _entries(config: LatentUpsamplerConfig) -> Iterator[Entry]:
 
 
 def _conv(key: str, path: str, n_in: int, n_out: int, in_time: bool) -> Iterator[Entry]:
-  size, layout = ((3, 3, 3), CONV) if in_time else ((3, 3), _FRAME_CONV)
+  size, layout = ((3, 3, 3), CONV) if in_time else ((3, 3), FRAME_CONV)
   yield Entry(f"{key}.weight", f"{path}/kernel", (n_out, n_in, *size), layout)
   yield Entry(f"{key}.bias", f"{path}/bias", (n_out,))
 
