@@ -367,4 +367,18 @@ CONVERT = (
   ),
 )
 
-CASES = (*FILES, *TENSORS, *FOLDERS, *LORAS, *UPSCALERS, *CONVERT)
+WEIGHTS = "train.perceptual_weights"
+PERCEPTUAL = (
+  refused(
+    "takes a whole model for VGG16",
+    (WEIGHTS, f"{{shelf}}/{MODEL}"),
+    "features.0.weight",
+  ),
+  refused(
+    "has no heads where they should be",
+    (WEIGHTS, "vgg16.safetensors", "--heads", "no/vgg.pth"),
+    "no/vgg.pth",
+  ),
+)
+
+CASES = (*FILES, *TENSORS, *FOLDERS, *LORAS, *UPSCALERS, *CONVERT, *PERCEPTUAL)
