@@ -27,9 +27,9 @@ import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float, Float64
 
-from ltx_jax.typing import Latents
+from ltx_jax.typing import AnyArray
 
 IN_USE = 0.01
 """Variance above which a channel is in use, if the prior's is 1."""
@@ -50,7 +50,7 @@ class LatentSums:
   products: Float64[np.ndarray, "c c"]
 
   @classmethod
-  def of(cls, batches: Iterable[Latents]) -> LatentSums:
+  def of(cls, batches: Iterable[Float[AnyArray, "_ _ _ _ c"]]) -> LatentSums:
     """Adds up batches of latents [b f h w c], which may differ in size.
 
     Raises:
