@@ -10,7 +10,6 @@ resolved config is saved as JSON with every run and checkpoint.
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import ClassVar, Literal
 
 from ltx_jax.config import (
@@ -19,70 +18,19 @@ from ltx_jax.config import (
   TransformerConfig,
   VAEConfig,
 )
+from ltx_jax.config.adversarial import AdversarialConfig
 from ltx_jax.config.conditions import ConditionConfig
 from ltx_jax.config.data import ScoreConfig, VideoConfig
 from ltx_jax.config.distributed import DistributedConfig
 from ltx_jax.config.lora import LoRAConfig
 from ltx_jax.config.metadata import COUNT, POSITIVE
+from ltx_jax.config.optimizer import OptimizerConfig
 from ltx_jax.config.output import OutputConfig
-from ltx_jax.errors import check_fields, check_fps, check_number, check_seed
+from ltx_jax.errors import check_fields, check_fps, check_seed
 
 _NOT_NEGATIVE = {"at_least": 0}
 _SHARE = {"at_least": 0, "at_most": 1}
 _DECAY = {"at_least": 0, "below": 1}
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-  """AdamW, or Muon for kernels with AdamW for the rest; a warm-up, then a schedule.
-
-  Attributes:
-    learning_rate: Peak rate of AdamW.
-    muon_learning_rate: Peak rate of Muon for kernels; ignored by `adamw`.
-    schedule: Learning rate after the warm-up: `cosine` falls along a cosine, `linear`
-      falls along a line, `constant` stays.
-    final_fraction: Share of the peak rate at which `cosine` and `linear` end.
-    clip_norm: Largest global norm of the gradients; larger ones are scaled down to it.
-      inf turns this off.
-    accumulate: Number of micro-batches whose gradients are averaged for one update.
-    ema_decay: Decay of the averaged parameters (EMA); 0 keeps none.
-    not_finite: Reaction to a loss or gradient that is NaN or infinite: `stop` ends the
-      run, `skip` skips the update and continues.
-    max_skipped: Number of skipped updates in a row after which the run stops, even with
-      `skip`.
-  """
-
-  name: Literal["adamw", "muon"] = "adamw"
-  learning_rate: float = 1e-4
-  muon_learning_rate: float = 5e-3
-  b1: float = 0.9
-  b2: float = 0.99
-  weight_decay: float = 1e-2
-  warmup_steps: int = 100
-  schedule: Literal["cosine", "linear", "constant"] = "cosine"
-  final_fraction: float = 0.02
-  clip_norm: float = 1.0
-  accumulate: int = 1
-  ema_decay: float = 0.0
-  not_finite: Literal["stop", "skip"] = "stop"
-  max_skipped: int = 20
-
-  def __post_init__(self):
-    bounds = {
-      "learning_rate": POSITIVE,
-      "muon_learning_rate": POSITIVE,
-      "b1": _DECAY,
-      "b2": _DECAY,
-      "weight_decay": _NOT_NEGATIVE,
-      "warmup_steps": {"at_least": 0, "whole": True},
-      "final_fraction": _SHARE,
-      "accumulate": COUNT,
-      "max_skipped": COUNT,
-      "ema_decay": _DECAY,
-    }
-    check_fields(self, bounds, "optimizer.{}")
-    if self.clip_norm != math.inf:
-      check_number("optimizer.clip_norm", self.clip_norm, above=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +122,8 @@ class VAELossConfig:
   Attributes:
     wavelet: Weight of the L1 loss over 3-D wavelet bands. It grows linearly between the
       two steps of `wavelet_ramp`.
+    wavelet_bands: Weights of the eight bands relative to each other, in the order of
+      `losses.wavelet.BANDS`.
     kl: Weight of the KL divergence, per latent element.
     max_sigma: Largest noise level of the latents that the decoder gets; each level is
       uniform in [0, max_sigma].
@@ -184,6 +134,7 @@ class VAELossConfig:
   mse: float = 1.0
   wavelet: float = 0.1
   wavelet_ramp: tuple[int, int] = (0, 1)
+  wavelet_bands: tuple[float, ...] = (1.0,) * 8
   kl: float = 1e-4
   max_sigma: float = 0.2
   statistics_decay: float = 0.99
@@ -193,6 +144,7 @@ class VAELossConfig:
       "mse": _NOT_NEGATIVE,
       "wavelet": _NOT_NEGATIVE,
       "wavelet_ramp": {"at_least": 0, "whole": True},
+      "wavelet_bands": _NOT_NEGATIVE,
       "kl": _NOT_NEGATIVE,
       "max_sigma": _SHARE,
       "statistics_decay": _DECAY,
@@ -201,6 +153,11 @@ class VAELossConfig:
     if self.wavelet_ramp[0] > self.wavelet_ramp[1]:
       raise ValueError(
         f"loss.wavelet_ramp is {self.wavelet_ramp}; it must begin before it ends."
+      )
+    if len(self.wavelet_bands) != 8:
+      raise ValueError(
+        f"loss.wavelet_bands has {len(self.wavelet_bands)} numbers; give one for each "
+        "of the eight bands."
       )
 
 
@@ -229,6 +186,7 @@ class VAERun:
   video: VideoConfig = VideoConfig()
   trained: Literal["vae", "decoder"] = "vae"
   loss: VAELossConfig = VAELossConfig()
+  adversarial: AdversarialConfig = AdversarialConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
   mesh: MeshConfig = MeshConfig()
   distributed: DistributedConfig = DistributedConfig()

@@ -16,7 +16,13 @@ of 256 x 256: 4.74 TFLOP to encode, 2.05 to decode.
 from __future__ import annotations
 
 from ltx_jax.config import TextEncoderConfig, TransformerConfig, VAEConfig
-from ltx_jax.planning.vae_walk import embedder_flops, walk_decoder, walk_encoder
+from ltx_jax.config.adversarial import AdversarialConfig
+from ltx_jax.planning.vae_walk import (
+  embedder_flops,
+  walk_decoder,
+  walk_discriminator,
+  walk_encoder,
+)
 
 _MLP_RATIO = 4
 
@@ -64,3 +70,31 @@ def encoder(config: VAEConfig, frames: int, height: int, width: int) -> int:
 def decoder(config: VAEConfig, frames: int, height: int, width: int) -> int:
   """Counts decoding one clip, sizes being those of its latents."""
   return sum(layer.flops for layer in walk_decoder(config, frames, height, width))
+
+
+def vae_training(
+  config: VAEConfig,
+  adversarial: AdversarialConfig,
+  size: tuple[int, int, int],
+  *,
+  encoder_trained: bool,
+) -> int:
+  """Counts the passes of one clip that training a VAE needs, forwards and backwards.
+
+  Backwards every product has two: for its input, and for its weights. No gradient is
+  needed at the pixels of the original. The discriminator passes forwards once, and its
+  layers pass two gradients to their inputs: the VAE's, and their own. R1 is left out.
+
+  Args:
+    size: Frames, height and width of the clip.
+    encoder_trained: Whether gradients pass through the encoder.
+  """
+  encoding = [layer.flops for layer in walk_encoder(config, *size)]
+  total = 3 * sum(encoding) - encoding[0] if encoder_trained else sum(encoding)
+  total += 3 * decoder(config, *config.latent_shape(*size))
+  if adversarial.weight:
+    judging = [layer.flops for layer in walk_discriminator(adversarial, *size)]
+    # An ordinary discriminator judges the original and the reconstruction.
+    seen = {"pair": 1, "clip": 2}[adversarial.sees]
+    total += seen * (4 * sum(judging) - judging[0])
+  return total

@@ -35,7 +35,8 @@ import jax
 import jax.numpy as jnp
 
 from ltx_jax.checkpoints.trees import flatten
-from ltx_jax.config import TransformerConfig, VAEConfig
+from ltx_jax.config import TransformerConfig
+from ltx_jax.config.runs import VAERun
 from ltx_jax.models.attention import LOGITS_BYTES
 from ltx_jax.models.linear import DOWN
 from ltx_jax.models.sharded import (
@@ -44,7 +45,12 @@ from ltx_jax.models.sharded import (
   parts_of_frames,
   parts_of_stream,
 )
-from ltx_jax.planning.vae_walk import Size, walk_decoder, walk_encoder
+from ltx_jax.planning.vae_walk import (
+  Size,
+  walk_decoder,
+  walk_discriminator,
+  walk_encoder,
+)
 from ltx_jax.platforms import Policy
 from ltx_jax.training.state import TrainState
 from ltx_jax.typing import Params
@@ -330,7 +336,7 @@ def most_rows(plan: Callable[[int], StepPlan], memory: int, step: int) -> int:
 
 
 def plan_vae(
-  config: VAEConfig,
+  run: VAERun,
   policy: Policy,
   rows: int,
   size: Size,
@@ -342,15 +348,17 @@ def plan_vae(
   Every layer keeps its input, and the results of its norms and activations.
 
   Args:
-    config: Config of the VAE.
+    run: Recipe, with the configs of the VAE and of the discriminator.
     policy: How the platform runs the step, with its mesh.
     rows: Number of clips in a micro-batch.
     size: Frames, height and width of a clip.
     state: State as arrays or shapes on their devices.
     inputs: Batch and frozen parameters as arrays or shapes on their devices.
   """
-  layers = walk_encoder(config, *size)
-  layers += walk_decoder(config, *config.latent_shape(*size))
+  layers = walk_encoder(run.vae, *size)
+  layers += walk_decoder(run.vae, *run.vae.latent_shape(*size))
+  if run.adversarial.weight:
+    layers += walk_discriminator(run.adversarial, *size)
   item, parts = (
     jnp.dtype(policy.dtype).itemsize,
     parts_of_frames(policy, rows, size[1:]),

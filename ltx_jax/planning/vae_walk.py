@@ -10,6 +10,7 @@ import dataclasses
 import math
 from typing import NamedTuple
 
+from ltx_jax.config.adversarial import AdversarialConfig
 from ltx_jax.config.vae import Block, VAEConfig
 
 TIMESTEP_CHANNELS = 256
@@ -128,6 +129,20 @@ def walk_encoder(
   x.convolve(config.moment_channels)
   if config.use_quant_conv:
     x.pointwise(2 * config.latent_channels, 2 * config.latent_channels)
+  return x.layers
+
+
+def walk_discriminator(
+  config: AdversarialConfig, frames: int, height: int, width: int
+) -> list[Layer]:
+  """Returns the layers that judge one clip, or one pair of clips."""
+  p = config.patch_size
+  # It pads with zeros, as a VAE does by default.
+  x = _Walk(VAEConfig(), (frames, height // p, width // p), config.inputs * p**2)
+  x.convolve(config.channels)
+  for i in range(config.layers):
+    x.convolve(config.width(i + 1), (2, 2, 2))
+  x.convolve(1)
   return x.layers
 
 

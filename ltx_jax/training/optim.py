@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -21,10 +22,16 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from ltx_jax.checkpoints.trees import path_name
-from ltx_jax.config.runs import OptimizerConfig
+from ltx_jax.config.optimizer import UpdateConfig
 from ltx_jax.typing import Params
 
 Metrics = dict[str, Float[Array, ""]]
+
+Rivals = Mapping[str, UpdateConfig]
+"""Optimisers of networks that are trained against the others, such as a discriminator,
+by the first name of their parameters."""
+
+NO_RIVALS: Rivals = MappingProxyType({})
 
 MUON_MOMENTUM = 0.95
 
@@ -39,6 +46,7 @@ kernel."""
 ADAMW_KERNELS = (
   r"encoder/conv_in/",
   r"decoder/conv_out/",
+  r"discriminator/conv_(in|out)/",
   r"patchify_proj/",
   r"(^|transformer/)proj_out/",
   r"timestep_embedder/linear_1/",
@@ -83,7 +91,7 @@ SCHEDULES: dict[str, Callable[[float, float, int], optax.Schedule]] = {
 
 
 def learning_rate(
-  config: OptimizerConfig, steps: int, peak: float | None = None
+  config: UpdateConfig, steps: int, peak: float | None = None
 ) -> optax.Schedule:
   """Returns a schedule: linear warm-up, then down to `final_fraction` of the peak.
 
@@ -103,7 +111,7 @@ def learning_rate(
 
 
 def rate_of_update(
-  config: OptimizerConfig, steps: int, opt_state: PyTree
+  config: UpdateConfig, steps: int, opt_state: PyTree
 ) -> Float[Array, ""]:
   """Returns the learning rate of the optimiser's next update.
 
@@ -119,12 +127,25 @@ def rate_of_update(
   return jnp.asarray(learning_rate(config, steps)(count), jnp.float32)
 
 
-def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-  """Makes the optimiser for a run of `steps` steps.
+def make_optimizer(
+  config: UpdateConfig, steps: int, rivals: Rivals = NO_RIVALS
+) -> optax.GradientTransformation:
+  """Makes the optimiser for a run of `steps` steps; its rivals have their own.
 
   Raises:
-    ValueError: If the name is neither `adamw` nor `muon`.
+    ValueError: If a name is neither `adamw` nor `muon`.
   """
+  if not rivals:
+    return _clipped(config, steps)
+
+  def labels(params: Params) -> Params:
+    return {name: name if name in rivals else "others" for name in params}
+
+  every = {"others": config} | dict(rivals)
+  return optax.partition({n: _clipped(c, steps) for n, c in every.items()}, labels)
+
+
+def _clipped(config: UpdateConfig, steps: int) -> optax.GradientTransformation:
   makers = {"adamw": _adamw, "muon": _muon_and_adamw}
   if config.name not in makers:
     raise ValueError(
@@ -135,7 +156,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
   )
 
 
-def _adamw(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+def _adamw(config: UpdateConfig, steps: int) -> optax.GradientTransformation:
   return optax.adamw(
     learning_rate(config, steps),
     b1=config.b1,
@@ -147,9 +168,7 @@ def _adamw(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
   )
 
 
-def _muon_and_adamw(
-  config: OptimizerConfig, steps: int
-) -> optax.GradientTransformation:
+def _muon_and_adamw(config: UpdateConfig, steps: int) -> optax.GradientTransformation:
   # Put together from its parts, because `optax.contrib.muon` would train the rest with
   # NAdam, with one weight decay for kernels, biases and norms alike.
   muon = optax.chain(

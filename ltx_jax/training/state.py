@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from ltx_jax.config.runs import OptimizerConfig
+from ltx_jax.config.optimizer import OptimizerConfig
 from ltx_jax.training import optim
-from ltx_jax.training.optim import Metrics
+from ltx_jax.training.optim import NO_RIVALS, Metrics, Rivals
 from ltx_jax.typing import Params
 
 Batch = dict[str, jax.Array]
@@ -41,16 +41,26 @@ read, but neither trained nor saved."""
 
 
 def first_state(
-  config: OptimizerConfig, steps: int, params: Params, extra: Params
+  config: OptimizerConfig,
+  steps: int,
+  params: Params,
+  extra: Params,
+  rivals: Rivals = NO_RIVALS,
 ) -> TrainState:
-  """Returns the state before the first of `steps` updates."""
+  """Returns the state before the first of `steps` updates; rivals have no average."""
+  averaged = without(params, rivals) if config.ema_decay else {}
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
-    opt_state=optim.make_optimizer(config, steps).init(params),
-    ema=jax.tree.map(jnp.copy, params) if config.ema_decay else {},
+    opt_state=optim.make_optimizer(config, steps, rivals).init(params),
+    ema=jax.tree.map(jnp.copy, averaged),
     extra=extra,
   )
+
+
+def without(params: Params, parts: Iterable[str]) -> Params:
+  """Returns the parameters without some parts, by their first names."""
+  return {name: part for name, part in params.items() if name not in parts}
 
 
 def advance(
@@ -62,6 +72,7 @@ def advance(
   *,
   extra: Params | None = None,
   held: Sequence[str] = (),
+  rivals: Rivals = NO_RIVALS,
 ) -> tuple[TrainState, Metrics]:
   """Returns the state after a step with these gradients, and the step's metrics.
 
@@ -78,20 +89,23 @@ def advance(
     extra: New `extra` of the state; None keeps the old one.
     held: Parts of the parameters, by their first names, that stay unchanged. Zero
       gradients would not be enough, because weight decay would change them.
+    rivals: Networks that are trained against the others, with optimisers of their own.
 
   Returns:
     The state, and the metrics with `grad_norm`, the `learning_rate` of this update,
-    and with "skip" also `skipped`, 1 or 0.
+    with "skip" also `skipped`, 1 or 0, and the norm of each rival's gradients.
   """
-  optimizer = optim.make_optimizer(config, steps)
+  optimizer = optim.make_optimizer(config, steps, rivals)
   updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
   params = jax.tree.map(jnp.add, state.params, updates)
   params |= {part: state.params[part] for part in held if part in params}
   ema = state.ema
   if config.ema_decay:
-    ema = optim.update_ema(ema, params, config.ema_decay, state.step)
+    averaged = without(params, rivals)
+    ema = optim.update_ema(ema, averaged, config.ema_decay, state.step)
+  metrics |= {f"{name}_grad_norm": optim.global_norm(grads[name]) for name in rivals}
   metrics = metrics | {
-    "grad_norm": optim.global_norm(grads),
+    "grad_norm": optim.global_norm(without(grads, rivals)),
     "learning_rate": optim.rate_of_update(config, steps, state.opt_state),
   }
   old = state._replace(step=state.step + 1)
@@ -100,6 +114,7 @@ def advance(
   )
   if config.not_finite == "stop":
     return new, metrics
-  finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
+  names = ("loss", "grad_norm", *(f"{name}_grad_norm" for name in rivals))
+  finite = jnp.all(jnp.isfinite(jnp.stack([metrics[name] for name in names])))
   chosen = jax.tree.map(lambda a, b: jnp.where(finite, b, a), old, new)
   return chosen, metrics | {"skipped": 1.0 - finite}

@@ -82,7 +82,7 @@ def make_evaluate(
   batches = {name: _own(mesh, batch) for name, batch in held_out.items()}
 
   def evaluate(state: TrainState, frozen: Params) -> Metrics:
-    state = state._replace(params=state.ema or state.params, ema={}, opt_state=())
+    state = state._replace(params=state.params | state.ema, ema={}, opt_state=())
     found = {name: program(state, frozen, batch) for name, batch in batches.items()}
     each = {f"{b}/{n}": value for b, row in found.items() for n, value in row.items()}
     mean = sum(row["loss"] for row in found.values()) / len(found)

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ltx_jax.checkpoints import discriminator
 from ltx_jax.checkpoints.training import TrainingCheckpoints
 from ltx_jax.config.distributed import DistributedConfig
 from ltx_jax.config.runs import MeshConfig
@@ -233,6 +234,10 @@ def _checkpoints(run: Run, loader: Loader, name: str) -> TrainingCheckpoints:
   configs = {n: config.get(n) for n in ("vae", "transformer", "text")}
   network = {n: value for n, value in configs.items() if isinstance(value, dict)}
   network |= {n: config[n] for n in ("text_encoder",) if n in config}
+  if config.get("adversarial", {}).get("weight"):
+    network["discriminator"] = {
+      name: config["adversarial"][name] for name in discriminator.NETWORK
+    }
   network["optimizer.name"] = run.optimizer.name
   network["averaged parameters"] = run.optimizer.ema_decay > 0
   return TrainingCheckpoints(

@@ -21,7 +21,6 @@ from ltx_jax.config.runs import Bucket, TransformerRun, VAERun
 from ltx_jax.models.sharded import row_axes
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES, VAE_RULES
-from ltx_jax.planning import flops
 from ltx_jax.planning.training import StepPlan, StepSize, plan_transformer, plan_vae
 from ltx_jax.platforms import TRAINING_ROWS, Policy
 from ltx_jax.training.state import TrainState
@@ -129,20 +128,18 @@ def of_vae(
   run: VAERun, policy: Policy, mesh: Mesh, bucket: Bucket, rows: int
 ) -> Abstract:
   """Returns the VAE's step; the arguments are those of `of_transformer`."""
-  from train.trainers import vae
+  from train.trainers import vae, vae_step
 
   size = bucket.frames, bucket.height, bucket.width
-  state = _state(functools.partial(vae.init_state, run), mesh, VAE_RULES)
+  state = _state(functools.partial(vae_step.init_state, run), mesh, VAE_RULES)
   batch = {"video": (*size, 3, "uint8"), "fps": ("float32",), "seed": ("uint32",)}
   inputs = {}, _rows(mesh, rows, batch)
-  forward = flops.encoder(run.vae, *size)
-  forward += flops.decoder(run.vae, *run.vae.latent_shape(*size))
   micro = rows // run.optimizer.accumulate
   return Abstract(
-    vae.make_update(run, policy),
+    vae_step.make_update(run, policy),
     (state, *inputs),
-    3 * rows * forward,
-    lambda _: plan_vae(run.vae, policy, micro, size, state, inputs),
+    rows * vae.clip_flops(run, size),
+    lambda _: plan_vae(run, policy, micro, size, state, inputs),
   )
 
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from ltx_jax.checkpoints import arrays, lightricks, t5
+from ltx_jax.checkpoints.discriminator import FILE, load_discriminator
 from ltx_jax.checkpoints.quantization import quantizing
 from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import ModelConfig, VAEConfig
@@ -30,7 +31,7 @@ def checkpoint_of(init_from: str) -> Path:
 
 
 def _with_params(state: TrainState, params: Params) -> TrainState:
-  ema = jax.tree.map(np.copy, params) if state.ema else {}
+  ema = jax.tree.map(np.copy, {name: params[name] for name in state.ema})
   return state._replace(params=params, ema=ema)
 
 
@@ -43,16 +44,23 @@ def vae_start(run: VAERun) -> Start | None:
   """
   if not run.init_from:
     return None
-  path = run.init_from
+  path, rival = run.init_from, Path(run.init_from).with_name(FILE)
+  known = run.adversarial.weight > 0 and rival.is_file()
   if not has_checkpoint(run.output):
     with lightricks.open_checkpoint(path, parts=("vae",)) as opened:
       check_same_network("vae", opened.config.vae, run.vae, path)
+    if known:
+      load_discriminator(rival, run.adversarial, arrays.on_host)
 
   def start(state: TrainState) -> TrainState:
     parts = ("vae",)
     _, params = lightricks.load_checkpoint(path, "float32", arrays.on_host, parts)
     weights = params["vae"]
     moments = statistics.moments_of(weights.pop("per_channel_statistics"))
+    weights |= {n: p for n, p in state.params.items() if n not in weights}
+    if known:
+      found = load_discriminator(rival, run.adversarial, arrays.on_host)
+      weights["discriminator"] = found
     return _with_params(state, weights)._replace(extra=moments)
 
   return start

@@ -1,0 +1,69 @@
+"""Frozen configuration of the discriminator that trains with a VAE."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from ltx_jax.config.metadata import COUNT, LAYERS, SIZE
+from ltx_jax.config.optimizer import UpdateConfig
+from ltx_jax.errors import check_fields
+
+_NOT_NEGATIVE = {"at_least": 0}
+
+
+@dataclasses.dataclass(frozen=True)
+class AdversarialConfig:
+  """The discriminator, and what the VAE learns from it (`losses.adversarial`).
+
+  Attributes:
+    weight: Weight of the adversarial loss; 0 trains no discriminator.
+    sees: What the discriminator sees: `pair` is the original and the reconstruction of
+      one clip in random order (the paper's reconstruction GAN), `clip` is one of them
+      alone (an ordinary GAN).
+    form: Form of the losses.
+    adaptive: Scaling of the adversarial gradient to the norm that the other losses'
+      gradient has at the decoder's last layer, before the weight.
+    start: Step at which the discriminator begins to train.
+    ramp: Number of steps over which the weight then grows from 0.
+    r1: Weight of the gradient penalty R1; 0 turns it off.
+    patch_size: Side in pixels of the patches that the discriminator reads.
+    channels: Channels of its first layer; each further layer has twice as many, up to
+      four times.
+    layers: Number of layers that halve frames, height and width.
+    spectral_norm: Division of each kernel by its largest singular value.
+    optimizer: Optimiser of the discriminator.
+  """
+
+  weight: float = 0.0
+  sees: Literal["pair", "clip"] = "pair"
+  form: Literal["hinge", "logistic"] = "hinge"
+  adaptive: bool = True
+  start: int = 0
+  ramp: int = 200
+  r1: float = 0.0
+  patch_size: int = 4
+  channels: int = 128
+  layers: int = 2
+  spectral_norm: bool = False
+  optimizer: UpdateConfig = UpdateConfig(b1=0.5, b2=0.9, weight_decay=0.0)
+
+  def __post_init__(self):
+    bounds = dict.fromkeys(("weight", "r1"), _NOT_NEGATIVE)
+    bounds |= dict.fromkeys(("start", "ramp"), _NOT_NEGATIVE | {"whole": True})
+    bounds |= {"patch_size": COUNT, "channels": SIZE, "layers": LAYERS}
+    check_fields(self, bounds, "adversarial.{}")
+    if 32 % self.patch_size:
+      raise ValueError(
+        f"adversarial.patch_size is {self.patch_size}; it must be 1, 2, 4, 8, 16 or "
+        "32, because a clip's sides are multiples of 32."
+      )
+
+  @property
+  def inputs(self) -> int:
+    """Number of colour channels that the discriminator reads."""
+    return {"pair": 6, "clip": 3}[self.sees]
+
+  def width(self, layer: int) -> int:
+    """Returns the channels after a number of layers that halve the sides."""
+    return self.channels * min(2**layer, 4)

@@ -1,0 +1,272 @@
+"""A step of the Video-VAE's trainer: what is computed from a batch.
+
+    z       = mean + std noise                               (encoder)
+    z_sigma = m + (1 - sigma)(z - m) + sigma s noise,  sigma ~ U[0, 0.2], one per clip
+    x_hat   = D(z_sigma, sigma)
+    loss    = MSE(x_hat, x) + a wavelet L1(x_hat, x) + b KL + c adversarial(x_hat, x)
+
+m and s are the running mean and standard deviation of each channel of the encoder's
+means (`diffusion.statistics`). A discriminator, if there is one, takes its own step on
+the same reconstruction.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ltx_jax.config.runs import VAELossConfig, VAERun
+from ltx_jax.data.pixels import to_floats
+from ltx_jax.diffusion import statistics
+from ltx_jax.losses import adversarial
+from ltx_jax.losses.reconstruction import kl_divergence, mse, psnr
+from ltx_jax.losses.wavelet import BANDS, band_errors, wavelet_l1
+from ltx_jax.models import vae as vae_lib
+from ltx_jax.models.discriminator import discriminate, init_discriminator
+from ltx_jax.platforms import Policy
+from ltx_jax.training import optim
+from ltx_jax.training.optim import Metrics
+from ltx_jax.training.state import Batch, TrainState, Update, advance, first_state
+from ltx_jax.typing import Key, Params, Video
+
+ENCODING = ("encoder", "quant_conv", "latent_norm_out")
+"""Parts of the parameters that make the latents."""
+
+DISCRIMINATOR = "discriminator"
+"""First name of the discriminator's parameters in a state."""
+
+_ORDER = 4  # The key of the order of pairs is beside the four of the reconstruction.
+
+
+class Reconstruction(NamedTuple):
+  """What the VAE makes of clips: pixels, and the posterior of the latents."""
+
+  video: Video
+  mean: Float[Array, "b f h w c"]
+  logvar: Float[Array, "b f h w c"]
+
+
+def rivals_of(run: VAERun) -> optim.Rivals:
+  """Returns the discriminator's optimiser, if there is one."""
+  config = run.adversarial
+  return {DISCRIMINATOR: config.optimizer} if config.weight else optim.NO_RIVALS
+
+
+def init_state(run: VAERun, key: Key) -> TrainState:
+  """Returns the first state; statistics are stored next to the parameters."""
+  params = vae_lib.init_vae(key, run.vae)
+  del params["per_channel_statistics"]
+  if run.adversarial.weight:
+    rival = jax.random.fold_in(key, 1)
+    params[DISCRIMINATOR] = init_discriminator(rival, run.adversarial)
+  moments = statistics.initial(run.vae.latent_channels)
+  return first_state(run.optimizer, run.steps, params, moments, rivals_of(run))
+
+
+def ramp(step: Array, start: int, end: int) -> Float[Array, ""]:
+  """Returns 0 up to a step, 1 from another on, and a line between them."""
+  return jnp.clip((step - start) / max(end - start, 1), 0.0, 1.0)
+
+
+def wavelet_weight(config: VAELossConfig, step: Array) -> Float[Array, ""]:
+  """Returns the wavelet weight: 0 before the ramp, `config.wavelet` after it."""
+  return config.wavelet * ramp(step, *config.wavelet_ramp)
+
+
+def reconstruct(
+  params: Params, video: Video, key: Key, moments: Params, run: VAERun, policy: Policy
+) -> Reconstruction:
+  """Encodes clips, adds noise to their latents, and decodes them.
+
+  Args:
+    params: Parameters of the VAE.
+    video: Pixels in [-1, 1].
+    moments: Running moments of the encoder's means.
+  """
+  key_z, key_sigma, key_noise, key_inject = jax.random.split(key, 4)
+  if run.trained == "decoder":
+    params = params | jax.lax.stop_gradient(_encoding(params))
+  mean, logvar = vae_lib.encode_moments(params, run.vae, policy, video)
+  z = mean + jnp.exp(0.5 * logvar) * jax.random.normal(key_z, mean.shape)
+  sigma = jax.random.uniform(key_sigma, video.shape[:1], maxval=run.loss.max_sigma)
+  noise = jax.random.normal(key_noise, z.shape)
+  latents = statistics.statistics(moments)
+  z_sigma = statistics.noisy_latents(z, latents, sigma, noise)
+  output = vae_lib.decode(params, run.vae, policy, z_sigma, sigma, key_inject)
+  return Reconstruction(output, mean, logvar)
+
+
+def _encoding(params: Params) -> Params:
+  return {part: params[part] for part in ENCODING if part in params}
+
+
+def losses(
+  made: Reconstruction, video: Video, step: Array, config: VAELossConfig
+) -> tuple[Float[Array, ""], Metrics]:
+  """Returns the loss of a batch without the adversarial one, and its parts.
+
+  Args:
+    video: The original, pixels in [-1, 1].
+  """
+  squared = jnp.mean(mse(made.video, video))
+  wavelet = jnp.mean(wavelet_l1(made.video, video, config.wavelet_bands))
+  kl = jnp.mean(kl_divergence(made.mean, made.logvar))
+  loss = config.mse * squared + wavelet_weight(config, step) * wavelet + config.kl * kl
+  metrics = {"loss": loss, "mse": squared, "wavelet": wavelet, "kl": kl}
+  return loss, metrics | {"psnr": psnr(squared)}
+
+
+class Verdict(NamedTuple):
+  """What a discriminator says of reconstructions.
+
+  Attributes:
+    towards: Gradient of the VAE's adversarial loss at the reconstruction's pixels.
+    grads: Gradient of the discriminator's own loss at its parameters.
+    metrics: Both losses, and the share of patches told right.
+  """
+
+  towards: Video
+  grads: Params
+  metrics: Metrics
+
+
+def judge(
+  rival: Params, original: Video, made: Video, key: Key, run: VAERun, policy: Policy
+) -> Verdict:
+  """Shows clips and their reconstructions to the discriminator.
+
+  One pass forward serves both losses, and both gradients.
+
+  Args:
+    rival: Parameters of the discriminator.
+  """
+  config = run.adversarial
+  form, see = adversarial.FORMS[config.form], adversarial.SEES[config.sees]
+  swapped = jax.random.bernoulli(key, shape=(len(original),))
+  seen = see(original, made, swapped)
+
+  def logits_of(rival: Params, made: Video) -> Array:
+    video = see(original, made, swapped).video
+    return discriminate(rival, config, policy, video)
+
+  def own_loss(logits: Array) -> Array:
+    return adversarial.discriminator_loss(form, logits, seen.target)
+
+  def vae_loss(logits: Array) -> Array:
+    return adversarial.generator_loss(form, logits, seen.target, seen.made)
+
+  logits, pull = jax.vjp(logits_of, rival, made)
+  own, for_own = jax.value_and_grad(own_loss)(logits)
+  vae, for_vae = jax.value_and_grad(vae_loss)(logits)
+  grads, towards = pull(for_own)[0], pull(for_vae)[1]
+  right = adversarial.accuracy(logits, seen.target)
+  metrics = {"adversarial": vae, "discriminator": own, "discriminator_accuracy": right}
+  if config.r1:
+    penalty, more = jax.value_and_grad(_penalty)(rival, seen.video, run, policy)
+    grads = jax.tree.map(lambda g, m: g + config.r1 * m, grads, more)
+    metrics["r1"] = penalty
+  return Verdict(towards, grads, metrics)
+
+
+def _penalty(rival: Params, seen: Video, run: VAERun, policy: Policy) -> Array:
+  config = run.adversarial
+  return adversarial.r1(lambda x: discriminate(rival, config, policy, x), seen)
+
+
+def make_gradients(run: VAERun, policy: Policy) -> Callable[..., tuple]:
+  """Returns (params, clips, key, state) -> (gradients, (metrics, moments)).
+
+  The gradient at the reconstruction's pixels is the sum of all losses'; one pass
+  backwards takes it from there to the parameters.
+  """
+  config = run.adversarial
+
+  def gradients(
+    params: Params, video: Video, key: Key, state: TrainState
+  ) -> tuple[Params, tuple[Metrics, Params]]:
+    made, pull = jax.vjp(
+      lambda params: reconstruct(params, video, key, state.extra, run, policy), params
+    )
+    of_losses = functools.partial(losses, video=video, step=state.step, config=run.loss)
+    (_, metrics), towards = jax.value_and_grad(of_losses, has_aux=True)(made)
+    moments = statistics.moments(made.mean)
+    if not config.weight:
+      return pull(towards)[0], (metrics, moments)
+
+    def at_last_layer(pixels: Video) -> Array:
+      rest = jax.tree.map(jnp.zeros_like, (made.mean, made.logvar))
+      return pull(Reconstruction(pixels, *rest))[0]["decoder"]["conv_out"]["kernel"]
+
+    rival = state.params[DISCRIMINATOR]
+    order = jax.random.fold_in(key, _ORDER)
+    verdict = judge(rival, video, made.video, order, run, policy)
+    weight = config.weight * ramp(state.step, config.start, config.start + config.ramp)
+    if config.adaptive:
+      weight *= adversarial.adaptive_weight(
+        at_last_layer(towards.video), at_last_layer(verdict.towards)
+      )
+    pixels = towards.video + weight * verdict.towards
+    grads = pull(towards._replace(video=pixels))[0]
+    begun = (state.step >= config.start).astype(jnp.float32)
+    grads[DISCRIMINATOR] = jax.tree.map(lambda g: begun * g, verdict.grads)
+    metrics |= verdict.metrics | {"adversarial_weight": weight}
+    metrics["loss"] += weight * metrics["adversarial"]
+    return grads, (metrics, moments)
+
+  return gradients
+
+
+def make_update(run: VAERun, policy: Policy) -> Update:
+  """Returns `update(state, frozen, batch) -> (state, metrics)`, a pure function."""
+  gradients_of = make_gradients(run, policy)
+
+  def update(
+    state: TrainState, frozen: Params, batch: Batch
+  ) -> tuple[TrainState, Metrics]:
+    key = jax.random.fold_in(jax.random.key(run.seed), state.step)
+
+    def gradients(params: Params, micro: Batch) -> tuple[Params, tuple]:
+      row_key = jax.random.fold_in(key, micro["seed"][0])
+      return gradients_of(params, to_floats(micro["video"]), row_key, state)
+
+    grads, (metrics, moments) = optim.accumulate(
+      gradients, state.params, batch, run.optimizer.accumulate
+    )
+    extra, held = moved_statistics(run, state, moments), ()
+    if run.trained == "decoder":
+      extra, held = state.extra, ENCODING
+    std = statistics.statistics(extra)["std"]
+    metrics |= {"latent_std_min": jnp.min(std), "latent_std_max": jnp.max(std)}
+    more = {"extra": extra, "held": held, "rivals": rivals_of(run)}
+    return advance(run.optimizer, run.steps, state, grads, metrics, **more)
+
+  return update
+
+
+def moved_statistics(run: VAERun, state: TrainState, moments: Params) -> Params:
+  """Returns the running moments after a batch; a first run starts from nothing."""
+  decay = run.loss.statistics_decay
+  if not run.init_from:
+    decay = statistics.early_decay(decay, state.step)
+  return statistics.update(state.extra, moments, decay)
+
+
+def held_out_losses(
+  state: TrainState, frozen: Params, batch: Batch, *, run: VAERun, policy: Policy
+) -> Metrics:
+  """Returns the losses of held-out clips and of each wavelet band, with fixed noise."""
+  key, video = jax.random.key(batch["seed"][0]), to_floats(batch["video"])
+  made = reconstruct(state.params, video, key, state.extra, run, policy)
+  _, metrics = losses(made, video, state.step, run.loss)
+  bands = jnp.mean(band_errors(made.video, video), axis=1)
+  metrics |= {f"band_{name}": bands[i] for i, name in enumerate(BANDS)}
+  if run.adversarial.weight:
+    rival = state.params[DISCRIMINATOR]
+    order = jax.random.fold_in(key, _ORDER)
+    metrics |= judge(rival, video, made.video, order, run, policy).metrics
+  return metrics
