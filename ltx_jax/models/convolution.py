@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ltx_jax.models import winograd
+from ltx_jax.models.sharded import whole
 from ltx_jax.platforms import Policy
 from ltx_jax.typing import AnyArray
 
@@ -259,6 +260,9 @@ def causal_conv(
   if x.shape[1] == 1:
     # All padding repeats the one frame, so the kernel's time steps add up.
     kernel = jnp.sum(kernel, axis=0, keepdims=True)
+  # XLA's partitioner gives wrong gradients where both a kernel's channels and a frame's
+  # rows are split over devices, so each device gathers the kernel first.
+  kernel = whole(jnp.asarray(kernel, policy.dtype), policy)
   x = pad_time(x, kernel.shape[0], causal)
   if padding == "zeros" and policy.convolution == "direct":
     # Padding rows before a split over devices would shift most rows to another device.
