@@ -171,6 +171,8 @@ class VAERun:
       equal.
     held_out: Number of clips from the first source that are never trained on, unless
       the manifest marks them.
+    remat: Recomputation in the backward pass, which saves memory: `none` recomputes
+      nothing, `full` the residual blocks. Default: `none` if it fits.
     trained: Part that is trained: the whole `vae`, or its `decoder` alone. With
       `decoder` the encoder and the statistics stay unchanged, so that a transformer
       trained on its latents stays valid.
@@ -185,6 +187,7 @@ class VAERun:
   held_out: int = 8
   video: VideoConfig = VideoConfig()
   trained: Literal["vae", "decoder"] = "vae"
+  remat: Literal["none", "full"] | None = None
   loss: VAELossConfig = VAELossConfig()
   adversarial: AdversarialConfig = AdversarialConfig()
   optimizer: OptimizerConfig = OptimizerConfig()

@@ -36,6 +36,7 @@ from ltx_jax.models.vae_layers import (
   patches_to_pixels,
   pixels_to_patches,
 )
+from ltx_jax.models.vae_stage import ResStage
 from ltx_jax.platforms import CPU, Policy
 from ltx_jax.typing import AnyArray, Key, Latents, Params, Video
 
@@ -44,56 +45,8 @@ _BATCH_NORM_EPS = 1e-5
 _TIMESTEP_SCALE = 1000.0
 
 
-class ResStage(nn.Module):
-  """Identical residual blocks, scanned, each followed by attention if configured.
-
-  All blocks of a conditioned stage share one embedding of the noise level.
-  """
-
-  block: Block
-  features: int
-  config: VAEConfig
-  policy: Policy
-  causal: bool
-  conditioned: bool = False
-
-  @nn.compact
-  def __call__(
-    self,
-    x: Float[Array, "b f h w c"],
-    scaled_sigma: Float[Array, "b"] | None = None,
-    key: Key | None = None,
-    place: TilePlace | None = None,
-  ) -> Float[Array, "b f h w c"]:
-    embedding = None
-    if self.conditioned:
-      embedder = TimestepEmbedder(4 * self.features, self.policy, name="time_embedder")
-      embedding = embedder(scaled_sigma)  # b 4c
-    keys = None if key is None else jax.random.split(key, self.block.num_layers)
-    # A scanned function scans only the parameters of a module that it is passed.
-    layers = nn.scan(
-      lambda layer, x, embedding, key: (layer(x, embedding, key, place), None),
-      variable_axes={"params": 0},
-      split_rngs={"params": True},
-      in_axes=(nn.broadcast, 0),
-      length=self.block.num_layers,
-      unroll=self.block.num_layers if self.policy.unroll else 1,
-    )
-    resnet = ResnetBlock(
-      self.features,
-      self.config,
-      self.policy,
-      self.causal,
-      self.conditioned,
-      self.block.inject_noise,
-      self.block.attention_head_dim,
-      name="res_blocks",
-    )
-    return layers(resnet, x, embedding, keys)[0]
-
-
 def _downsample(
-  block: Block, c: int, config: VAEConfig, policy: Policy, name: str
+  block: Block, c: int, config: VAEConfig, policy: Policy, remat: str, name: str
 ) -> nn.Module:
   """Returns the encoder's module for one entry of the block list, given c channels."""
   shared = (block.channels_down(c), config, policy, True)
@@ -102,7 +55,7 @@ def _downsample(
   if block.kind == "stage":
     # Only the decoder injects noise, even if both share one block list.
     plain = dataclasses.replace(block, inject_noise=False)
-    return ResStage(plain, *shared, name=name)
+    return ResStage(plain, *shared, remat=remat, name=name)
   if block.kind == "resnet":
     return ResnetBlock(*shared, name=name)
   if block.kind == "shuffle":
@@ -113,6 +66,9 @@ def _downsample(
 class Encoder(nn.Module):
   """Maps pixels in [-1, 1] to moments: `config.moment_channels`, before expansion.
 
+  Attributes:
+    remat: What residual blocks keep for the backward pass, one of `REMAT`.
+
   Raises:
     ValueError: If an encoder has no such block, or a block's channels do not fit; the
       message names the block.
@@ -120,6 +76,7 @@ class Encoder(nn.Module):
 
   config: VAEConfig
   policy: Policy
+  remat: str = "none"
 
   @nn.compact
   def __call__(self, video: Float[Array, "b F H W 3"]) -> Float[Array, "b f h w k"]:
@@ -128,7 +85,7 @@ class Encoder(nn.Module):
     x = pixels_to_patches(video.astype(policy.dtype), config.patch_size)  # b F h w 3pp
     x = CausalConv(c, config, policy, True, name="conv_in")(x)
     for i, block in enumerate(config.encoder_blocks):
-      x = _downsample(block, c, config, policy, f"down_blocks_{i}")(x)
+      x = _downsample(block, c, config, policy, self.remat, f"down_blocks_{i}")(x)
       c = block.channels_down(c)
     x = nn.silu(NORMS[config.norm_layer](policy, name="conv_norm_out")(x))
     return CausalConv(config.moment_channels, config, policy, True, name="conv_out")(x)
@@ -145,6 +102,7 @@ class Decoder(nn.Module):
       the latents.
     end: Block before which to stop, returning the result so far; None goes on to the
       pixels.
+    remat: What residual blocks keep for the backward pass, one of `REMAT`.
 
   Raises:
     ValueError: If a decoder has no such block, a block's channels do not fit, or the
@@ -155,6 +113,7 @@ class Decoder(nn.Module):
   policy: Policy
   begin: int | None = None
   end: int | None = None
+  remat: str = "none"
 
   @nn.compact
   def __call__(
@@ -206,7 +165,7 @@ class Decoder(nn.Module):
     block.check_decoder()
     if block.kind == "stage":
       conditioned = config.timestep_conditioning
-      stage = ResStage(block, c, *shared, conditioned, name=name)
+      stage = ResStage(block, c, *shared, conditioned, self.remat, name=name)
       return stage(x, scaled_sigma, key, place)
     c = block.channels_up(c)
     if block.kind == "resnet":
@@ -282,20 +241,25 @@ def _pointwise(x: Array, params: Params) -> Array:
 
 
 def encode_moments(
-  params: Params, config: VAEConfig, policy: Policy, video: Video
+  params: Params,
+  config: VAEConfig,
+  policy: Policy,
+  video: Video,
+  remat: str = "none",
 ) -> tuple[Float[Array, "b f h w c"], Float[Array, "b f h w c"]]:
   """Returns mean and log-variance of the posterior, un-normalised, in float32.
 
   Args:
     video: Pixels in [-1, 1]; 8k + 1 frames, height and width multiples of 32, or the
       factors that the config's block list implies.
+    remat: What residual blocks keep for the backward pass, one of `REMAT`.
 
   Raises:
     ValueError: If the size is not of this form; the message names it.
   """
   _check_video(video.shape, config)
   variables = {"params": params["encoder"]}
-  moments = Encoder(config, policy).apply(variables, jnp.asarray(video))
+  moments = Encoder(config, policy, remat).apply(variables, jnp.asarray(video))
   moments = expand_moments(moments.astype(jnp.float32), config)
   if config.use_quant_conv:
     moments = _pointwise(moments, params["quant_conv"])
@@ -335,6 +299,7 @@ def decode(
   latents: Latents,
   sigma: Float[AnyArray, "b"],
   key: Key | None = None,
+  remat: str = "none",
 ) -> Float[Array, "b F H W 3"]:
   """Decodes un-normalised latents to pixels, about [-1, 1], in float32.
 
@@ -342,13 +307,15 @@ def decode(
     latents: Latents at noise level `sigma`.
     sigma: Noise level in [0, 1]; ignored by a VAE without timestep conditioning.
     key: Key of injected noise; None injects no noise.
+    remat: What residual blocks keep for the backward pass, one of `REMAT`.
 
   Raises:
     ValueError: If the latents' channels are not the config's.
   """
   x = decoder_input(params, config, policy, latents)
   variables = {"params": params["decoder"]}
-  video = Decoder(config, policy).apply(variables, x, jnp.asarray(sigma), key)
+  decoder = Decoder(config, policy, remat=remat)
+  video = decoder.apply(variables, x, jnp.asarray(sigma), key)
   return video.astype(jnp.float32)
 
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -95,6 +95,9 @@ _UPDATES = {
   "xla": _Fitted(1, False, 40, 66, 2),
 }
 _ORDER = ("dots+attention", "dots", "attention", "full")
+
+VAE_REMATS = ("none", "full")
+"""Remat policies of a VAE to try, the fastest first."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -304,20 +307,26 @@ def _logits(config: TransformerConfig, policy: Policy, share: _Share) -> int:
   return 4 * share.rows * heads * share.own * share.tokens
 
 
+def transformer_remats(policy: Policy) -> tuple[str, ...]:
+  """Returns the remat policies of a transformer to try, the fastest first.
+
+  On a CPU, where computing costs more than memory, everything is kept if it fits.
+  """
+  return ("none", *_ORDER) if policy.name == "cpu" else _ORDER
+
+
 def choose_remat(
-  plan: Callable[[str], StepPlan], policy: Policy, memory: int | None
+  plan: Callable[[str], StepPlan], order: Sequence[str], memory: int | None
 ) -> str:
   """Returns the remat policy that fits and recomputes least.
 
-  On a CPU, where computing costs more than memory, everything is kept if it fits. If no
-  policy fits, it is the one that needs the least memory.
+  If none fits, it is the one that needs the least memory.
 
   Args:
     plan: Function from a remat policy to the plan of a step in its largest bucket.
-    policy: How the platform runs the step.
+    order: Remat policies to try, `transformer_remats` or `VAE_REMATS`.
     memory: Bytes of each device; None means unknown, and takes the first policy.
   """
-  order = ("none", *_ORDER) if policy.name == "cpu" else _ORDER
   for remat in order:
     if memory is None or plan(remat).fits(memory):
       return remat
@@ -342,6 +351,8 @@ def plan_vae(
   size: Size,
   state: TrainState,
   inputs: Any,
+  *,
+  remat: str,
 ) -> StepPlan:
   """Estimates the bytes that a training step of the VAE needs on each device.
 
@@ -354,6 +365,7 @@ def plan_vae(
     size: Frames, height and width of a clip.
     state: State as arrays or shapes on their devices.
     inputs: Batch and frozen parameters as arrays or shapes on their devices.
+    remat: What residual blocks keep, `none` for everything or `full`.
   """
   layers = walk_encoder(run.vae, *size)
   layers += walk_decoder(run.vae, *run.vae.latent_shape(*size))

@@ -165,10 +165,15 @@ def test_the_policy_that_computes_least_again_is_chosen_of_those_that_fit():
   assert needs == sorted(needs, reverse=True)
   for remat, need in zip(order, needs, strict=True):
     memory = int(need / training.FILLED) + 1
-    assert training.choose_remat(made, TPU, memory) == remat
-  assert training.choose_remat(made, TPU, 10**9) == "full"
-  assert training.choose_remat(made, TPU, None) == "dots+attention"
-  assert training.choose_remat(made, CPU, 10**12) == "none"
+    assert (
+      training.choose_remat(made, training.transformer_remats(TPU), memory) == remat
+    )
+  assert training.choose_remat(made, training.transformer_remats(TPU), 10**9) == "full"
+  assert (
+    training.choose_remat(made, training.transformer_remats(TPU), None)
+    == "dots+attention"
+  )
+  assert training.choose_remat(made, training.transformer_remats(CPU), 10**12) == "none"
 
 
 def test_the_most_clips_fit_and_the_next_do_not():

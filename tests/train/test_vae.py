@@ -100,10 +100,10 @@ def test_the_decoder_is_told_one_noise_level_a_clip(monkeypatch):
   mean = rng.standard_normal((clips, 2, 2, 2, CHANNELS), np.float32)
   video = rng.uniform(-1, 1, (clips, 2, 4, 4, 3)).astype(np.float32)
 
-  def encode_moments(params, config, policy, video):
+  def encode_moments(params, config, policy, video, remat):
     return mean, np.full_like(mean, -30)  # No noise of the posterior's own.
 
-  def decode(params, config, policy, latents, sigma, key):
+  def decode(params, config, policy, latents, sigma, key, remat):
     seen.update(latents=np.asarray(latents), sigma=np.asarray(sigma))
     return jnp.asarray(video + 0.5)
 

@@ -24,9 +24,9 @@ from ltx_jax.config.runs import Bucket, Stage, TransformerRun, VAERun
 from ltx_jax.data.buckets import groups_of, tokens_of
 from ltx_jax.models.sharded import devices_of, padded_tokens, parts_of_stream
 from ltx_jax.parallel.mesh import make_mesh
-from ltx_jax.planning.training import StepPlan, choose_remat, most_rows
+from ltx_jax.planning.training import VAE_REMATS, StepPlan, choose_remat, most_rows
 from ltx_jax.platforms import Policy
-from train.harness import loop, shapes
+from train.harness import fitting, loop, shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Job:
   def abstract(self, bucket: Bucket, rows: int, remat: str) -> shapes.Abstract:
     """Returns the step on a batch, from shapes."""
     where = self.policy, self.mesh, bucket, rows
-    if isinstance(self.run, VAERun):
-      return shapes.of_vae(self.run, *where)
     run = dataclasses.replace(self.run, remat=remat)
+    if isinstance(run, VAERun):
+      return shapes.of_vae(run, *where)
     return shapes.of_transformer(run, *where, self.latents)
 
   @property
@@ -63,9 +63,8 @@ class Job:
   @property
   def remats(self) -> tuple[str, ...]:
     """Remat policies to try; only the requested one if there is one."""
-    if isinstance(self.run, VAERun):
-      return ("none",)
-    return (self.run.remat,) if self.run.remat else REMAT
+    of_kind = VAE_REMATS if isinstance(self.run, VAERun) else REMAT
+    return (self.run.remat,) if self.run.remat else of_kind
 
 
 REMAT = ("none", "dots+attention", "dots", "attention", "full")
@@ -157,7 +156,8 @@ def remat_of(job: Job, bucket: Bucket, rows: int) -> str:
   if len(job.remats) == 1:
     return job.remats[0]
   plan = job.abstract(bucket, rows, "full").plan
-  return choose_remat(plan, job.policy, job.target.memory)
+  order = fitting.remats_of(job.run, job.policy)
+  return choose_remat(plan, order, job.target.memory)
 
 
 def compile_case(job: Job, bucket: Bucket, rows: int, remat: str) -> Case:

@@ -13,7 +13,13 @@ from ltx_jax.config.runs import Bucket, TransformerRun, VAERun
 from ltx_jax.data.buckets import groups_of, tokens_of
 from ltx_jax.models.sharded import devices_of
 from ltx_jax.planning.memory import free_memory
-from ltx_jax.planning.training import StepPlan, choose_remat, most_rows
+from ltx_jax.planning.training import (
+  VAE_REMATS,
+  StepPlan,
+  choose_remat,
+  most_rows,
+  transformer_remats,
+)
 from ltx_jax.platforms import Policy
 from train.harness import shapes
 
@@ -67,22 +73,24 @@ def settle(
   def largest(remat: str) -> StepPlan:
     return max((plans(batch, remat) for batch in found), key=lambda plan: plan.peak)
 
-  remat = "none"
-  if isinstance(run, TransformerRun):
-    remat = run.remat or choose_remat(largest, policy, memory)
-    run = dataclasses.replace(run, remat=remat)
+  remat = run.remat or choose_remat(largest, remats_of(run, policy), memory)
+  run = dataclasses.replace(run, remat=remat)
   batch = max(found, key=lambda batch: plans(batch, remat).peak)
   plan = plans(batch, remat)
   say(f"A step of {batch.describe()} is planned with {plan.describe()}; remat {remat}.")
   if memory is not None and not plan.fits(memory):
     step = devices_of(mesh, policy.rows)
     most = batch._replace(rows=_most(plans, batch, memory, step))
-    way = "with --remat full " if isinstance(run, TransformerRun) else ""
     raise ValueError(
       f"A step of {batch.describe()} needs about {plan.describe()}, but a device has "
-      f"{memory / _GB:.1f}; {_instead(most, way)}"
+      f"{memory / _GB:.1f}; {_instead(most)}"
     )
   return run
+
+
+def remats_of(run: TransformerRun | VAERun, policy: Policy) -> tuple[str, ...]:
+  """Returns the remat policies to try, the fastest first."""
+  return VAE_REMATS if isinstance(run, VAERun) else transformer_remats(policy)
 
 
 def batches(run: TransformerRun | VAERun, latents: VAEConfig) -> list[Batch]:
@@ -133,12 +141,12 @@ def _most(plans: Plans, batch: Batch, memory: int, step: int) -> int:
   return most_rows(plan, memory, step)
 
 
-def _instead(most: Batch, way: str) -> str:
+def _instead(most: Batch) -> str:
   """Says what fits, and how to get there."""
   if most.rows:
     return (
-      f"{way}{most.describe()} fit: lower the stage's tokens, or raise --mesh.fsdp or "
-      "--optimizer.accumulate."
+      f"with --remat full {most.describe()} fit: lower the stage's tokens, or raise "
+      "--mesh.fsdp or --optimizer.accumulate."
     )
   return (
     "not one clip a device fits: raise --mesh.fsdp, which shards the state, or use "

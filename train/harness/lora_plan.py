@@ -13,7 +13,7 @@ from ltx_jax.config import VAE_C
 from ltx_jax.config.runs import Bucket, TransformerRun
 from ltx_jax.errors import check_number
 from ltx_jax.parallel.mesh import AXES
-from ltx_jax.planning.training import choose_remat
+from ltx_jax.planning.training import choose_remat, transformer_remats
 from train.compile import bucket_of
 from train.harness import recipe
 from train.harness.compiling import Job
@@ -44,7 +44,9 @@ def job_of(run: TransformerRun, target: Target) -> Job:
 def planned(job: Job, bucket: Bucket) -> str:
   """Returns a step's memory with one clip per device, and what its blocks keep."""
   plan = job.abstract(bucket, job.sharers, "full").plan
-  remat = job.run.remat or choose_remat(plan, job.policy, job.target.memory)
+  remat = job.run.remat or choose_remat(
+    plan, transformer_remats(job.policy), job.target.memory
+  )
   step = plan(remat)
   peak = f"{step.peak / _GB:.1f}"
   return f"{peak}, {remat}" if step.fits(job.target.memory) else f"({peak})"

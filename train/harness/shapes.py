@@ -139,7 +139,7 @@ def of_vae(
     vae_step.make_update(run, policy),
     (state, *inputs),
     rows * vae.clip_flops(run, size),
-    lambda _: plan_vae(run, policy, micro, size, state, inputs),
+    lambda remat: plan_vae(run, policy, micro, size, state, inputs, remat=remat),
   )
 
 

@@ -91,13 +91,14 @@ def reconstruct(
   key_z, key_sigma, key_noise, key_inject = jax.random.split(key, 4)
   if run.trained == "decoder":
     params = params | jax.lax.stop_gradient(_encoding(params))
-  mean, logvar = vae_lib.encode_moments(params, run.vae, policy, video)
+  keeps = run.remat or "none"
+  mean, logvar = vae_lib.encode_moments(params, run.vae, policy, video, keeps)
   z = mean + jnp.exp(0.5 * logvar) * jax.random.normal(key_z, mean.shape)
   sigma = jax.random.uniform(key_sigma, video.shape[:1], maxval=run.loss.max_sigma)
   noise = jax.random.normal(key_noise, z.shape)
   latents = statistics.statistics(moments)
   z_sigma = statistics.noisy_latents(z, latents, sigma, noise)
-  output = vae_lib.decode(params, run.vae, policy, z_sigma, sigma, key_inject)
+  output = vae_lib.decode(params, run.vae, policy, z_sigma, sigma, key_inject, keeps)
   return Reconstruction(output, mean, logvar)
 
 

@@ -10,7 +10,13 @@ from jax.sharding import Mesh
 from ltx_jax.data.token_dropping import as_tokens
 from ltx_jax.models import transformer
 from ltx_jax.planning import flops
-from ltx_jax.planning.training import StepPlan, StepSize, choose_remat, plan_transformer
+from ltx_jax.planning.training import (
+  StepPlan,
+  StepSize,
+  choose_remat,
+  plan_transformer,
+  transformer_remats,
+)
 from ltx_jax.platforms import Policy
 from ltx_jax.training.state import Batch, TrainState, first_state
 from sample.benchmark.device import networks, weights
@@ -30,7 +36,7 @@ def step(sizes: Sizes, policy: Policy) -> Job:
 
   plan = functools.partial(_plan, sizes, policy, state, batch)
   memory = (device.memory_stats() or {}).get("bytes_limit")
-  remat = choose_remat(plan, policy, memory)
+  remat = choose_remat(plan, transformer_remats(policy), memory)
   planned = plan(remat).peak
   coords = networks.coordinates_of(config, sizes)
   update = make_update(config, policy, coords, remat)
