@@ -124,6 +124,9 @@ class VAELossConfig:
       two steps of `wavelet_ramp`.
     wavelet_bands: Weights of the eight bands relative to each other, in the order of
       `losses.wavelet.BANDS`.
+    perceptual: Weight of LPIPS; without `perceptual_weights` the loss is left out.
+    perceptual_weights: File of LPIPS, from `train.perceptual_weights`; empty for none.
+    perceptual_frames: Number of frames of each clip that LPIPS compares, at random.
     kl: Weight of the KL divergence, per latent element.
     max_sigma: Largest noise level of the latents that the decoder gets; each level is
       uniform in [0, max_sigma].
@@ -135,6 +138,9 @@ class VAELossConfig:
   wavelet: float = 0.1
   wavelet_ramp: tuple[int, int] = (0, 1)
   wavelet_bands: tuple[float, ...] = (1.0,) * 8
+  perceptual: float = 0.0
+  perceptual_weights: str = ""
+  perceptual_frames: int = 4
   kl: float = 1e-4
   max_sigma: float = 0.2
   statistics_decay: float = 0.99
@@ -145,6 +151,8 @@ class VAELossConfig:
       "wavelet": _NOT_NEGATIVE,
       "wavelet_ramp": {"at_least": 0, "whole": True},
       "wavelet_bands": _NOT_NEGATIVE,
+      "perceptual": _NOT_NEGATIVE,
+      "perceptual_frames": COUNT,
       "kl": _NOT_NEGATIVE,
       "max_sigma": _SHARE,
       "statistics_decay": _DECAY,
@@ -159,6 +167,11 @@ class VAELossConfig:
         f"loss.wavelet_bands has {len(self.wavelet_bands)} numbers; give one for each "
         "of the eight bands."
       )
+
+  @property
+  def compares_features(self) -> bool:
+    """Whether LPIPS is among the losses."""
+    return self.perceptual > 0 and bool(self.perceptual_weights)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -299,6 +299,7 @@ def decode(
   latents: Latents,
   sigma: Float[AnyArray, "b"],
   key: Key | None = None,
+  *,
   remat: str = "none",
 ) -> Float[Array, "b F H W 3"]:
   """Decodes un-normalised latents to pixels, about [-1, 1], in float32.

@@ -22,6 +22,7 @@ from ltx_jax.planning.vae_walk import (
   walk_decoder,
   walk_discriminator,
   walk_encoder,
+  walk_perceptual,
 )
 
 _MLP_RATIO = 4
@@ -78,6 +79,7 @@ def vae_training(
   size: tuple[int, int, int],
   *,
   encoder_trained: bool,
+  compared_frames: int = 0,
 ) -> int:
   """Counts the passes of one clip that training a VAE needs, forwards and backwards.
 
@@ -88,6 +90,7 @@ def vae_training(
   Args:
     size: Frames, height and width of the clip.
     encoder_trained: Whether gradients pass through the encoder.
+    compared_frames: Number of frames that LPIPS compares.
   """
   encoding = [layer.flops for layer in walk_encoder(config, *size)]
   total = 3 * sum(encoding) - encoding[0] if encoder_trained else sum(encoding)
@@ -97,4 +100,12 @@ def vae_training(
     # An ordinary discriminator judges the original and the reconstruction.
     seen = {"pair": 1, "clip": 2}[adversarial.sees]
     total += seen * (4 * sum(judging) - judging[0])
+  if compared_frames:
+    # Of the original and of the reconstruction, which alone passes a gradient.
+    total += 3 * perceptual(min(compared_frames, size[0]), *size[1:])
   return total
+
+
+def perceptual(frames: int, height: int, width: int) -> int:
+  """Counts the features of VGG16 of some frames."""
+  return sum(layer.flops for layer in walk_perceptual(frames, height, width))

@@ -36,20 +36,12 @@ import jax.numpy as jnp
 
 from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import TransformerConfig
-from ltx_jax.config.runs import VAERun
 from ltx_jax.models.attention import LOGITS_BYTES
 from ltx_jax.models.linear import DOWN
 from ltx_jax.models.sharded import (
   devices_of,
   padded_tokens,
-  parts_of_frames,
   parts_of_stream,
-)
-from ltx_jax.planning.vae_walk import (
-  Size,
-  walk_decoder,
-  walk_discriminator,
-  walk_encoder,
 )
 from ltx_jax.platforms import Policy
 from ltx_jax.training.state import TrainState
@@ -61,8 +53,6 @@ FILLED = 0.95
 _GB = 1e9
 _LANES = 128
 _TEXT = 5  # Keys and values of the text, before and after their norm, and gradients.
-_KEPT_OF_LAYER = 4  # Inputs of a layer of the VAE that its block keeps.
-_WORK_OF_LAYER = 4  # Float32 outputs of its largest layer during the computation.
 
 
 class _Fitted(NamedTuple):
@@ -95,9 +85,6 @@ _UPDATES = {
   "xla": _Fitted(1, False, 40, 66, 2),
 }
 _ORDER = ("dots+attention", "dots", "attention", "full")
-
-VAE_REMATS = ("none", "full")
-"""Remat policies of a VAE to try, the fastest first."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -342,47 +329,3 @@ def most_rows(plan: Callable[[int], StepPlan], memory: int, step: int) -> int:
     middle = (low + high) // 2
     low, high = (middle, high) if plan(middle * step).fits(memory) else (low, middle)
   return low * step
-
-
-def plan_vae(
-  run: VAERun,
-  policy: Policy,
-  rows: int,
-  size: Size,
-  state: TrainState,
-  inputs: Any,
-  *,
-  remat: str,
-) -> StepPlan:
-  """Estimates the bytes that a training step of the VAE needs on each device.
-
-  Every layer keeps its input, and the results of its norms and activations.
-
-  Args:
-    run: Recipe, with the configs of the VAE and of the discriminator.
-    policy: How the platform runs the step, with its mesh.
-    rows: Number of clips in a micro-batch.
-    size: Frames, height and width of a clip.
-    state: State as arrays or shapes on their devices.
-    inputs: Batch and frozen parameters as arrays or shapes on their devices.
-    remat: What residual blocks keep, `none` for everything or `full`.
-  """
-  layers = walk_encoder(run.vae, *size)
-  layers += walk_decoder(run.vae, *run.vae.latent_shape(*size))
-  if run.adversarial.weight:
-    layers += walk_discriminator(run.adversarial, *size)
-  item, parts = (
-    jnp.dtype(policy.dtype).itemsize,
-    parts_of_frames(policy, rows, size[1:]),
-  )
-  kept = sum(math.prod(layer.before) * layer.channels for layer in layers)
-  most = max(math.prod(layer.after) * layer.features for layer in layers)
-  parameters = device_bytes(state.params)
-  return StepPlan(
-    state=device_bytes(state),
-    batch=device_bytes(inputs),
-    kept=_KEPT_OF_LAYER * kept * rows * item // parts,
-    gradients=2 * parameters,
-    gathered=parameters * item // 4 if item < 4 else 0,
-    workspace=_WORK_OF_LAYER * most * rows * 4 // parts,
-  )

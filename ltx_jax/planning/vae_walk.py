@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ltx_jax.config.adversarial import AdversarialConfig
 from ltx_jax.config.vae import Block, VAEConfig
+from ltx_jax.models.perceptual import LAYERS
 
 TIMESTEP_CHANNELS = 256
 
@@ -28,6 +29,7 @@ class Layer(NamedTuple):
     features: Channels of its output.
     flops: Floating-point operations for one clip; a multiply-add counts as two.
     kernel: Number of input positions that an output position meets along each side.
+    in_block: Whether it is one of the two convolutions of a residual block.
   """
 
   before: Size
@@ -36,6 +38,7 @@ class Layer(NamedTuple):
   features: int
   flops: int
   kernel: int = 1
+  in_block: bool = False
 
 
 def embedder_flops(width: int) -> int:
@@ -73,8 +76,9 @@ class _Walk:
   def resnet(self, out: int) -> None:
     if out != self.channels:
       self.pointwise(out)
-    self.convolve(out)
-    self.convolve(out)
+    for _ in range(2):
+      self.convolve(out)
+      self.layers[-1] = self.layers[-1]._replace(in_block=True)
 
   def attention(self) -> None:
     for _ in range(4):
@@ -144,6 +148,22 @@ def walk_discriminator(
     x.convolve(config.width(i + 1), (2, 2, 2))
   x.convolve(1)
   return x.layers
+
+
+def walk_perceptual(frames: int, height: int, width: int) -> list[Layer]:
+  """Returns the layers of VGG16 (`models.perceptual`) over the frames of one clip."""
+  x = _Walk(VAEConfig(), (1, height, width), 3)
+  layers: list[Layer] = []
+  for i, (count, channels) in enumerate(LAYERS):
+    if i:
+      x.size = (1, *(side // 2 for side in x.size[1:]))
+    for _ in range(count):
+      x.convolve(channels)
+  for layer in x.layers:  # A single frame meets the nine places of a flat kernel.
+    before, after = (frames, *layer.before[1:]), (frames, *layer.after[1:])
+    flops = frames * layer.flops
+    layers.append(layer._replace(before=before, after=after, flops=flops))
+  return layers
 
 
 def walk_decoder(

@@ -13,6 +13,7 @@ from configs import tiny
 from ltx_jax.analysis import devices
 from ltx_jax.analysis.training import DoesNotFit
 from ltx_jax.cli import console
+from ltx_jax.config.adversarial import AdversarialConfig
 from ltx_jax.config.runs import Bucket, MeshConfig
 from ltx_jax.planning import flops
 from ltx_jax.planning.training import device_bytes
@@ -87,8 +88,10 @@ def test_the_vae_of_a_recipe_is_compiled_where_asked_for(compile_for):
   sizes = ("--bucket", "32x32x1", "--clips", "1")
   code, out, err, (found,) = compile_for("--network", "vae", *sizes)
   assert (code, err) == (0, "")
-  forward = flops.encoder(tiny.VAE, 1, 32, 32) + flops.decoder(tiny.VAE, 1, 2, 2)
-  assert found["minimum_flops"] == 3 * forward
+  least = flops.vae_training(
+    tiny.VAE, AdversarialConfig(), (1, 32, 32), encoder_trained=True
+  )
+  assert found["minimum_flops"] == least
   assert found["remat"] == "none" and found["squares"] == []
   assert "all-reduce" in found["collectives"]
 

@@ -103,7 +103,7 @@ def test_the_decoder_is_told_one_noise_level_a_clip(monkeypatch):
   def encode_moments(params, config, policy, video, remat):
     return mean, np.full_like(mean, -30)  # No noise of the posterior's own.
 
-  def decode(params, config, policy, latents, sigma, key, remat):
+  def decode(params, config, policy, latents, sigma, key, *, remat):
     seen.update(latents=np.asarray(latents), sigma=np.asarray(sigma))
     return jnp.asarray(video + 0.5)
 

@@ -62,7 +62,7 @@ def clips():
 def gradients(run, state):
   found = vae_step.make_gradients(run, QUICK)
   video = to_floats(clips()["video"])
-  return jax.jit(found)(state.params, video, key(), state)
+  return jax.jit(found)(state.params, {}, video, key(), state)
 
 
 def reference(run, state, factor):

@@ -24,7 +24,8 @@ from ltx_jax.config.runs import Bucket, Stage, TransformerRun, VAERun
 from ltx_jax.data.buckets import groups_of, tokens_of
 from ltx_jax.models.sharded import devices_of, padded_tokens, parts_of_stream
 from ltx_jax.parallel.mesh import make_mesh
-from ltx_jax.planning.training import VAE_REMATS, StepPlan, choose_remat, most_rows
+from ltx_jax.planning.training import StepPlan, choose_remat, most_rows
+from ltx_jax.planning.vae_training import VAE_REMATS
 from ltx_jax.platforms import Policy
 from train.harness import fitting, loop, shapes
 

@@ -14,12 +14,12 @@ from ltx_jax.data.buckets import groups_of, tokens_of
 from ltx_jax.models.sharded import devices_of
 from ltx_jax.planning.memory import free_memory
 from ltx_jax.planning.training import (
-  VAE_REMATS,
   StepPlan,
   choose_remat,
   most_rows,
   transformer_remats,
 )
+from ltx_jax.planning.vae_training import VAE_REMATS
 from ltx_jax.platforms import Policy
 from train.harness import shapes
 

@@ -18,10 +18,12 @@ from ltx_jax.checkpoints.quantization import quantize_params
 from ltx_jax.config import VAEConfig
 from ltx_jax.config.lora import LoRAConfig
 from ltx_jax.config.runs import Bucket, TransformerRun, VAERun
+from ltx_jax.models.perceptual import init_perceptual
 from ltx_jax.models.sharded import row_axes
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES, VAE_RULES
-from ltx_jax.planning.training import StepPlan, StepSize, plan_transformer, plan_vae
+from ltx_jax.planning.training import StepPlan, StepSize, plan_transformer
+from ltx_jax.planning.vae_training import plan_vae
 from ltx_jax.platforms import TRAINING_ROWS, Policy
 from ltx_jax.training.state import TrainState
 from ltx_jax.typing import Params
@@ -133,7 +135,7 @@ def of_vae(
   size = bucket.frames, bucket.height, bucket.width
   state = _state(functools.partial(vae_step.init_state, run), mesh, VAE_RULES)
   batch = {"video": (*size, 3, "uint8"), "fps": ("float32",), "seed": ("uint32",)}
-  inputs = {}, _rows(mesh, rows, batch)
+  inputs = _perceptual(run, mesh), _rows(mesh, rows, batch)
   micro = rows // run.optimizer.accumulate
   return Abstract(
     vae_step.make_update(run, policy),
@@ -141,6 +143,14 @@ def of_vae(
     rows * vae.clip_flops(run, size),
     lambda remat: plan_vae(run, policy, micro, size, state, inputs, remat=remat),
   )
+
+
+def _perceptual(run: VAERun, mesh: Mesh) -> dict[str, Any]:
+  """Returns the frozen network of LPIPS, as `trainers.vae.frozen_of` reads it."""
+  if not run.loss.compares_features:
+    return {}
+  params = jax.eval_shape(init_perceptual, jax.random.key(0))
+  return sharding.abstract({"perceptual": params}, mesh, VAE_RULES)
 
 
 def _state(

@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ltx_jax.checkpoints import arrays
 from ltx_jax.checkpoints.discriminator import FILE, save_discriminator
 from ltx_jax.checkpoints.lightricks import save_checkpoint
+from ltx_jax.checkpoints.perceptual import load_perceptual
 from ltx_jax.cli.command_line import errors_in_words
 from ltx_jax.config import ModelConfig, SchedulerConfig
 from ltx_jax.config.runs import VAERun
@@ -42,7 +44,7 @@ from train.harness.skipped import Skipped
 from train.harness.start import Start, vae_start
 from train.harness.steps import News, Pictures
 from train.trainers import vae_step
-from train.trainers.vae_step import DISCRIMINATOR
+from train.trainers.vae_step import DISCRIMINATOR, PERCEPTUAL
 
 MEASURED_BATCHES = 16
 """Number of last batches from which the statistics of averaged encoders are taken."""
@@ -53,7 +55,11 @@ def clip_flops(run: VAERun, size: Sequence[int]) -> int:
   encoder_trained = run.trained == "vae"
   size = tuple(size)
   return flops.vae_training(
-    run.vae, run.adversarial, size, encoder_trained=encoder_trained
+    run.vae,
+    run.adversarial,
+    size,
+    encoder_trained=encoder_trained,
+    compared_frames=run.loss.perceptual_frames if run.loss.compares_features else 0,
   )
 
 
@@ -146,6 +152,17 @@ def export(run: VAERun, params: Params, rival: Params | None = None) -> Path:
   return path
 
 
+def frozen_of(run: VAERun) -> Params:
+  """Returns what the steps read but do not train, on the host: the network of LPIPS.
+
+  Raises:
+    ValueError: If its file cannot be read.
+  """
+  if not run.loss.compares_features:
+    return {}
+  return {PERCEPTUAL: load_perceptual(run.loss.perceptual_weights, arrays.on_host)}
+
+
 def shown_clips(held_out: Mapping[str, Batch], run: VAERun) -> np.ndarray:
   """Returns the held-out clips to sample: up to four of the last stage's size."""
   b = run.stages[-1].buckets[0]
@@ -174,6 +191,11 @@ def start_run(run: VAERun, dry: bool = False) -> None:
     skipped = Skipped(clips, run.stages)
     for line in skipped.news():
       processes.say(line)
+    if run.loss.perceptual and not run.loss.perceptual_weights:
+      processes.say(
+        "There is no LPIPS among the losses: --loss.perceptual-weights names no file "
+        "(train.perceptual_weights makes it)."
+      )
     mesh = make_mesh(**vars(run.mesh))
     own = functools.partial(own_rows, mesh)
     loader = Loader(clips.trained, run.stages, run.seed, tokens, own)
@@ -184,10 +206,14 @@ def start_run(run: VAERun, dry: bool = False) -> None:
       shapes = jax.eval_shape(
         functools.partial(vae_step.init_state, run), jax.random.key(0)
       )
-      return dry_run.show(run, loader, {"vae": shapes.params})
-    warm_start = vae_start(run)  # Before the run has a folder.
+      networks = {"vae": without(shapes.params, (DISCRIMINATOR,))}
+      if DISCRIMINATOR in shapes.params:
+        networks[DISCRIMINATOR] = shapes.params[DISCRIMINATOR]
+      return dry_run.show(run, loader, networks)
+    # Before the run has a folder.
+    warm_start, frozen = vae_start(run), frozen_of(run)
     with skipped.listed(Path(run.output.folder)) as news:
-      train(run, policy, clips, loader, news, warm_start)
+      train(run, policy, clips, loader, news=news, warm_start=warm_start, frozen=frozen)
 
 
 def train(
@@ -195,8 +221,10 @@ def train(
   policy: Policy,
   clips: data.ClipData,
   loader: Loader,
+  *,
   news: News,
   warm_start: Start | None,
+  frozen: Params,
 ) -> None:
   """Trains on clips, and writes the checkpoint."""
   mesh, alone = make_mesh(**vars(run.mesh)), processes.alone(policy)
@@ -209,6 +237,7 @@ def train(
     update=vae_step.make_update(run, policy),
     loader=loader,
     rules=VAE_RULES,
+    frozen=frozen,
     options=policy.training_options,
     hooks=loop.Hooks(
       pictures=make_pictures(run, alone, video),

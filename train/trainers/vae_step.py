@@ -3,7 +3,8 @@
     z       = mean + std noise                               (encoder)
     z_sigma = m + (1 - sigma)(z - m) + sigma s noise,  sigma ~ U[0, 0.2], one per clip
     x_hat   = D(z_sigma, sigma)
-    loss    = MSE(x_hat, x) + a wavelet L1(x_hat, x) + b KL + c adversarial(x_hat, x)
+    loss    = MSE(x_hat, x) + a wavelet L1(x_hat, x) + b KL
+              + c LPIPS(x_hat, x) + d adversarial(x_hat, x)
 
 m and s are the running mean and standard deviation of each channel of the encoder's
 means (`diffusion.statistics`). A discriminator, if there is one, takes its own step on
@@ -12,8 +13,8 @@ the same reconstruction.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -24,10 +25,12 @@ from ltx_jax.config.runs import VAELossConfig, VAERun
 from ltx_jax.data.pixels import to_floats
 from ltx_jax.diffusion import statistics
 from ltx_jax.losses import adversarial
+from ltx_jax.losses.perceptual import lpips, subsample_frames
 from ltx_jax.losses.reconstruction import kl_divergence, mse, psnr
 from ltx_jax.losses.wavelet import BANDS, band_errors, wavelet_l1
 from ltx_jax.models import vae as vae_lib
 from ltx_jax.models.discriminator import discriminate, init_discriminator
+from ltx_jax.models.perceptual import features_fn
 from ltx_jax.platforms import Policy
 from ltx_jax.training import optim
 from ltx_jax.training.optim import Metrics
@@ -40,7 +43,11 @@ ENCODING = ("encoder", "quant_conv", "latent_norm_out")
 DISCRIMINATOR = "discriminator"
 """First name of the discriminator's parameters in a state."""
 
-_ORDER = 4  # The key of the order of pairs is beside the four of the reconstruction.
+PERCEPTUAL = "perceptual"
+"""First name of the frozen parameters of LPIPS."""
+
+_ORDER, _FRAMES = 4, 5
+"""Numbers of the keys that are drawn besides those of the reconstruction."""
 
 
 class Reconstruction(NamedTuple):
@@ -98,7 +105,9 @@ def reconstruct(
   noise = jax.random.normal(key_noise, z.shape)
   latents = statistics.statistics(moments)
   z_sigma = statistics.noisy_latents(z, latents, sigma, noise)
-  output = vae_lib.decode(params, run.vae, policy, z_sigma, sigma, key_inject, keeps)
+  output = vae_lib.decode(
+    params, run.vae, policy, z_sigma, sigma, key_inject, remat=keeps
+  )
   return Reconstruction(output, mean, logvar)
 
 
@@ -106,19 +115,41 @@ def _encoding(params: Params) -> Params:
   return {part: params[part] for part in ENCODING if part in params}
 
 
+Perceptual = Callable[[Params, Video, Video, Key], Metrics]
+"""(frozen, reconstruction, video, key) -> the distance of clips in a network's features
+as `perceptual`, or nothing."""
+
+
+def make_perceptual(run: VAERun, policy: Policy) -> Perceptual:
+  """Returns LPIPS over some frames of each clip, if the run compares features."""
+  count, features = run.loss.perceptual_frames, features_fn(policy)
+
+  def distance(frozen: Params, made: Video, video: Video, key: Key) -> Metrics:
+    frames = (subsample_frames(key, clip, count) for clip in (made, video))
+    return {"perceptual": jnp.mean(lpips(features, frozen[PERCEPTUAL], *frames))}
+
+  return distance if run.loss.compares_features else lambda *_: {}
+
+
 def losses(
-  made: Reconstruction, video: Video, step: Array, config: VAELossConfig
+  made: Reconstruction,
+  video: Video,
+  step: Array,
+  config: VAELossConfig,
+  perceptual: Mapping[str, Array] = MappingProxyType({}),
 ) -> tuple[Float[Array, ""], Metrics]:
   """Returns the loss of a batch without the adversarial one, and its parts.
 
   Args:
     video: The original, pixels in [-1, 1].
+    perceptual: Result of `Perceptual` for these clips.
   """
   squared = jnp.mean(mse(made.video, video))
   wavelet = jnp.mean(wavelet_l1(made.video, video, config.wavelet_bands))
   kl = jnp.mean(kl_divergence(made.mean, made.logvar))
   loss = config.mse * squared + wavelet_weight(config, step) * wavelet + config.kl * kl
-  metrics = {"loss": loss, "mse": squared, "wavelet": wavelet, "kl": kl}
+  loss += config.perceptual * perceptual.get("perceptual", 0.0)
+  metrics = {"loss": loss, "mse": squared, "wavelet": wavelet, "kl": kl, **perceptual}
   return loss, metrics | {"psnr": psnr(squared)}
 
 
@@ -180,20 +211,25 @@ def _penalty(rival: Params, seen: Video, run: VAERun, policy: Policy) -> Array:
 
 
 def make_gradients(run: VAERun, policy: Policy) -> Callable[..., tuple]:
-  """Returns (params, clips, key, state) -> (gradients, (metrics, moments)).
+  """Returns (params, frozen, clips, key, state) -> (gradients, (metrics, moments)).
 
   The gradient at the reconstruction's pixels is the sum of all losses'; one pass
   backwards takes it from there to the parameters.
   """
-  config = run.adversarial
+  config, perceptual = run.adversarial, make_perceptual(run, policy)
 
   def gradients(
-    params: Params, video: Video, key: Key, state: TrainState
+    params: Params, frozen: Params, video: Video, key: Key, state: TrainState
   ) -> tuple[Params, tuple[Metrics, Params]]:
     made, pull = jax.vjp(
       lambda params: reconstruct(params, video, key, state.extra, run, policy), params
     )
-    of_losses = functools.partial(losses, video=video, step=state.step, config=run.loss)
+    of_frames, order = (jax.random.fold_in(key, use) for use in (_FRAMES, _ORDER))
+
+    def of_losses(made: Reconstruction) -> tuple[Array, Metrics]:
+      near = perceptual(frozen, made.video, video, of_frames)
+      return losses(made, video, state.step, run.loss, near)
+
     (_, metrics), towards = jax.value_and_grad(of_losses, has_aux=True)(made)
     moments = statistics.moments(made.mean)
     if not config.weight:
@@ -204,7 +240,6 @@ def make_gradients(run: VAERun, policy: Policy) -> Callable[..., tuple]:
       return pull(Reconstruction(pixels, *rest))[0]["decoder"]["conv_out"]["kernel"]
 
     rival = state.params[DISCRIMINATOR]
-    order = jax.random.fold_in(key, _ORDER)
     verdict = judge(rival, video, made.video, order, run, policy)
     weight = config.weight * ramp(state.step, config.start, config.start + config.ramp)
     if config.adaptive:
@@ -233,7 +268,7 @@ def make_update(run: VAERun, policy: Policy) -> Update:
 
     def gradients(params: Params, micro: Batch) -> tuple[Params, tuple]:
       row_key = jax.random.fold_in(key, micro["seed"][0])
-      return gradients_of(params, to_floats(micro["video"]), row_key, state)
+      return gradients_of(params, frozen, to_floats(micro["video"]), row_key, state)
 
     grads, (metrics, moments) = optim.accumulate(
       gradients, state.params, batch, run.optimizer.accumulate
@@ -262,12 +297,13 @@ def held_out_losses(
 ) -> Metrics:
   """Returns the losses of held-out clips and of each wavelet band, with fixed noise."""
   key, video = jax.random.key(batch["seed"][0]), to_floats(batch["video"])
+  of_frames, order = (jax.random.fold_in(key, use) for use in (_FRAMES, _ORDER))
   made = reconstruct(state.params, video, key, state.extra, run, policy)
-  _, metrics = losses(made, video, state.step, run.loss)
+  near = make_perceptual(run, policy)(frozen, made.video, video, of_frames)
+  _, metrics = losses(made, video, state.step, run.loss, near)
   bands = jnp.mean(band_errors(made.video, video), axis=1)
   metrics |= {f"band_{name}": bands[i] for i, name in enumerate(BANDS)}
   if run.adversarial.weight:
     rival = state.params[DISCRIMINATOR]
-    order = jax.random.fold_in(key, _ORDER)
     metrics |= judge(rival, video, made.video, order, run, policy).metrics
   return metrics

@@ -4,11 +4,13 @@ import dataclasses
 
 import pytest
 
-from configs import tiny
-from ltx_jax.config.runs import MeshConfig
+from configs import ltxv_vae, tiny
+from ltx_jax.config.runs import MeshConfig, VAERun
 from ltx_jax.parallel.mesh import make_mesh
+from ltx_jax.planning.training import FILLED
+from ltx_jax.planning.vae_training import VAE_REMATS as REMATS
 from ltx_jax.platforms import CPU, GPU
-from train.harness import fitting
+from train.harness import fitting, shapes
 
 MESH = MeshConfig(data=4, fsdp=2)
 
@@ -17,8 +19,17 @@ def settle(run, memory, platform=CPU):
   mesh = make_mesh(**vars(MESH))
   policy = platform.in_dtype(run.dtype).for_training(mesh)
   said = []
-  settled = fitting.settle(run, policy, mesh, tiny.VAE, memory=memory, say=said.append)
+  vae = run.vae if isinstance(run, VAERun) else tiny.VAE
+  settled = fitting.settle(run, policy, mesh, vae, memory=memory, say=said.append)
   return settled, said
+
+
+def needed(run):
+  """Bytes that the plan of a run's largest step has."""
+  mesh = make_mesh(**vars(MESH))
+  policy = CPU.in_dtype(run.dtype).for_training(mesh)
+  batch = max(fitting.batches(run, run.vae), key=lambda b: b.bucket.frames)
+  return shapes.of_vae(run, policy, mesh, *batch).plan(run.remat).peak
 
 
 def test_what_is_left_open_is_chosen_and_the_plan_is_said():
@@ -52,11 +63,16 @@ def test_too_little_memory_is_refused_with_what_fits():
     settle(run, 10**4)
 
 
-def test_a_vae_is_refused_without_a_word_on_what_it_does_not_have():
-  with pytest.raises(ValueError) as error:
+def test_a_vae_that_does_not_fit_is_computed_again_or_refused():
+  with pytest.raises(ValueError, match="not one clip a device fits"):
     settle(tiny.vae(), 10**4)
-  assert "remat" not in str(error.value)
-  assert settle(tiny.vae(), 10**9)[0] == tiny.vae()
+  kept = dataclasses.replace(tiny.vae(), remat="none")
+  assert settle(tiny.vae(), 10**9)[0] == kept
+  run = ltxv_vae.vae()
+  most, least = (needed(dataclasses.replace(run, remat=r)) for r in REMATS)
+  assert least < 0.7 * most
+  found = settle(run, int((least + most) / 2 / FILLED))[0]
+  assert found == dataclasses.replace(run, remat="full")
 
 
 def test_devices_of_a_cpu_share_its_memory():

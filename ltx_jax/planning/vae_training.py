@@ -1,0 +1,91 @@
+"""Estimates the memory of a training step of the VAE, before it is compiled.
+
+    kept        inputs of layers, and results of norms and activations
+    workspace   the largest layer's results, in float32
+
+A residual block that is computed again keeps its input alone. The other parts are those
+of the transformer's plan (`planning.training`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+
+from ltx_jax.config.runs import VAERun
+from ltx_jax.models.sharded import parts_of_frames
+from ltx_jax.planning.training import StepPlan, device_bytes
+from ltx_jax.planning.vae_walk import (
+  Size,
+  walk_decoder,
+  walk_discriminator,
+  walk_encoder,
+  walk_perceptual,
+)
+from ltx_jax.platforms import Policy
+from ltx_jax.training.state import TrainState
+
+VAE_REMATS = ("none", "full")
+"""Remat policies of a VAE to try, the fastest first."""
+
+# Inputs of a layer of the VAE that are kept, by remat policy and whether it is one of
+# the two layers of a residual block, which together keep the block's input at least.
+_KEPT_OF_VAE = {
+  ("none", False): 4,
+  ("none", True): 4,
+  ("full", False): 4,
+  ("full", True): 0.5,
+}
+_WORK_OF_VAE = {"none": 4, "full": 6}  # Float32 outputs of the VAE's largest layer.
+
+
+def plan_vae(
+  run: VAERun,
+  policy: Policy,
+  rows: int,
+  size: Size,
+  state: TrainState,
+  inputs: Any,
+  *,
+  remat: str,
+) -> StepPlan:
+  """Estimates the bytes that a training step of the VAE needs on each device.
+
+  Every layer keeps its input, and the results of its norms and activations; a residual
+  block that is computed again keeps its input alone.
+
+  Args:
+    run: Recipe, with the configs of the VAE and of the discriminator.
+    policy: How the platform runs the step, with its mesh.
+    rows: Number of clips in a micro-batch.
+    size: Frames, height and width of a clip.
+    state: State as arrays or shapes on their devices.
+    inputs: Batch and frozen parameters as arrays or shapes on their devices.
+    remat: What residual blocks keep, `none` for everything or `full`.
+  """
+  layers = walk_encoder(run.vae, *size)
+  layers += walk_decoder(run.vae, *run.vae.latent_shape(*size))
+  if run.adversarial.weight:
+    layers += walk_discriminator(run.adversarial, *size)
+  if run.loss.compares_features:
+    layers += walk_perceptual(min(run.loss.perceptual_frames, size[0]), *size[1:])
+  item, parts = (
+    jnp.dtype(policy.dtype).itemsize,
+    parts_of_frames(policy, rows, size[1:]),
+  )
+  kept = sum(
+    _KEPT_OF_VAE[remat, layer.in_block] * math.prod(layer.before) * layer.channels
+    for layer in layers
+  )
+  most = max(math.prod(layer.after) * layer.features for layer in layers)
+  parameters = device_bytes(state.params)
+  return StepPlan(
+    state=device_bytes(state),
+    batch=device_bytes(inputs),
+    kept=int(kept) * rows * item // parts,
+    gradients=2 * parameters,
+    gathered=parameters * item // 4 if item < 4 else 0,
+    workspace=_WORK_OF_VAE[remat] * most * rows * 4 // parts,
+  )
