@@ -67,11 +67,11 @@ def wavelet_l1(
   Args:
     weights: Weights of the bands, in the order of `BANDS`.
   """
-  errors = band_errors(reconstruction, video)  # 8 b
+  errors = band_l1(reconstruction, video)  # 8 b
   return jnp.mean(jnp.asarray(weights)[:, None] * errors, axis=0)
 
 
-def band_errors(
+def band_l1(
   reconstruction: Float[AnyArray, "b F H W 3"], video: Float[AnyArray, "b F H W 3"]
 ) -> Float[Array, "8 b"]:
   """Returns the mean absolute difference in each band, in the order of `BANDS`."""

@@ -23,11 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64, Shaped
 
-from ltx_jax.losses.wavelet import haar_bands
+from ltx_jax.losses.wavelet import BANDS, haar_bands
 from ltx_jax.typing import AnyArray
-
-BANDS = tuple(map("".join, itertools.product("LH", repeat=3)))
-"""Names of the bands in (time, height, width): "LLH" is high along the width alone."""
 
 _FRAMES = 16
 """Largest number of frames in floating point at the same time."""

@@ -44,8 +44,10 @@ def _slide(x: Array, axis: int) -> Array:
 
 
 @jax.jit
-def _frame(x: Float[Array, "H W 3"], y: Float[Array, "H W 3"]) -> Float[Array, ""]:
-  """Returns the index of a frame whose pixels are divided by the peak."""
+def ssim_of_frame(
+  x: Float[Array, "H W 3"], y: Float[Array, "H W 3"]
+) -> Float[Array, ""]:
+  """Returns the index of a frame; pixels from 0 to 1."""
   maps = jnp.stack([x, y, x * x + y * y, x * y])
   # Fused into the second pass, the first one would be computed eleven times over.
   maps = jax.lax.optimization_barrier(_slide(maps, 1))
@@ -89,7 +91,9 @@ def ssim_by_frame(
   check_size(*video.shape[1:3])
   pairs = zip(np.asarray(video), np.asarray(reference), strict=True)
   scale = np.float32(1 / peak)
-  return np.array([float(_frame(scale * x, scale * y)) for x, y in pairs], np.float64)
+  return np.array(
+    [float(ssim_of_frame(scale * x, scale * y)) for x, y in pairs], np.float64
+  )
 
 
 def ssim(

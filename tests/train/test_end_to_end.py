@@ -15,6 +15,7 @@ from tests.train import trainer_case as case
 from train import precompute, transformer, vae
 from train.harness import reporting
 from train.trainers import transformer as trainer
+from train.trainers import vae as vae_trainer
 
 ROOT = Path(ltx_jax.__file__).parent.parent
 TOKENIZER = ASSETS / "moving_shapes" / "tokenizer"
@@ -46,7 +47,7 @@ def test_from_nothing_to_a_model_that_generates(tmp_path, quick, monkeypatch):
   samples = tmp_path / "vae" / "samples"
   assert (samples / "reconstruction_000001.png").is_file()
   lines = (samples / "captions.txt").read_text().splitlines()
-  assert lines == ["a held-out clip", "what the VAE makes of it"] * 4
+  assert lines == vae_trainer.CAPTIONS * 4
 
   folder = tmp_path / "transformer"
   records = precomputed(tmp_path / "records", checkpoint, monkeypatch)

@@ -218,9 +218,9 @@ def test_a_run_has_images_and_clips_and_shows_them(whole):
   shown = sorted(path.name for path in (whole[0] / "samples").iterdir())
   assert shown == ["reconstruction_000004.png", "reconstruction_000008.png"]
   with Image.open(whole[0] / "samples" / shown[-1]) as image:
-    # Four clips, each above its reconstruction; five frames of each.
-    assert image.size == (5 * 32, 2 * 4 * 32)
-    rows = np.asarray(image).reshape(4, 2, 32, 5 * 32, 3)
+    # Four clips, each above its reconstruction and the error; five frames of each.
+    assert image.size == (5 * 32, 3 * 4 * 32)
+    rows = np.asarray(image).reshape(4, 3, 32, 5 * 32, 3)
   assert (rows[:, 0].std((1, 2, 3)) > 1).all()  # The clips are visible.
   assert np.abs(rows[:, 0].astype(int) - rows[:, 1]).max() > 10
 

@@ -46,6 +46,16 @@ from train.harness.steps import News, Pictures
 from train.trainers import vae_step
 from train.trainers.vae_step import DISCRIMINATOR, PERCEPTUAL
 
+ERROR_GAIN = 4
+"""Factor by which errors are shown brighter."""
+
+CAPTIONS = [
+  "a held-out clip",
+  "what the VAE makes of it",
+  f"the error, {ERROR_GAIN} times as bright",
+]
+"""Captions of the three rows of each clip."""
+
 MEASURED_BATCHES = 16
 """Number of last batches from which the statistics of averaged encoders are taken."""
 
@@ -108,7 +118,7 @@ def remark(metrics: Mapping[str, float]) -> str | None:
 
 
 def make_pictures(run: VAERun, policy: Policy, video: np.ndarray) -> Pictures:
-  """Returns a function that shows clips before and after, two rows each.
+  """Returns a function that shows clips, their reconstructions, and the errors.
 
   Args:
     video: uint8 [b F H W 3].
@@ -121,13 +131,15 @@ def make_pictures(run: VAERun, policy: Policy, video: np.ndarray) -> Pictures:
     return vae_lib.decode(params, run.vae, policy, mean, sigma)
 
   def pictures(state: TrainState, step: int) -> dict[str, np.ndarray]:
-    output = reconstruct(state.ema or state.params, video)
+    output = reconstruct(state.params | state.ema, video)
     output = to_uint8(np.asarray(output))
+    error = np.abs(output.astype(np.int16) - video) * ERROR_GAIN
+    error = error.clip(0, 255).astype(np.uint8)
     frames = np.linspace(0, video.shape[1] - 1, 5).astype(int)
     rows = [
       np.concatenate(list(clip[frames]), axis=1)
-      for pair in zip(video, output, strict=True)
-      for clip in pair
+      for three in zip(video, output, error, strict=True)
+      for clip in three
     ]
     return {"reconstruction": np.concatenate(rows, axis=0)}
 
@@ -241,7 +253,7 @@ def train(
     options=policy.training_options,
     hooks=loop.Hooks(
       pictures=make_pictures(run, alone, video),
-      captions=["a held-out clip", "what the VAE makes of it"] * len(video),
+      captions=CAPTIONS * len(video),
       evaluate=evaluation.make_evaluate(
         losses, held_out, mesh, policy.training_options
       ),

@@ -27,7 +27,9 @@ from ltx_jax.diffusion import statistics
 from ltx_jax.losses import adversarial
 from ltx_jax.losses.perceptual import lpips, subsample_frames
 from ltx_jax.losses.reconstruction import kl_divergence, mse, psnr
-from ltx_jax.losses.wavelet import BANDS, band_errors, wavelet_l1
+from ltx_jax.losses.wavelet import BANDS, band_l1, wavelet_l1
+from ltx_jax.metrics.latents import IN_USE
+from ltx_jax.metrics.ssim import ssim_of_frame
 from ltx_jax.models import vae as vae_lib
 from ltx_jax.models.discriminator import discriminate, init_discriminator
 from ltx_jax.models.perceptual import features_fn
@@ -292,17 +294,42 @@ def moved_statistics(run: VAERun, state: TrainState, moments: Params) -> Params:
   return statistics.update(state.extra, moments, decay)
 
 
+def figures(made: Reconstruction, video: Video) -> Metrics:
+  """Returns what the losses do not say of reconstructions and latents.
+
+  These are SSIM, the L1 error of each wavelet band, how much of the motion is there,
+  the temporal difference error, and of the latents' means the channels in use and the
+  mean correlation of two of them (`metrics` defines them for whole data sets).
+  """
+  bands = jnp.mean(band_l1(made.video, video), axis=1)
+  found = {f"band_{name}": bands[i] for i, name in enumerate(BANDS)}
+  index = jax.vmap(jax.vmap(ssim_of_frame))
+  found["ssim"] = jnp.mean(index((made.video + 1) / 2, (video + 1) / 2))
+  if video.shape[1] > 1:
+    ours, theirs = jnp.diff(made.video, axis=1), jnp.diff(video, axis=1)
+    moves = jnp.maximum(jnp.mean(jnp.abs(theirs)), 1e-6)
+    found["motion_ratio"] = jnp.mean(jnp.abs(ours)) / moves
+    found["difference_error"] = jnp.mean(jnp.abs(ours - theirs))
+  z = made.mean.reshape(-1, made.mean.shape[-1])  # n c
+  variance = jnp.var(z, axis=0)
+  found["channels_in_use"] = jnp.sum(variance > IN_USE).astype(jnp.float32)
+  z = (z - jnp.mean(z, axis=0)) * jax.lax.rsqrt(variance + 1e-12)
+  correlation = jnp.abs(z.T @ z / len(z))  # c c
+  c = len(correlation)
+  found["latent_correlation"] = (jnp.sum(correlation) - c) / (c * (c - 1))
+  return found
+
+
 def held_out_losses(
   state: TrainState, frozen: Params, batch: Batch, *, run: VAERun, policy: Policy
 ) -> Metrics:
-  """Returns the losses of held-out clips and of each wavelet band, with fixed noise."""
+  """Returns the losses of held-out clips, and their figures, with fixed noise."""
   key, video = jax.random.key(batch["seed"][0]), to_floats(batch["video"])
   of_frames, order = (jax.random.fold_in(key, use) for use in (_FRAMES, _ORDER))
   made = reconstruct(state.params, video, key, state.extra, run, policy)
   near = make_perceptual(run, policy)(frozen, made.video, video, of_frames)
   _, metrics = losses(made, video, state.step, run.loss, near)
-  bands = jnp.mean(band_errors(made.video, video), axis=1)
-  metrics |= {f"band_{name}": bands[i] for i, name in enumerate(BANDS)}
+  metrics |= figures(made, video)
   if run.adversarial.weight:
     rival = state.params[DISCRIMINATOR]
     metrics |= judge(rival, video, made.video, order, run, policy).metrics
