@@ -23,7 +23,7 @@ from ltx_jax.config.runs import TransformerRun, VAERun
 from ltx_jax.data import buckets
 from ltx_jax.releases.presets import ASSETS, PRESETS
 from tests.policies import QUICK
-from train.trainers import transformer, vae
+from train.trainers import transformer, vae_step
 
 NAMES = [module.name for module in pkgutil.iter_modules(configs.__path__)]
 MODULES = {name: importlib.import_module(f"configs.{name}") for name in NAMES}
@@ -91,12 +91,12 @@ def test_every_module_is_a_recipe():
 def test_vae(name):
   run = MODULES[name].vae()
   assert isinstance(run, VAERun)
-  state = jax.eval_shape(functools.partial(vae.init_state, run), KEY)
+  state = jax.eval_shape(functools.partial(vae_step.init_state, run), KEY)
   found = {path: leaf.shape for path, leaf in flatten(state.params).items()}
   expected = keys.tree_shapes(keys.vae_entries(run.vae))
   statistics = {path for path in expected if path.startswith("per_channel_statistics")}
   assert found == {p: s for p, s in expected.items() if p not in statistics}
-  update = vae.make_update(run, QUICK)
+  update = vae_step.make_update(run, QUICK)
   # The largest batch alone: to trace the step takes seconds.
   frames, height, width, count = max(
     sized(run, buckets.tokens_of(run.vae)), key=math.prod
@@ -162,7 +162,7 @@ def test_the_small_model_is_small_and_is_what_the_preset_asks_for():
   codec, run = recipe.vae(), recipe.transformer()
   params = [
     jax.eval_shape(functools.partial(init, r), KEY).params
-    for init, r in ((vae.init_state, codec), (transformer.init_state, run))
+    for init, r in ((vae_step.init_state, codec), (transformer.init_state, run))
   ]
   tokenizer = sum(
     path.stat().st_size for path in (ASSETS / "moving_shapes/tokenizer").iterdir()
