@@ -13,10 +13,11 @@ GPUs with `pip install "jax[cuda12]"` (5.5 GB), for TPUs with `pip install "jax[
 Every figure is for one device and one step. The peak is the sum of arguments,
 temporaries, and results that do not reuse the memory of an argument. A step fits if its
 peak is at most 0.95 of the device's memory. Floating-point operations are compared with
-three times those of the forward pass, by formula; what is computed a second time is
-shown separately. The seconds are an estimate, the largest of three times: for the
-operations at the device's full rate, for the bytes of its memory at their full
-bandwidth, and for what it sends at the bandwidth of two of its links.
+those of the mathematics, by formula: each product of the forward pass has two in the
+backward pass. What is computed a second time is shown separately. The seconds are an
+estimate, the largest of three times: for the operations at the device's full rate, for
+the bytes of its memory at their full bandwidth, and for what it sends at the bandwidth
+of two of its links.
 
 With --fit it finds the largest number of clips per device that fits, for each way to
 keep the forward pass. The memory plan says where to look, and the compiler decides.

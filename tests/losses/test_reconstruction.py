@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from ltx_jax.losses.reconstruction import kl_divergence, mse, psnr
 from tests import tolerance
@@ -19,6 +20,17 @@ def test_the_error_is_of_each_clip():
   allowed = tolerance.of_sums(a[0].size)
   np.testing.assert_allclose(mse(a, b), expected, rtol=allowed)
   np.testing.assert_array_equal(mse(a, a), 0)
+
+
+def test_gradients_are_those_of_finite_differences():
+  a, b = videos()
+  check_grads(lambda x: mse(x, b), (a,), order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
+  rng = np.random.default_rng(1)
+  mean, logvar = (
+    jnp.asarray(rng.normal(0, 1, (2, 1, 2, 2, 3)), jnp.float32) for _ in "ab"
+  )
+  pair = mean, logvar
+  check_grads(kl_divergence, pair, order=1, modes=["rev"], atol=1e-2, rtol=1e-2)
 
 
 def test_psnr_of_pixels_from_minus_one_to_one():

@@ -3,8 +3,9 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
-from ltx_jax.losses.wavelet import haar_bands, wavelet_l1
+from ltx_jax.losses.wavelet import band_l1, haar_bands, wavelet_l1
 from tests import tolerance
 
 
@@ -59,6 +60,24 @@ def test_the_loss_is_the_mean_absolute_band_of_each_clip():
   np.testing.assert_array_equal(wavelet_l1(a, a), 0)
   changed = b.at[1].add(0.3)
   assert wavelet_l1(a, changed)[0] == loss[0] and wavelet_l1(a, changed)[1] != loss[1]
+
+
+def test_each_band_has_its_weight():
+  a, b = clip(4, 1), clip(4, 2)
+  errors = band_l1(a, b)  # 8 b
+  np.testing.assert_allclose(wavelet_l1(a, b), errors.mean(0), rtol=1e-6)
+  for k in range(8):
+    weights = [float(k == i) for i in range(8)]
+    np.testing.assert_allclose(wavelet_l1(a, b, weights), errors[k] / 8, rtol=1e-5)
+
+
+def test_gradients_are_those_of_finite_differences():
+  a, b = clip(4, 1), clip(4, 2)
+  # No band is near 0, where an absolute value has no slope.
+  assert np.abs(haar_bands(a - b)).min() > 1e-5
+  check_grads(
+    lambda x: wavelet_l1(x, b), (a,), order=1, modes=["rev"], atol=1e-3, rtol=1e-2
+  )
 
 
 def test_odd_frames_are_refused():

@@ -2,7 +2,8 @@
 
 One run is left alone. The other is killed five times during a step and five times while
 a checkpoint is being written, each time started again with the same command, and must
-end in the same bits: parameters, average, optimiser state, the loss of every step.
+end in the same bits: parameters, average, optimiser state, the loss of every step. One
+of the runs has a discriminator, so both networks must.
 Before each restart the newest complete checkpoint is noted; the program must say that
 it resumes from that very step.
 """
@@ -45,6 +46,10 @@ ENVIRONMENT = os.environ | {"XLA_FLAGS": _FLAGS.strip()}
 # that the VAE of the first uninterrupted run made.
 TRAINERS = {
   "vae": ("vae",),
+  "vae with a discriminator": (
+    *("vae", "--adversarial.weight", "0.5", "--adversarial.channels", "8"),
+    *("--adversarial.layers", "1", "--adversarial.ramp", "4"),
+  ),
   "vae on videos": ("vae", "--data", "CLIPS", "--held-out", "1"),
   "transformer on records": ("transformer", "--vae", "VAE", "--data", "RECORDS"),
 }

@@ -3,8 +3,7 @@
 Eight host devices belong to one process, or are divided among two or four on this
 machine. The batches mix images with clips that are trimmed to the same number of
 tokens. Each run is compared with that of a single device: the losses and the gradient
-norms of the first step, then of all steps. The VAE's trainer is compared as one process
-and as two.
+norms of the first step, then of all steps. `vae_processes` does the same with the VAE.
 
 PROCESSES_RUN names a folder to keep the runs in; a complete run is not repeated.
 """
@@ -37,7 +36,6 @@ MESHES = (
 )
 ONE = {"data": 1}
 PATIENCE = 1800.0
-VAE_MESH = {"data": 2, "fsdp": 2, "context": 2}
 OPTIONS = (
   *("--steps", str(STEPS), "--output.save-every", "1000"),
   *("--output.sample-every", "1000", "--output.evaluate-every", "1000"),
@@ -98,16 +96,4 @@ def run() -> list[dict]:
         what = f"{words}, {count} process(es)"
         rows.append(row(f"{what}: first step", float(apart[0]), 1e-5))
         rows.append(row(f"{what}: {STEPS} steps", float(apart.max()), 1e-4))
-    rows += vae_rows(root)
   return rows
-
-
-def vae_rows(root: Path) -> list[dict]:
-  """Rows: the VAE's trainer as two processes, compared with one."""
-  curves = []
-  for count in (1, 2):
-    folder = root / f"vae {count}"
-    options = "--output.folder", str(folder), *on_mesh(VAE_MESH)
-    curves.append(curve(["train.vae", "tiny", *options], folder, count, DEVICES))
-  apart = float(np.abs(curves[1] / curves[0] - 1).max())
-  return [row(f"VAE, 2 processes: {len(curves[0])} steps", apart, 1e-4)]
