@@ -183,7 +183,7 @@ class VAERun:
     data_weights: Relative frequency of each source in `data`; one number makes all
       equal.
     held_out: Number of clips from the first source that are never trained on, unless
-      the manifest marks them.
+      the manifest marks them; at most a quarter of the source.
     remat: Recomputation in the backward pass, which saves memory: `none` recomputes
       nothing, `full` the residual blocks. Default: `none` if it fits.
     trained: Part that is trained: the whole `vae`, or its `decoder` alone. With
@@ -278,7 +278,7 @@ class TransformerRun:
     data_weights: Relative frequency of each folder in `data`; one number makes all
       equal.
     held_out: Number of records from the first folder that are never trained on, unless
-      the manifest marked them.
+      the manifest marked them; at most a quarter of the folder.
     score: Filter on records by one of their scores.
     token_dropping: Largest share of a clip's tokens that is dropped at random, so that
       buckets with similar numbers of tokens share batches. The paper uses 0.2; 0 keeps

@@ -1,7 +1,7 @@
 """Opens the data of a run: the sources that its config names, and held-out clips.
 
 Clips with the score `held_out` are never trained on. If no clip has it, the number that
-the run says is held out, chosen by the hash of their ids.
+the run says is held out, but at most a quarter, chosen by the hash of their ids.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, UInt32
 
+from ltx_jax.cli import console as shared
 from ltx_jax.config import VAEConfig
 from ltx_jax.config.data import ScoreConfig
 from ltx_jax.config.runs import AutoBuckets, Bucket, TransformerRun, VAERun
@@ -33,15 +34,19 @@ from train.harness.checks import check_beside, check_records
 HELD_OUT = "held_out"
 """Score of clips that are never trained on."""
 
+LARGEST_SHARE = 4
+"""At most one clip in so many is held out where no clip says that it is."""
+
 SHOWN = 6
 """Number of held-out captions in the sample images."""
 
 
 class ClipData(NamedTuple):
-  """Videos to train on, and held-out videos of the first source."""
+  """Videos to train on, held-out videos of the first source, and notes about them."""
 
   trained: Mixture
   held_out: Source
+  notes: list[str]
 
 
 class RecordData(NamedTuple):
@@ -54,7 +59,7 @@ class RecordData(NamedTuple):
     shown: Arrays of a batch for some held-out captions; the last row is that of "".
     captions: Captions of the rows of `shown`.
     references: Latents of their references, if all clips are shown theirs.
-    notes: Notes about records that are left out.
+    notes: Notes about records that are held or left out.
   """
 
   trained: Mixture
@@ -68,28 +73,36 @@ class RecordData(NamedTuple):
 
 def held_out(
   ids: Sequence[str], scores: np.ndarray | None, count: int
-) -> Bool[np.ndarray, "n"]:
-  """Returns which clips are held out.
+) -> tuple[Bool[np.ndarray, "n"], list[str]]:
+  """Returns which clips are held out, and a note if they are fewer than asked for.
 
   Args:
     ids: Ids of all clips.
     scores: Their score `held_out`, nan for none; None if no clip has one.
-    count: Number of clips to hold out if no clip has the score.
+    count: Number of clips to hold out if no clip has the score; of few clips, at most a
+      quarter is held out, but at least one of two.
 
   Raises:
     ValueError: If nothing would be left to train on.
   """
   if scores is not None and np.any(scores > 0):
-    return np.nan_to_num(scores) > 0
-  if count >= len(ids):
-    raise ValueError(
-      f"There are {len(ids)} clips, of which {count} would be held out; lower "
-      "--held-out."
-    )
+    if np.all(scores > 0):
+      raise ValueError(
+        f"All {len(ids)} clips have the score {HELD_OUT}, so none is left to train on; "
+        "set it to 0 in some rows of the manifest."
+      )
+    return np.nan_to_num(scores) > 0, []
+  most = max(len(ids) // LARGEST_SHARE, min(len(ids) - 1, 1))
   hashes = np.array([zlib.crc32(clip.encode()) for clip in ids])
   chosen = np.zeros(len(ids), bool)
-  chosen[np.argsort(hashes, kind="stable")[:count]] = True
-  return chosen
+  chosen[np.argsort(hashes, kind="stable")[: min(count, most)]] = True
+  if count <= most:
+    return chosen, []
+  held = {0: "none is", 1: "1 is"}.get(most, f"{most} are")
+  return chosen, [
+    f"{shared.counted(len(ids), 'clip')}: {held} held out, not {count} (--held-out), "
+    "so that enough are left to train on."
+  ]
 
 
 def open_clips(run: VAERun) -> ClipData:
@@ -98,18 +111,23 @@ def open_clips(run: VAERun) -> ClipData:
   Raises:
     ValueError: If a manifest, or too many of its clips, cannot be read.
   """
-  pairs = [_open_clips(run, path, first=not k) for k, path in enumerate(run.data)]
-  trained = Mixture(tuple(pair[0] for pair in pairs), weights(run))
-  return ClipData(trained, pairs[0][1])
+  opened = [_open_clips(run, path, first=not k) for k, path in enumerate(run.data)]
+  sources, aside, notes = zip(*opened, strict=True)
+  return ClipData(Mixture(sources, weights(run)), aside[0], notes[0])
 
 
-def _open_clips(run: VAERun, path: str, first: bool) -> tuple[Source, Source]:
-  """Opens one source and its held-out part; only the first holds out by number."""
+def _open_clips(
+  run: VAERun, path: str, first: bool
+) -> tuple[Source, Source, list[str]]:
+  """Opens one source and its held-out part, with notes about it.
+
+  Only the first source holds out by number.
+  """
   if path == NAME:
-    return Shapes(), Shapes(tuple(world.held_out_captions()))
+    return Shapes(), Shapes(tuple(world.held_out_captions())), []
   clips = read_manifest(path)
   scores = np.array([clip.scores.get(HELD_OUT, np.nan) for clip in clips])
-  chosen = held_out(clips.ids, scores, run.held_out if first else 0)
+  chosen, notes = held_out(clips.ids, scores, run.held_out if first else 0)
   how = {"flip": run.video.flip, "max_faulty": run.video.max_faulty}
   videos = Videos(clips, **how)
   names = {clips.ids[row] for row in np.flatnonzero(chosen).tolist()}
@@ -117,7 +135,7 @@ def _open_clips(run: VAERun, path: str, first: bool) -> tuple[Source, Source]:
   if aside.all() or (names and not aside.any()):
     part = "trained on" if aside.all() else "held out"
     raise ValueError(f"None of the clips of {path} that are to be {part} can be read.")
-  return videos.take(~aside), videos.take(aside if names else ~aside)
+  return videos.take(~aside), videos.take(aside if names else ~aside), notes
 
 
 def with_buckets(
@@ -219,11 +237,12 @@ def open_records(run: TransformerRun, vae: str) -> RecordData:
     check_records(records)
     check_beside(records, run.conditions)
   longest = max(records.text_tokens for records in whole)
-  trained, aside = [], None
+  trained, aside, notes = [], None, []
   for number, records in enumerate(whole):
     index = records.index
     scores = index.scores.get(HELD_OUT)
-    chosen = held_out(index.ids, scores, 0 if number else run.held_out)
+    chosen, fewer = held_out(index.ids, scores, 0 if number else run.held_out)
+    notes += fewer
     how = {"text_tokens": longest}
     good = good_enough(run.score, records) & ~chosen
     kept = Records(records.folder, keep=lambda _, g=good: g, **how)
@@ -237,9 +256,8 @@ def open_records(run: TransformerRun, vae: str) -> RecordData:
   shown, captions, references = _shown(aside, name)
   mixture = Mixture(tuple(trained), weights(run))
   references = references if always else []
-  notes = [
-    scored_in_words(run.score, r) for r in whole if run.score.at_least is not None
-  ]
+  if run.score.at_least is not None:
+    notes += [scored_in_words(run.score, records) for records in whole]
   return RecordData(mixture, source, source.empty, shown, captions, references, notes)
 
 

@@ -201,7 +201,7 @@ def start_run(run: VAERun, dry: bool = False) -> None:
     run = data.with_buckets(run, clips.trained, run.vae)
     checks.check_run(run, run.vae, tokens)
     skipped = Skipped(clips, run.stages)
-    for line in skipped.news():
+    for line in (*clips.notes, *skipped.news()):
       processes.say(line)
     if run.loss.perceptual and not run.loss.perceptual_weights:
       processes.say(

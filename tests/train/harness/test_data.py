@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,21 +36,36 @@ def manifest(tmp_path):
 def test_clips_that_say_so_are_held_out():
   scores = np.full(40, np.nan)
   scores[[3, 9]] = 1.0
-  assert np.flatnonzero(data.held_out(IDS, scores, 20)).tolist() == [3, 9]
+  chosen, notes = data.held_out(IDS, scores, 20)
+  assert np.flatnonzero(chosen).tolist() == [3, 9] and not notes
 
 
 def test_others_are_held_out_by_their_ids_whatever_their_order():
-  chosen = data.held_out(IDS, None, 5)
-  assert chosen.sum() == 5
+  chosen, notes = data.held_out(IDS, None, 5)
+  assert chosen.sum() == 5 and not notes
   names = {IDS[row] for row in np.flatnonzero(chosen)}
-  backwards = data.held_out(IDS[::-1], np.full(40, np.nan), 5)
+  backwards, _ = data.held_out(IDS[::-1], np.full(40, np.nan), 5)
   assert {IDS[::-1][row] for row in np.flatnonzero(backwards)} == names
-  assert data.held_out(IDS, None, 0).sum() == 0
+  assert data.held_out(IDS, None, 0)[0].sum() == 0
+
+
+@pytest.mark.parametrize(
+  ("clips", "held", "said"),
+  [
+    (8, 2, "8 clips: 2 are held out, not 8 (--held-out)"),
+    (5, 1, "5 clips: 1 is held out, not 8"),
+    (2, 1, "2 clips: 1 is held out, not 8"),
+    (1, 0, "1 clip: none is held out, not 8"),
+  ],
+)
+def test_of_few_clips_at_most_a_quarter_is_held_out(clips, held, said):
+  chosen, (note,) = data.held_out(IDS[:clips], None, 8)
+  assert chosen.sum() == held and note.startswith(said)
 
 
 def test_to_hold_out_everything_is_refused():
-  with pytest.raises(ValueError, match="40 clips, of which 40 would be held out"):
-    data.held_out(IDS, None, 40)
+  with pytest.raises(ValueError, match="All 40 clips have the score held_out"):
+    data.held_out(IDS, np.ones(40), 8)
 
 
 def test_a_vae_trains_on_the_clips_of_a_manifest(manifest):
@@ -64,6 +80,16 @@ def test_a_vae_trains_on_the_clips_of_a_manifest(manifest):
   assert batch["video"].shape[0] == 4 and batch["video"].dtype == np.uint8
   (ids, _) = clips.held_out.assign(buckets)
   assert len(ids) == 1
+
+
+def test_a_run_says_that_fewer_clips_are_held_out_than_asked_for(manifest):
+  rows = [json.loads(line) for line in Path(manifest).read_text().splitlines()]
+  rows = [row | {"scores": {}} for row in rows]
+  Path(manifest).write_text("".join(json.dumps(row) + "\n" for row in rows))
+  clips = data.open_clips(dataclasses.replace(tiny.vae(), data=(manifest,)))
+  (note,) = clips.notes
+  assert note.startswith("6 clips: 1 is held out, not 8")
+  assert len(clips.held_out.clips) == 1
 
 
 def test_videos_and_shapes_are_mixed(manifest):
