@@ -1,6 +1,6 @@
 """The small model "moving-shapes": the released architecture at a small width.
 
-    python -m train.tokenizer
+    python -m train.tokenizer --output ltx_jax/assets/moving_shapes/tokenizer
     python -m train.vae moving_shapes_images
     python -m train.vae moving_shapes_clips
     python -m train.vae moving_shapes

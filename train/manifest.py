@@ -14,11 +14,11 @@ The program opens every file and notes its size, frames and frame rate. It write
 
     manifest.jsonl          one line per clip; edit it as you like, and train from it
     manifest.png            histograms of durations, sizes, frame rates and captions
-    manifest.faults.jsonl   everything that is left out, each with the reason
+    manifest.faults.jsonl   everything that is left out, each with the reason; only
+                            if there is something
 
-Captions belong to clips by id, so you may sort, edit and remove lines. Continue with
-
-    python -m train.precompute clips/manifest.jsonl --model MODEL --output records/
+Captions belong to clips by id, so you may sort, edit and remove lines. The last lines
+that it prints are the commands to continue with.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from ltx_jax.data.probing import measure_all
 from ltx_jax.data.survey import Survey
 from ltx_jax.data.video import replacing
 from ltx_jax.files import json_bytes
+from train.harness import following
 
 _SHOWN = 10
 
@@ -92,19 +93,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = surveys.survey(clips)
     _draw(found, output.with_suffix(".png"))
     _show(console, clips, found)
-  if faults:
-    _write_faults(output.with_suffix(".faults.jsonl"), faults)
-    _show_faults(console, faults)
+  _write_faults(output.with_suffix(".faults.jsonl"), faults)
+  _show_faults(console, faults)
   if not len(clips):
     raise ValueError(f"None of the clips of {options.path} can be used.")
   left_out = f", {shared.counted(len(faults), 'fault')} left out" if faults else ""
   console.print(f"wrote {output}: {shared.counted(len(clips), 'clip')}{left_out}")
-  console.print(
-    f"Encode them: python -m train.precompute {output} --model MODEL. Or first train a "
-    f"VAE of your own: python -m train.vae own_clips --data {output}",
-    markup=False,
-    highlight=False,
-  )
+  for line in following.after_manifest(output):
+    console.print(line, markup=False, highlight=False)
 
 
 def _checked_output(options: Options) -> Path:
@@ -178,9 +174,11 @@ def _show_bare(console: Console, clips: Clips, rows: Sequence[int]) -> None:
   """Prints which clips have no caption, and fields that may have been meant as one."""
   if not rows:
     return
+  them = "it" if len(rows) == 1 else "them"
   console.print(
     f"{shared.counted(len(rows), 'clip')} without a caption: a VAE can be trained on "
-    "them, a transformer cannot"
+    f"{them}, a transformer cannot. Write a caption into NAME.txt next to NAME.mp4, "
+    "remove the manifest, and run this again; or write it into the manifest."
   )
   shown = [clips[row] for row in rows[:_SHOWN]]
   for clip in shown:
@@ -208,6 +206,10 @@ def _show_faults(console: Console, faults: Sequence[Fault]) -> None:
 
 
 def _write_faults(path: Path, faults: Sequence[Fault]) -> None:
+  """Writes the list of faults; without faults, removes that of an earlier run."""
+  if not faults:
+    path.unlink(missing_ok=True)
+    return
   with replacing(path) as temporary, temporary.open("wb") as file:
     for fault in faults:
       row = {"where": fault.where, "reason": fault.reason}

@@ -2,7 +2,8 @@
 
     python -m train.tokenizer --data MANIFEST --output FOLDER
 
-Without --data it uses the captions of the moving shapes.
+Without --data it uses the captions of the moving shapes. It never replaces another
+tokenizer.
 
 The result is a SentencePiece unigram model in the layout of Hugging Face (files
 spiece.model, tokenizer_config.json and special_tokens_map.json). The class that reads
@@ -48,16 +49,16 @@ class Options:
   """What is read, and where the tokenizer is written.
 
   Attributes:
+    output: Folder for `spiece.model` and the two JSON files.
     data: Manifest or folder with the captions; default: the captions of the moving
       shapes.
-    output: Folder for `spiece.model` and the two JSON files.
     pieces: Largest number of pieces; the rarest words are spelt in characters. At most
       the `vocab_size` of the text encoder that is trained with it.
     max_tokens: Largest number of tokens in a text; longer texts are cut.
   """
 
+  output: pathlib.Path
   data: pathlib.Path | None = None
-  output: pathlib.Path = pathlib.Path("ltx_jax/assets/moving_shapes/tokenizer")
   pieces: int = 1000
   max_tokens: int = 32  # A caption of the moving shapes has 11.
 
@@ -122,7 +123,11 @@ def train_spiece(captions: Sequence[str], pieces: int) -> bytes:
 
 
 def write_tokenizer(spiece: bytes, folder: pathlib.Path, max_tokens: int) -> None:
-  """Writes the Hugging Face layout; each file appears only once it is complete."""
+  """Writes the Hugging Face layout; each file appears only once it is complete.
+
+  Raises:
+    ValueError: If the folder has another tokenizer; the same one is left as it is.
+  """
   special = {f"{name}_token": token for name, token in SPECIAL.items()}
   config = special | {
     "extra_ids": 0,
@@ -136,6 +141,12 @@ def write_tokenizer(spiece: bytes, folder: pathlib.Path, max_tokens: int) -> Non
     "spiece.model": spiece,
   }
   folder.mkdir(parents=True, exist_ok=True)
+  there = [name for name in files if (folder / name).exists()]
+  if any((folder / name).read_bytes() != files[name] for name in there):
+    raise ValueError(
+      f"--output {folder} has another tokenizer, and models may have been made with it; "
+      "give another --output, or remove it."
+    )
   for name, content in files.items():
     with atomic_file(folder / name) as file:
       file.write(content)

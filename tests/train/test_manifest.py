@@ -42,10 +42,11 @@ def test_it_measures_the_clips_and_writes_what_training_reads(folder, capsys):
   for words in (
     "2 videos and 1 picture",
     "sizes: 32x48 (1), 64x64 (1), 96x64 (1)",
-    "1 clip without a caption: a VAE can be trained on them, a transformer cannot "
+    "1 clip without a caption: a VAE can be trained on it, a transformer cannot. Write",
+    "into NAME.txt next to NAME.mp4, remove the manifest, and run this again",
     "no caption: still.png",
     "manifest.jsonl: 3 clips",
-    "Encode them: python -m train.precompute",
+    "Train small networks of your own: python -m train.vae own_clips --data ",
   ):
     assert words in said
   assert not list(folder.glob("*faults*"))
@@ -76,6 +77,16 @@ def test_faults_and_copies_are_listed(folder, capsys):
   reasons = {row["where"]: row["reason"] for row in map(json.loads, lines)}
   assert set(reasons) == {"alone.txt", "broken.mp4"}
   assert "cannot be read as a video" in reasons["broken.mp4"]
+
+
+def test_the_list_of_faults_goes_once_they_are_mended(folder):
+  (folder / "alone.txt").write_text("words")
+  manifest.main([str(folder)])
+  assert (folder / "manifest.faults.jsonl").exists()
+  (folder / "alone.txt").unlink()
+  (folder / "manifest.jsonl").unlink()
+  manifest.main([str(folder)])
+  assert not (folder / "manifest.faults.jsonl").exists()
 
 
 def test_clips_without_captions_are_named_with_the_fields_they_have(folder, capsys):

@@ -229,6 +229,10 @@ def test_options_that_do_not_fit_are_refused(options, changes, said):
 
 def test_clips_without_captions_are_refused_by_name(options, clips):
   (clips / "clip1.txt").unlink()
+  with pytest.raises(
+    ValueError, match="1 of the 5 clips of .*clips has no caption: cl"
+  ):
+    run(options)
   (clips / "clip3.txt").write_text(" \n\n")
   sentence = "2 of the 5 clips of .*clips have no caption: clip1.mp4, clip3.mp4. A tran"
   with pytest.raises(ValueError, match=sentence):

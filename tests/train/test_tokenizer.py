@@ -76,7 +76,8 @@ def test_command_refuses_a_place_it_cannot_write(tmp_path, capsys):
   (tmp_path / "file").touch()
   for argv, said in (
     (["--output", str(tmp_path / "file")], f"{tmp_path}/file: File exists; choose"),
-    (["--max-tokens", "0"], "--max-tokens is 0; it must be at least 1."),
+    (["--output", "x", "--max-tokens", "0"], "--max-tokens is 0; it must be at leas"),
+    ([], "--output is missing"),
     (["--outptu", "x"], "Unknown option --outptu; did you mean --output?"),
   ):
     with pytest.raises(SystemExit) as end:
@@ -84,3 +85,12 @@ def test_command_refuses_a_place_it_cannot_write(tmp_path, capsys):
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+def test_a_tokenizer_is_never_replaced_by_another(tmp_path):
+  spiece = train_spiece(CAPTIONS, 1000)
+  write_tokenizer(spiece, tmp_path, 32)
+  write_tokenizer(spiece, tmp_path, 32)  # The same one again changes nothing.
+  with pytest.raises(ValueError, match="has another tokenizer.*give another --output"):
+    write_tokenizer(train_spiece(CAPTIONS, 80), tmp_path, 32)
+  assert (tmp_path / "spiece.model").read_bytes() == spiece

@@ -49,12 +49,14 @@ class Captions:
 
   Attributes:
     tokenizer: Tokenizer.
+    folder: Folder of the tokenizer.
     max_tokens: Largest number of tokens of a text; longer ones are cut.
     made_by: Fingerprint of the tokenizer, and of the encoder if there is one.
     encoder: Text encoder; None makes only tokens.
   """
 
   tokenizer: Tokenizer
+  folder: Path
   max_tokens: int
   made_by: str
   encoder: Encoder | None
@@ -63,7 +65,8 @@ class Captions:
   def of_tokenizer(cls, folder: Path, max_tokens: int = MAX_TOKENS) -> Captions:
     """Returns an object that makes only tokens, with the tokenizer in a folder."""
     tokenizer = load_tokenizer(folder)
-    return cls(tokenizer, max_tokens, encoder_fingerprint(folder)[:16], None)
+    made_by = encoder_fingerprint(folder)[:16]
+    return cls(tokenizer, folder, max_tokens, made_by, None)
 
   @classmethod
   def of_encoder(
@@ -82,7 +85,8 @@ class Captions:
     known = {"encoder": made_by, "dtype": policy.dtype, "captions": str(captions)}
     texts = TextCache(cache, known, config.max_text_tokens)
     encoder = Encoder(folder, config, policy, captions, texts, devices)
-    return cls(load_tokenizer(tokenizer), config.max_text_tokens, made_by[:16], encoder)
+    longest = config.max_text_tokens
+    return cls(load_tokenizer(tokenizer), tokenizer, longest, made_by[:16], encoder)
 
   def tokens(self, caption: str) -> np.ndarray:
     """Returns a caption's own tokens [m], int32."""

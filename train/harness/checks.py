@@ -152,11 +152,17 @@ def check_captions(clips: Clips, manifest: str) -> None:
   bare = [clips.ids[row] for row, text in enumerate(clips.captions) if not text]
   if bare:
     raise ValueError(
-      f"{len(bare)} of the {len(clips)} clips of {manifest} have no caption: "
-      f"{listed(bare)}. A transformer learns what captions say, so write them (a field "
-      f"{', '.join(CAPTIONS[:-1])} or {CAPTIONS[-1]}, or in a folder NAME.txt next to "
-      "NAME.mp4), or remove these clips; train.vae needs no captions."
+      f"{_lacking(bare, f'{len(clips)} clips of {manifest}', 'caption')} A transformer "
+      "learns what captions say, so write them (a field "
+      f"{', '.join(CAPTIONS[:-1])} or {CAPTIONS[-1]}; or NAME.txt next to NAME.mp4, and "
+      "make the manifest again), or remove these clips; train.vae needs no captions."
     )
+
+
+def _lacking(bare: Sequence[str], of: str, what: str) -> str:
+  """Returns the sentence: 1 of the 8 clips of FOLDER has no caption: dog.mp4."""
+  have = "has" if len(bare) == 1 else "have"
+  return f"{len(bare)} of the {of} {have} no {what}: {listed(bare)}."
 
 
 def check_references(clips: Clips, manifest: str) -> bool:
@@ -168,9 +174,8 @@ def check_references(clips: Clips, manifest: str) -> bool:
   bare = [clip.id for clip in clips if not clip.reference]
   if bare and len(bare) < len(clips):
     raise ValueError(
-      f"{len(bare)} of the {len(clips)} clips of {manifest} have no reference: "
-      f"{listed(bare)}. Give them one in the field `reference`, or move them to a "
-      "manifest of their own."
+      f"{_lacking(bare, f'{len(clips)} clips of {manifest}', 'reference')} Name one in "
+      "the field `reference`, or move these clips to a manifest of their own."
     )
   return not bare
 
@@ -185,10 +190,10 @@ def check_records(records: Records) -> None:
   rows = np.flatnonzero(records.index.tokens <= least).tolist()
   if rows:
     bare = [records.index.ids[row] for row in rows]
+    all_of_them = f"{len(records)} records in {records.folder}"
     raise ValueError(
-      f"{len(bare)} of the {len(records)} records in {records.folder} have no caption: "
-      f"{listed(bare)}. Write their captions, or remove these clips, and run "
-      "train.precompute again."
+      f"{_lacking(bare, all_of_them, 'caption')} Write their captions, or remove these "
+      "clips, and run train.precompute again."
     )
 
 

@@ -176,8 +176,3 @@ def write_report(
     f"clips dropped (dropped.jsonl). PSNR of what the VAE keeps: {mean} (report.png)",
     highlight=False,
   )
-  console.print(
-    f"Train on them: python -m train.transformer RECIPE --data {folder}",
-    markup=False,
-    highlight=False,
-  )

@@ -32,6 +32,7 @@ from ltx_jax.errors import check_number
 from ltx_jax.moving_shapes import source as shapes
 from ltx_jax.platforms import policy_of
 from ltx_jax.releases import sources
+from train.harness import following
 from train.harness.captions import Captions
 from train.harness.checks import check_captions, check_references
 from train.harness.completion import (
@@ -226,6 +227,9 @@ def precompute(options: Options, console: Console) -> None:
   index = complete(folder, now, made, empty)
   shown = {"encoder": encoder, "read": read, "samples": options.samples}
   write_report(folder, clips, index, faults, **shown, console=console)
+  checkpoint = sources.resolve(options.model, text_encoder=False).checkpoint
+  for line in following.after_records(folder, checkpoint, captions):
+    console.print(line, markup=False, highlight=False)
 
 
 def _hashed(options: Options, read: Read) -> Source:

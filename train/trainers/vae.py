@@ -36,6 +36,7 @@ from train.harness import (
   dry_run,
   evaluation,
   fitting,
+  following,
   loop,
   processes,
 )
@@ -268,7 +269,5 @@ def train(
   if distributed.is_first():
     params = exported_params(run, alone, state, map(loader.batch, last))
     path = export(run, params, state.params.get(DISCRIMINATOR))
-    print(
-      f"Wrote {path}\nEncode clips: python -m train.precompute MANIFEST --model {path}"
-    )
+    print(f"Wrote {path}", *following.after_vae(run, path), sep="\n")
   processes.wait_for_all("VAE written")

@@ -1,0 +1,87 @@
+"""The commands that follow a program, as they can be typed: with the paths just written.
+
+train.manifest -> train.vae -> train.tokenizer, train.precompute -> train.transformer
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from ltx_jax.checkpoints import lightricks
+from ltx_jax.config.runs import VAERun
+from ltx_jax.moving_shapes.source import NAME
+from ltx_jax.releases.presets import ASSETS
+from train.harness.captions import Captions
+
+RELEASED = "ltxv-2b-0.9.6-dev"
+"""The model that a manifest is encoded for if the user has not chosen one."""
+
+SMALL_RECIPE = "own_clips"
+"""The recipe for records of a small VAE."""
+
+_LORAS = {28: "lora", 48: "lora_13b"}
+"""Recipes that fine-tune a released transformer, by its number of blocks."""
+
+_TOKENIZER = "tokenizer"
+
+
+def after_manifest(manifest: Path) -> list[str]:
+  """Returns what to do with a manifest."""
+  return [
+    "Train small networks of your own: "
+    + _command("train.vae", SMALL_RECIPE, "--data", manifest),
+    "Or encode the clips for a released model: "
+    + _command("train.precompute", manifest, "--model", RELEASED),
+  ]
+
+
+def after_vae(run: VAERun, path: Path) -> list[str]:
+  """Returns the commands that encode what a VAE was trained on.
+
+  A text encoder is trained later, so they make a tokenizer for it first, unless there
+  is a text encoder next to the VAE, or the tokenizer exists.
+  """
+  # An absolute one has its parent too: runs/own/vae -> runs/own.
+  folder = Path(run.output.folder).parent
+  shapes = run.data[0] == NAME
+  tokenizer = ASSETS / "moving_shapes" / _TOKENIZER if shapes else folder / _TOKENIZER
+  lines, text = [], ["--text-encoder", "none", "--tokenizer", tokenizer]
+  if (path.parent / "text_encoder" / "config.json").is_file():
+    text = []
+  elif not (tokenizer / "spiece.model").is_file():
+    made = "--data", run.data[0], "--output", tokenizer
+    lines.append("Make a tokenizer: " + _command("train.tokenizer", *made))
+  buckets = [bucket for stage in run.stages for bucket in stage.buckets]
+  largest = max(buckets, key=lambda b: b.frames * b.height * b.width)
+  size = f"{largest.frames}x{largest.height}x{largest.width}"
+  for number, source in enumerate(run.data):
+    records = folder / ("records" + (f"-{number + 1}" if number else ""))
+    how = ["--model", path, *text, "--buckets", size, "--output", records]
+    lines.append("Encode the clips: " + _command("train.precompute", source, *how))
+  return lines
+
+
+def after_records(records: Path, checkpoint: Path, captions: Captions) -> list[str]:
+  """Returns the command that trains on records.
+
+  Args:
+    records: Folder of the records.
+    checkpoint: Checkpoint of the VAE that made them.
+    captions: What made their tokens and texts.
+  """
+  tokenizer, lines = captions.folder, []
+  if tokenizer.name != _TOKENIZER:
+    lines.append(f"First rename {tokenizer} to {tokenizer.with_name(_TOKENIZER)}.")
+  how = ["--data", records, "--vae", checkpoint, "--text-folder", tokenizer.parent]
+  recipe = SMALL_RECIPE
+  if captions.encoder is not None:
+    found = lightricks.read_config(checkpoint).transformer
+    recipe = _LORAS.get(found and found.num_layers, SMALL_RECIPE)
+    small = recipe == SMALL_RECIPE
+    how += ["--text-encoder", "frozen"] if small else ["--init-from", checkpoint]
+  return [*lines, "Train on them: " + _command("train.transformer", recipe, *how)]
+
+
+def _command(program: str, *words: str | Path) -> str:
+  return shlex.join(["python", "-m", program, *map(str, words)])
