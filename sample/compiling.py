@@ -34,8 +34,8 @@ def config_of(name: str) -> ModelConfig:
   return dataclasses.replace(config, text_encoder=text)
 
 
-def pixels(size: str | None) -> tuple[int | None, int | None]:
-  """Reads "768x512" as (width, height).
+def pixels(size: str | None, option: str = "--size") -> tuple[int | None, int | None]:
+  """Reads "768x512", the value of an option, as (width, height).
 
   Raises:
     ValueError: If it has another form.
@@ -44,7 +44,7 @@ def pixels(size: str | None) -> tuple[int | None, int | None]:
     return None, None
   sides = size.split("x")
   if len(sides) != 2 or not all(side.isdecimal() for side in sides):
-    raise ValueError(f"--size is {size}; give width and height, such as 768x512.")
+    raise ValueError(f"{option} is {size}; give width and height, such as 768x512.")
   return int(sides[0]), int(sides[1])
 
 

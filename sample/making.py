@@ -14,7 +14,7 @@ import ltx_jax
 from ltx_jax.cli import console as shared
 from ltx_jax.data import contact_sheet, outputs, video
 from ltx_jax.pipeline.generate import Way, generate
-from ltx_jax.pipeline.hints import hint
+from ltx_jax.pipeline.hints import hints
 from ltx_jax.pipeline.model import OnePass
 from ltx_jax.pipeline.request import Request
 from ltx_jax.platforms import Policy
@@ -148,8 +148,8 @@ def run(options: Options, console: Console) -> None:
       way = way_of(model, *flags)
     request = request_of(model, options)
     outputs.check_output(options.output, request.canvas.asked[0])
-    note = hint(asked, model.recipe.captions, OTHER_MODEL)
-    if note:
+    captions = model.recipe.captions
+    for note in hints(asked, request.has_media, captions, OTHER_MODEL):
       console.print(f"note: {note}", highlight=False, markup=False)
     # Before the wait: a wrong size is seen at once.
     console.print(summary(options, request, model.policy), highlight=False)

@@ -19,6 +19,7 @@ and the plan uses that share. `--memory-fraction 0.95` plans for the same value 
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -56,8 +57,15 @@ class Options:
   """Share of the device's memory that JAX takes; default 0.75 on GPUs, 1 elsewhere."""
 
 
+def _device(word: str) -> str:
+  """Returns the name of a device for its maker's writing of it, such as RTX 4090."""
+  plain = "".join(word.lower().split())
+  return plain if plain in _SINGLE else word
+
+
 def main(argv: Sequence[str] | None = None) -> None:
   """Reads the command line and prints the table."""
+  argv = list(map(_device, sys.argv[1:] if argv is None else argv))
   options = cli(Options, argv, program="python -m sample.plan", about=__doc__)
   devices.use_host_only()
   from sample import planning  # --help need not wait for Flax and the models.

@@ -70,7 +70,7 @@ def longest(
 ) -> str:
   """Says how many frames of a size fit: 121, 121* in tiles, or a dash."""
   policy = TARGETS[options.device].policy
-  width, height = pixels(size)
+  width, height = pixels(size, "--sizes")
 
   def planned(frames: int) -> memory.Plan:
     canvas = Canvas.of(config.vae, frames, height, width)
@@ -127,10 +127,12 @@ def footer(options: Options) -> str:
     tight = " That is too much here: add --text-weights int8."
   return (
     f"Planned with {available(options) / _GB:.1f} of {target.memory / _GB:.0f} GB."
-    f"{advice} * is decoded in tiles. T5-XXL takes {text / _GB:.1f} GB, and "
-    f"sample.generate frees it before the transformer is loaded.{tight} An estimate by "
-    "formula, within a third of the compilers' figures; nothing was run. "
-    "python -m sample.compile compiles one size."
+    f"{advice} GB are those of the weights; int8 is what sample.generate --weights "
+    "int8 loads. * is decoded in tiles; - fits at no length; "
+    f"{options.frames_at_most} is the most that was tried (--frames-at-most). T5-XXL "
+    f"takes {text / _GB:.1f} GB, and sample.generate frees it before the transformer "
+    f"is loaded.{tight} An estimate by formula, within a third of the compilers' "
+    "figures; nothing was run. python -m sample.compile compiles one size."
   )
 
 

@@ -1,6 +1,6 @@
 """Shows training runs on a page, or draws their curves as one image.
 
-    python -m train.curves runs/transformer
+    python -m train.curves runs/transformer        # runs/transformer/curves.html
     python -m train.curves runs/a runs/b --output compared.html
     python -m train.curves runs/vae runs/transformer --output docs/images/curves.png
 
@@ -41,11 +41,17 @@ class Options:
 
   Attributes:
     runs: Folders of runs, each with a metrics.jsonl.
-    output: File to write: .html for the page, or .png for the curves alone.
+    output: File to write: .html for the page, or .png for the curves alone; default:
+      curves.html, in the run's folder if there is one run.
   """
 
   runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-  output: Path = Path("curves.html")
+  output: Path | None = None
+
+
+def default_output(runs: Sequence[Path]) -> Path:
+  """Returns the page's file: in the folder of a single run, else in the current one."""
+  return (runs[0] if len(runs) == 1 else Path()) / "curves.html"
 
 
 def show(runs: Sequence[Path], output: Path) -> None:
@@ -114,8 +120,9 @@ def main(argv: Sequence[str] | None = None) -> None:
   """Reads the command line, and writes the page or the image."""
   options = cli(Options, argv, program="python -m train.curves", about=__doc__)
   with errors_in_words():
-    show(options.runs, options.output)
-    print(f"Wrote {options.output}")
+    output = options.output or default_output(options.runs)
+    show(options.runs, output)
+    print(f"Wrote {output.absolute()}")
 
 
 if __name__ == "__main__":

@@ -144,8 +144,8 @@ def write_tokenizer(spiece: bytes, folder: pathlib.Path, max_tokens: int) -> Non
   there = [name for name in files if (folder / name).exists()]
   if any((folder / name).read_bytes() != files[name] for name in there):
     raise ValueError(
-      f"--output {folder} has another tokenizer, and models may have been made with it; "
-      "give another --output, or remove it."
+      f"--output {folder} has another tokenizer, and models may have been made with "
+      "it; give another --output, or remove it."
     )
   for name, content in files.items():
     with atomic_file(folder / name) as file:

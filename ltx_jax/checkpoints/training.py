@@ -26,12 +26,19 @@ import jax
 from jaxtyping import PyTree
 
 from ltx_jax.checkpoints.trees import path_name
+from ltx_jax.errors import shown
 
 _LISTED = 10  # Number of names shown of those that do not fit.
 
 
 class TrainingCheckpoints:
-  """The checkpoints of one run; close it, or use it in a `with` statement."""
+  """The checkpoints of one run; close it, or use it in a `with` statement.
+
+  Attributes:
+    folder: Where they are.
+    changed: Fields of the config that differ from those of the checkpoint that was
+      restored, such as "flow.spread 0.5 -> 0.9".
+  """
 
   def __init__(
     self,
@@ -57,6 +64,7 @@ class TrainingCheckpoints:
     import orbax.checkpoint as ocp  # Half a second, which --help need not wait for.
 
     self.folder = Path(folder).absolute()
+    self.changed: list[str] = []
     self._record = _as_json(
       {"config": config, "network": network, "fingerprint": fingerprint}
     )
@@ -164,7 +172,7 @@ class TrainingCheckpoints:
     arguments = ocp.args.Composite(record=ocp.args.JsonRestore())
     with self._damage_in_words(step):
       found = self._manager.restore(step, args=arguments)["record"]
-      found = {name: found[name] for name in ("network", "fingerprint")}
+      found = {name: found[name] for name in self._record}
     where = f"The checkpoint {self.folder / str(step)}"
     differing = _differences(found["network"], self._record["network"])
     if differing:
@@ -180,6 +188,7 @@ class TrainingCheckpoints:
         "the networks that encode them, the stages (--steps may leave some out) and "
         "the seed it was trained with."
       )
+    self.changed = _changes(found["config"], self._record["config"])
 
   def _check_arrays(self, step: int, target: Mapping[str, Any]) -> None:
     with self._damage_in_words(step):
@@ -257,6 +266,16 @@ def _differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[
     for name in names[:_LISTED]
   ]
   return words + ([f"and {len(names) - _LISTED} more"] if len(names) > _LISTED else [])
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+  """Describes all leaves that differ, in short."""
+  a, b = _leaves(before), _leaves(now)
+  return [
+    f"{name} {shown(a.get(name))} -> {shown(b.get(name))}"
+    for name in sorted(a | b)
+    if a.get(name) != b.get(name)
+  ]
 
 
 def _leaves(value: Any, name: str = "") -> dict[str, Any]:

@@ -117,17 +117,27 @@ def refuse_unknown(argv: Sequence[str], names: Sequence[str], program: str) -> N
   # tyro writes `--no-flag` for a flag that is on, and `--group.no-flag` in a group.
   negated = [re.sub(r"([^-.][^.]*)$", r"no-\1", option) for option in options]
   known = {"-h", "--help", *options, *negated}
-  for argument in itertools.takewhile(lambda argument: argument != "--", argv):
+  words = [*itertools.takewhile(lambda argument: argument != "--", argv)]
+  for argument, after in itertools.zip_longest(words, words[1:], fillvalue=""):
     # Word processors make a dash of two hyphens.
     written = re.sub(r"^[–—−](?=[a-zA-Z])", "--", argument)
     option = written.split("=")[0].replace("_", "-")
     if re.match(r"--?[a-zA-Z]", written) and (
       written != argument or option not in known
     ):
-      raise ValueError(
-        f"Unknown option {argument.split('=')[0]}; {nearest(option.lower(), options)} "
-        f"`{program} --help` lists all."
-      )
+      value = written.partition("=")[2] or after
+      meant = _sides(option, value, options) or nearest(option.lower(), options)
+      given = argument.split("=")[0]
+      raise ValueError(f"Unknown option {given}; {meant} `{program} --help` lists all.")
+
+
+def _sides(option: str, value: str, options: Sequence[str]) -> str | None:
+  """Returns a question with --width and --height for a --size of both, or None."""
+  if option != "--size" or not {"--width", "--height"} <= {*options}:
+    return None
+  sides = re.fullmatch(r"(\d+)\D(\d+)", value)
+  width, height = sides.groups() if sides else ("W", "H")
+  return f"did you mean --width {width} --height {height}?"
 
 
 def refuse_empty(argv: Sequence[str], names: Sequence[str]) -> None:

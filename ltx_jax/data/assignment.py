@@ -40,6 +40,12 @@ def cost(sizes: Sizes, shapes: Int[np.ndarray, "s 2"]) -> Float[np.ndarray, "n s
   return cropped + np.where(scale > 0, _ENLARGING * scale, -_SHRINKING * scale)
 
 
+def cropped(sizes: Sizes, bucket: Bucket) -> Float[np.ndarray, "n"]:
+  """Returns the share of each clip's image that is cropped to cover a bucket."""
+  ratio = sizes[:, 1] / sizes[:, 2] * bucket.width / bucket.height
+  return 1 - np.minimum(ratio, 1 / ratio)
+
+
 def assign(sizes: Sizes, buckets: Sequence[Bucket]) -> list[Ids]:
   """Returns for each bucket the clips that it takes, as positions in `sizes`."""
   shapes = np.array(sorted({(b.height, b.width) for b in buckets}))

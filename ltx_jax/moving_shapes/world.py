@@ -56,6 +56,15 @@ OFFSET = 0.12  # The offset across the motion lies within +-OFFSET of the other 
 SQUARE_SIDE = 0.9  # Half of it, in units of r, like the three below.
 TRIANGLE_APEX, TRIANGLE_BASE, TRIANGLE_HALF_BASE = 1.1, 0.75, 1.03
 
+_PLACES = {
+  "size": (1, SIZES),
+  "colour": (2, COLORS),
+  "shape": (3, SHAPES),
+  "direction": (5, DIRECTIONS),
+  "background": (8, BACKGROUNDS),
+}
+"""Number of the word in a caption that varies, and its values."""
+
 GRAMMAR = (
   f"a {{{'|'.join(SIZES)}}} {{{'|'.join(COLORS)}}} {{{'|'.join(SHAPES)}}} moving "
   f"{{{'|'.join(DIRECTIONS)}}} on a {{{'|'.join(BACKGROUNDS)}}} background"
@@ -124,6 +133,19 @@ def unknown_words(prompt: str) -> list[str]:
   return list(dict.fromkeys(word for word in words if word not in _VOCABULARY))
 
 
+def misplaced_words(prompts: Iterable[str]) -> list[tuple[str, str]]:
+  """Returns (word, what it is used as) of known words in a place of other ones.
+
+  Only prompts of as many words as a caption have such places.
+  """
+  found = {}
+  for words in (re.findall(r"\w+", prompt.lower()) for prompt in prompts):
+    for slot, (place, allowed) in _PLACES.items():
+      if len(words) == 10 and words[place] in _VOCABULARY - set(allowed):
+        found[words[place], slot] = None
+  return list(found)
+
+
 def grammar_help() -> str:
   """Returns the sentence that shows how captions are made, with two examples."""
   first, second = EXAMPLES
@@ -139,7 +161,7 @@ def parse(caption: str) -> Caption:
   """
   words = caption.lower().strip().removesuffix(".").split()
   if len(words) == 10:
-    parsed = Caption(*(words[i] for i in (1, 2, 3, 5, 8)))
+    parsed = Caption(*(words[place] for place, _ in _PLACES.values()))
     if str(parsed) == " ".join(words) and str(parsed) in _CAPTION_SET:
       return parsed
   unknown = unknown_words(caption)

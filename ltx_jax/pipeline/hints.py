@@ -1,8 +1,9 @@
-"""Hints about prompts that a model is likely to handle badly.
+"""Hints about prompts and media that a model is likely to handle badly.
 
 Released models were trained on captions of a paragraph that say what happens. A few
 words, or a description of a scene in which nothing moves, often give a still. The small
 model's captions are one short sentence each; the hint names words that it never saw.
+Nor did it see other images than its own: it redraws a photo as coloured shapes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ltx_jax.moving_shapes import world
-from ltx_jax.pipeline.request import Prompt
+from ltx_jax.pipeline.request import Request
 
 _LOG = logging.getLogger("ltx_jax")
 
@@ -54,12 +55,33 @@ _LONGER = (
 )
 
 
-def log(prompts: Sequence[Prompt], captions: Captions | None) -> None:
-  """Logs the hint about a request's prompts; encoded ones have none."""
+def log(request: Request, captions: Captions | None) -> None:
+  """Logs the hints about a request's prompts and media; encoded prompts have none."""
+  prompts = request.prompts
   each = [[prompt] if isinstance(prompt, str) else prompt for prompt in prompts]
-  note = hint([p for some in each for p in some if isinstance(p, str)], captions)
-  if note:
+  texts = [p for some in each for p in some if isinstance(p, str)]
+  for note in hints(texts, request.has_media, captions):
     _LOG.warning(note)
+
+
+def hints(
+  prompts: Sequence[str], media: bool, captions: Captions | None, another: str = ANOTHER
+) -> list[str]:
+  """Returns the hints about prompts, and about images and clips if there are any.
+
+  Args:
+    prompts: All prompts.
+    media: Whether images or clips are given.
+    captions: What the model was trained on; None if that is not known.
+    another: How the reader gets another model, as a command to them.
+  """
+  notes = [hint(prompts, captions, another)]
+  if media and captions == "moving shapes":
+    notes.append(
+      "the small model knows only coloured shapes, and redraws other images and clips "
+      f"as shapes; for photos {another}."
+    )
+  return [note for note in notes if note]
 
 
 def hint(
@@ -120,11 +142,12 @@ def _beginning(prompt: str, words: int = 8) -> str:
 
 
 def _of_the_small_model(prompts: Sequence[str], another: str) -> str | None:
-  unknown = world.unknown_words(" ".join(prompts))
+  unknown = list(map(repr, world.unknown_words(" ".join(prompts))))
   if not unknown:
     return _of_other_captions(prompts)
+  others = [f"{word!r} as a {slot}" for word, slot in world.misplaced_words(prompts)]
   return (
-    f"the small model never saw {', '.join(map(repr, unknown))}; what it draws for "
+    f"the small model never saw {', '.join([*unknown, *others])}; what it draws for "
     f"that means little. {world.grammar_help()} For other things {another}."
   )
 

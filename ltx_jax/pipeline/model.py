@@ -174,7 +174,7 @@ class LTXVideo(Networks):
       video=video,
       seed=seed,
     )
-    hints.log(request.prompts, self.recipe.captions)
+    hints.log(request, self.recipe.captions)
     return generate(OnePass(self, sampling), request, on_step=on_step)
 
   def check_memory(

@@ -199,7 +199,7 @@ class MultiScale:
       conditions=conditions,
       seed=seed,
     )
-    hints.log(request.prompts, recipe.captions)
+    hints.log(request, recipe.captions)
     return generate(InTwoPasses(self, passes), request, on_step=on_step)
 
   def check_memory(

@@ -51,6 +51,11 @@ class Request:
     return count(self.prompts[0])
 
   @property
+  def has_media(self) -> bool:
+    """Whether images or clips are given besides the text."""
+    return bool(self.conditions) or self.start is not None
+
+  @property
   def arguments(self) -> dict[str, Any]:
     """The arguments that every `denoise` takes, by name."""
     frames, height, width = self.canvas.used

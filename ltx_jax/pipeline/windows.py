@@ -262,7 +262,7 @@ class LongVideo:
       conditions=conditions,
       seed=seed,
     )
-    hints.log(request.prompts, recipe.captions)
+    hints.log(request, recipe.captions)
     return generate(InWindows(self, sampling), request, on_step=on_step)
 
   def check_memory(

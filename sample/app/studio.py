@@ -22,7 +22,7 @@ from ltx_jax.data import video
 from ltx_jax.models import transformer, vae
 from ltx_jax.pipeline import preview
 from ltx_jax.pipeline.generate import Way, generate
-from ltx_jax.pipeline.hints import hint
+from ltx_jax.pipeline.hints import hints
 from ltx_jax.pipeline.recipes import Recipe
 from ltx_jax.pipeline.request import Request
 from ltx_jax.planning import memory
@@ -147,8 +147,9 @@ class Studio:
       lines.append("The model is loaded first; memory and time are known then.")
     else:
       lines += self._cost(form, options)
-    said = hint(options.prompts, recipe.captions, _OTHER_MODEL) if asked else None
-    return " ".join(lines) + (f"\n\n{_in_page(said)}" if said else "")
+    known, media = recipe.captions, bool(form.uploads)
+    said = hints(options.prompts if asked else [], media, known, _OTHER_MODEL)
+    return "\n\n".join([" ".join(lines), *map(_in_page, said)])
 
   def _cost(self, form: Form, options: Options) -> list[str]:
     model = self._loaded[1]

@@ -1,6 +1,7 @@
 """Command lines of the trainers: overrides, errors in one sentence, help."""
 
 import dataclasses
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -125,6 +126,7 @@ def test_steps_cut_the_stages_or_lengthen_the_last(steps, expected):
     (["recipe", "--optimizer.learning-rat", "1"], "mean --optimizer.learning-rate?"),
     (["recipe", "--optimiser.b2=0.9"], "mean --optimizer.b2?"),
     (["recipe", "--warmup-steps", "9"], "did you mean --optimizer.warmup-steps?"),
+    (["recipe", "--size", "9"], "Unknown option --size; "),
     (["recipe", "--xyz"], "Unknown option --xyz; nothing is named like it."),
     (["recipe", "--vae.encoder-blocks", "1"], "Unknown option --vae.encoder-blocks"),
     (["recipe", "--stages", "1"], "Unknown option --stages; did you mean --steps?"),
@@ -325,3 +327,16 @@ def test_help_of_any_command_line(capsys):
 def test_other_errors_keep_their_traceback():
   with pytest.raises(ZeroDivisionError), command_line.errors_in_words():
     raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+  ("words", "meant"),
+  [
+    (["--size", "256x128"], "did you mean --width 256 --height 128?"),
+    (["--size=256*128"], "did you mean --width 256 --height 128?"),
+    (["--size", "large"], "did you mean --width W --height H?"),
+  ],
+)
+def test_a_size_is_answered_with_its_two_sides(words, meant):
+  with pytest.raises(ValueError, match=re.escape(meant)):
+    command_line.refuse_unknown(words, ["width", "height", "seed"], "program")

@@ -88,3 +88,10 @@ def test_encoded_clips_are_in_buckets_already():
   sizes = _sizes(*[(9, 64, 64)] * 3, (17, 64, 64), (17, 64, 64), (1, 64, 64))
   found = assignment.exact(sizes, AutoBuckets(shapes=1, lengths=2))
   assert found == (Bucket(9, 64, 64, weight=3.0), Bucket(17, 64, 64, weight=2.0))
+
+
+def test_the_share_that_a_bucket_crops_is_that_of_the_longer_side():
+  sizes = np.array([(25, 240, 320), (25, 320, 240), (25, 128, 128), (9, 90, 160)])
+  square = assignment.cropped(sizes, Bucket(25, 128, 128))
+  np.testing.assert_allclose(square, [0.25, 0.25, 0, 1 - 9 / 16])
+  np.testing.assert_allclose(assignment.cropped(sizes[3:], Bucket(9, 72, 128)), 0)

@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
+from ltx_jax.config import VAEConfig
+from ltx_jax.diffusion.conditioning import Condition
 from ltx_jax.pipeline import hints
 from ltx_jax.pipeline.hints import hint, moves
+from ltx_jax.pipeline.request import Request
+from ltx_jax.sizes import Canvas
 
 PROMPT = "a small red circle moving right on a navy background"
 
@@ -57,8 +61,34 @@ def test_unknown_words_lead_to_a_model_that_knows_them():
 
 
 def test_python_is_told_of_unknown_words_once(caplog):
-  hints.log([[PROMPT, "a cat"]], "moving shapes")
-  hints.log([PROMPT], "moving shapes")
-  hints.log([(np.zeros((1, 2, 3)), np.ones((1, 2), bool))], "moving shapes")
+  canvas = Canvas.of(VAEConfig(), 9, 64, 64)
+  encoded = (np.zeros((1, 2, 3)), np.ones((1, 2), bool))
+  for prompt in ([PROMPT, "a cat"], PROMPT, encoded):
+    hints.log(Request((prompt,), canvas, 24.0), "moving shapes")
   (record,) = caplog.records
   assert "never saw 'cat'" in record.message
+
+
+def test_known_words_in_a_wrong_place_are_named_with_unknown_ones():
+  note = hint(["a large green star moving up on a white background"], "moving shapes")
+  assert "never saw 'star', 'white' as a background;" in note
+  note = hint(["a red large circle flying up on a navy background"], "moving shapes")
+  assert "never saw 'flying', 'red' as a size, 'large' as a colour;" in note
+
+
+def test_images_for_the_small_model_get_a_hint_that_they_become_shapes(caplog):
+  canvas = Canvas.of(VAEConfig(), 9, 64, 64)
+  image = Condition(np.zeros((1, 64, 64, 3), np.uint8))
+  given = (
+    Request((PROMPT,), canvas, 24.0, conditions=(image,)),
+    Request((PROMPT,), canvas, 24.0, start="clip.mp4"),
+  )
+  for request in given:
+    caplog.clear()
+    hints.log(request, "moving shapes")
+    (record,) = caplog.records
+    assert "redraws other images and clips as shapes" in record.message
+    assert "for photos load a released model" in record.message
+  caplog.clear()
+  hints.log(given[0], None)
+  assert not caplog.records

@@ -21,6 +21,12 @@ def test_the_released_model_fits_a_4090_and_13b_only_in_8_bits(capsys):
   assert rows[2] == ["ltxv-13b-0.9.8-dev", "bfloat16", "28.6", "-"]
   assert rows[3] == ["ltxv-13b-0.9.8-dev", "int8", "15.7", "129*"]
   assert "18.0 of 24 GB" in printed and "estimate by formula" in printed
+  for said in (
+    "- fits at no length",
+    "257 is the most that was tried",
+    "--weights int8",
+  ):
+    assert said in printed
 
 
 def test_more_memory_makes_longer_videos(capsys):
@@ -41,7 +47,7 @@ def test_every_released_model_is_planned_for_by_default():
   ("asked", "words"),
   [
     (["t4", "--presets", "ltxv"], "No preset is called 'ltxv'"),
-    (["t4", "--sizes", "768"], "--size is 768; give width and height"),
+    (["t4", "--sizes", "1280*720"], "--sizes is 1280*720; give width and height"),
     (["t4", "--memory-fraction", "2"], "--memory-fraction"),
   ],
 )
@@ -49,3 +55,8 @@ def test_what_cannot_be_planned_is_refused(asked, words, capsys):
   with pytest.raises(SystemExit):
     console.run(lambda: program.main(asked))
   assert words in capsys.readouterr().err
+
+
+def test_a_device_may_be_written_as_its_maker_does(capsys):
+  sizes = "--presets", "ltxv-2b-0.9.6-dev", "--sizes", "768x512"
+  assert cells("RTX 4090", *sizes, capsys=capsys)[0][0][3] == "257"

@@ -37,8 +37,15 @@ def test_the_page_is_what_is_written_where_nothing_else_is_said(
   rows = [{"step": n, "loss": 1 / n} for n in range(1, 30)]
   folders = [run(tmp_path / name, rows) for name in ("one", "two")]
   curves.main([str(folder) for folder in folders])
-  assert capsys.readouterr().out == "Wrote curves.html\n"
+  assert capsys.readouterr().out == f"Wrote {tmp_path / 'curves.html'}\n"
   assert set(lines(panels(parsed(tmp_path / "curves.html"))["Loss"])) == {"one", "two"}
+
+
+def test_the_page_of_one_run_is_in_its_folder(tmp_path, capsys):
+  folder = run(tmp_path / "one", [{"step": 1, "loss": 1.0}])
+  curves.main([str(folder)])
+  assert capsys.readouterr().out == f"Wrote {folder / 'curves.html'}\n"
+  assert (folder / "curves.html").is_file()
 
 
 def test_what_cannot_be_drawn_is_said_in_words(tmp_path, capsys):

@@ -154,8 +154,8 @@ def check_captions(clips: Clips, manifest: str) -> None:
     raise ValueError(
       f"{_lacking(bare, f'{len(clips)} clips of {manifest}', 'caption')} A transformer "
       "learns what captions say, so write them (a field "
-      f"{', '.join(CAPTIONS[:-1])} or {CAPTIONS[-1]}; or NAME.txt next to NAME.mp4, and "
-      "make the manifest again), or remove these clips; train.vae needs no captions."
+      f"{', '.join(CAPTIONS[:-1])} or {CAPTIONS[-1]}; or NAME.txt next to NAME.mp4, "
+      "and make the manifest again), or remove these clips; train.vae needs none."
     )
 
 

@@ -1,4 +1,4 @@
-"""The commands that follow a program, as they can be typed: with the paths just written.
+"""The commands to continue with after a program, with the paths that it just wrote.
 
 train.manifest -> train.vae -> train.tokenizer, train.precompute -> train.transformer
 """

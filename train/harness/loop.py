@@ -40,6 +40,8 @@ from train.harness.steps import Hooks, Loader, Loop
 NO_HOOKS = Hooks()
 _SMALL_FILES = 2**20
 """Bytes of what a run writes beside its checkpoints, at the least."""
+_NOT_TRAINED = ("output.", "distributed.", "mesh.")
+"""Fields of a config that do not change what is trained."""
 
 
 class Run(steps.Run, Protocol):
@@ -121,6 +123,11 @@ def fit(
       if first:
         write_text(folder / CONFIG_FILE, json.dumps(config_json(run), indent=2) + "\n")
       report.say(_greeting(run, state.params, mesh, start))
+      for line in _short_warm_up(run):
+        report.say(line)
+      changed = [c for c in checkpoints.changed if not c.startswith(_NOT_TRAINED)]
+      if changed:
+        report.say(f"Changed since the checkpoint: {', '.join(changed)}.")
       loop = Loop(
         run=run,
         update=compile_update(update, target, mesh, options),
@@ -152,6 +159,17 @@ def _check_space(folder: Path, target: TrainState) -> None:
       f"takes {(needed + _SMALL_FILES) / 1e6:,.1f} MB; free some, or choose another "
       "--output.folder."
     )
+
+
+def _short_warm_up(run: Run) -> list[str]:
+  """Says that the warm-up is cut, where the run is too short for it."""
+  asked, most = run.optimizer.warmup_steps, max(run.steps - 1, 0)
+  if asked <= most:
+    return []
+  return [
+    f"The warm-up takes {most} of the run's {run.steps} steps, not "
+    f"--optimizer.warmup-steps {asked}."
+  ]
 
 
 def _start(run: Run, state: TrainState, folder: Path) -> int:

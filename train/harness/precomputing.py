@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 from rich.console import Console
 from rich.progress import (
   BarColumn,
@@ -20,6 +21,7 @@ from rich.text import Text
 
 from ltx_jax.checkpoints import lightricks
 from ltx_jax.checkpoints.fingerprint import fingerprint
+from ltx_jax.cli import console as shared
 from ltx_jax.config.runs import Bucket
 from ltx_jax.data import assignment
 from ltx_jax.data.buckets import tokens_of
@@ -51,6 +53,7 @@ from train.harness.shard_plan import Existing, Makers, SourceHashes, plan_shards
 from train.harness.skipped import DROPPED
 from train.precompute import Options
 
+_MUCH = 0.01  # Of an image, that is cropped.
 _DTYPES = ("float32", "bfloat16", "float16")
 _SOME = {"at_least": 1, "whole": True}
 _BOUNDS = {
@@ -275,15 +278,17 @@ def plan_of(
 
 
 def _summary(plan: Plan, buckets: Sequence[Bucket]) -> str:
-  counts = dict.fromkeys(buckets, 0)
+  taken: dict[Bucket, list[int]] = {bucket: [] for bucket in buckets}
   for shard in plan.shards:
-    counts[shard.bucket] += len(shard.rows)
-  lines = [
-    f"  {b.frames}x{b.height}x{b.width}: {count} clips"
-    for b, count in counts.items()
-    if count
-  ]
-  left = len(plan.clips) - sum(counts.values())
+    taken[shard.bucket] += [int(row) for row in shard.rows]
+  sizes, lines = plan.clips.sizes(), []
+  for b, rows in taken.items():
+    if rows:
+      lost = float(np.mean(assignment.cropped(sizes[rows], b)))
+      crop = f", {lost:.0%} of their image cropped" if lost >= _MUCH else ""
+      counted = shared.counted(len(rows), "clip")
+      lines.append(f"  {b.frames}x{b.height}x{b.width}: {counted}{crop}")
+  left = len(plan.clips) - sum(map(len, taken.values()))
   lines += [f"  {left} clips are shorter than every bucket"] if left else []
   return "\n".join([f"{len(plan.clips)} clips, {len(plan.shards)} shards", *lines])
 

@@ -19,15 +19,18 @@ from typing import NoReturn
 import jax
 from jax.experimental import multihost_utils
 
-from ltx_jax.cli import ending
+from ltx_jax.cli import console
 from ltx_jax.config.runs import TransformerRun, VAERun
 from ltx_jax.parallel import distributed
 from ltx_jax.platforms import Policy
 from ltx_jax.training.state import TrainState
+from train.harness import signals
 
 
 def start(run: TransformerRun | VAERun) -> None:
   """Joins the other processes of a run (`distributed.start`), and prints which this is.
+
+  From here on compiled programs are kept between runs.
 
   Raises:
     ValueError: If processes or devices are missing, or one runs another recipe.
@@ -35,6 +38,7 @@ def start(run: TransformerRun | VAERun) -> None:
   recipe = dataclasses.asdict(run)
   options = recipe.pop("distributed")
   del options["process"]
+  console.use_compile_cache()
   distributed.start(run.distributed, json.loads(json.dumps([recipe, options])))
   if jax.process_count() > 1:
     print(f"{distributed.describe()}.", flush=True)
@@ -83,7 +87,7 @@ def stopping() -> Iterator[Stopping]:
   a SIGTERM on, and agrees on the step.
   """
   if jax.process_count() == 1:
-    with _caught() as caught:
+    with signals.caught() as caught:
       yield lambda step: caught[0] if caught else None
     return
   before = signal.getsignal(signal.SIGINT)
@@ -97,28 +101,6 @@ def stopping() -> Iterator[Stopping]:
 def _agreed(step: int) -> signal.Signals | None:
   reached = multihost_utils.reached_preemption_sync_point(step)
   return signal.SIGTERM if reached else None
-
-
-@contextlib.contextmanager
-def _caught() -> Iterator[list[signal.Signals]]:
-  caught: list[signal.Signals] = []
-  if threading.current_thread() is not threading.main_thread():
-    yield caught  # Python lets only the main thread handle signals.
-    return
-  before = {s: signal.getsignal(s) for s in (signal.SIGINT, *ending.SIGNALS)}
-  before = {s: known for s, known in before.items() if known != signal.SIG_IGN}
-
-  def handle(number: int, _: object) -> None:
-    caught.append(signal.Signals(number))
-    signal.signal(number, before[signal.Signals(number)])
-
-  for number in before:
-    signal.signal(number, handle)
-  try:
-    yield caught
-  finally:
-    for number, handler in before.items():
-      signal.signal(number, handler)
 
 
 @contextlib.contextmanager

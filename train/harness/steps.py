@@ -23,6 +23,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ltx_jax.checkpoints.training import TrainingCheckpoints
+from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import Ended
 from ltx_jax.config.output import OutputConfig
 from ltx_jax.config.runs import OptimizerConfig
@@ -96,6 +97,20 @@ class NotFinite(Ended):
 def shapes_of(batch: Mapping[str, Any]) -> str:
   """Returns the arrays' names and shapes as text."""
   return ", ".join(f"{k} {list(v.shape)}" for k, v in sorted(batch.items()))
+
+
+def in_words(batch: Mapping[str, Any]) -> str:
+  """Describes a batch, as in: 2 clips of 25 frames of 128x128."""
+  if "video" in batch:
+    rows, frames, height, width = batch["video"].shape[:4]
+    size = f"{shared.counted(frames, 'frame')} of {width}x{height}"
+    return f"{shared.counted(rows, 'clip')} of {size}"
+  if "latents" in batch:
+    rows, tokens = batch["latents"].shape[:2]
+    beside = [name for name in ("reference", "last frame") if name.split()[0] in batch]
+    more = f" with {' and '.join(beside)}" if beside else ""
+    return f"{shared.counted(rows, 'clip')} of {shared.counted(tokens, 'token')}{more}"
+  return shapes_of(batch)
 
 
 def _do_nothing(means: Mapping[str, float]) -> None:
@@ -196,26 +211,28 @@ class Loop:
   def next_batch(self, batches: Iterator, step: int) -> Batch:
     with self.meter.waiting():
       rows = next(batches)
-      with memory_in_words(f"a batch of {shapes_of(rows)}", _LESS_AT_ONCE):
+      with memory_in_words(f"a batch of {in_words(rows)}", _LESS_AT_ONCE):
         return put_batch(self.mesh, rows, self.loader.rows(step))
 
   def advance(
     self, state: TrainState, batch: Batch, step: int
   ) -> tuple[TrainState, Metrics]:
     """Dispatches one step; reports what it compiles, and how long that took."""
-    shapes = shapes_of(batch)
-    what = f"step {step} of {shapes}"
+    shapes, words = shapes_of(batch), in_words(batch)
+    what = f"step {step} of {words}"
     before = time.monotonic()
     new = shapes not in self.shapes
     if new:  # A minute without output would look like a hang.
-      self.report.say(f"Compiling for {shapes} ...")
+      self.report.say(
+        f"Compiling a step for {words}: minutes on a CPU, once per size ..."
+      )
     # Compilation copies constants; after that nothing may be copied from the host.
     guard = self.watchdog.apart() if new else jax.transfer_guard("disallow")
     with memory_in_words(what, _LESS_AT_ONCE), peers_in_words(what), guard:
       state, metrics = self.update(state, self.frozen, batch)
     if new:
       self.shapes.add(shapes)
-      self.report.say(f"Compiled for {shapes} in {time.monotonic() - before:.1f} s")
+      self.report.say(f"Compiled for {words} in {time.monotonic() - before:.1f} s")
     self.in_flight.append((what, metrics))
     self.meter.add(self.hooks.work(batch) if self.hooks.work else NO_WORK)
     return state, metrics

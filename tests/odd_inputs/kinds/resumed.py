@@ -208,19 +208,19 @@ PAGES = (
   accepted(
     "draws a run with a list as config",
     ("train.curves", "run"),
-    "curves.html",
+    "run/curves.html",
     files={"run": with_file("run", "config.json", "[]")},
   ),
   accepted(
     "draws a run that was cut",
     ("train.curves", "run"),
-    "curves.html",
+    "run/curves.html",
     files={"run": with_file("run", "metrics.jsonl", cut("run/metrics.jsonl", 0.6))},
   ),
   accepted(
     "draws a run of NaN",
     ("train.curves", "run"),
-    "curves.html",
+    "run/curves.html",
     files={"run/metrics.jsonl": '{"step": 1, "loss": NaN}\n'},
   ),
   refused(

@@ -16,7 +16,7 @@ CUT = 1
 
 LIST = "train.records", "{shelf}/records"
 PLAN = "train.plan", "lora", "--devices", "h100", "--ranks", "8"
-CURVES = "train.curves", "{shelf}/run"
+CURVES = "train.curves", "{shelf}/run", "--output", "curves.html"
 MANIFEST = "train.manifest", "clips"
 CLIPS = {"clips": shelved("data")}
 MADE = ("clips/manifest*",)

@@ -1,0 +1,41 @@
+"""The packages that every program needs, looked for before one of them is imported.
+
+Outside the environment that `make demo` makes, a program ends in a sentence, not in a
+traceback of its first import.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+
+from ltx_jax.cli import ending
+
+NEEDED = (
+  "jax",
+  "flax",
+  "numpy",
+  "safetensors",
+  "jaxtyping",
+  "tyro",
+  "rich",
+  "PIL",
+  "av",
+)
+
+
+def check(needed: Sequence[str] = NEEDED) -> None:
+  """Ends the program if a package is missing.
+
+  Raises:
+    SystemExit: with exit code 2, after a sentence that says what to do.
+  """
+  missing = [name for name in needed if importlib.util.find_spec(name) is None]
+  if missing:
+    ending.say(
+      f"{sys.executable} lacks {', '.join(missing)}. Activate the environment that "
+      "`make demo` made (. .venv/bin/activate), or install into this one: python -m "
+      "pip install -r requirements.txt -c constraints.txt"
+    )
+    raise SystemExit(2)
