@@ -2,4 +2,4 @@
 
 from ltx_jax.cli import packages
 
-packages.check()
+packages.prepare()

@@ -1,4 +1,4 @@
-"""The packages that every program needs, looked for before one of them is imported.
+"""What must be settled before a program imports a package.
 
 Outside the environment that `make demo` makes, a program ends in a sentence, not in a
 traceback of its first import.
@@ -7,6 +7,7 @@ traceback of its first import.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 
@@ -23,6 +24,16 @@ NEEDED = (
   "PIL",
   "av",
 )
+
+
+def prepare() -> None:
+  """Looks for the packages, and has XLA keep its log to itself.
+
+  XLA asks for a bug report where it compiles for two minutes, as on a small CPU. What
+  fails is raised as well. It reads the variable when it is imported.
+  """
+  check()
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def check(needed: Sequence[str] = NEEDED) -> None:

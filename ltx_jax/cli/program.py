@@ -13,9 +13,6 @@ def run(program: Callable[[], None]) -> None:
   """Runs a program; bad input becomes one sentence and exit code 2."""
   # `transformers` recommends PyTorch, which nothing here needs.
   os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-  # XLA asks for a bug report where it compiles for two minutes, as on a small CPU. What
-  # fails is raised as well; XLA reads this at its first message.
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   ending.prepare_streams()
   with ending.signals_in_words(), errors_in_words():
     try:

@@ -1,5 +1,6 @@
 """A program that lacks its packages says what to do, without a traceback."""
 
+import os
 import subprocess
 import sys
 
@@ -23,3 +24,13 @@ def test_outside_the_environment_a_program_says_how_to_get_into_it(program):
 def test_where_all_packages_are_nothing_is_said(capsys):
   packages.check()
   assert capsys.readouterr().err == ""
+
+
+def test_xla_keeps_its_log_to_itself_unless_it_is_asked_for(monkeypatch):
+  monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")  # So that it is put back.
+  monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+  packages.prepare()
+  assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
+  monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+  packages.prepare()
+  assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"

@@ -385,24 +385,3 @@ def test_averaged_parameters_follow_and_muon_trains(tmp_path):
   assert 0 < float(optim.global_norm(difference)) < 0.5
   records = reporting.read_metrics(tmp_path)
   assert records[-1]["loss"] < records[0]["loss"]
-
-
-def test_a_resumed_run_says_what_was_changed_and_a_short_one_cuts_its_warm_up(
-  tmp_path, capsys
-):
-  train(run_in(tmp_path, steps=2))
-  assert "warm-up takes 1 of the run's 2 steps, not --opt" in capsys.readouterr().out
-  faster = dataclasses.replace(OPTIMIZER, learning_rate=0.5)
-  train(run_in(tmp_path, steps=4, optimizer=faster, log_every=4))
-  said = capsys.readouterr().out
-  changed = "optimizer.learning_rate 0.01 -> 0.5, steps 2 -> 4."
-  assert f"Changed since the checkpoint: {changed}" in said and "warm-up" not in said
-  train(run_in(tmp_path, steps=4, optimizer=faster, log_every=4))
-  assert "Changed" not in capsys.readouterr().out
-
-
-def test_batches_are_described_in_words():
-  video = {"video": np.zeros((2, 25, 64, 128, 3)), "seed": np.zeros(2)}
-  assert steps.in_words(video) == "2 clips of 25 frames of 128x64"
-  tokens = {"latents": np.zeros((1, 64, 8)), "reference": np.zeros((1, 64, 8))}
-  assert steps.in_words(tokens) == "1 clip of 64 tokens with reference"
