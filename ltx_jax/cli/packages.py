@@ -13,17 +13,8 @@ from collections.abc import Sequence
 
 from ltx_jax.cli import ending
 
-NEEDED = (
-  "jax",
-  "flax",
-  "numpy",
-  "safetensors",
-  "jaxtyping",
-  "tyro",
-  "rich",
-  "PIL",
-  "av",
-)
+NEEDED = ("jax", "flax", "numpy", "safetensors", "jaxtyping", "rich")
+"""What every program needs; `sample.benchmark device` runs with nothing more."""
 
 
 def prepare() -> None:

@@ -24,12 +24,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ltx_jax.config.perceptual import LAYERS
 from ltx_jax.models.convolution import convolve
 from ltx_jax.platforms import CPU, Policy
 from ltx_jax.typing import FeaturesFn, Key, Params, Video
-
-LAYERS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
-"""Convolutions and channels of each of the five blocks."""
 
 SMALLEST = 16
 """Least height and width of a frame, which is then pooled to a single position."""

@@ -11,8 +11,8 @@ import math
 from typing import NamedTuple
 
 from ltx_jax.config.adversarial import AdversarialConfig
+from ltx_jax.config.perceptual import LAYERS
 from ltx_jax.config.vae import Block, VAEConfig
-from ltx_jax.models.perceptual import LAYERS
 
 TIMESTEP_CHANNELS = 256
 

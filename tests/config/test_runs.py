@@ -8,6 +8,7 @@ import pytest
 
 from configs import tiny
 from ltx_jax.config import Block, SchedulerConfig, TextEncoderConfig, TransformerConfig
+from ltx_jax.config.adversarial import AdversarialConfig
 from ltx_jax.config.conditions import ConditionConfig
 from ltx_jax.config.data import ScoreConfig, VideoConfig
 from ltx_jax.config.distributed import DistributedConfig
@@ -63,10 +64,15 @@ WRONG = {
   VAE.loss: {
     "mse": (-1.0,),
     "wavelet": (-1.0,),
+    "perceptual": (-1.0,),
+    "perceptual_frames": (0, 1.5),
     "kl": (-1.0,),
     "max_sigma": (-0.1, 1.1),
     "statistics_decay": (-0.1, 1.0),
   },
+  VAE.adversarial: dict.fromkeys(("weight", "r1"), (-1.0,))
+  | dict.fromkeys(("start", "ramp"), (-1, 1.5))
+  | dict.fromkeys(("patch_size", "channels", "layers"), (0, -1, 1.5)),
   TRANSFORMER.flow: dict.fromkeys(("caption_dropout", "uniform_share"), (-0.1, 1.1))
   | {"shift_at_most": (), "shift": (), "spread": (0.0, -1.0)},
   TRANSFORMER.conditions: dict.fromkeys(
@@ -119,6 +125,7 @@ def test_every_number_of_a_run_has_its_range():
     AutoBuckets,
     Stage,
     OutputConfig,
+    AdversarialConfig,
     VAELossConfig,
     VAERun,
     VideoConfig,

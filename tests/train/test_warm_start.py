@@ -17,7 +17,7 @@ from tests.policies import QUICK
 from tests.train import trainer_case as case
 from train.harness import model as model_files
 from train.harness import start
-from train.trainers import transformer, vae
+from train.trainers import transformer, vae, vae_step
 
 TEXT = str(ASSETS / "moving_shapes")
 AVERAGED = case.with_optimizer(tiny.vae(), ema_decay=0.9)
@@ -44,7 +44,7 @@ def assert_fresh(state, first):
 def codec(tmp_path_factory):
   """A VAE, and the state that was exported."""
   folder = tmp_path_factory.mktemp("vae")
-  state = case.moved(fresh(vae, AVERAGED))
+  state = case.moved(fresh(vae_step, AVERAGED))
   rng = np.random.default_rng(2)
   mean = rng.standard_normal(tiny.VAE.latent_channels, np.float32)
   state = state._replace(extra={"mean": mean, "mean_square": mean**2 + 4})
@@ -57,7 +57,7 @@ def codec(tmp_path_factory):
 def test_a_vae_starts_from_what_was_exported(codec):
   path, exported = codec
   run = dataclasses.replace(AVERAGED, init_from=str(path))
-  first = fresh(vae, run)
+  first = fresh(vae_step, run)
   state = start.vae_start(run)(first)
   case.assert_same_bits(state.params, exported.ema)
   assert_fresh(state, first)
@@ -66,7 +66,7 @@ def test_a_vae_starts_from_what_was_exported(codec):
       statistics.statistics(state.extra)[name], value, rtol=1e-5
     )
   without = case.with_optimizer(run, ema_decay=0.0)
-  assert start.vae_start(without)(fresh(vae, without)).ema == {}
+  assert start.vae_start(without)(fresh(vae_step, without)).ema == {}
   assert start.vae_start(AVERAGED) is None
 
 
@@ -89,7 +89,7 @@ def test_what_was_started_from_may_be_gone_when_a_run_is_resumed(tmp_path):
 
 def test_weights_wait_on_the_host_and_not_on_a_device(codec):
   run = dataclasses.replace(AVERAGED, init_from=str(codec[0]))
-  state = start.vae_start(run)(fresh(vae, run))
+  state = start.vae_start(run)(fresh(vae_step, run))
   leaves = jax.tree.leaves((state.params, state.ema))
   assert all(type(leaf) is np.ndarray for leaf in leaves)
   shared = map(np.shares_memory, *map(jax.tree.leaves, (state.params, state.ema)))

@@ -12,7 +12,6 @@ from ltx_jax.checkpoints import lightricks
 from ltx_jax.config.runs import VAERun
 from ltx_jax.moving_shapes.source import NAME
 from ltx_jax.releases.presets import ASSETS
-from train.harness.captions import Captions
 
 RELEASED = "ltxv-2b-0.9.6-dev"
 """The model that a manifest is encoded for if the user has not chosen one."""
@@ -62,20 +61,23 @@ def after_vae(run: VAERun, path: Path) -> list[str]:
   return lines
 
 
-def after_records(records: Path, checkpoint: Path, captions: Captions) -> list[str]:
+def after_records(
+  records: Path, checkpoint: Path, tokenizer: Path, *, encoded: bool
+) -> list[str]:
   """Returns the command that trains on records.
 
   Args:
     records: Folder of the records.
     checkpoint: Checkpoint of the VAE that made them.
-    captions: What made their tokens and texts.
+    tokenizer: Folder of the tokenizer that made their tokens.
+    encoded: Whether they hold texts, from a text encoder that is not trained.
   """
-  tokenizer, lines = captions.folder, []
+  lines = []
   if tokenizer.name != _TOKENIZER:
     lines.append(f"First rename {tokenizer} to {tokenizer.with_name(_TOKENIZER)}.")
   how = ["--data", records, "--vae", checkpoint, "--text-folder", tokenizer.parent]
   recipe = SMALL_RECIPE
-  if captions.encoder is not None:
+  if encoded:
     found = lightricks.read_config(checkpoint).transformer
     recipe = _LORAS.get(found and found.num_layers, SMALL_RECIPE)
     small = recipe == SMALL_RECIPE

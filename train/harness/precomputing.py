@@ -231,7 +231,10 @@ def precompute(options: Options, console: Console) -> None:
   shown = {"encoder": encoder, "read": read, "samples": options.samples}
   write_report(folder, clips, index, faults, **shown, console=console)
   checkpoint = sources.resolve(options.model, text_encoder=False).checkpoint
-  for line in following.after_records(folder, checkpoint, captions):
+  encoded = captions.encoder is not None
+  for line in following.after_records(
+    folder, checkpoint, captions.folder, encoded=encoded
+  ):
     console.print(line, markup=False, highlight=False)
 
 

@@ -13,7 +13,6 @@ from ltx_jax.config.runs import TransformerRun
 from ltx_jax.releases.presets import ASSETS, PRESETS
 from tests.docs.test_commands import read
 from train.harness import following, recipe
-from train.harness.captions import Captions
 
 SHIPPED = ASSETS / "moving_shapes"
 
@@ -78,14 +77,13 @@ def trained(line, monkeypatch):
 
 
 def test_records_are_trained_on_with_their_own_vae_and_tokenizer(tmp_path, monkeypatch):
-  captions = Captions.of_tokenizer(SHIPPED / "tokenizer")
-  vae = SHIPPED / "model.safetensors"
-  (line,) = following.after_records(tmp_path / "records", vae, captions)
+  records, vae = tmp_path / "records", SHIPPED / "model.safetensors"
+  (line,) = following.after_records(records, vae, SHIPPED / "tokenizer", encoded=False)
   run = trained(line, monkeypatch)
   assert run.data == (str(tmp_path / "records"),) and run.vae == str(vae)
   assert run.text_folder == str(SHIPPED) and run.text_encoder == "trained"
-  elsewhere = dataclasses.replace(captions, folder=tmp_path / "words")
-  rename, _ = following.after_records(tmp_path, vae, elsewhere)
+  words = tmp_path / "words"
+  rename, _ = following.after_records(tmp_path, vae, words, encoded=False)
   assert rename == f"First rename {tmp_path / 'words'} to {tmp_path / 'tokenizer'}."
 
 
@@ -99,9 +97,8 @@ def test_records_with_texts_are_trained_on_with_a_frozen_text_encoder(
     SHIPPED / "model.safetensors"
   )
   monkeypatch.setattr(lightricks, "read_config", lambda path: config)
-  captions = Captions.of_tokenizer(SHIPPED / "tokenizer")
-  captions = dataclasses.replace(captions, encoder=object())
-  (line,) = following.after_records(tmp_path, tmp_path / "m.safetensors", captions)
+  vae, tokenizer = tmp_path / "m.safetensors", SHIPPED / "tokenizer"
+  (line,) = following.after_records(tmp_path, vae, tokenizer, encoded=True)
   run = trained(line, monkeypatch)
   assert run.text_encoder == "frozen" and f"train.transformer {asked} " in line
   assert bool(run.init_from) == (asked == "lora")

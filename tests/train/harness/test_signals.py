@@ -17,7 +17,7 @@ with signals.caught():
 """
 
 
-def test_a_busy_run_says_that_it_stops_and_a_second_signal_ends_it():
+def test_a_busy_run_says_that_it_stops_and_a_second_signal_ends_it(heeded_signals):
   command = [sys.executable, "-c", BUSY]
   pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
   with subprocess.Popen(command, cwd=ROOT, **pipes) as child:
