@@ -169,6 +169,7 @@ def test_help_teaches(program):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("heeded_signals")
 def test_an_interrupt_ends_it_with_130_and_leaves_nothing(clip, tmp_path):
   command = [sys.executable, "-m", "sample.reconstruct", str(clip)]
   command += ["--output", str(tmp_path / "seen.mp4")]
