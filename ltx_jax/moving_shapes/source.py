@@ -15,10 +15,16 @@ from ltx_jax.config.runs import AutoBuckets, Bucket
 from ltx_jax.data.buckets import Ids
 from ltx_jax.data.clips import Clip, Clips
 from ltx_jax.data.source import Batch
-from ltx_jax.moving_shapes import world
+from ltx_jax.moving_shapes import texture, world
 
 NAME = "moving-shapes"
 """Name of the small world where data sources are named."""
+
+TEXTURED = "moving-shapes-textured"
+"""Name of the same with fine texture."""
+
+WORLDS = {NAME: world.clip, TEXTURED: texture.clip}
+"""What renders the clips of a source, by its name."""
 
 
 def manifest(buckets: Sequence[Bucket], variants: int) -> Clips:
@@ -73,15 +79,17 @@ class Shapes:
   Attributes:
     captions: Captions of the samples; by default those to train on.
     fps: Frames per second of the clips.
+    name: One of `WORLDS`: what the shapes look like.
   """
 
   captions: tuple[str, ...] = tuple(world.train_captions())
   fps: float = 24.0
+  name: str = NAME
 
   @cached_property
   def fingerprint(self) -> str:
-    """Hash of the captions."""
-    content = json.dumps([NAME, self.captions, self.fps])
+    """Hash of the name and the captions."""
+    content = json.dumps([self.name, self.captions, self.fps])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
   def assign(self, buckets: Sequence[Bucket]) -> list[Ids]:
@@ -107,10 +115,10 @@ class Shapes:
   def read(
     self, bucket: Bucket, ids: Int[np.ndarray, "b"], seeds: UInt32[np.ndarray, "b"]
   ) -> Batch:
-    """Renders `world.clip(caption, seed, F, H, W)` for each sample."""
-    size = bucket.frames, bucket.height, bucket.width
+    """Renders `clip(caption, seed, F, H, W)` for each sample."""
+    render, size = WORLDS[self.name], (bucket.frames, bucket.height, bucket.width)
     videos = [
-      world.clip(self.captions[i], int(seed), *size)
+      render(self.captions[i], int(seed), *size)
       for i, seed in zip(ids, seeds, strict=True)
     ]
     fps = np.full(len(ids), self.fps, np.float32)

@@ -24,6 +24,7 @@ import math
 import re
 import zlib
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -252,6 +253,47 @@ def coverage(
   return np.clip(distance + np.float32(0.5), 0, 1)
 
 
+class Boxes(NamedTuple):
+  """The pixels around a shape, a box of one size in every frame.
+
+  Attributes:
+    places: Rows and columns of each box.
+    y: Pixels below the shape's centre.
+    x: Pixels to the right of it.
+  """
+
+  places: list[tuple[slice, slice]]
+  y: Float[np.ndarray, "F h 1"]
+  x: Float[np.ndarray, "F 1 w"]
+
+
+def around(
+  reach: tuple[float, float, float],
+  yx: Float[np.ndarray, "F 2"],
+  height: int,
+  width: int,
+) -> Boxes:
+  """Returns the boxes outside which a shape covers nothing.
+
+  Args:
+    reach: Result of `extents`.
+    yx: Result of `centers`.
+    height: Height of the frames in pixels.
+    width: Width of the frames in pixels.
+  """
+  up, down, side = reach
+  rows, columns = math.ceil(up + down) + 3, math.ceil(2 * side) + 3
+  rows, columns = min(rows, height), min(columns, width)
+  top = np.floor(yx[:, 0] - up - 1).clip(0, height - rows).astype(int)
+  left = np.floor(yx[:, 1] - side - 1).clip(0, width - columns).astype(int)
+  y = top[:, None] + np.arange(rows) + 0.5 - yx[:, :1]
+  x = left[:, None] + np.arange(columns) + 0.5 - yx[:, 1:]
+  places = [
+    (slice(i, i + rows), slice(j, j + columns)) for i, j in zip(top, left, strict=True)
+  ]
+  return Boxes(places, y[:, :, None], x[:, None])
+
+
 def clip(
   caption: str, seed: int, frames: int, height: int, width: int
 ) -> UInt8[np.ndarray, "F H W 3"]:
@@ -272,23 +314,15 @@ def clip(
   """
   words = parse(caption)
   r = radius(words.size, height, width)
-  up, down, side = extents(words.shape, r)
   yx = centers(words, seed, frames, height, width)
-
-  # Only a box of the same size around each frame's centre is computed.
-  rows, columns = math.ceil(up + down) + 3, math.ceil(2 * side) + 3
-  rows, columns = min(rows, height), min(columns, width)
-  top = np.floor(yx[:, 0] - up - 1).clip(0, height - rows).astype(int)
-  left = np.floor(yx[:, 1] - side - 1).clip(0, width - columns).astype(int)
-  y = top[:, None] + np.arange(rows) + 0.5 - yx[:, :1]
-  x = left[:, None] + np.arange(columns) + 0.5 - yx[:, 1:]
-  covered = coverage(words.shape, y[:, :, None], x[:, None], r)[..., None]
+  boxes = around(extents(words.shape, r), yx, height, width)
+  covered = coverage(words.shape, boxes.y, boxes.x, r)[..., None]
   background = np.asarray(BACKGROUNDS[words.background], np.float32)
   color = np.asarray(PALETTE[words.color], np.float32)
-  boxes = (background + covered * (color - background) + 0.5).astype(np.uint8)
+  drawn = (background + covered * (color - background) + 0.5).astype(np.uint8)
 
   video = np.empty((frames, height, width, 3), np.uint8)
   video[:] = background.astype(np.uint8)
-  for frame, box, i, j in zip(video, boxes, top, left, strict=True):
-    frame[i : i + rows, j : j + columns] = box
+  for frame, box, place in zip(video, drawn, boxes.places, strict=True):
+    frame[place] = box
   return video
