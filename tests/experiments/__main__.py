@@ -1,25 +1,23 @@
-"""`python -m tests.experiments [NAME ...]`: trains, measures, and writes the page.
+"""`python -m tests.experiments [vae] [NAME ...]`: trains, measures, writes the page.
 
     python -m tests.experiments                  # every run that has no result yet
     python -m tests.experiments baseline uniform
     python -m tests.experiments --page           # docs/experiments.md from the results
+    python -m tests.experiments vae              # the VAE's: docs/experiments-vae.md
 
-Each run is one recipe with one seed. Its result is a file of its own in
-docs/experiments/, written when it is there, so that the work can stop anywhere: what
-has a result is not run again, and a run that was broken off resumes. Two CPU cores take
-about a quarter of an hour for one.
+A run of the transformer takes two CPU cores about a quarter of an hour, one of the VAE
+a single core as long.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
+import sys
 import time
 from pathlib import Path
 
-from tests.experiments import page
-from tests.experiments.variants import BASELINE, SEEDS, VARIANTS, baseline
+from tests.experiments import page, runner
+from tests.experiments.variants import SEEDS, VARIANTS, baseline
 from tests.program import ROOT, program
 from tests.verify.buckets import sizes
 from tests.verify.runner import commit, write
@@ -64,48 +62,28 @@ def run_one(name: str, seed: int, folder: Path) -> None:
     "curve": curve,
     "measured": measured(run, own / "model", records, own / "measured"),
   }
-  write(RESULTS / f"{name}-{seed}.json", json.dumps(result, indent=1) + "\n")
+  write(TRANSFORMER.result(name, seed), json.dumps(result, indent=1) + "\n")
+
+
+TRANSFORMER = runner.Family(
+  command=(),
+  names=tuple(VARIANTS),
+  seeds=SEEDS,
+  results=RESULTS,
+  page=RESULTS.with_suffix(".md"),
+  run_one=run_one,
+  write_page=lambda: page.write_page(RESULTS),
+)
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(
-    prog="python -m tests.experiments",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
-  names = {"nargs": "*", "metavar": "NAME", "default": list(VARIANTS)}
-  parser.add_argument("names", **names, help="recipes; by default all of them")
-  kept = {"type": Path, "default": Path("runs/experiments")}
-  parser.add_argument("--folder", **kept, help="where records and runs are kept")
-  parser.add_argument("--page", action="store_true", help="write the page alone")
-  parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
-  arguments = parser.parse_args()
-  folder = arguments.folder.absolute()
-  unknown = [name for name in arguments.names if name not in VARIANTS]
-  if unknown:
-    parser.error(f"no recipe {unknown[0]!r}; there are: {', '.join(VARIANTS)}")
-  if arguments.seed is not None:
-    return run_one(arguments.names[0], arguments.seed, folder)
-  if not arguments.page:
-    run_missing(arguments.names, folder)
-  page.write_page(RESULTS)
-  print(f"Wrote {RESULTS.with_suffix('.md')}")
+  """Runs the transformer's experiments, or the VAE's."""
+  arguments = sys.argv[1:]
+  if arguments[:1] == ["vae"]:
+    from tests.experiments.vae.run import FAMILY
 
-
-def run_missing(names: list[str], folder: Path) -> None:
-  """Runs the experiments without a result, the baseline and the first seeds first.
-
-  Raises:
-    RuntimeError: If a run fails.
-  """
-  # Runs that have the same programs compile them once.
-  os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")
-  pairs = [(name, seed) for seed in SEEDS for name in names]
-  for name, seed in sorted(pairs, key=lambda pair: pair[0] != BASELINE):
-    if (RESULTS / f"{name}-{seed}.json").is_file():
-      continue
-    print(f"{name}, seed {seed}", flush=True)
-    program("tests.experiments", name, "--seed", seed, "--folder", folder)
+    return runner.main(FAMILY, __doc__, arguments[1:])
+  return runner.main(TRANSFORMER, __doc__, arguments)
 
 
 if __name__ == "__main__":

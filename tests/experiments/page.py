@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,13 +84,13 @@ FIGURES = (
 )
 
 
-def read(folder: Path) -> dict[str, dict[int, dict]]:
-  """Returns results by recipe and seed."""
+def read(folder: Path, names: Iterable[str]) -> dict[str, dict[int, dict]]:
+  """Returns results by recipe and seed, the recipes in the order of `names`."""
   results: dict[str, dict[int, dict]] = {}
   for path in sorted(folder.glob("*.json")):
     result = json.loads(path.read_text())
     results.setdefault(result["name"], {})[result["seed"]] = result
-  return {name: results[name] for name in VARIANTS if name in results}
+  return {name: results[name] for name in names if name in results}
 
 
 def spread(values: Mapping[str, Sequence[float]]) -> float:
@@ -108,21 +108,71 @@ def verdict(figure: Figure, change: float, noise: float) -> str:
   return "control better" if change * figure.better > 0 else "baseline better"
 
 
-def _table(name: str, values: dict[str, dict[str, list[float]]]) -> list[str]:
+Values = Mapping[str, Mapping[str, Sequence[float]]]
+"""Title of a figure -> recipe -> one value per seed."""
+
+
+def values_of(
+  figures: Sequence[Figure], results: Mapping[str, Mapping[int, Mapping[str, Any]]]
+) -> Values:
+  """Returns the figures of all results."""
+  return {
+    figure.title: {
+      name: [figure.scale * figure.of(r["measured"]) for r in seeds.values()]
+      for name, seeds in results.items()
+    }
+    for figure in figures
+  }
+
+
+class Comparison(NamedTuple):
+  """A control against the baseline in one figure: means over the seeds.
+
+  Attributes:
+    base: The baseline's.
+    control: The control's.
+    change: Their difference.
+    noise: The difference that seeds alone make likely.
+    verdict: Result of `verdict`.
+  """
+
+  base: float
+  control: float
+  change: float
+  noise: float
+  verdict: str
+
+
+def compared(
+  figure: Figure, own: Mapping[str, Sequence[float]], name: str
+) -> Comparison:
+  """Compares a control with the baseline.
+
+  Args:
+    figure: What is compared.
+    own: Its values, by recipe.
+    name: The control.
+  """
+  base, control = np.mean(own[BASELINE]), np.mean(own[name])
+  seeds = sum(1 / len(own[side]) for side in (BASELINE, name))
+  noise = 2 * spread(own) * math.sqrt(seeds)
+  change = round(float(control - base), 9)  # Two equal shares differ by rounding.
+  said = verdict(figure, change, noise)
+  return Comparison(float(base), float(control), change, noise, said)
+
+
+def table(figures: Sequence[Figure], values: Values, name: str) -> list[str]:
+  """Returns the table of a control against the baseline, in Markdown."""
   lines = [
     "| figure | baseline | control | difference | noise | verdict |",
     "|---|---|---|---|---|---|",
   ]
-  for figure in FIGURES:
-    own = values[figure.title]
-    base, control = np.mean(own[BASELINE]), np.mean(own[name])
-    seeds = sum(1 / len(own[side]) for side in (BASELINE, name))
-    noise = 2 * spread(own) * math.sqrt(seeds)
-    change = round(float(control - base), 9)  # Two equal shares differ by rounding.
+  for figure in figures:
+    found = compared(figure, values[figure.title], name)
     cells = [
       figure.title,
-      *(f"{x:.4g}" for x in (base, control)),
-      *(f"{change:+.2g}", f"{noise:.2g}", verdict(figure, change, noise)),
+      *(f"{x:.4g}" for x in (found.base, found.control)),
+      *(f"{found.change:+.2g}", f"{found.noise:.2g}", found.verdict),
     ]
     lines.append("| " + " | ".join(cells) + " |")
   return lines
@@ -130,13 +180,7 @@ def _table(name: str, values: dict[str, dict[str, list[float]]]) -> list[str]:
 
 def page(results: dict[str, dict[int, dict]]) -> str:
   """Returns the page in Markdown."""
-  values = {
-    figure.title: {
-      name: [figure.scale * figure.of(r["measured"]) for r in seeds.values()]
-      for name, seeds in results.items()
-    }
-    for figure in FIGURES
-  }
+  values = values_of(FIGURES, results)
   sections = [INTRODUCTION.format(steps=STEPS), *([PICTURE] if results else [])]
   for name, variant in VARIANTS.items():
     if name == BASELINE:
@@ -147,7 +191,7 @@ def page(results: dict[str, dict[int, dict]]) -> str:
         f"seed {seed}: {r['seconds'] / 60:.0f} minutes at {r['commit']}"
         for seed, r in results[name].items()
       )
-      lines += [f"{ran}.", "", *_table(name, values)]
+      lines += [f"{ran}.", "", *table(FIGURES, values, name)]
       if len(results[name]) == len(SEEDS):
         lines += ["", *textwrap.wrap(variant.verdict, 88)]
     else:
@@ -182,7 +226,7 @@ def draw(path: Path, results: dict[str, dict[int, dict]]) -> None:
 
 def write_page(folder: Path) -> None:
   """Writes the page next to the folder of results, and its image."""
-  results = read(folder)
+  results = read(folder, VARIANTS)
   write(folder.with_suffix(".md"), page(results))
   if results:
     draw(folder.parent / "images" / "experiments.png", results)

@@ -1,0 +1,1 @@
+"""The paper's claims about the Video-VAE: recipes, runs, measurements, and the page."""

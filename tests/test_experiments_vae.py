@@ -1,0 +1,195 @@
+"""The VAE's experiments: controls, verdicts, and a tiny run from end to end."""
+
+import dataclasses
+import json
+
+import pytest
+from PIL import Image
+
+from configs import tiny
+from ltx_jax.config.adversarial import AdversarialConfig
+from tests.experiments import runner
+from tests.experiments.vae import page, run, variants
+from tests.experiments.vae.variants import PLAN, VARIANTS, Plan, phases
+
+TINY = Plan(
+  first=2,
+  second=2,
+  every=1,
+  clips=4,
+  bucket=tiny.CLIP,
+  network=variants.with_noise(tiny.VAE, True),
+)
+
+
+@pytest.mark.parametrize(
+  ("name", "changed", "first"),
+  [
+    ("no-gan", {"adversarial"}, "baseline"),
+    ("ordinary-gan", {"adversarial"}, "baseline"),
+    ("no-wavelet", {"loss"}, "no-wavelet"),
+    ("per-channel", {"vae"}, "per-channel"),
+    ("no-noise", {"vae"}, "no-noise"),
+    ("clean-decoder", {"loss"}, "clean-decoder"),
+  ],
+)
+def test_a_control_differs_in_one_thing_and_shares_what_it_can(name, changed, first):
+  base = variants.baseline(1, PLAN)
+  control = VARIANTS[name].change(base)
+  differing = {
+    field.name
+    for field in dataclasses.fields(base)
+    if getattr(base, field.name) != getattr(control, field.name)
+  }
+  assert differing == changed
+  assert variants.owner(name) == first
+
+
+def test_the_second_phase_goes_on_from_the_first_with_other_clips(tmp_path):
+  first, second = phases("ordinary-gan", 2, PLAN, tmp_path)
+  assert first.adversarial == AdversarialConfig()
+  assert second.adversarial.sees == "clip" and second.adversarial.weight > 0
+  assert second.init_from == f"{tmp_path}/baseline-2-first/vae.safetensors"
+  assert first.output.folder == f"{tmp_path}/baseline-2-first"
+  assert first.seed == 2 and second.seed != 2
+  assert (first.steps, second.steps) == (PLAN.first, PLAN.second)
+
+
+def test_the_vae_is_of_the_released_compression():
+  vae = PLAN.network
+  pixels = 3 * vae.spatial_factor**2 * vae.temporal_factor
+  assert pixels // vae.latent_channels == 192
+  assert any(block.inject_noise for block in vae.decoder_blocks)
+
+
+@pytest.mark.parametrize(
+  ("words", "said"),
+  [
+    (("baseline", "baseline"), 'Confirmed: the baseline is better in "a" and in "b".'),
+    (("baseline", ""), "Partly confirmed"),
+    (("", ""), "Not seen at this scale"),
+    (("control", ""), 'Contradicted at this scale: the control is better in "a".'),
+    (("baseline", "control"), 'Mixed: the baseline is better in "a", the control'),
+  ],
+)
+def test_a_verdict_follows_from_the_figures_that_decide(words, said):
+  titles = zip("ab", words, strict=True)
+  found = {t: f"{word} better" if word else "within noise" for t, word in titles}
+  assert page.judged(found).startswith(said)
+
+
+def test_every_claim_rests_on_figures_that_there_are():
+  titles = {figure.title for figure in page.FIGURES}
+  for name, variant in VARIANTS.items():
+    assert (name == variants.BASELINE) == (not variant.claim)
+    assert set(variant.decides) <= titles and bool(variant.decides) == bool(
+      variant.claim
+    )
+  assert len(VARIANTS) * len(variants.SEEDS) <= 16
+
+
+def test_what_has_a_result_is_not_run_again(tmp_path, monkeypatch):
+  started = []
+  monkeypatch.setattr(runner, "program", lambda *options: started.append(options))
+  family = run.FAMILY._replace(results=tmp_path)
+  family.result("baseline", 1).write_text("{}")
+  runner.run_missing(family, ["no-gan", "baseline"], tmp_path / "runs")
+  assert [options[1:5] for options in started] == [
+    ("vae", "baseline", "--seed", 2),
+    ("vae", "no-gan", "--seed", 1),
+    ("vae", "no-gan", "--seed", 2),
+  ]
+
+
+def result(name, seed, better=0.0):
+  """A result whose high bands and features are better by a share."""
+  bands = {"error": 1.0 - better, "given": 2.0, "made": 1.0 + better}
+  latents = {"in_use": 8, "correlation": 0.1, "effective_rank": 6.0}
+  latents["spectrum"] = [0.5, 0.25]
+  pace = {"slow": 20.0, "fast": 19.0}
+  return {
+    "name": name,
+    "seed": seed,
+    "steps": [2, 2],
+    "commit": "abc",
+    **dict.fromkeys(("first", "second"), {"seconds": 90.0, "cpu_seconds": 60.0}),
+    "curve": {"psnr": [[1, 10.0], [2, 12.0]], "discriminator_accuracy": [[2, 0.5]]},
+    "measured": {
+      "psnr": 20.0 + 0.01 * seed,
+      "ssim": 0.5,
+      "difference_error": 3.0,
+      "motion_ratio": 0.9,
+      "bands": dict.fromkeys(page.HIGH_BANDS, bands),
+      "feature_distance": 0.5 - better + 0.01 * seed,
+      "psnr_by_sigma": {"0.05": pace, "0.1": pace},
+      "discriminator_accuracy": None if name == "no-gan" else 0.75,
+      "latents": [{"step": 2, **latents}],
+    },
+  }
+
+
+def test_the_page_has_figures_verdicts_and_images_of_what_has_run(tmp_path):
+  results = tmp_path / "experiments" / "vae"
+  results.mkdir(parents=True)
+  for name, better in (("baseline", 0.2), ("no-gan", 0.0), ("ordinary-gan", 0.2)):
+    for seed in variants.SEEDS if name != "ordinary-gan" else (1,):
+      path = results / f"{name}-{seed}.json"
+      path.write_text(json.dumps(result(name, seed, better)))
+  page.write_page(tmp_path)
+  text = (tmp_path / "experiments-vae.md").read_text()
+  gan, ordinary, wavelet = text.split("\n## ")[1:4]
+  assert "| 0.4 | 0.5 | +0.1 | 0 | baseline better |" in gan
+  assert "| 20.02 | 20.02 | +0 | 0.014 | within noise |" in gan
+  assert f'Confirmed: the baseline is better in "{variants.DETAIL}"' in (
+    " ".join(gan.split())
+  )
+  assert (
+    "3 minutes (2 of processor time)" in gan
+    and "discriminator" not in (gan.split("|")[0])
+  )
+  assert "No verdict before both seeds have run." in ordinary
+  assert "discriminator right in 75 %" in " ".join(ordinary.split())
+  assert "Not run yet." in wavelet
+  for name in ("original", "baseline", "no-gan"):
+    assert f"![{name}](images/vae-{name}.png)" in text
+  assert (tmp_path / "images" / "vae-curves.png").stat().st_size > 1000
+
+
+def test_the_page_says_what_has_not_run(tmp_path):
+  page.write_page(tmp_path)
+  text = (tmp_path / "experiments-vae.md").read_text()
+  assert text.count("Not run yet.") == len(VARIANTS) - 1 and "images/" not in text
+
+
+@pytest.mark.slow
+def test_a_tiny_run_goes_from_training_to_the_page(tmp_path):
+  docs, folder = tmp_path / "docs", tmp_path / "runs"
+  docs.mkdir()
+  for name in ("baseline", "no-gan"):
+    run.run_one(name, 1, folder, TINY, docs)
+  results = docs / "experiments" / "vae"
+  base, control = (
+    json.loads((results / f"{name}-1.json").read_text())
+    for name in ("baseline", "no-gan")
+  )
+  assert not (folder / "no-gan-1-first").exists()
+  assert [row["step"] for row in base["measured"]["latents"]] == [1, 2, 3, 4]
+  assert 0 <= base["measured"]["discriminator_accuracy"] <= 1
+  assert control["measured"]["discriminator_accuracy"] is None
+  assert base["curve"]["psnr"][:2] == control["curve"]["psnr"][:2]
+  for found in (base, control):
+    assert set(found["measured"]["psnr_by_sigma"]["0.1"]) == {"slow", "fast"}
+    assert found["measured"]["feature_distance"] > 0
+  # The other seed's result, as if it had been run too.
+  for found in (base, control):
+    (results / f"{found['name']}-2.json").write_text(json.dumps(found | {"seed": 2}))
+  page.write_page(docs, TINY)
+  text = (docs / "experiments-vae.md").read_text()
+  section = text.split("\n## ")[1]
+  assert "python -m tests.experiments vae no-gan" in section
+  assert section.count("| PSNR") == 5 and "Not run yet" not in section
+  assert any(word in section for word in ("onfirmed", "Contradicted", "Not seen"))
+  for name in ("original", "baseline", "no-gan"):
+    assert f"images/vae-{name}.png" in text
+    with Image.open(docs / "images" / f"vae-{name}.png") as image:
+      assert image.height == 96
