@@ -5,8 +5,7 @@
     python -m tests.experiments --page           # docs/experiments.md from the results
     python -m tests.experiments vae              # the VAE's: docs/experiments-vae.md
 
-A run of the transformer takes two CPU cores about a quarter of an hour, one of the VAE
-a single core as long.
+A run of the transformer takes two CPU cores about a quarter of an hour.
 """
 
 from __future__ import annotations

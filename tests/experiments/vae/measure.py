@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from ltx_jax.checkpoints import arrays
 from ltx_jax.checkpoints.discriminator import FILE, load_discriminator
 from ltx_jax.checkpoints.lightricks import load_checkpoint
 from ltx_jax.checkpoints.trees import nest
@@ -257,7 +256,7 @@ def encoder_at(folder: Path) -> Params:
     }
     flat = reader.restore(folder, target)
   parts = {
-    name.removeprefix("params/"): arrays.on_host(name, array)
+    name.removeprefix("params/"): array
     for name, array in flat.items()
     if name.startswith("params/encoder/")
   }

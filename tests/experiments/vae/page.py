@@ -30,9 +30,9 @@ INTRODUCTION = """\
 Written by `python -m tests.experiments vae`; do not edit by hand. The paper's claims
 about the Video-VAE, each beside a control that differs from the baseline in one thing:
 a small VAE of the released compression, 1:192, from nothing, on moving shapes with fine
-texture, 17 frames of 64x64, two seeds. {first} steps without a discriminator, then
-{second} with it, take one CPU core about a quarter of an hour. What holds here may not
-hold for a VAE that is a hundred times larger and sees real clips.
+texture, 17 frames of 64x64, two seeds, {first} steps without a discriminator and then
+{second} with it, on one CPU core. What holds here may not hold for a VAE that is a
+hundred times larger and sees real clips.
 
 The figures are those of {clips} clips whose captions were never trained on; half of
 them move at a quarter of the others' speed. The distance in a fixed random VGG16 is no
