@@ -179,7 +179,7 @@ def _of_pixels(made: list[np.ndarray], plan: Plan) -> dict[str, Any]:
 
 def _feature_distance(made: list[np.ndarray], originals: list[np.ndarray]) -> float:
   features = features_fn(policy_of(jax.devices()[0]))
-  params = init_perceptual(jax.random.key(_VGG_SEED))
+  params = jax.jit(init_perceptual)(jax.random.key(_VGG_SEED))
   found = []
   for pair in zip(made, originals, strict=True):
     chosen = np.linspace(0, len(pair[0]) - 1, _FRAMES).astype(int)
