@@ -31,7 +31,6 @@ import ltx_jax
 from ltx_jax.cli.command_line import cli, errors_in_words
 from ltx_jax.cli.console import path_and_strength
 from ltx_jax.cli.program import run as run_program
-from ltx_jax.data.contact_sheet import contact_sheet
 from ltx_jax.data.pixels import to_floats
 from ltx_jax.errors import check_number
 from ltx_jax.metrics.linear_code import LinearCode, fit_linear_code
@@ -191,6 +190,8 @@ def evaluate_reconstruction(model: Any, options: Reconstruction) -> dict[str, An
       labels += [caption, *(f"{name}, {record[name]['psnr']:.1f} dB" for name in sides)]
       del shown[SHOWN:], labels[SHOWN:]
   path = options.output / "reconstruction.png"
+  from ltx_jax.data.contact_sheet import contact_sheet  # --help needs no fonts.
+
   contact_sheet(path, shown, labels, columns=len(sides) + 1, height=64)
   results = {
     name: {
@@ -274,6 +275,8 @@ def _judged(
     }
     judged.append((record, video))
   wrong = [record["wrong"] for record, _ in judged[:SHOWN]]
+  from ltx_jax.data.contact_sheet import contact_sheet  # --help needs no fonts.
+
   contact_sheet(
     out,
     [video for _, video in judged[:SHOWN]],
