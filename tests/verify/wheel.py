@@ -41,6 +41,7 @@ BAD = {
   "app": [["--port", "none"], ["--bogus"]],
   "reconstruct": [[], ["none.mp4"], ["none.mp4", "--sigma", "2"]],
   "convert": [[], ["none.safetensors", "out"]],
+  "plan": [[], ["none"], ["h100", "--sizes", "none"]],
   "compile": [["--device", "none"], ["--device", "t4", "--preset", "none"]],
   "doctor": [["--bogus"]],
 }
