@@ -20,7 +20,13 @@ from ltx_jax import programs
 from ltx_jax.checkpoints.quantization import widened_bytes
 from ltx_jax.config import VAEConfig
 from ltx_jax.diffusion import sampler, schedules
-from ltx_jax.diffusion.conditioning import Condition, Conditions, condition
+from ltx_jax.diffusion.conditioning import (
+  Condition,
+  Conditions,
+  EncodedCondition,
+  Keyframe,
+  condition,
+)
 from ltx_jax.diffusion.draws import Draws, Seed, clip_keys, draw
 from ltx_jax.diffusion.guidance import needs_unconditional, stack_texts
 from ltx_jax.diffusion.latents import coordinates, unpatchify
@@ -40,6 +46,7 @@ from ltx_jax.sizes import Canvas
 from ltx_jax.typing import (
   AnyArray,
   EncodedText,
+  Key,
   Latents,
   NegativeText,
   Scalar,
@@ -109,10 +116,7 @@ class LTXVideo(Networks):
       keys, place = clip_keys(seed, clips), self._places(fps)
       noise = draw(keys, "initial", (clips, *grid, config.in_channels), None, draws)
       begin = begin_from(latents, noise, sampling, levels)
-      given = ((), ())
-      if conditions:  # Only conditions need the VAE.
-        encoder = self._encoder(keys, draws)
-        given = encode_conditions(conditions, canvas, encoder, place)
+      given = self._given(conditions, canvas, keys, draws, place)
       conditioned = condition(begin, place(grid)[None], *given)
       start = programs.placed(conditioned, policy)
       context = Context(params, state, programs.positions(config, policy)(start.coords))
@@ -195,6 +199,19 @@ class LTXVideo(Networks):
     plan = self.config, self.policy, clips, canvas, sampling.branches, free
     made_for = self.recipe.size
     return memory.check(*plan, tiling=sampling.tiling, extra=extra, made_for=made_for)
+
+  def _given(
+    self,
+    conditions: Conditions,
+    canvas: Canvas,
+    keys: Key,
+    draws: Draws | None,
+    place: Place,
+  ) -> tuple[Sequence[EncodedCondition], Sequence[Keyframe]]:
+    """Returns the conditions as latents; only they need the VAE."""
+    if not conditions:
+      return (), ()
+    return encode_conditions(conditions, canvas, self._encoder(keys, draws), place)
 
   def _levels(self, sampling: Sampling, grid: tuple[int, int, int]) -> Levels:
     """Returns the noise levels of a run; a distilled model accepts only its own."""

@@ -161,8 +161,7 @@ class LongVideo:
     model, vae = self.model, self.model.config.vae
     canvas = Canvas.of(vae, frames, height, width)
     conditions = fit_all(conditions, canvas)
-    for item in conditions:
-      check_start(item.frame, len(item.media), vae.temporal_factor)
+    _check_starts(conditions, vae)
     windows, length = self.windows(canvas)
     check_prompts([len(text) for text, _ in texts], len(windows))
     keys = clip_keys(seed, len(texts[0][0]))
@@ -339,6 +338,11 @@ class InWindows:
       on_step=on_step,
       **request.arguments,
     )
+
+
+def _check_starts(conditions: Sequence[Condition], vae: VAEConfig) -> None:
+  for item in conditions:
+    check_start(item.frame, len(item.media), vae.temporal_factor)
 
 
 def _nothing(vae: VAEConfig, canvas: Canvas) -> EncodedCondition:

@@ -230,12 +230,15 @@ def precompute(options: Options, console: Console) -> None:
   index = complete(folder, now, made, empty)
   shown = {"encoder": encoder, "read": read, "samples": options.samples}
   write_report(folder, clips, index, faults, **shown, console=console)
-  checkpoint = sources.resolve(options.model, text_encoder=False).checkpoint
-  encoded = captions.encoder is not None
-  for line in following.after_records(
-    folder, checkpoint, captions.folder, encoded=encoded
-  ):
+  for line in _next(options, captions):
     console.print(line, markup=False, highlight=False)
+
+
+def _next(options: Options, captions: Captions) -> list[str]:
+  """Returns the commands that train on the records."""
+  vae = sources.resolve(options.model, text_encoder=False).checkpoint
+  encoded, tokenizer = captions.encoder is not None, captions.folder
+  return following.after_records(options.output, vae, tokenizer, encoded=encoded)
 
 
 def _hashed(options: Options, read: Read) -> Source:
