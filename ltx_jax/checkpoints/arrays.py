@@ -14,15 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Shaped
 
-from ltx_jax.checkpoints.keys import Entry
+from ltx_jax.checkpoints.keys import Entry, by_path
 from ltx_jax.checkpoints.safetensors_io import (
   Reader,
   TensorToWrite,
   aligned_empty,
   copy_into,
 )
+from ltx_jax.checkpoints.trees import flatten, nest
 from ltx_jax.errors import shown
-from ltx_jax.typing import AnyArray
+from ltx_jax.typing import AnyArray, Params
 
 _MAX_LISTED, _LONGEST = 10, 300
 
@@ -75,6 +76,21 @@ def read(
   return array
 
 
+def read_network(
+  reader: Reader, entries: Sequence[Entry], dtype: str | None, place: Place | None
+) -> Params:
+  """Reads all arrays of a network whose tensors have their keys as names in one file.
+
+  Args:
+    place: Function that places each array as soon as it is complete; None uses the
+      default device.
+  """
+  put = place or to_default_device
+  tensors = {entry.key: (reader, entry.key) for entry in entries}
+  groups = by_path(entries).items()
+  return nest({path: put(path, read(group, tensors, dtype)) for path, group in groups})
+
+
 def _common(dtypes: Collection[np.dtype]) -> np.dtype:
   """Returns a dtype that holds a whole stack, even if only some layers are float8."""
   wide = [dtype for dtype in dtypes if dtype.itemsize > 1]
@@ -103,6 +119,14 @@ def to_write(
     return tensor
 
   return name, entry.shape, to, produce
+
+
+def network_to_write(
+  entries: Sequence[Entry], params: Params, dtype: str | None
+) -> list[TensorToWrite]:
+  """Returns the tensors of a network that `read_network` reads."""
+  flat = flatten(params)
+  return [to_write(entry.key, entry, flat[entry.path], dtype) for entry in entries]
 
 
 def _on_host(array: AnyArray, layer: int | None) -> np.ndarray:

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 
 from ltx_jax.checkpoints import arrays
 from ltx_jax.checkpoints.arrays import Place
-from ltx_jax.checkpoints.keys import CONV, Entry, by_path, tree_shapes
+from ltx_jax.checkpoints.keys import CONV, Entry, tree_shapes
 from ltx_jax.checkpoints.networks import check
 from ltx_jax.checkpoints.safetensors_io import open_safetensors, write_safetensors
-from ltx_jax.checkpoints.trees import flatten, nest
+from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config.adversarial import AdversarialConfig
 from ltx_jax.typing import Params
 
@@ -63,18 +63,12 @@ def load_discriminator(
   Raises:
     ValueError: If it is another network; the message lists what differs.
   """
-  put = place or arrays.to_default_device
   entries = entries_of(config)
   with open_safetensors(path) as reader:
     found = {name: reader.shape(name) for name in reader.names}
     expected = {entry.key: entry.shape for entry in entries}
     check(str(path), describe(config), expected, found)
-    tensors = {entry.key: (reader, entry.key) for entry in entries}
-    flat = {
-      name: put(name, arrays.read(group, tensors, "float32"))
-      for name, group in by_path(entries).items()
-    }
-  return nest(flat)
+    return arrays.read_network(reader, entries, "float32", place)
 
 
 def save_discriminator(
@@ -85,11 +79,9 @@ def save_discriminator(
   Raises:
     ValueError: If `params` do not have the arrays that `config` needs.
   """
-  entries, flat = entries_of(config), flatten(params)
-  found = {name: tuple(array.shape) for name, array in flat.items()}
+  entries = entries_of(config)
+  found = {name: tuple(array.shape) for name, array in flatten(params).items()}
   check(f"The parameters of {path}", describe(config), tree_shapes(entries), found)
-  tensors = [
-    arrays.to_write(entry.key, entry, flat[entry.path], None) for entry in entries
-  ]
+  tensors = arrays.network_to_write(entries, params, None)
   metadata = {name: getattr(config, name) for name in NETWORK}
   write_safetensors(path, tensors, {"config": json.dumps(metadata)})

@@ -21,7 +21,7 @@ from jaxtyping import Shaped
 
 from ltx_jax.checkpoints import arrays
 from ltx_jax.checkpoints.arrays import Place, listed
-from ltx_jax.checkpoints.keys import FRAME_CONV, Entry, Shape, by_path, tree_shapes
+from ltx_jax.checkpoints.keys import FRAME_CONV, Entry, Shape, tree_shapes
 from ltx_jax.checkpoints.networks import differences
 from ltx_jax.checkpoints.safetensors_io import (
   Reader,
@@ -82,16 +82,10 @@ def load_perceptual(path: str | os.PathLike[str], place: Place | None = None) ->
   Raises:
     ValueError: If the file is truncated, or has other tensors; the message names them.
   """
-  put = place or arrays.to_default_device
   entries = perceptual_entries()
   with open_safetensors(path) as reader:
     _check_tensors(reader, entries)
-    tensors = {entry.key: (reader, entry.key) for entry in entries}
-    flat = {
-      name: put(name, arrays.read(group, tensors, "float32"))
-      for name, group in by_path(entries).items()
-    }
-  return nest(flat)
+    return arrays.read_network(reader, entries, "float32", place)
 
 
 def save_perceptual(path: str | os.PathLike[str], params: Params) -> None:
@@ -100,13 +94,11 @@ def save_perceptual(path: str | os.PathLike[str], params: Params) -> None:
   Raises:
     ValueError: If `params` have other arrays; the message names them.
   """
-  entries, flat = perceptual_entries(), flatten(params)
-  found = {name: tuple(array.shape) for name, array in flat.items()}
+  entries = perceptual_entries()
+  found = {name: tuple(array.shape) for name, array in flatten(params).items()}
   remedy = "give those of models.perceptual"
   _check(f"The parameters of {path}", tree_shapes(entries), found, remedy)
-  tensors = [
-    arrays.to_write(entry.key, entry, flat[entry.path], "float32") for entry in entries
-  ]
+  tensors = arrays.network_to_write(entries, params, "float32")
   write_safetensors(path, tensors, {"format": "pt"})
 
 

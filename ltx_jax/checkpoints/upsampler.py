@@ -22,7 +22,6 @@ from ltx_jax.checkpoints.keys import (
   FRAME_CONV,
   Entry,
   Shape,
-  by_path,
   stacked,
   tree_shapes,
 )
@@ -32,7 +31,7 @@ from ltx_jax.checkpoints.safetensors_io import (
   open_safetensors,
   write_safetensors,
 )
-from ltx_jax.checkpoints.trees import flatten, nest
+from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import LatentUpsamplerConfig
 from ltx_jax.files import NotJSON, parse_json
 from ltx_jax.typing import Params
@@ -95,17 +94,11 @@ def load_upsampler(
     ValueError: If the file is not an upsampler, is truncated, or has other tensors than
       its config needs; the message names the file and what was found.
   """
-  put = place or arrays.to_default_device
   with open_safetensors(path) as reader:
     config = _read_config(reader)
     entries = upsampler_entries(config)
     _check_tensors(reader, config, entries)
-    tensors = {entry.key: (reader, entry.key) for entry in entries}
-    flat = {
-      name: put(name, arrays.read(group, tensors, dtype))
-      for name, group in by_path(entries).items()
-    }
-  return config, nest(flat)
+    return config, arrays.read_network(reader, entries, dtype, place)
 
 
 def save_upsampler(
@@ -116,12 +109,10 @@ def save_upsampler(
   Raises:
     ValueError: If `params` do not have the arrays that `config` needs.
   """
-  entries, flat = upsampler_entries(config), flatten(params)
-  found = {name: tuple(array.shape) for name, array in flat.items()}
+  entries = upsampler_entries(config)
+  found = {name: tuple(array.shape) for name, array in flatten(params).items()}
   check(f"The parameters of {path}", describe(config), tree_shapes(entries), found)
-  tensors = [
-    arrays.to_write(entry.key, entry, flat[entry.path], None) for entry in entries
-  ]
+  tensors = arrays.network_to_write(entries, params, None)
   metadata = _CLASS | config.to_metadata()
   write_safetensors(path, tensors, {"config": json.dumps(metadata)})
 
