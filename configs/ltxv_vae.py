@@ -3,7 +3,8 @@
     python -m train.vae ltxv_vae --data clips/manifest.jsonl
     python -m train.vae ltxv_vae --data clips/manifest.jsonl \\
       --output.folder runs/ltxv_vae_gan --init-from runs/ltxv_vae/vae.safetensors \\
-      --adversarial.weight 0.1 --steps 100000 --optimizer.learning-rate 2e-5
+      --adversarial.weight 0.1 --loss.wavelet-ramp 0 1 \\
+      --steps 100000 --optimizer.learning-rate 2e-5
 
 The first run learns pixels, wavelets and KL; the second adds the discriminator, which
 has little to judge while reconstructions are blurred. `docs/vae.md` says how to read

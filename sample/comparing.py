@@ -23,8 +23,8 @@ from ltx_jax.releases.loading import load_vae
 from sample.reconstruct import Options, outputs_of
 
 _BYTES = 40
-"""Bytes per pixel and frame: the clip, its reconstruction, both with the error, and a
-copy of these that is written."""
+"""Bytes per pixel and frame: 24 for the clip, its reconstruction, both with the error,
+and a copy of these that is written; the rest for what the encoder of the file holds."""
 
 _FPS = 24.0
 """Frames per second of an image, which has no rate of its own."""

@@ -16,9 +16,15 @@ from ltx_jax.checkpoints import arrays
 from ltx_jax.checkpoints.arrays import Place
 from ltx_jax.checkpoints.keys import CONV, Entry, tree_shapes
 from ltx_jax.checkpoints.networks import check
-from ltx_jax.checkpoints.safetensors_io import open_safetensors, write_safetensors
+from ltx_jax.checkpoints.safetensors_io import (
+  Reader,
+  open_safetensors,
+  write_safetensors,
+)
 from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config.adversarial import AdversarialConfig
+from ltx_jax.errors import shown
+from ltx_jax.files import NotJSON, parse_json
 from ltx_jax.typing import Params
 
 FILE = "discriminator.safetensors"
@@ -68,7 +74,27 @@ def load_discriminator(
     found = {name: reader.shape(name) for name in reader.names}
     expected = {entry.key: entry.shape for entry in entries}
     check(str(path), describe(config), expected, found)
+    _check_config(reader, config)
     return arrays.read_network(reader, entries, "float32", place)
+
+
+def _check_config(reader: Reader, config: AdversarialConfig) -> None:
+  """Refuses a network of the same tensors that uses them otherwise.
+
+  Raises:
+    ValueError: with the first field that differs.
+  """
+  try:
+    found = dict(parse_json(reader.metadata.get("config", "{}")))
+  except (NotJSON, TypeError, ValueError):
+    found = {}
+  for name in NETWORK:
+    if found.get(name) != getattr(config, name):
+      raise ValueError(
+        f"The discriminator in {reader.path} has {name} = {shown(found.get(name))}, "
+        f"but adversarial.{name} is {getattr(config, name)}; give the same, or move "
+        "the file away to begin with a new discriminator."
+      )
 
 
 def save_discriminator(

@@ -29,20 +29,13 @@ from ltx_jax.checkpoints.safetensors_io import (
   write_safetensors,
 )
 from ltx_jax.checkpoints.trees import flatten, nest
+from ltx_jax.config.perceptual import LAYERS
 from ltx_jax.typing import Params
 
 Released = Mapping[str, Shaped[np.ndarray, "..."]]
 """The tensors of a released file, by name."""
 
 _FEATURES = "features."
-# Channels of every convolution, and the number of its layer, block by block.
-_BLOCKS = (
-  (64, (0, 2)),
-  (128, (5, 7)),
-  (256, (10, 12, 14)),
-  (512, (17, 19, 21)),
-  (512, (24, 26, 28)),
-)
 _REMEDY = "make the file with python -m train.perceptual_weights"
 
 
@@ -52,21 +45,22 @@ def vgg_entries() -> list[Entry]:
 
 
 def _vgg() -> Iterator[Entry]:
-  n_in = 3
-  for block, (n_out, layers) in enumerate(_BLOCKS, start=1):
-    for i, layer in enumerate(layers, start=1):
+  n_in, layer = 3, 0
+  for block, (count, n_out) in enumerate(LAYERS, start=1):
+    for i in range(1, count + 1):
       key, path = f"{_FEATURES}{layer}", f"vgg/conv{block}_{i}"
       shape = (n_out, n_in, 3, 3)
       yield Entry(f"{key}.weight", f"{path}/kernel", shape, FRAME_CONV)
       yield Entry(f"{key}.bias", f"{path}/bias", (n_out,))
-      n_in = n_out
+      n_in, layer = n_out, layer + 2  # A ReLU is a layer of torchvision's, too.
+    layer += 1  # And so is the pooling.
 
 
 def perceptual_entries() -> list[Entry]:
   """Returns the tensors of the file, heads included."""
   heads = (
     Entry(f"lin{i}.weight", f"heads/lin{i}", (channels,))
-    for i, (channels, _) in enumerate(_BLOCKS)
+    for i, (_, channels) in enumerate(LAYERS)
   )
   return [*_vgg(), *heads]
 
@@ -122,10 +116,10 @@ def from_released(
   remedy = "give a VGG16 without batch norm, such as vgg16-397923af.pth of torchvision"
   _check(names[0], expected, _shapes(convolutions), remedy)
   flat = {e.path: e.layout.view(convolutions[e.key]) for e in entries}
-  for i, (channels, _) in enumerate(_BLOCKS):
+  for i, (_, channels) in enumerate(LAYERS):
     flat[f"heads/lin{i}"] = np.ones(channels, np.float32)
   if heads is not None:
-    lins = {f"lin{i}.model.1.weight": (1, c, 1, 1) for i, (c, _) in enumerate(_BLOCKS)}
+    lins = {f"lin{i}.model.1.weight": (1, c, 1, 1) for i, (_, c) in enumerate(LAYERS)}
     remedy = "give weights/v0.1/vgg.pth of the package lpips"
     _check(names[1], lins, _shapes(heads), remedy)
     flat |= {f"heads/lin{i}": heads[name].reshape(-1) for i, name in enumerate(lins)}

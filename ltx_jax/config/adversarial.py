@@ -9,7 +9,11 @@ from ltx_jax.config.metadata import COUNT, LAYERS, SIZE
 from ltx_jax.config.optimizer import UpdateConfig
 from ltx_jax.errors import check_fields
 
+DISCRIMINATOR = "discriminator"
+"""First name of the discriminator's parameters in a training state."""
+
 _NOT_NEGATIVE = {"at_least": 0}
+_SEEN = {"pair": (6, 1), "clip": (3, 2)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,16 +57,16 @@ class AdversarialConfig:
     bounds |= dict.fromkeys(("start", "ramp"), _NOT_NEGATIVE | {"whole": True})
     bounds |= {"patch_size": COUNT, "channels": SIZE, "layers": LAYERS}
     check_fields(self, bounds, "adversarial.{}")
-    if 32 % self.patch_size:
-      raise ValueError(
-        f"adversarial.patch_size is {self.patch_size}; it must be 1, 2, 4, 8, 16 or "
-        "32, because a clip's sides are multiples of 32."
-      )
 
   @property
   def inputs(self) -> int:
     """Number of colour channels that the discriminator reads."""
-    return {"pair": 6, "clip": 3}[self.sees]
+    return _SEEN[self.sees][0]
+
+  @property
+  def judged(self) -> int:
+    """Number of clips or pairs that it judges for each clip of a batch."""
+    return _SEEN[self.sees][1]
 
   def width(self, layer: int) -> int:
     """Returns the channels after a number of layers that halve the sides."""

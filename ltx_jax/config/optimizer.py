@@ -47,14 +47,16 @@ class UpdateConfig:
       "warmup_steps": {"at_least": 0, "whole": True},
       "final_fraction": {"at_least": 0, "at_most": 1},
     }
-    check_fields(self, bounds, "optimizer.{}")
+    check_fields(self, bounds, "{} of an optimizer")
     if self.clip_norm != math.inf:
-      check_number("optimizer.clip_norm", self.clip_norm, above=0)
+      check_number("clip_norm of an optimizer", self.clip_norm, above=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig(UpdateConfig):
   """The optimiser of a run, with what happens before and after its updates.
+
+  The help shows a class's own docstring alone, so it names the inherited fields again.
 
   Attributes:
     learning_rate: Peak rate of AdamW.
@@ -80,4 +82,4 @@ class OptimizerConfig(UpdateConfig):
   def __post_init__(self):
     super().__post_init__()
     bounds = {"accumulate": COUNT, "max_skipped": COUNT, "ema_decay": _DECAY}
-    check_fields(self, bounds, "optimizer.{}")
+    check_fields(self, bounds, "{} of an optimizer")

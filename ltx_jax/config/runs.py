@@ -184,7 +184,7 @@ class VAERun:
     data_weights: Relative frequency of each source in `data`; one number makes all
       equal.
     held_out: Number of clips from the first source that are never trained on, unless
-      the manifest marks them; at most a quarter of the source.
+      the manifest marks them; at most a quarter of the source, or one clip.
     remat: Recomputation in the backward pass, which saves memory: `none` recomputes
       nothing, `full` the residual blocks. Default: `none` if it fits.
     trained: Part that is trained: the whole `vae`, or its `decoder` alone. With
@@ -217,6 +217,12 @@ class VAERun:
 
   def __post_init__(self):
     _check_run(self)
+    patch, side = self.adversarial.patch_size, self.vae.spatial_factor
+    if self.adversarial.weight and side % patch:
+      raise ValueError(
+        f"adversarial.patch_size is {patch}; it must divide {side}, because the sides "
+        "of this VAE's clips are multiples of that."
+      )
 
   @property
   def steps(self) -> int:

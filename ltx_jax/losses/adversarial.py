@@ -17,6 +17,9 @@ et al. 2021), and R1 (Mescheder et al. 2018) bounds the discriminator's slope:
     weight = |d(other losses)/dW| / |d(adversarial loss)/dW|
     r1     = 1/2 |dD/d(input)|^2
 
+Mescheder et al. take R1 at originals alone. A pair holds both clips, so here it is
+taken at all that the discriminator sees.
+
 Source: the paper's section on the Video-VAE, which names neither the form nor the
 weight.
 """

@@ -53,9 +53,6 @@ def _unit(x: Array) -> Array:
   return x / (jnp.linalg.norm(x) + 1e-12)
 
 
-_KERNELS = {True: spectral_normalize, False: lambda kernel: kernel}
-
-
 class Conv(nn.Module):
   """A convolution of size 3 that sees both directions of time."""
 
@@ -68,9 +65,11 @@ class Conv(nn.Module):
   def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f2 h2 w2 o"]:
     shape = (3, 3, 3, x.shape[-1], self.features)
     kernel = self.param("kernel", _kernel_init, shape)
+    if self.config.spectral_norm:
+      kernel = spectral_normalize(kernel)
     y = causal_conv(
       x,
-      _KERNELS[self.config.spectral_norm](kernel),
+      kernel,
       self.param("bias", nn.initializers.zeros, (self.features,)),
       strides=self.strides,
       causal=False,

@@ -6,8 +6,8 @@
 p and q are patterns in [-1, 1] of mean 0: stripes, grain, or rows of small letters. The
 seed decides their kinds and everything about them. q moves with the shape, in parts of
 a pixel, and p stands still. A pattern's cell, the width of a letter's stroke, is S / 48
-for the frame's shorter side S, at least 1.25 pixels, so that the same seed shows the
-same patterns at any size.
+for the frame's shorter side S, at least 1.25 pixels. At any size of 60
+pixels or more, the same seed shows the same patterns.
 
 The seed also decides the speed: over as many frames, one clip in two travels a quarter
 of the way of `world`, about the same centre. The words of the caption hold for all.

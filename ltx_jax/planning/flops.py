@@ -97,9 +97,7 @@ def vae_training(
   total += 3 * decoder(config, *config.latent_shape(*size))
   if adversarial.weight:
     judging = [layer.flops for layer in walk_discriminator(adversarial, *size)]
-    # An ordinary discriminator judges the original and the reconstruction.
-    seen = {"pair": 1, "clip": 2}[adversarial.sees]
-    total += seen * (4 * sum(judging) - judging[0])
+    total += adversarial.judged * (4 * sum(judging) - judging[0])
   if compared_frames:
     # Of the original and of the reconstruction, which alone passes a gradient.
     total += 3 * perceptual(min(compared_frames, size[0]), *size[1:])

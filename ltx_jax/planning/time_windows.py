@@ -5,8 +5,8 @@ frames. The encoder is causal: only the first latents of a window miss frames th
 would have seen, so its first 4 latents are dropped (`ENCODER_OVERLAP`). The decoder
 looks both ways, and its windows are blended, as tiles are (`models.tiles`). The result
 is close to that of the whole clip, not equal: the layers of an encoder look further
-back than 4 latents, but hardly. In the small model, what the windows leave out changes
-a latent by 0.2 % of its deviation.
+back than 4 latents, but hardly (`tests/pipeline/test_round_trip.py` bounds the
+difference for the small model).
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ def plan_vae(
   """Estimates the bytes that a training step of the VAE needs on each device.
 
   Every layer keeps its input, and the results of its norms and activations; a residual
-  block that is computed again keeps its input alone.
+  block that is computed again keeps its input alone. The second derivatives of R1 are
+  left out.
 
   Args:
     run: Recipe, with the configs of the VAE and of the discriminator.
@@ -70,7 +71,7 @@ def plan_vae(
   layers = walk_encoder(run.vae, *size)
   layers += walk_decoder(run.vae, *run.vae.latent_shape(*size))
   if run.adversarial.weight:
-    layers += walk_discriminator(run.adversarial, *size)
+    layers += run.adversarial.judged * walk_discriminator(run.adversarial, *size)
   if run.loss.compares_features:
     layers += walk_perceptual(min(run.loss.perceptual_frames, size[0]), *size[1:])
   item, parts = (

@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,9 +27,21 @@ from ltx_jax.typing import Params
 
 Metrics = dict[str, Float[Array, ""]]
 
-Rivals = Mapping[str, UpdateConfig]
-"""Optimisers of networks that are trained against the others, such as a discriminator,
-by the first name of their parameters."""
+
+class Rival(NamedTuple):
+  """A network that is trained against the others, such as a discriminator.
+
+  Attributes:
+    config: Its optimiser.
+    start: Step at which its training begins; its schedule is counted from there.
+  """
+
+  config: UpdateConfig
+  start: int = 0
+
+
+Rivals = Mapping[str, Rival]
+"""Rivals by the first name of their parameters."""
 
 NO_RIVALS: Rivals = MappingProxyType({})
 
@@ -141,8 +153,20 @@ def make_optimizer(
   def labels(params: Params) -> Params:
     return {name: name if name in rivals else "others" for name in params}
 
-  every = {"others": config} | dict(rivals)
-  return optax.partition({n: _clipped(c, steps) for n, c in every.items()}, labels)
+  each = {name: _clipped(r.config, steps - r.start) for name, r in rivals.items()}
+  return optax.partition({"others": _clipped(config, steps)} | each, labels)
+
+
+def before_start(new: PyTree, old: PyTree, rivals: Rivals, step: Array) -> PyTree:
+  """Returns parts of a tree that has one per network; rivals that wait keep the old."""
+
+  def chosen(name: str) -> PyTree:
+    if name not in rivals:
+      return new[name]
+    begun = step >= rivals[name].start
+    return jax.tree.map(lambda a, b: jnp.where(begun, a, b), new[name], old[name])
+
+  return {name: chosen(name) for name in new}
 
 
 def _clipped(config: UpdateConfig, steps: int) -> optax.GradientTransformation:

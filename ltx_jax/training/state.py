@@ -99,6 +99,11 @@ def advance(
   updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
   params = jax.tree.map(jnp.add, state.params, updates)
   params |= {part: state.params[part] for part in held if part in params}
+  if rivals:
+    states = opt_state.inner_states, state.opt_state.inner_states
+    waiting = optim.before_start(*states, rivals, state.step)
+    opt_state = opt_state._replace(inner_states=waiting)
+    params = optim.before_start(params, state.params, rivals, state.step)
   ema = state.ema
   if config.ema_decay:
     averaged = without(params, rivals)

@@ -1,6 +1,7 @@
 """Counts by formula, against hand counts and against the traced programs."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from ltx_jax.config import TRANSFORMER_2B, VAE_C, Block, TransformerConfig, VAEConfig
+from ltx_jax.config.adversarial import AdversarialConfig
 from ltx_jax.models import transformer, vae
 from ltx_jax.planning import flops
 from ltx_jax.platforms import CPU
@@ -114,3 +116,45 @@ def test_products_with_padding_do_not_count():
   first = 2 * 2 * 3 * taps * 3 * config.encoder_base_channels
   last = 2 * 2 * 3 * taps * config.encoder_base_channels * config.moment_channels
   assert flops.encoder(config, 2, 4, 3) == first + last
+
+
+def test_judging_and_comparing_are_counted_by_hand():
+  """A side of n meets 3 n - 2 pixels; with strides of 2, of 8 pixels, 11."""
+  gan = AdversarialConfig(weight=1.0, channels=8, layers=1)  # Patches of 4: 9 x 8 x 8.
+  into = 2 * (3 * 9) * 22**2 * (6 * 16) * 8
+  down = 2 * (3 * 5) * 11**2 * 8 * 16
+  out = 2 * (3 * 5) * 10**2 * 16 * 1
+  size = (9, 32, 32)
+
+  def added(**changes):
+    changed = dataclasses.replace(gan, **changes)
+    arguments = (VAE_C, changed, size)
+    off = (VAE_C, AdversarialConfig(), size)
+    count = functools.partial(flops.vae_training, encoder_trained=True)
+    return count(*arguments) - count(*off)
+
+  # Forwards, weights, and two gradients of the inputs, of which one ends early.
+  assert added() == 4 * (into + down + out) - into
+  half = 2 * (3 * 9) * 22**2 * (3 * 16) * 8
+  assert added(sees="clip") == 2 * (4 * (half + down + out) - half)
+  compared = flops.vae_training(
+    VAE_C, AdversarialConfig(), size, encoder_trained=True, compared_frames=20
+  ) - flops.vae_training(VAE_C, AdversarialConfig(), size, encoder_trained=True)
+  assert compared == 3 * flops.perceptual(9, 32, 32)
+  # Thirteen convolutions, at sides of 32, 16, 8, 4 and 2.
+  channels = ((94, 3 * 64 + 64**2), (46, 64 * 128 + 128**2))
+  channels += ((22, 128 * 256 + 2 * 256**2), (10, 256 * 512 + 2 * 512**2))
+  channels += ((4, 3 * 512**2),)
+  by_hand = 2 * sum(side**2 * products for side, products in channels)
+  assert flops.perceptual(1, 32, 32) == by_hand
+
+
+def test_training_counts_each_pass_once():
+  size = (9, 32, 32)
+  encoding, latents = flops.encoder(VAE_C, *size), VAE_C.latent_shape(*size)
+  decoding = flops.decoder(VAE_C, *latents)
+  first = 2 * (3 * 9) * 22**2 * (3 * 16) * 128  # No gradient is needed at the pixels.
+  off = (VAE_C, AdversarialConfig(), size)
+  whole = flops.vae_training(*off, encoder_trained=True)
+  assert whole == 3 * (encoding + decoding) - first
+  assert flops.vae_training(*off, encoder_trained=False) == encoding + 3 * decoding

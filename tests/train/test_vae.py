@@ -90,6 +90,7 @@ def test_wavelet_weight_is_a_ramp():
     float(vae_step.wavelet_weight(config, step)) for step in (0, 10, 15, 20, 99)
   ]
   np.testing.assert_allclose(weights, [0, 0, 0.2, 0.4, 0.4], rtol=1e-6)
+  assert float(vae_step.ramp(3, 3, 3)) == 1 and float(vae_step.ramp(2, 3, 3)) == 0
   at_once = VAELossConfig(wavelet=0.4)
   assert float(vae_step.wavelet_weight(at_once, 1)) == pytest.approx(0.4)
 

@@ -19,10 +19,12 @@ from ltx_jax.data.pixels import to_floats
 from ltx_jax.losses import adversarial
 from ltx_jax.models.discriminator import discriminate
 from ltx_jax.moving_shapes.source import Shapes
+from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.parallel.sharding import VAE_RULES
+from ltx_jax.training.state import advance
 from tests.policies import QUICK
 from tests.train import trainer_case as case
-from train.harness import loop, start, steps
+from train.harness import evaluation, loop, start, steps
 from train.trainers import vae, vae_step
 
 GAN = AdversarialConfig(weight=0.5, ramp=0, channels=8, layers=1)
@@ -79,7 +81,11 @@ def reference(run, state, factor):
     loss, _ = vae_step.losses(made, video, state.step, run.loss)
     of_vae = adversarial.generator_loss(form, logits, seen.target, seen.made)
     own = adversarial.discriminator_loss(form, logits, seen.target)
-    return loss + factor * of_vae, own
+    penalty = adversarial.r1(
+      lambda x: discriminate(params["discriminator"], config, QUICK, x),
+      jax.lax.stop_gradient(seen.video),
+    )
+    return loss + factor * of_vae, own + config.r1 * penalty
 
   grads = jax.jit(jax.grad(lambda params: both(params)[0]))(state.params)
   own = jax.jit(jax.grad(lambda params: both(params)[1]))(state.params)
@@ -90,7 +96,7 @@ def reference(run, state, factor):
 @pytest.mark.parametrize(
   "changes",
   [
-    {"adaptive": False},
+    {"adaptive": False, "r1": 3.0},
     {"adaptive": False, "sees": "clip", "form": "logistic"},
     {"adaptive": True, "form": "logistic", "spectral_norm": True},
   ],
@@ -108,7 +114,6 @@ def test_one_pass_gives_the_gradients_of_both_losses(first, changes):
     assert case.distance(grads[part], expected[part]) < 1e-4 * size, part
   parts = metrics["mse"] + run.loss.kl * metrics["kl"]
   parts += vae_step.wavelet_weight(run.loss, 3) * metrics["wavelet"]
-  parts += metrics["adversarial_weight"] * metrics["adversarial"]
   np.testing.assert_allclose(metrics["loss"], parts, rtol=1e-5)
 
 
@@ -137,6 +142,15 @@ def test_the_discriminator_starts_when_it_is_told_to_and_the_vae_hears_of_it_slo
   case.assert_same_bits(
     states[0].params["discriminator"], first.params["discriminator"]
   )
+  # Its optimiser counts from its own start: the first step of the warm-up, and of Adam.
+  change = jax.tree.map(
+    lambda a, b: float(np.abs(a - b).max()),
+    *(states[k].params["discriminator"] for k in (1, 0)),
+  )
+  config = GAN.optimizer
+  warmup = min(config.warmup_steps, run.steps - 4 - 1)
+  rate = config.learning_rate / warmup
+  np.testing.assert_allclose(change["conv_in"]["kernel"], rate, rtol=0.02)
   assert case.distance(*(s.params["discriminator"] for s in states[:2])) > 0
   weights = [float(m["adversarial_weight"]) for m in metrics]
   np.testing.assert_allclose(weights, [0, 0, 0.25, 0.5], atol=1e-6)
@@ -196,6 +210,45 @@ def test_eight_devices_equal_one_with_a_discriminator(first, mesh):
 
 
 @pytest.mark.slow
+def test_a_discriminator_that_waits_cannot_harm_the_vae(first):
+  broken = jax.tree.map(
+    lambda x: np.full_like(x, np.inf), first.params["discriminator"]
+  )
+  state = first._replace(params=first.params | {"discriminator": broken})
+  run = with_gan(start=4, ramp=2, adaptive=False)
+  after, _ = case.after(1, update_of(run), state, clips(), VAE_RULES)
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(after.params["decoder"]))
+  case.assert_same_bits(after.params["discriminator"], broken)
+
+
+@pytest.mark.slow
+def test_an_infinite_gradient_of_the_discriminator_alone_is_skipped_too(first):
+  grads = jax.tree.map(jnp.zeros_like, first.params)
+  grads["discriminator"]["conv_in"]["bias"] += jnp.inf
+  config = dataclasses.replace(RUN.optimizer, not_finite="skip")
+  rivals = vae_step.rivals_of(RUN)
+  state, metrics = advance(
+    config, RUN.steps, first, grads, {"loss": jnp.ones(())}, rivals=rivals
+  )
+  assert metrics["skipped"] == 1 and np.isfinite(metrics["grad_norm"])
+  case.assert_same_bits(state.params, first.params)
+
+
+@pytest.mark.slow
+def test_held_out_clips_are_judged_too_with_the_averaged_vae(first):
+  losses = functools.partial(vae_step.held_out_losses, run=RUN, policy=QUICK)
+  mesh = make_mesh(**vars(case.SINGLE))
+  evaluate = evaluation.make_evaluate(losses, {"5x32x32": clips()}, mesh, {})
+  own = {part: first.params[part] for part in ("encoder", "decoder")}
+  zeros = {part: jax.tree.map(jnp.zeros_like, net) for part, net in own.items()}
+  one = evaluate(first._replace(ema={}), {})
+  other = first._replace(params=first.params | zeros, ema=own)
+  case.assert_same_bits(evaluate(other, {}), one)
+  assert 0 < one["5x32x32/discriminator_accuracy"] < 1
+  assert one["5x32x32/discriminator"] > 0 and one["loss"] == one["5x32x32/loss"]
+
+
+@pytest.mark.slow
 def test_the_encoder_stays_if_the_decoder_alone_is_trained_against_it(first):
   run = dataclasses.replace(RUN, trained="decoder")
   state, _ = case.after(2, update_of(run), first, clips(), VAE_RULES)
@@ -233,7 +286,11 @@ def test_both_networks_resume_and_are_written_and_read_again(tmp_path):
   state = jax.jit(functools.partial(vae_step.init_state, later))(jax.random.key(9))
   begun = start.vae_start(later)(state)
   case.assert_same_bits(begun.params["discriminator"], rival)
-  # Another discriminator does not fit; a run without one does not look.
+  # Another discriminator does not fit, even if it has the same tensors.
+  with pytest.raises(
+    ValueError, match="has spectral_norm = False, but adversarial.spec"
+  ):
+    start.vae_start(with_gan(later, spectral_norm=True))
   with pytest.raises(ValueError, match=r"discriminator.safetensors.*conv_in.weight"):
     start.vae_start(with_gan(later, channels=4))
   path.with_name(FILE).unlink()
@@ -254,7 +311,6 @@ def test_both_networks_resume_and_are_written_and_read_again(tmp_path):
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    ({"patch_size": 3}, "adversarial.patch_size is 3; it must be 1, 2, 4"),
     ({"weight": -1.0}, "adversarial.weight is -1"),
     ({"layers": 0}, "adversarial.layers is 0"),
   ],
@@ -262,3 +318,5 @@ def test_both_networks_resume_and_are_written_and_read_again(tmp_path):
 def test_options_that_cannot_be_are_refused(changes, message):
   with pytest.raises(ValueError, match=message):
     AdversarialConfig(**changes)
+  with pytest.raises(ValueError, match="patch_size is 3; it must divide 16, because"):
+    with_gan(patch_size=3)

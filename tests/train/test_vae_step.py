@@ -11,6 +11,9 @@ from configs import tiny
 from ltx_jax.checkpoints.perceptual import save_perceptual
 from ltx_jax.config.runs import VAELossConfig
 from ltx_jax.losses.wavelet import BANDS
+from ltx_jax.metrics.flicker import difference_error_by_frame
+from ltx_jax.metrics.latents import LatentSums
+from ltx_jax.metrics.ssim import ssim
 from ltx_jax.models.perceptual import init_perceptual
 from ltx_jax.parallel.sharding import VAE_RULES
 from tests.policies import QUICK
@@ -72,6 +75,10 @@ def test_lpips_is_a_loss_with_its_network_frozen(first, perceptual, tmp_path):
   parts = metrics["mse"] + run.loss.kl * metrics["kl"] + 0.5 * metrics["perceptual"]
   np.testing.assert_allclose(metrics["loss"], parts, rtol=1e-5)
   assert metrics["perceptual"] > 0
+  # The same frames of both clips are compared.
+  distance = jax.jit(vae_step.make_perceptual(run, QUICK))
+  clip = np.linspace(-1, 1, 5 * 32 * 32 * 3, dtype=np.float32).reshape(1, 5, 32, 32, 3)
+  assert distance(frozen, clip, clip, jax.random.key(0))["perceptual"] == 0
   # Its gradient moves the decoder another way.
   without, _ = after(with_loss(wavelet=0.0), first)
   assert case.distance(state.params["decoder"], without.params["decoder"]) > 0
@@ -80,6 +87,32 @@ def test_lpips_is_a_loss_with_its_network_frozen(first, perceptual, tmp_path):
   )(state, frozen, batch())
   assert held_out["perceptual"] > 0
   assert {f"band_{name}" for name in BANDS} <= set(held_out)
+
+
+def test_the_figures_of_held_out_clips_are_those_of_the_metrics():
+  rng = np.random.default_rng(4)
+  shape = (2, 5, 32, 48, 3)
+  video = rng.uniform(-1, 1, shape).astype(np.float32)
+  output = np.clip(video + rng.normal(0, 0.2, shape), -1, 1).astype(np.float32)
+  mean = rng.normal(0, 1, (2, 3, 2, 3, 4)).astype(np.float32)
+  mean[..., 1] += mean[..., 0]
+  mean[..., 3] = 0.01  # A channel that is not in use.
+  made = vae_step.Reconstruction(output, mean, mean)
+  found = jax.jit(vae_step.figures)(made, video)
+  sums = LatentSums.of([mean])
+  assert found["channels_in_use"] == sums.in_use().sum() == 3
+  np.testing.assert_allclose(found["latent_correlation"], sums.correlation(), rtol=1e-3)
+  pairs = list(zip(output, video, strict=True))
+  index = [ssim(127.5 * (a + 1), 127.5 * (b + 1), 255.0) for a, b in pairs]
+  np.testing.assert_allclose(found["ssim"], np.mean(index), rtol=1e-4)
+  errors = [difference_error_by_frame(a, b).mean() for a, b in pairs]
+  np.testing.assert_allclose(found["difference_error"], np.mean(errors), rtol=1e-4)
+  changes = [np.abs(np.diff(x, axis=1)).mean() for x in (output, video)]
+  np.testing.assert_allclose(found["motion_ratio"], changes[0] / changes[1], rtol=1e-4)
+  # An image has no motion, and a small one no SSIM.
+  image = vae_step.Reconstruction(output[:, :1, :8, :8], mean[:, :1], mean[:, :1])
+  names = set(vae_step.figures(image, video[:, :1, :8, :8]))
+  assert not {"ssim", "motion_ratio"} & names
 
 
 def test_without_a_file_of_weights_there_is_no_lpips():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ltx_jax.checkpoints import lightricks
 from ltx_jax.config.runs import VAERun
-from ltx_jax.moving_shapes.source import NAME
+from ltx_jax.moving_shapes.source import NAME, TEXTURED
 from ltx_jax.releases.presets import ASSETS
 
 RELEASED = "ltxv-2b-0.9.6-dev"
@@ -39,8 +39,11 @@ def after_vae(run: VAERun, path: Path) -> list[str]:
   """Returns the commands that encode what a VAE was trained on.
 
   A text encoder is trained later, so they make a tokenizer for it first, unless there
-  is a text encoder next to the VAE, or the tokenizer exists.
+  is a text encoder next to the VAE, or the tokenizer exists. Of the worlds, records are
+  made of the plain one alone.
   """
+  if run.data[0] == TEXTURED:
+    return []
   # An absolute one has its parent too: runs/own/vae -> runs/own.
   folder = Path(run.output.folder).parent
   shapes = run.data[0] == NAME

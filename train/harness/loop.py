@@ -22,6 +22,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltx_jax.checkpoints import discriminator
 from ltx_jax.checkpoints.training import TrainingCheckpoints
+from ltx_jax.config.adversarial import DISCRIMINATOR
 from ltx_jax.config.distributed import DistributedConfig
 from ltx_jax.config.runs import MeshConfig
 from ltx_jax.errors import memory_in_words
@@ -253,7 +254,7 @@ def _checkpoints(run: Run, loader: Loader, name: str) -> TrainingCheckpoints:
   network = {n: value for n, value in configs.items() if isinstance(value, dict)}
   network |= {n: config[n] for n in ("text_encoder",) if n in config}
   if config.get("adversarial", {}).get("weight"):
-    network["discriminator"] = {
+    network[DISCRIMINATOR] = {
       name: config["adversarial"][name] for name in discriminator.NETWORK
     }
   network["optimizer.name"] = run.optimizer.name

@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ltx_jax.checkpoints.quantization import quantize_params
 from ltx_jax.config import VAEConfig
 from ltx_jax.config.lora import LoRAConfig
+from ltx_jax.config.perceptual import PERCEPTUAL
 from ltx_jax.config.runs import Bucket, TransformerRun, VAERun
 from ltx_jax.models.perceptual import init_perceptual
 from ltx_jax.models.sharded import row_axes
@@ -150,7 +151,7 @@ def _perceptual(run: VAERun, mesh: Mesh) -> dict[str, Any]:
   if not run.loss.compares_features:
     return {}
   params = jax.eval_shape(init_perceptual, jax.random.key(0))
-  return sharding.abstract({"perceptual": params}, mesh, VAE_RULES)
+  return sharding.abstract({PERCEPTUAL: params}, mesh, VAE_RULES)
 
 
 def _state(

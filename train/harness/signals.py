@@ -7,7 +7,6 @@ says what happens, and ends the process if a second signal finds the main thread
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import os
 import signal
@@ -27,7 +26,7 @@ _PATIENCE = 1.0
 
 @contextlib.contextmanager
 def caught() -> Iterator[list[signal.Signals]]:
-  """Yields a list that takes the signals; the second of a kind acts as usual.
+  """Yields a list that takes the first signal; the second acts as usual.
 
   Signals that are ignored stay so.
   """
@@ -40,17 +39,18 @@ def caught() -> Iterator[list[signal.Signals]]:
 
   def handle(number: int, _: object) -> None:
     taken.append(signal.Signals(number))
-    signal.signal(number, before[signal.Signals(number)])
+    for each, handler in before.items():
+      signal.signal(each, handler)
 
-  counts: collections.Counter[int] = collections.Counter()
+  heard: list[int] = []
 
   def answer(number: int) -> None:
     if number not in before:
       return
-    counts[number] += 1
-    if counts.total() == 1:
+    heard.append(number)
+    if len(heard) == 1:
       ending.say(STOPPING)
-    elif counts[number] > 1:
+    else:
       threading.Timer(_PATIENCE, _end, (number, ended)).start()
 
   ended = threading.Event()

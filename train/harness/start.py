@@ -14,6 +14,7 @@ from ltx_jax.checkpoints.discriminator import FILE, load_discriminator
 from ltx_jax.checkpoints.quantization import quantizing
 from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config import ModelConfig, VAEConfig
+from ltx_jax.config.adversarial import DISCRIMINATOR
 from ltx_jax.config.runs import TransformerRun, VAERun
 from ltx_jax.diffusion import statistics
 from ltx_jax.training.state import TrainState
@@ -60,7 +61,7 @@ def vae_start(run: VAERun) -> Start | None:
     weights |= {n: p for n, p in state.params.items() if n not in weights}
     if known:
       found = load_discriminator(rival, run.adversarial, arrays.on_host)
-      weights["discriminator"] = found
+      weights[DISCRIMINATOR] = found
     return _with_params(state, weights)._replace(extra=moments)
 
   return start

@@ -17,6 +17,8 @@ from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.checkpoints.perceptual import load_perceptual
 from ltx_jax.cli.command_line import errors_in_words
 from ltx_jax.config import ModelConfig, SchedulerConfig
+from ltx_jax.config.adversarial import DISCRIMINATOR
+from ltx_jax.config.perceptual import PERCEPTUAL
 from ltx_jax.config.runs import VAERun
 from ltx_jax.data.buckets import tokens_of
 from ltx_jax.data.loader import Loader
@@ -45,7 +47,6 @@ from train.harness.skipped import Skipped
 from train.harness.start import Start, vae_start
 from train.harness.steps import News, Pictures
 from train.trainers import vae_step
-from train.trainers.vae_step import DISCRIMINATOR, PERCEPTUAL
 
 ERROR_GAIN = 4
 """Factor by which errors are shown brighter."""
@@ -176,6 +177,17 @@ def frozen_of(run: VAERun) -> Params:
   return {PERCEPTUAL: load_perceptual(run.loss.perceptual_weights, arrays.on_host)}
 
 
+def written_and_read(run: VAERun) -> tuple[list[Path], list[tuple[str, Path | str]]]:
+  """Returns the files that a run writes at its end, and its inputs by their options."""
+  written: list[Path] = [exported(run)]
+  read: list[tuple[str, Path | str]] = [("init_from", run.init_from)]
+  if run.adversarial.weight:
+    written.append(exported(run).with_name(FILE))
+    if run.init_from:
+      read.append(("init_from", Path(run.init_from).with_name(FILE)))
+  return written, read
+
+
 def shown_clips(held_out: Mapping[str, Batch], run: VAERun) -> np.ndarray:
   """Returns the held-out clips to sample: up to four of the last stage's size."""
   b = run.stages[-1].buckets[0]
@@ -197,7 +209,7 @@ def start_run(run: VAERun, dry: bool = False) -> None:
         "--trained decoder keeps the encoder unchanged; without --init-from that is "
         "a random one; name the checkpoint of a VAE."
       )
-    checks.check_outputs([exported(run)], [("init_from", run.init_from)])
+    checks.check_outputs(*written_and_read(run))
     clips = data.open_clips(run)
     run = data.with_buckets(run, clips.trained, run.vae)
     checks.check_run(run, run.vae, tokens)

@@ -21,6 +21,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ltx_jax.config.adversarial import DISCRIMINATOR
+from ltx_jax.config.perceptual import PERCEPTUAL
 from ltx_jax.config.runs import VAELossConfig, VAERun
 from ltx_jax.data.pixels import to_floats
 from ltx_jax.diffusion import statistics
@@ -29,7 +31,7 @@ from ltx_jax.losses.perceptual import lpips, subsample_frames
 from ltx_jax.losses.reconstruction import kl_divergence, mse, psnr
 from ltx_jax.losses.wavelet import BANDS, band_l1, wavelet_l1
 from ltx_jax.metrics.latents import IN_USE
-from ltx_jax.metrics.ssim import ssim_of_frame
+from ltx_jax.metrics.ssim import WINDOW, ssim_of_frame
 from ltx_jax.models import vae as vae_lib
 from ltx_jax.models.discriminator import discriminate, init_discriminator
 from ltx_jax.models.perceptual import features_fn
@@ -41,12 +43,6 @@ from ltx_jax.typing import Key, Params, Video
 
 ENCODING = ("encoder", "quant_conv", "latent_norm_out")
 """Parts of the parameters that make the latents."""
-
-DISCRIMINATOR = "discriminator"
-"""First name of the discriminator's parameters in a state."""
-
-PERCEPTUAL = "perceptual"
-"""First name of the frozen parameters of LPIPS."""
 
 _ORDER, _FRAMES = 4, 5
 """Numbers of the keys that are drawn besides those of the reconstruction."""
@@ -63,7 +59,9 @@ class Reconstruction(NamedTuple):
 def rivals_of(run: VAERun) -> optim.Rivals:
   """Returns the discriminator's optimiser, if there is one."""
   config = run.adversarial
-  return {DISCRIMINATOR: config.optimizer} if config.weight else optim.NO_RIVALS
+  if not config.weight:
+    return optim.NO_RIVALS
+  return {DISCRIMINATOR: optim.Rival(config.optimizer, config.start)}
 
 
 def init_state(run: VAERun, key: Key) -> TrainState:
@@ -78,8 +76,9 @@ def init_state(run: VAERun, key: Key) -> TrainState:
 
 
 def ramp(step: Array, start: int, end: int) -> Float[Array, ""]:
-  """Returns 0 up to a step, 1 from another on, and a line between them."""
-  return jnp.clip((step - start) / max(end - start, 1), 0.0, 1.0)
+  """Returns 0 before a step, 1 from another on, and a line between them."""
+  share = jnp.clip((step - start) / max(end - start, 1), 0.0, 1.0)
+  return jnp.where(step >= end, 1.0, share)
 
 
 def wavelet_weight(config: VAELossConfig, step: Array) -> Float[Array, ""]:
@@ -248,12 +247,11 @@ def make_gradients(run: VAERun, policy: Policy) -> Callable[..., tuple]:
       weight *= adversarial.adaptive_weight(
         at_last_layer(towards.video), at_last_layer(verdict.towards)
       )
-    pixels = towards.video + weight * verdict.towards
-    grads = pull(towards._replace(video=pixels))[0]
-    begun = (state.step >= config.start).astype(jnp.float32)
-    grads[DISCRIMINATOR] = jax.tree.map(lambda g: begun * g, verdict.grads)
+    # Not 0 times a gradient: that of a discriminator that waits may be infinite.
+    heard = jnp.where(weight > 0, weight * verdict.towards, 0.0)
+    grads = pull(towards._replace(video=towards.video + heard))[0]
+    grads[DISCRIMINATOR] = verdict.grads
     metrics |= verdict.metrics | {"adversarial_weight": weight}
-    metrics["loss"] += weight * metrics["adversarial"]
     return grads, (metrics, moments)
 
   return gradients
@@ -303,8 +301,9 @@ def figures(made: Reconstruction, video: Video) -> Metrics:
   """
   bands = jnp.mean(band_l1(made.video, video), axis=1)
   found = {f"band_{name}": bands[i] for i, name in enumerate(BANDS)}
-  index = jax.vmap(jax.vmap(ssim_of_frame))
-  found["ssim"] = jnp.mean(index((made.video + 1) / 2, (video + 1) / 2))
+  if min(video.shape[2:4]) >= WINDOW:
+    index = jax.vmap(jax.vmap(ssim_of_frame))
+    found["ssim"] = jnp.mean(index((made.video + 1) / 2, (video + 1) / 2))
   if video.shape[1] > 1:
     ours, theirs = jnp.diff(made.video, axis=1), jnp.diff(video, axis=1)
     moves = jnp.maximum(jnp.mean(jnp.abs(theirs)), 1e-6)
@@ -312,11 +311,13 @@ def figures(made: Reconstruction, video: Video) -> Metrics:
     found["difference_error"] = jnp.mean(jnp.abs(ours - theirs))
   z = made.mean.reshape(-1, made.mean.shape[-1])  # n c
   variance = jnp.var(z, axis=0)
-  found["channels_in_use"] = jnp.sum(variance > IN_USE).astype(jnp.float32)
-  z = (z - jnp.mean(z, axis=0)) * jax.lax.rsqrt(variance + 1e-12)
-  correlation = jnp.abs(z.T @ z / len(z))  # c c
-  c = len(correlation)
-  found["latent_correlation"] = (jnp.sum(correlation) - c) / (c * (c - 1))
+  used = (variance > IN_USE).astype(jnp.float32)
+  z = used * (z - jnp.mean(z, axis=0)) * jax.lax.rsqrt(variance + 1e-12)
+  correlation = jnp.abs(z.T @ z / len(z))  # c c; 0 for channels that are not in use
+  count = jnp.sum(used)
+  pairs = jnp.maximum(count * (count - 1), 1.0)
+  found["channels_in_use"] = count
+  found["latent_correlation"] = (jnp.sum(correlation) - jnp.trace(correlation)) / pairs
   return found
 
 

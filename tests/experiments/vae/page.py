@@ -28,18 +28,17 @@ INTRODUCTION = """\
 # Experiments with the Video-VAE
 
 Written by `python -m tests.experiments vae`; do not edit by hand. The paper's claims
-about the Video-VAE, each beside a control that differs from the baseline in one thing:
-a small VAE of the released compression, 1:192, from nothing, on moving shapes with fine
-texture, 17 frames of 64x64, two seeds, {first} steps without a discriminator and then
-{second} with it, on one CPU core. What holds here may not hold for a VAE that is a
-hundred times larger and sees real clips.
+about the Video-VAE, each with a control that differs from the baseline in one thing.
+All recipes train a small VAE of the released compression, 1:192, from random
+parameters, on 17 frames of 64x64 of moving shapes with fine texture: {first} steps
+without a discriminator, then {second} with it, with two seeds, on one CPU core. What
+holds here may not hold for a VAE that is a hundred times larger and sees real clips.
 
 The figures are those of {clips} clips whose captions were never trained on; half of
 them move at a quarter of the others' speed. The distance in a fixed random VGG16 is no
-LPIPS: nobody trained that network. A difference counts where it is larger than the two
-seeds of all recipes make likely (twice the standard error of a difference of two means
-of two); otherwise the table says "within noise". Each verdict follows from the figures
-named in it, by rule.
+LPIPS: nobody trained that network. A difference counts if it is larger than twice its
+standard error, which is estimated from the two seeds of all recipes. Otherwise the
+table says "within noise". Each verdict follows by rule from the figures named in it.
 """
 CURVES = """\
 ![Training and latents of all recipes](images/vae-curves.png)

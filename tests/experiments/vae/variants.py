@@ -70,7 +70,7 @@ class Plan(NamedTuple):
 
 
 PLAN = Plan()
-"""What the results in docs/ were made by."""
+"""What the results in docs/ are made by."""
 
 Change = Callable[[VAERun], VAERun]
 """From the baseline's recipe to a control's."""
@@ -82,7 +82,7 @@ class Variant(NamedTuple):
   Attributes:
     claim: Statement of the paper that this is the control of; "" of the baseline.
     change: What differs.
-    decides: Titles of the figures (`figures.FIGURES`) that the verdict rests on.
+    decides: Titles of the figures (`page.FIGURES`) that the verdict rests on.
   """
 
   claim: str

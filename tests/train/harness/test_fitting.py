@@ -32,6 +32,14 @@ def needed(run):
   return shapes.of_vae(run, policy, mesh, *batch).plan(run.remat).peak
 
 
+def kept(run):
+  """Bytes that the plan of a run's clips keeps for the backward pass."""
+  mesh = make_mesh(**vars(MESH))
+  policy = CPU.in_dtype(run.dtype).for_training(mesh)
+  batch = max(fitting.batches(run, run.vae), key=lambda b: b.bucket.frames)
+  return shapes.of_vae(run, policy, mesh, *batch).plan(run.remat).kept
+
+
 def test_what_is_left_open_is_chosen_and_the_plan_is_said():
   settled, (said,) = settle(tiny.transformer(), 10**9)
   assert settled == dataclasses.replace(tiny.transformer(), remat="none")
@@ -78,3 +86,16 @@ def test_a_vae_that_does_not_fit_is_computed_again_or_refused():
 def test_devices_of_a_cpu_share_its_memory():
   one, eight = (fitting.device_memory(make_mesh(data=n)) for n in (1, 8))
   assert one / 12 < eight < one / 6
+
+
+def test_the_plan_of_a_vae_has_its_discriminator_and_what_it_compares():
+  run = dataclasses.replace(ltxv_vae.vae(), remat="full")
+  gan = dataclasses.replace(run.adversarial, weight=0.1)
+  pair = dataclasses.replace(run, adversarial=gan)
+  clip = dataclasses.replace(
+    run, adversarial=dataclasses.replace(gan, sees="clip", patch_size=4)
+  )
+  loss = dataclasses.replace(run.loss, perceptual_weights="a.safetensors")
+  near = dataclasses.replace(run, loss=loss)
+  alone, one, two, compared = (kept(each) for each in (run, pair, clip, near))
+  assert alone < one < two and alone < compared

@@ -76,6 +76,11 @@ def trained(line, monkeypatch):
   return recipe.parse(TransformerRun, "transformer", "", arguments)[0]
 
 
+def test_no_records_are_made_of_the_textured_world():
+  run = dataclasses.replace(own_clips.vae(), data=("moving-shapes-textured",))
+  assert following.after_vae(run, Path("vae.safetensors")) == []
+
+
 def test_records_are_trained_on_with_their_own_vae_and_tokenizer(tmp_path, monkeypatch):
   records, vae = tmp_path / "records", SHIPPED / "model.safetensors"
   (line,) = following.after_records(records, vae, SHIPPED / "tokenizer", encoded=False)
