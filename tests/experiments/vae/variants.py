@@ -61,7 +61,7 @@ class Plan(NamedTuple):
     network: The baseline's VAE.
   """
 
-  first: int = 450
+  first: int = 500
   second: int = 200
   every: int = 100
   clips: int = 48
@@ -98,7 +98,7 @@ def baseline(seed: int, plan: Plan) -> VAERun:
   """
   return VAERun(
     vae=plan.network,
-    stages=(Stage(plan.second, (plan.bucket,), tokens=144),),
+    stages=(Stage(plan.second, (plan.bucket,), tokens=72),),
     data=(TEXTURED,),
     loss=VAELossConfig(wavelet=0.1, kl=1e-4, statistics_decay=0.95),
     adversarial=AdversarialConfig(
