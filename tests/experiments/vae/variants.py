@@ -62,7 +62,7 @@ class Plan(NamedTuple):
   """
 
   first: int = 500
-  second: int = 200
+  second: int = 300
   every: int = 100
   clips: int = 48
   bucket: Bucket = CLIP
@@ -94,7 +94,9 @@ def baseline(seed: int, plan: Plan) -> VAERun:
   """The recipe of all, for one seed, as its second phase trains it.
 
   No features are compared in training: without LPIPS's weights they would be those of a
-  random network, at more than half of a step's time.
+  random network, at more than half of a step's time. The weight of the adversarial loss
+  grows to the end, because the discriminator of pairs stays at chance for its first
+  hundred steps.
   """
   return VAERun(
     vae=plan.network,
@@ -102,11 +104,11 @@ def baseline(seed: int, plan: Plan) -> VAERun:
     data=(TEXTURED,),
     loss=VAELossConfig(wavelet=0.1, kl=1e-4, statistics_decay=0.95),
     adversarial=AdversarialConfig(
-      weight=0.3,
-      ramp=plan.second // 4,
-      channels=24,
+      weight=0.6,
+      ramp=plan.second,
+      channels=32,
       optimizer=UpdateConfig(
-        learning_rate=5e-4, b1=0.5, b2=0.9, weight_decay=0.0, warmup_steps=10
+        learning_rate=4e-4, b1=0.5, b2=0.9, weight_decay=0.0, warmup_steps=10
       ),
     ),
     optimizer=OptimizerConfig(
