@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -50,6 +51,22 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
       os.replace(temporary, path)
   finally:
+    temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing(path: AnyPath) -> Iterator[Path]:
+  """Yields a temporary path next to `path`; renames it to `path` if nothing fails."""
+  path = Path(path)
+  temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+  try:
+    with named_in_errors(path):
+      path.parent.mkdir(parents=True, exist_ok=True)
+      yield temporary
+      temporary.replace(path)
+  finally:
+    if temporary.is_dir():
+      shutil.rmtree(temporary)
     temporary.unlink(missing_ok=True)
 
 

@@ -47,10 +47,8 @@ from ltx_jax.data import survey as surveys
 from ltx_jax.data.clips import Clips, Fault
 from ltx_jax.data.layouts import CAPTIONS
 from ltx_jax.data.manifest import CANONICAL, scan_manifest, write_manifest
-from ltx_jax.data.probing import measure_all
 from ltx_jax.data.survey import Survey
-from ltx_jax.data.video import replacing
-from ltx_jax.files import json_bytes
+from ltx_jax.files import json_bytes, replacing
 from train.harness import following
 
 _SHOWN = 10
@@ -84,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> None:
   options = cli(Options, argv, program="python -m train.manifest", about=__doc__)
   output = _checked_output(options)
   console = Console(soft_wrap=True)
+  from ltx_jax.data.probing import measure_all  # Its PyAV is slow to import.
+
   listed, faults = scan_manifest(options.path, options.captions)
   with _bar(console, len(listed)) as on_done:
     clips, unreadable = measure_all(listed, on_done)

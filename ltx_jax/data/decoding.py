@@ -17,19 +17,9 @@ from jaxtyping import UInt8
 
 from ltx_jax.data import images, timing
 from ltx_jax.data.dynamic_range import BT2020, HLG, PQ, to_standard
+from ltx_jax.data.suffixes import VIDEOS
 from ltx_jax.errors import said
 
-VIDEOS = {  # Suffix: one of libav's names of the container.
-  ".mp4": "mp4",
-  ".m4v": "mp4",
-  ".mov": "mov",
-  ".mkv": "matroska",
-  ".webm": "webm",
-  ".avi": "avi",
-  ".mpg": "mpeg",
-  ".mpeg": "mpeg",
-  ".ts": "mpegts",
-}
 _IN_ORDER = ("avi", "mpeg")
 """Containers whose times are wrong after a seek; they are read from the start."""
 _TIMED_PACKETS, _REORDERED = 3000, 16

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from ltx_jax.data.clips import Fault
-from ltx_jax.data.video import PICTURES, VIDEOS
+from ltx_jax.data.suffixes import PICTURES, VIDEOS
 from ltx_jax.errors import shown
 from ltx_jax.files import NotJSON, parse_json, read_text
 

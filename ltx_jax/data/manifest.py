@@ -26,9 +26,9 @@ from ltx_jax.data import clips as clips_lib
 from ltx_jax.data import layouts
 from ltx_jax.data.clips import Clip, Clips, Fault
 from ltx_jax.data.layouts import CAPTIONS, PATHS, REFERENCES
-from ltx_jax.data.video import PICTURES, VIDEOS, replacing
+from ltx_jax.data.suffixes import PICTURES, VIDEOS
 from ltx_jax.errors import shown
-from ltx_jax.files import NotJSON, json_bytes, parse_json
+from ltx_jax.files import NotJSON, json_bytes, parse_json, replacing
 
 CANONICAL = "manifest.jsonl"
 """Name of the file that `train.manifest` writes; ignored when a folder is read."""

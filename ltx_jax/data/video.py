@@ -15,8 +15,6 @@ import itertools
 import logging
 import math
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -28,25 +26,12 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from ltx_jax.data import decoding, images, outputs, timing
-from ltx_jax.data.decoding import VIDEOS
+from ltx_jax.data.suffixes import PICTURES, VIDEOS
 from ltx_jax.errors import said
-from ltx_jax.files import named_in_errors
+from ltx_jax.files import replacing
 
 Frames = UInt8[np.ndarray, "F H W 3"]
 
-PICTURES = {  # Suffix: Pillow's name of the format.
-  ".png": "PNG",
-  ".jpg": "JPEG",
-  ".jpeg": "JPEG",
-  ".webp": "WEBP",
-  ".gif": "GIF",
-  ".bmp": "BMP",
-  ".tif": "TIFF",
-  ".tiff": "TIFF",
-  ".avif": "AVIF",
-  ".heic": "HEIF",
-  ".heif": "HEIF",
-}
 _LOG = logging.getLogger("ltx_jax")
 _MOST_HELD = 500_000_000
 """Largest number of bytes of frames that only repeat the one before them."""
@@ -207,22 +192,6 @@ def _decoded(
       f"{path} is truncated: it announces {announced:.1f} seconds, but ends after "
       f"{seconds:.1f}; give a whole file."
     )
-
-
-@contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
-  """Yields a temporary path next to `path`; renames it to `path` if nothing fails."""
-  path = Path(path)
-  temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
-  try:
-    with named_in_errors(path):
-      path.parent.mkdir(parents=True, exist_ok=True)
-      yield temporary
-      temporary.replace(path)
-  finally:
-    if temporary.is_dir():
-      shutil.rmtree(temporary)
-    temporary.unlink(missing_ok=True)
 
 
 def write(

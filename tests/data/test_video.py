@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from ltx_jax.data import outputs, video
+from ltx_jax.files import replacing
 from ltx_jax.moving_shapes import world
 
 CLIP = world.clip(world.EXAMPLES[0], 0, 9, 64, 96)
@@ -338,7 +339,7 @@ def test_sound_alone_is_refused(tmp_path):
 def test_a_failed_write_leaves_what_was_there(tmp_path):
   path = tmp_path / "clip.gif"
   path.write_bytes(b"old")
-  with pytest.raises(RuntimeError), video.replacing(path) as temporary:
+  with pytest.raises(RuntimeError), replacing(path) as temporary:
     temporary.write_bytes(b"half")
     raise RuntimeError
   assert path.read_bytes() == b"old"
