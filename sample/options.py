@@ -50,7 +50,10 @@ class Options:
   text_encoder: Annotated[str | None, IfAny] = None
   """Folder with the T5 encoder and its tokenizer, if not next to the model."""
 
-  lora: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH[:STRENGTH] ...")] = ()
+  lora: Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(metavar="PATH[:STRENGTH] ...", help_behavior_hint=""),
+  ] = ()
   """LoRA files, each with an optional strength (default 1): style.safetensors:0.8."""
 
   image: Annotated[Path | None, IfAny] = None

@@ -41,8 +41,10 @@ class Options:
   device: Annotated[Literal[_SINGLE], tyro.conf.Positional]
   """Device: one GPU, or one chip of a TPU."""
 
-  presets: tuple[str, ...] = ()
-  """Names of the models; default all released ones."""
+  presets: Annotated[
+    tuple[str, ...], tyro.conf.arg(help_behavior_hint="(default: all released ones)")
+  ] = ()
+  """Names of the models."""
 
   sizes: tuple[str, ...] = ("512x320", "768x512", "1216x704")
   """Sizes of the video in pixels, as WIDTHxHEIGHT."""
@@ -53,8 +55,11 @@ class Options:
   frames_at_most: int = 257
   """Largest number of frames to try."""
 
-  memory_fraction: float | None = None
-  """Share of the device's memory that JAX takes; default 0.75 on GPUs, 1 elsewhere."""
+  memory_fraction: Annotated[
+    float | None,
+    tyro.conf.arg(help_behavior_hint="(default: 0.75 on GPUs, 1 elsewhere)"),
+  ] = None
+  """Share of the device's memory that JAX takes."""
 
 
 def _device(word: str) -> str:

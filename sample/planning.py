@@ -105,7 +105,7 @@ def table(options: Options) -> Table:
       # Models that differ in their names alone are planned once.
       same = options, dataclasses.replace(config, name=""), branches
       cells = [longest(*same, size, free) for size in options.sizes]
-      shown = dtype if weights == "16bit" else weights
+      shown = f"{weights} ({dtype})" if weights == "16bit" else weights
       made.add_row(name, shown, f"{own / _GB:.1f}", *cells)
   return made
 

@@ -45,8 +45,10 @@ class Options:
       curves.html, in the run's folder if there is one run.
   """
 
-  runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-  output: Path | None = None
+  runs: Annotated[
+    tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(help_behavior_hint="")
+  ]
+  output: Annotated[Path | None, tyro.conf.arg(help_behavior_hint="")] = None
 
 
 def default_output(runs: Sequence[Path]) -> Path:
@@ -100,11 +102,13 @@ def draw(runs: Sequence[Path], output: Path) -> None:
   for run, logged, names, line in zip(runs, rows, shown, axes, strict=True):
     for axis, name in zip(line, names, strict=False):
       steps, values = logged[name]
+      dot = "o" if len(steps) == 1 else None  # One point makes no line.
       axis.plot(steps, values, color="tab:blue", alpha=0.25)
-      axis.plot(steps, running_mean(values), color="tab:blue")
+      axis.plot(steps, running_mean(values), color="tab:blue", marker=dot)
       if name in ("loss", "wavelet", "grad_norm"):
         axis.set_yscale("log")
       axis.set_title(f"{run.name}: {name}", fontsize=9)
+      axis.set_xlabel("step", fontsize=8)
       axis.tick_params(labelsize=7)
       axis.grid(alpha=0.3)
     for axis in line[len(names) :]:

@@ -10,8 +10,7 @@ level 0) and, for comparison, through the best linear code of the same size.
 the judge reads the five words back from the pixels. `judge` tests the judge itself, on
 rendered clips with or without blur and noise.
 
-Each command prints a table and writes NAME.json. The first two also draw contact
-sheets.
+Each command prints a table and writes NAME.json; the first two draw contact sheets.
 """
 
 from __future__ import annotations
@@ -21,9 +20,10 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import tyro
 from rich.console import Console
 from rich.progress import track
 
@@ -43,6 +43,7 @@ from train.harness.figures import decibels, shares, spread, table, told_wrong
 from train.harness.reporting import write_text
 
 SHOWN = 24  # Largest number of clips on a contact sheet.
+_IN_WORDS = tyro.conf.arg(help_behavior_hint="")  # Its text says what the default is.
 UNSEEN_SEED = 10**9  # Loaders draw 32-bit seeds; the captions differ in any case.
 
 
@@ -103,14 +104,14 @@ class Generation(Options):
   """
 
   model: str = "moving-shapes"
-  prompts: tuple[str, ...] = ()
-  seeds: tuple[int, ...] = ()
+  prompts: Annotated[tuple[str, ...], _IN_WORDS] = ()
+  seeds: Annotated[tuple[int, ...], _IN_WORDS] = ()
   clips: int = 64
   conditioned: int = 64
-  steps: int | None = None
-  guidance: float | None = None
+  steps: Annotated[int | None, _IN_WORDS] = None
+  guidance: Annotated[float | None, _IN_WORDS] = None
   batch: int = 8
-  lora: tuple[str, ...] = ()
+  lora: Annotated[tuple[str, ...], _IN_WORDS] = ()
 
 
 @dataclasses.dataclass(frozen=True)

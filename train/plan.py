@@ -36,7 +36,9 @@ class Options:
     base_weights: Formats of the frozen model's weights: `bfloat16`, `int8` or `fp8`.
   """
 
-  configs: Annotated[tuple[str, ...], tyro.conf.Positional]
+  configs: Annotated[
+    tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(help_behavior_hint="")
+  ]
   devices: tuple[Literal[tuple(TARGETS)], ...] = ("rtx4090", "a100-40", "h100", "v5e-8")
   ranks: tuple[int, ...] = (32, 128)
   buckets: tuple[str, ...] = (

@@ -188,7 +188,7 @@ class TrainingCheckpoints:
         "the networks that encode them, the stages (--steps may leave some out) and "
         "the seed it was trained with."
       )
-    self.changed = _changes(found["config"], self._record["config"])
+    self.changed = changes(found["config"], self._record["config"])
 
   def _check_arrays(self, step: int, target: Mapping[str, Any]) -> None:
     with self._damage_in_words(step):
@@ -268,7 +268,7 @@ def _differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[
   return words + ([f"and {len(names) - _LISTED} more"] if len(names) > _LISTED else [])
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
   """Describes all leaves that differ, in short."""
   a, b = _leaves(before), _leaves(now)
   return [
@@ -279,8 +279,15 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _leaves(value: Any, name: str = "") -> dict[str, Any]:
-  """Flattens nested JSON objects to {"vae.latent_channels": 128, ...}."""
-  if not isinstance(value, dict):
+  """Flattens nested JSON to {"vae.latent_channels": 128, "stages[0].steps": 30, ...}.
+
+  Lists of objects count as nested; others are values.
+  """
+  if isinstance(value, dict):
+    parts = {f"{name}.{k}" if name else k: v for k, v in value.items()}
+  elif isinstance(value, list) and any(isinstance(v, dict) for v in value):
+    parts = {f"{name}[{i}]": v for i, v in enumerate(value)}
+  else:
     return {name: value}
-  items = (_leaves(v, f"{name}.{k}" if name else k).items() for k, v in value.items())
+  items = (_leaves(v, k).items() for k, v in parts.items())
   return {k: v for group in items for k, v in group}

@@ -65,6 +65,11 @@ def _wrong_value(found: re.Match[str]) -> str:
   values = _listed((shown or one)["all"]) if shown or one else []
   given = " ".join(values) or repr("".join(values))
   kind = next((words for what, words in _KINDS if re.search(what, said)), None)
+  if kind is None and len(values) > 1:
+    return (
+      f"{name} is {given}; it takes all words up to the next option, each as --help "
+      "shows. Put a prompt or a path before it."
+    )
   if kind is None:
     return f"{name} is {given}; it must be as --help shows."
   several = len(values) > 1 or "..." in said or "uple" in said

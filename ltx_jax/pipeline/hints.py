@@ -142,12 +142,12 @@ def _beginning(prompt: str, words: int = 8) -> str:
 
 
 def _of_the_small_model(prompts: Sequence[str], another: str) -> str | None:
-  unknown = list(map(repr, world.unknown_words(" ".join(prompts))))
-  if not unknown:
+  strange = list(map(repr, world.unknown_words(" ".join(prompts))))
+  strange += [f"{word!r} as a {slot}" for word, slot in world.misplaced_words(prompts)]
+  if not strange:
     return _of_other_captions(prompts)
-  others = [f"{word!r} as a {slot}" for word, slot in world.misplaced_words(prompts)]
   return (
-    f"the small model never saw {', '.join([*unknown, *others])}; what it draws for "
+    f"the small model never saw {', '.join(strange)}; what it draws for "
     f"that means little. {world.grammar_help()} For other things {another}."
   )
 

@@ -102,12 +102,17 @@ SCHEDULES: dict[str, Callable[[float, float, int], optax.Schedule]] = {
 }
 
 
+def warmup_of(config: UpdateConfig, steps: int) -> int:
+  """Returns the steps of the warm-up: at most half of a run's."""
+  return min(config.warmup_steps, steps // 2)
+
+
 def learning_rate(
   config: UpdateConfig, steps: int, peak: float | None = None
 ) -> optax.Schedule:
   """Returns a schedule: linear warm-up, then down to `final_fraction` of the peak.
 
-  The first update has 1 / `warmup_steps` of the peak, so it moves already.
+  The first update has 1 / `warmup_of` of the peak, so it moves already.
 
   Args:
     config: The rates and the schedule.
@@ -115,7 +120,7 @@ def learning_rate(
     peak: Peak rate that replaces `config.learning_rate`.
   """
   peak = config.learning_rate if peak is None else peak
-  warmup = min(config.warmup_steps, max(steps - 1, 0))
+  warmup = warmup_of(config, steps)
   rise = optax.linear_schedule(peak / max(warmup, 1), peak, warmup)
   fall = SCHEDULES[config.schedule]
   rest = fall(peak, config.final_fraction, max(steps - warmup, 1))

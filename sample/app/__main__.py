@@ -34,7 +34,7 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 class Options:
   """Settings of the page."""
 
-  model: tuple[str, ...] = ()
+  model: Annotated[tuple[str, ...], IfAny] = ()
   """Checkpoints (*.safetensors) or folders to offer in addition to the presets."""
 
   text_encoder: Annotated[str | None, IfAny] = None

@@ -263,6 +263,13 @@ class Named:
   file: Path | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Shares:
+  """What is shared."""
+
+  shares: tuple[float, ...] = (1.0,)
+
+
 def cli(*argv, options=Draw):
   return command_line.cli(options, list(argv), program="python -m p", about="Does it.")
 
@@ -293,6 +300,11 @@ def test_any_dataclass_is_a_command_line():
       "--share is 1%; it must be a number.",
     ),
     (Draw, ["--file-nam", "b"], "Unknown option --file-nam; did you mean --file-name?"),
+    (
+      Shares,
+      ["--shares", "1", "a red circle"],
+      "--shares is 1 a red circle; it takes all words up to the next option",
+    ),
     (Draw, ["--runs", "a"], "Unknown option --runs; nothing is named like it."),
     (Draw, ["a", "--file-name"], "--file-name needs a value."),
     (Draw | Count, [], "needs a command; there are: draw, count. `python -m p --help`"),

@@ -38,7 +38,9 @@ def test_the_small_models_short_captions_are_as_they_should_be():
   assert hint([PROMPT], "moving shapes") is None
   assert "never saw 'cat'" in hint(["a small cat"], "moving shapes")
   note = hint([PROMPT, PROMPT.replace("navy", "white")], "moving shapes")
-  assert "white background', but no caption has them in" in note
+  assert "never saw 'white' as a background" in note
+  note = hint([PROMPT, PROMPT.replace(" a navy", " navy")], "moving shapes")
+  assert "navy background', but no caption has them in" in note
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,8 @@ def test_python_is_told_of_unknown_words_once(caplog):
 def test_known_words_in_a_wrong_place_are_named_with_unknown_ones():
   note = hint(["a large green star moving up on a white background"], "moving shapes")
   assert "never saw 'star', 'white' as a background;" in note
+  note = hint(["a large green circle moving up on a white background"], "moving shapes")
+  assert "never saw 'white' as a background;" in note
   note = hint(["a red large circle flying up on a navy background"], "moving shapes")
   assert "never saw 'flying', 'red' as a size, 'large' as a colour;" in note
 

@@ -17,8 +17,8 @@ def cells(*words, capsys):
 def test_the_released_model_fits_a_4090_and_13b_only_in_8_bits(capsys):
   names = "--presets", "ltxv-2b-0.9.6-dev", "ltxv-13b-0.9.8-dev", "--sizes", "768x512"
   rows, printed = cells("rtx4090", *names, capsys=capsys)
-  assert rows[0] == ["ltxv-2b-0.9.6-dev", "bfloat16", "6.3", "257"]
-  assert rows[2] == ["ltxv-13b-0.9.8-dev", "bfloat16", "28.6", "-"]
+  assert rows[0] == ["ltxv-2b-0.9.6-dev", "16bit (bfloat16)", "6.3", "257"]
+  assert rows[2] == ["ltxv-13b-0.9.8-dev", "16bit (bfloat16)", "28.6", "-"]
   assert rows[3] == ["ltxv-13b-0.9.8-dev", "int8", "15.7", "129*"]
   assert "18.0 of 24 GB" in printed and "estimate by formula" in printed
   for said in (

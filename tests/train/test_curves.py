@@ -26,6 +26,9 @@ def test_each_run_is_a_row_and_each_metric_a_panel(tmp_path, capsys):
   # One run has two panels, the other one; where it has none, nothing is drawn.
   assert picture[: height // 2, width // 2 :].min() < 128
   assert picture[height // 2 :, : width // 2].min() < 128
+  # A single point makes no line, so it gets a dot in the line's blue.
+  panel = picture[height // 2 :, : width // 2].astype(int)
+  assert (panel[..., 2] - panel[..., 0] > 100).sum() > 20
   assert picture[height // 2 :, width // 2 :].min() == 255
   assert [path.name for path in output.parent.iterdir()] == ["curves.png"]
 

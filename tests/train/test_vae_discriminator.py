@@ -320,3 +320,12 @@ def test_options_that_cannot_be_are_refused(changes, message):
     AdversarialConfig(**changes)
   with pytest.raises(ValueError, match="patch_size is 3; it must divide 16, because"):
     with_gan(patch_size=3)
+
+
+def test_a_run_that_ends_before_its_discriminator_matters_says_so():
+  assert vae.left_out(with_gan()) == []
+  (late,) = vae.left_out(with_gan(start=RUN.steps))
+  assert "The discriminator is not trained: --adversarial.start" in late
+  (short,) = vae.left_out(with_gan(start=1, ramp=RUN.steps))
+  assert f"end at step {RUN.steps + 1} of {RUN.steps}." in short
+  assert vae.left_out(with_gan(weight=0.0, start=RUN.steps)) == []

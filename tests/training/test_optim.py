@@ -149,6 +149,15 @@ def test_learning_rate_of_a_very_short_run_is_positive(steps):
   assert all(float(rate(step)) > 0 for step in range(steps))
 
 
+def test_a_warm_up_takes_at_most_half_of_a_run():
+  config = OptimizerConfig(learning_rate=2.0, warmup_steps=100)
+  assert [optim.warmup_of(config, steps) for steps in (1, 30, 200, 300)] == [
+    *(0, 15, 100, 100)
+  ]
+  rate = optim.learning_rate(config, 30)
+  assert float(rate(15)) == 2.0 > float(rate(16))
+
+
 def test_unknown_optimizer_is_refused():
   config = dataclasses.replace(CONFIG)
   object.__setattr__(config, "name", "adam")

@@ -22,6 +22,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltx_jax.checkpoints import discriminator
 from ltx_jax.checkpoints.training import TrainingCheckpoints
+from ltx_jax.cli.console import counted
 from ltx_jax.config.adversarial import DISCRIMINATOR
 from ltx_jax.config.distributed import DistributedConfig
 from ltx_jax.config.runs import MeshConfig
@@ -30,6 +31,7 @@ from ltx_jax.parallel import distributed, sharding
 from ltx_jax.parallel.mesh import make_mesh, put
 from ltx_jax.planning.peaks import peak_of
 from ltx_jax.platforms import COMPILE_FAST, unless_flagged
+from ltx_jax.training.optim import warmup_of
 from ltx_jax.training.state import TrainState, Update
 from ltx_jax.typing import Key, Params
 from train.harness import steps
@@ -124,7 +126,7 @@ def fit(
       if first:
         write_text(folder / CONFIG_FILE, json.dumps(config_json(run), indent=2) + "\n")
       report.say(_greeting(run, state.params, mesh, start))
-      for line in _short_warm_up(run):
+      for line in _cut_short(run, hooks):
         report.say(line)
       changed = [c for c in checkpoints.changed if not c.startswith(_NOT_TRAINED)]
       if changed:
@@ -162,15 +164,22 @@ def _check_space(folder: Path, target: TrainState) -> None:
     )
 
 
-def _short_warm_up(run: Run) -> list[str]:
-  """Says that the warm-up is cut, where the run is too short for it."""
-  asked, most = run.optimizer.warmup_steps, max(run.steps - 1, 0)
-  if asked <= most:
-    return []
-  return [
-    f"The warm-up takes {most} of the run's {run.steps} steps, not "
-    f"--optimizer.warmup-steps {asked}."
-  ]
+def _cut_short(run: Run, hooks: Hooks) -> list[str]:
+  """Says what a run of few steps does less of, or leaves out."""
+  lines = []
+  asked, warmup = run.optimizer.warmup_steps, warmup_of(run.optimizer, run.steps)
+  if warmup < asked:
+    lines.append(
+      f"The warm-up takes {counted(warmup, 'step')}, half of the run's {run.steps}, "
+      f"not --optimizer.warmup-steps {asked}."
+    )
+  every = run.output.evaluate_every
+  if hooks.evaluate and every > run.steps:
+    lines.append(
+      f"Held-out clips are not measured: --output.evaluate-every {every} is beyond the "
+      f"run's {counted(run.steps, 'step')}."
+    )
+  return lines
 
 
 def _start(run: Run, state: TrainState, folder: Path) -> int:

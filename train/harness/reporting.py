@@ -155,8 +155,10 @@ class Report:
       self._bar.update(self._task, completed=step, description=text)
       return
     left = (self._steps - step) / max(metrics["steps_per_second"], 1e-9)
-    hours, minutes = divmod(round(left / 60), 60)
-    self.say(f"step {step}/{self._steps}  {text}  ETA {hours}:{minutes:02d}")
+    minutes, seconds = divmod(round(left), 60)
+    hours, minutes = divmod(minutes, 60)
+    clock = f"{hours}:{minutes:02d}:{seconds:02d}"
+    self.say(f"step {step}/{self._steps}  {text}  ETA {clock}")
 
   def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
     """Writes the numbers of held-out clips, including their `loss`."""

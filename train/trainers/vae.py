@@ -16,6 +16,7 @@ from ltx_jax.checkpoints.discriminator import FILE, save_discriminator
 from ltx_jax.checkpoints.lightricks import save_checkpoint
 from ltx_jax.checkpoints.perceptual import load_perceptual
 from ltx_jax.cli.command_line import errors_in_words
+from ltx_jax.cli.console import counted
 from ltx_jax.config import ModelConfig, SchedulerConfig
 from ltx_jax.config.adversarial import DISCRIMINATOR
 from ltx_jax.config.perceptual import PERCEPTUAL
@@ -195,6 +196,29 @@ def shown_clips(held_out: Mapping[str, Batch], run: VAERun) -> np.ndarray:
   return held_out.get(name, next(iter(held_out.values())))["video"][:4]
 
 
+def left_out(run: VAERun) -> list[str]:
+  """Says which losses a run lacks that its config has a weight for."""
+  lines, gan = [], run.adversarial
+  if run.loss.perceptual and not run.loss.perceptual_weights:
+    lines.append(
+      "There is no LPIPS among the losses: --loss.perceptual-weights names no file "
+      "(train.perceptual_weights makes it)."
+    )
+  whole = gan.start + gan.ramp
+  if gan.weight and gan.start >= run.steps:
+    lines.append(
+      f"The discriminator is not trained: --adversarial.start {gan.start} is beyond "
+      f"the run's {counted(run.steps, 'step')}."
+    )
+  elif gan.weight and whole >= run.steps:
+    lines.append(
+      "The adversarial loss does not reach its whole weight: --adversarial.start "
+      f"{gan.start} and --adversarial.ramp {gan.ramp} end at step {whole} of "
+      f"{run.steps}."
+    )
+  return lines
+
+
 def start_run(run: VAERun, dry: bool = False) -> None:
   """Trains or resumes, and writes the VAE; a dry run prints what it would do.
 
@@ -216,11 +240,8 @@ def start_run(run: VAERun, dry: bool = False) -> None:
     skipped = Skipped(clips, run.stages)
     for line in (*clips.notes, *skipped.news()):
       processes.say(line)
-    if run.loss.perceptual and not run.loss.perceptual_weights:
-      processes.say(
-        "There is no LPIPS among the losses: --loss.perceptual-weights names no file "
-        "(train.perceptual_weights makes it)."
-      )
+    for line in left_out(run):
+      processes.say(line)
     mesh = make_mesh(**vars(run.mesh))
     own = functools.partial(own_rows, mesh)
     loader = Loader(clips.trained, run.stages, run.seed, tokens, own)

@@ -246,6 +246,11 @@ def test_held_out_clips_are_evaluated_and_kept_apart(tmp_path, capsys):
   calls.clear()
   train(run_in(tmp_path / "never"), evaluate=evaluate)
   assert calls == []
+  every = run_in(tmp_path).output.evaluate_every
+  assert (
+    f"Held-out clips are not measured: --output.evaluate-every {every} is beyond the "
+    "run's 12 steps."
+  ) in capsys.readouterr().out
 
 
 def test_nothing_is_read_back_between_logs(tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ def test_without_a_terminal_each_logged_step_is_a_line(tmp_path, capsys):
     report.log(100, METRICS)
     report.say("A word [with brackets].")
   assert capsys.readouterr().out.splitlines() == [
-    "step 100/7300  loss 0.25  steps_per_second 2  ETA 1:00",
+    "step 100/7300  loss 0.25  steps_per_second 2  ETA 1:00:00",
     "A word [with brackets].",
   ]
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from ltx_jax.checkpoints import training
 from tests.train.harness.loop_case import OPTIMIZER, run_in, train
 from train.harness import steps
 
@@ -12,7 +13,9 @@ def test_a_resumed_run_says_what_was_changed_and_a_short_one_cuts_its_warm_up(
   tmp_path, capsys
 ):
   train(run_in(tmp_path, steps=2))
-  assert "warm-up takes 1 of the run's 2 steps, not --opt" in capsys.readouterr().out
+  assert (
+    "warm-up takes 1 step, half of the run's 2, not --opt" in capsys.readouterr().out
+  )
   faster = dataclasses.replace(OPTIMIZER, learning_rate=0.5)
   train(run_in(tmp_path, steps=4, optimizer=faster, log_every=4))
   said = capsys.readouterr().out
@@ -20,6 +23,16 @@ def test_a_resumed_run_says_what_was_changed_and_a_short_one_cuts_its_warm_up(
   assert f"Changed since the checkpoint: {changed}" in said and "warm-up" not in said
   train(run_in(tmp_path, steps=4, optimizer=faster, log_every=4))
   assert "Changed" not in capsys.readouterr().out
+
+
+def test_of_a_list_of_stages_what_changed_alone_is_said():
+  before = {"stages": [{"steps": 30, "tokens": 8}], "data": ["a", "b"]}
+  now = {"stages": [{"steps": 32, "tokens": 8}, {"steps": 5}], "data": ["a", "c"]}
+  assert training.changes(before, now) == [
+    "data ['a', 'b'] -> ['a', 'c']",
+    "stages[0].steps 30 -> 32",
+    "stages[1].steps None -> 5",
+  ]
 
 
 def test_batches_are_described_in_words():
