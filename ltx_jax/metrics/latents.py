@@ -74,10 +74,14 @@ class LatentSums:
     )
 
   @property
+  def mean(self) -> Float64[np.ndarray, "c"]:
+    """Mean of every channel over all positions."""
+    return self.total / self.count
+
+  @property
   def covariance(self) -> Float64[np.ndarray, "c c"]:
     """C, the covariance of the channels over all positions."""
-    mean = self.total / self.count
-    return self.products / self.count - np.outer(mean, mean)
+    return self.products / self.count - np.outer(self.mean, self.mean)
 
   @property
   def std(self) -> Float64[np.ndarray, "c"]:

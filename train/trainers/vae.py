@@ -25,6 +25,7 @@ from ltx_jax.data.buckets import tokens_of
 from ltx_jax.data.loader import Loader
 from ltx_jax.data.pixels import to_floats, to_uint8
 from ltx_jax.diffusion import statistics
+from ltx_jax.metrics.latents import LatentSums
 from ltx_jax.models import vae as vae_lib
 from ltx_jax.parallel import distributed
 from ltx_jax.parallel.mesh import make_mesh, own_rows
@@ -93,20 +94,20 @@ def exported_params(
   """Returns the parameters to export: averaged if kept, with their statistics.
 
   The running statistics belong to the latents that the parameters themselves encoded.
-  An averaged encoder is another one, so its statistics are taken from these batches.
+  An averaged encoder is another one, so its statistics are taken from these batches,
+  one after the other, with sums in float64.
   """
-  params, moments = state.ema or state.params, state.extra
-  params = without(params, (DISCRIMINATOR,))
+  params = without(state.ema or state.params, (DISCRIMINATOR,))
+  found = statistics.statistics(state.extra)
   if state.ema and run.trained == "vae":
 
     @jax.jit
-    def measure(params: Params, video: Array) -> Params:
-      mean, _ = vae_lib.encode_moments(params, run.vae, policy, to_floats(video))
-      return statistics.moments(mean)
+    def latents(params: Params, video: Array) -> Array:
+      return vae_lib.encode_moments(params, run.vae, policy, to_floats(video))[0]
 
-    found = [measure(params, batch["video"]) for batch in batches]
-    moments = jax.tree.map(lambda *rows: jnp.mean(jnp.stack(rows), 0), *found)
-  return params | {"per_channel_statistics": statistics.statistics(moments)}
+    sums = LatentSums.of(latents(params, batch["video"]) for batch in batches)
+    found = {"mean": np.float32(sums.mean), "std": np.float32(sums.std)}
+  return params | {"per_channel_statistics": found}
 
 
 def remark(metrics: Mapping[str, float]) -> str | None:
