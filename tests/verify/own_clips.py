@@ -129,7 +129,7 @@ def records_of(work: Path, clips: Clips) -> Path:
     write_manifest(few, [clip._replace(scores={}) for clip in chosen])
     program("train.tokenizer", "--data", few, "--output", work / "tokenizer")
     program(
-      *("precompute", few, "--model", work / "vae" / "vae.safetensors"),
+      *("train.precompute", few, "--model", work / "vae" / "vae.safetensors"),
       *("--text-encoder", "none", "--tokenizer", work / "tokenizer"),
       *("--buckets", "25x128x128", "--output", folder),
     )
@@ -141,7 +141,7 @@ def transformer_rows(work: Path, records: Path) -> list[dict]:
   folder = work / "transformer"
   if not (folder / "model" / "model.safetensors").is_file():
     program(
-      *("transformer", "own_clips", "--data", records, "--text-folder", work),
+      *("train.transformer", "own_clips", "--data", records, "--text-folder", work),
       *("--vae", work / "vae" / "vae.safetensors", "--held-out", 0),
       *("--output.folder", folder, *os.environ.get("OWN_TRANSFORMER", "").split()),
     )

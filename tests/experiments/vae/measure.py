@@ -173,11 +173,12 @@ def _of_pixels(made: list[np.ndarray], plan: Plan) -> dict[str, Any]:
       band: {"error": e / len(made), "given": g / len(made), "made": m / len(made)}
       for band, e, g, m in bands
     },
-    "feature_distance": _feature_distance(made, originals),
+    "feature_distance": feature_distance(made, originals),
   }
 
 
-def _feature_distance(made: list[np.ndarray], originals: list[np.ndarray]) -> float:
+def feature_distance(made: list[np.ndarray], originals: list[np.ndarray]) -> float:
+  """Returns the mean distance in a fixed random VGG16, of three frames of each clip."""
   features = features_fn(policy_of(jax.devices()[0]))
   params = jax.jit(init_perceptual)(jax.random.key(_VGG_SEED))
   found = []
