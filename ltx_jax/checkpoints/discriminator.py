@@ -30,9 +30,6 @@ from ltx_jax.typing import Params
 FILE = "discriminator.safetensors"
 """Name of the file."""
 
-NETWORK = ("sees", "patch_size", "channels", "layers", "spectral_norm")
-"""Fields of the config that make the network."""
-
 
 def entries_of(config: AdversarialConfig) -> list[Entry]:
   """Returns the tensors of a discriminator."""
@@ -88,11 +85,11 @@ def _check_config(reader: Reader, config: AdversarialConfig) -> None:
     found = dict(parse_json(reader.metadata.get("config", "{}")))
   except (NotJSON, TypeError, ValueError):
     found = {}
-  for name in NETWORK:
-    if found.get(name) != getattr(config, name):
+  for name, value in config.network.items():
+    if found.get(name) != value:
       raise ValueError(
         f"The discriminator in {reader.path} has {name} = {shown(found.get(name))}, "
-        f"but adversarial.{name} is {getattr(config, name)}; give the same, or move "
+        f"but adversarial.{name} is {value}; give the same, or move "
         "the file away to begin with a new discriminator."
       )
 
@@ -109,5 +106,4 @@ def save_discriminator(
   found = {name: tuple(array.shape) for name, array in flatten(params).items()}
   check(f"The parameters of {path}", describe(config), tree_shapes(entries), found)
   tensors = arrays.network_to_write(entries, params, None)
-  metadata = {name: getattr(config, name) for name in NETWORK}
-  write_safetensors(path, tensors, {"config": json.dumps(metadata)})
+  write_safetensors(path, tensors, {"config": json.dumps(config.network)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from ltx_jax.config.metadata import COUNT, LAYERS, SIZE
 from ltx_jax.config.optimizer import UpdateConfig
@@ -11,6 +11,8 @@ from ltx_jax.errors import check_fields
 
 DISCRIMINATOR = "discriminator"
 """First name of the discriminator's parameters in a training state."""
+
+_NETWORK = ("sees", "patch_size", "channels", "layers", "spectral_norm")
 
 _NOT_NEGATIVE = {"at_least": 0}
 _SEEN = {"pair": (6, 1), "clip": (3, 2)}
@@ -67,6 +69,11 @@ class AdversarialConfig:
   def judged(self) -> int:
     """Number of clips or pairs that it judges for each clip of a batch."""
     return _SEEN[self.sees][1]
+
+  @property
+  def network(self) -> dict[str, Any]:
+    """The fields that make the network; the others say how it is trained."""
+    return {name: getattr(self, name) for name in _NETWORK}
 
   def width(self, layer: int) -> int:
     """Returns the channels after a number of layers that halve the sides."""

@@ -10,7 +10,7 @@ resolved config is saved as JSON with every run and checkpoint.
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from ltx_jax.config import (
   SchedulerConfig,
@@ -18,7 +18,7 @@ from ltx_jax.config import (
   TransformerConfig,
   VAEConfig,
 )
-from ltx_jax.config.adversarial import AdversarialConfig
+from ltx_jax.config.adversarial import DISCRIMINATOR, AdversarialConfig
 from ltx_jax.config.conditions import ConditionConfig
 from ltx_jax.config.data import ScoreConfig, VideoConfig
 from ltx_jax.config.distributed import DistributedConfig
@@ -229,6 +229,12 @@ class VAERun:
     """Optimiser steps of the whole run."""
     return sum(stage.steps for stage in self.stages)
 
+  @property
+  def networks(self) -> dict[str, Any]:
+    """What makes the arrays of a training state, by name."""
+    rival = {DISCRIMINATOR: self.adversarial.network} if self.adversarial.weight else {}
+    return {"vae": dataclasses.asdict(self.vae)} | rival
+
 
 @dataclasses.dataclass(frozen=True)
 class FlowConfig:
@@ -335,6 +341,13 @@ class TransformerRun:
   def steps(self) -> int:
     """Optimiser steps of the whole run."""
     return sum(stage.steps for stage in self.stages)
+
+  @property
+  def networks(self) -> dict[str, Any]:
+    """What makes the arrays of a training state, by name."""
+    parts = {"transformer": self.transformer, "text": self.text}
+    configs = {name: dataclasses.asdict(part) for name, part in parts.items()}
+    return configs | {"text_encoder": self.text_encoder}
 
 
 def _check_run(run: VAERun | TransformerRun) -> None:

@@ -188,3 +188,19 @@ def test_the_ends_of_the_ranges_are_taken():
   ConditionConfig(first_frame=0.5, first_frames=0.5, last_frame=1.0, reference=1.0)
   for data, fsdp in itertools.product((-1, 1, 8), repeat=2):
     MeshConfig(data, fsdp)
+
+
+def test_only_what_makes_the_arrays_is_among_the_networks():
+  run = tiny.transformer()
+  # Its VAE is a path: that file decides the data.
+  assert dataclasses.replace(run, vae="elsewhere.safetensors").networks == run.networks
+  wider = dataclasses.replace(run.transformer, num_layers=1 + run.transformer.num_layers)
+  assert dataclasses.replace(run, transformer=wider).networks != run.networks
+  assert set(run.networks) == {"transformer", "text", "text_encoder"}
+
+  run = tiny.vae()
+  rival = dataclasses.replace(run, adversarial=AdversarialConfig(weight=0.1))
+  assert set(run.networks) == {"vae"}
+  assert rival.networks["discriminator"]["sees"] == "pair"
+  weighted = dataclasses.replace(run, adversarial=AdversarialConfig(weight=0.5))
+  assert weighted.networks == rival.networks

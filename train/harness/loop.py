@@ -20,10 +20,8 @@ from typing import Any, Protocol
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ltx_jax.checkpoints import discriminator
 from ltx_jax.checkpoints.training import TrainingCheckpoints
 from ltx_jax.cli.console import counted
-from ltx_jax.config.adversarial import DISCRIMINATOR
 from ltx_jax.config.distributed import DistributedConfig
 from ltx_jax.config.runs import MeshConfig
 from ltx_jax.errors import memory_in_words
@@ -53,6 +51,11 @@ class Run(steps.Run, Protocol):
   mesh: MeshConfig
   distributed: DistributedConfig
   seed: int
+
+  @property
+  def networks(self) -> dict[str, Any]:
+    """What makes the arrays of the state; resuming refuses others."""
+    ...
 
 
 def fit(
@@ -126,11 +129,8 @@ def fit(
       if first:
         write_text(folder / CONFIG_FILE, json.dumps(config_json(run), indent=2) + "\n")
       report.say(_greeting(run, state.params, mesh, start))
-      for line in _cut_short(run, hooks):
+      for line in (*_cut_short(run, hooks), *_since(checkpoints)):
         report.say(line)
-      changed = [c for c in checkpoints.changed if not c.startswith(_NOT_TRAINED)]
-      if changed:
-        report.say(f"Changed since the checkpoint: {', '.join(changed)}.")
       loop = Loop(
         run=run,
         update=compile_update(update, target, mesh, options),
@@ -180,6 +180,12 @@ def _cut_short(run: Run, hooks: Hooks) -> list[str]:
       f"run's {counted(run.steps, 'step')}."
     )
   return lines
+
+
+def _since(checkpoints: TrainingCheckpoints) -> list[str]:
+  """Says which options changed since the checkpoint that was read."""
+  changed = [c for c in checkpoints.changed if not c.startswith(_NOT_TRAINED)]
+  return [f"Changed since the checkpoint: {', '.join(changed)}."] if changed else []
 
 
 def _start(run: Run, state: TrainState, folder: Path) -> int:
@@ -257,23 +263,16 @@ def config_json(run: Any) -> dict[str, Any]:
 
 
 def _checkpoints(run: Run, loader: Loader, name: str) -> TrainingCheckpoints:
-  config = config_json(run)
-  # The transformer's `vae` is a path: its file determines the data, not the arrays.
-  configs = {n: config.get(n) for n in ("vae", "transformer", "text")}
-  network = {n: value for n, value in configs.items() if isinstance(value, dict)}
-  network |= {n: config[n] for n in ("text_encoder",) if n in config}
-  if config.get("adversarial", {}).get("weight"):
-    network[DISCRIMINATOR] = {
-      name: config["adversarial"][name] for name in discriminator.NETWORK
-    }
-  network["optimizer.name"] = run.optimizer.name
-  network["averaged parameters"] = run.optimizer.ema_decay > 0
+  network = run.networks | {
+    "optimizer.name": run.optimizer.name,
+    "averaged parameters": run.optimizer.ema_decay > 0,
+  }
   return TrainingCheckpoints(
     Path(run.output.folder) / name,
     keep=run.output.keep,
     keep_every=run.output.keep_every,
-    config=config,
-    network=network,
+    config=config_json(run),
+    network=json.loads(json.dumps(network)),
     fingerprint=loader.fingerprint,
   )
 

@@ -42,6 +42,10 @@ class Toy:
   vae: Net | str = Net()
   text_encoder: str = "trained"
 
+  @property
+  def networks(self):
+    return {"vae": dataclasses.asdict(self.vae), "text_encoder": self.text_encoder}
+
 
 class Rows:
   """Batches of 8 rows, or of 8 and 16 in turn, numbered so that their order shows."""

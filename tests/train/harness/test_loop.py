@@ -353,11 +353,6 @@ def test_refuses_another_network_and_another_optimizer(whole):
     train(run_in(whole[0], optimizer=muon))
 
 
-def test_a_path_is_no_network(tmp_path):
-  train(run_in(tmp_path, steps=1, vae="a/vae.safetensors"))
-  train(run_in(tmp_path, steps=1, vae="elsewhere/vae.safetensors"))
-
-
 def test_refuses_a_checkpoint_of_a_longer_run(whole):
   with pytest.raises(ValueError, match="is at step 12, beyond this run's 4 steps"):
     train(run_in(whole[0], steps=4))
