@@ -39,7 +39,7 @@ def vae() -> VAERun:
     held_out=64,
     stages=(Stage(200_000, (CLIP, IMAGE), tokens=7168),),
     loss=VAELossConfig(wavelet=0.1, wavelet_ramp=(0, 2000), perceptual=0.1, kl=1e-4),
-    adversarial=AdversarialConfig(weight=0.0, start=500, ramp=2000),
+    adversarial=AdversarialConfig(weight=0.0, start=500, head_start=500, ramp=2000),
     optimizer=OptimizerConfig(
       learning_rate=1e-4, warmup_steps=1000, weight_decay=1e-3, ema_decay=0.999
     ),

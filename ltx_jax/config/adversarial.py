@@ -31,6 +31,8 @@ class AdversarialConfig:
     adaptive: Scaling of the adversarial gradient to the norm that the other losses'
       gradient has at the decoder's last layer, before the weight.
     start: Step at which the discriminator begins to train.
+    head_start: Number of steps that it then trains before the VAE learns from it. One
+      that sees pairs is at chance for its first hundred steps.
     ramp: Number of steps over which the weight then grows from 0.
     r1: Weight of the gradient penalty R1; 0 turns it off.
     patch_size: Side in pixels of the patches that the discriminator reads.
@@ -46,6 +48,7 @@ class AdversarialConfig:
   form: Literal["hinge", "logistic"] = "hinge"
   adaptive: bool = True
   start: int = 0
+  head_start: int = 0
   ramp: int = 200
   r1: float = 0.0
   patch_size: int = 4
@@ -56,7 +59,9 @@ class AdversarialConfig:
 
   def __post_init__(self):
     bounds = dict.fromkeys(("weight", "r1"), _NOT_NEGATIVE)
-    bounds |= dict.fromkeys(("start", "ramp"), _NOT_NEGATIVE | {"whole": True})
+    bounds |= dict.fromkeys(
+      ("start", "head_start", "ramp"), _NOT_NEGATIVE | {"whole": True}
+    )
     bounds |= {"patch_size": COUNT, "channels": SIZE, "layers": LAYERS}
     check_fields(self, bounds, "adversarial.{}")
 
@@ -69,6 +74,12 @@ class AdversarialConfig:
   def judged(self) -> int:
     """Number of clips or pairs that it judges for each clip of a batch."""
     return _SEEN[self.sees][1]
+
+  @property
+  def heard(self) -> tuple[int, int]:
+    """Steps between which the weight grows from 0."""
+    first = self.start + self.head_start
+    return first, first + self.ramp
 
   @property
   def network(self) -> dict[str, Any]:

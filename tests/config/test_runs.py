@@ -71,7 +71,7 @@ WRONG = {
     "statistics_decay": (-0.1, 1.0),
   },
   VAE.adversarial: dict.fromkeys(("weight", "r1"), (-1.0,))
-  | dict.fromkeys(("start", "ramp"), (-1, 1.5))
+  | dict.fromkeys(("start", "head_start", "ramp"), (-1, 1.5))
   | dict.fromkeys(("patch_size", "channels", "layers"), (0, -1, 1.5)),
   TRANSFORMER.flow: dict.fromkeys(("caption_dropout", "uniform_share"), (-0.1, 1.1))
   | {"shift_at_most": (), "shift": (), "spread": (0.0, -1.0)},
@@ -194,7 +194,9 @@ def test_only_what_makes_the_arrays_is_among_the_networks():
   run = tiny.transformer()
   # Its VAE is a path: that file decides the data.
   assert dataclasses.replace(run, vae="elsewhere.safetensors").networks == run.networks
-  wider = dataclasses.replace(run.transformer, num_layers=1 + run.transformer.num_layers)
+  wider = dataclasses.replace(
+    run.transformer, num_layers=1 + run.transformer.num_layers
+  )
   assert dataclasses.replace(run, transformer=wider).networks != run.networks
   assert set(run.networks) == {"transformer", "text", "text_encoder"}
 

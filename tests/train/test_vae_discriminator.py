@@ -21,6 +21,7 @@ from ltx_jax.models.discriminator import discriminate
 from ltx_jax.moving_shapes.source import Shapes
 from ltx_jax.parallel.mesh import make_mesh
 from ltx_jax.parallel.sharding import VAE_RULES
+from ltx_jax.training.optim import warmup_of
 from ltx_jax.training.state import advance
 from tests.policies import QUICK
 from tests.train import trainer_case as case
@@ -136,9 +137,9 @@ def test_the_adaptive_weight_is_the_ratio_of_norms_at_the_last_layer(first):
 def test_the_discriminator_starts_when_it_is_told_to_and_the_vae_hears_of_it_slowly(
   first,
 ):
-  run = with_gan(start=4, ramp=2, adaptive=False)
+  run = with_gan(start=4, head_start=1, ramp=2, adaptive=False)
   update = case.updates(update_of(run), first, clips(), VAE_RULES)
-  states, metrics = zip(*[next(update) for _ in range(4)], strict=True)
+  states, metrics = zip(*[next(update) for _ in range(5)], strict=True)
   case.assert_same_bits(
     states[0].params["discriminator"], first.params["discriminator"]
   )
@@ -148,12 +149,11 @@ def test_the_discriminator_starts_when_it_is_told_to_and_the_vae_hears_of_it_slo
     *(states[k].params["discriminator"] for k in (1, 0)),
   )
   config = GAN.optimizer
-  warmup = min(config.warmup_steps, run.steps - 4 - 1)
-  rate = config.learning_rate / warmup
+  rate = config.learning_rate / warmup_of(config, run.steps - 4)
   np.testing.assert_allclose(change["conv_in"]["kernel"], rate, rtol=0.02)
   assert case.distance(*(s.params["discriminator"] for s in states[:2])) > 0
   weights = [float(m["adversarial_weight"]) for m in metrics]
-  np.testing.assert_allclose(weights, [0, 0, 0.25, 0.5], atol=1e-6)
+  np.testing.assert_allclose(weights, [0, 0, 0, 0.25, 0.5], atol=1e-6)
   assert all(m["discriminator_grad_norm"] > 0 for m in metrics[1:])
 
 
@@ -327,5 +327,5 @@ def test_a_run_that_ends_before_its_discriminator_matters_says_so():
   (late,) = vae.left_out(with_gan(start=RUN.steps))
   assert "The discriminator is not trained: --adversarial.start" in late
   (short,) = vae.left_out(with_gan(start=1, ramp=RUN.steps))
-  assert f"end at step {RUN.steps + 1} of {RUN.steps}." in short
+  assert f"at step {RUN.steps + 1} of {RUN.steps}." in short
   assert vae.left_out(with_gan(weight=0.0, start=RUN.steps)) == []

@@ -205,7 +205,7 @@ def left_out(run: VAERun) -> list[str]:
       "There is no LPIPS among the losses: --loss.perceptual-weights names no file "
       "(train.perceptual_weights makes it)."
     )
-  whole = gan.start + gan.ramp
+  whole = gan.heard[1]
   if gan.weight and gan.start >= run.steps:
     lines.append(
       f"The discriminator is not trained: --adversarial.start {gan.start} is beyond "
@@ -213,9 +213,8 @@ def left_out(run: VAERun) -> list[str]:
     )
   elif gan.weight and whole >= run.steps:
     lines.append(
-      "The adversarial loss does not reach its whole weight: --adversarial.start "
-      f"{gan.start} and --adversarial.ramp {gan.ramp} end at step {whole} of "
-      f"{run.steps}."
+      "The adversarial loss does not reach its whole weight: by --adversarial.start, "
+      f"head-start and ramp it does so at step {whole} of {run.steps}."
     )
   return lines
 

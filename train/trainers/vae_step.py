@@ -242,7 +242,7 @@ def make_gradients(run: VAERun, policy: Policy) -> Callable[..., tuple]:
 
     rival = state.params[DISCRIMINATOR]
     verdict = judge(rival, video, made.video, order, run, policy)
-    weight = config.weight * ramp(state.step, config.start, config.start + config.ramp)
+    weight = config.weight * ramp(state.step, *config.heard)
     if config.adaptive:
       weight *= adversarial.adaptive_weight(
         at_last_layer(towards.video), at_last_layer(verdict.towards)

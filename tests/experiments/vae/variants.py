@@ -30,6 +30,9 @@ from ltx_jax.moving_shapes.source import TEXTURED
 SEEDS = (1, 2)
 BASELINE = "baseline"
 CLIP = Bucket(17, 64, 64)
+SECOND_RATE = 0.25
+"""Learning rates of the second phase relative to the first's."""
+
 SECOND_SEED = 1000
 """Added to the seed in the second phase, which so sees other clips than the first."""
 
@@ -94,9 +97,8 @@ def baseline(seed: int, plan: Plan) -> VAERun:
   """The recipe of all, for one seed, as its second phase trains it.
 
   No features are compared in training: without LPIPS's weights they would be those of a
-  random network, at more than half of a step's time. The weight of the adversarial loss
-  grows to the end, because the discriminator of pairs stays at chance for its first
-  hundred steps.
+  random network, at more than half of a step's time. The discriminator has a
+  head start, because one that sees pairs stays at chance for its first hundred steps.
   """
   return VAERun(
     vae=plan.network,
@@ -105,7 +107,8 @@ def baseline(seed: int, plan: Plan) -> VAERun:
     loss=VAELossConfig(wavelet=0.1, kl=1e-4, statistics_decay=0.95),
     adversarial=AdversarialConfig(
       weight=0.6,
-      ramp=plan.second,
+      head_start=plan.second // 3,
+      ramp=plan.second // 6,
       channels=32,
       optimizer=UpdateConfig(
         learning_rate=4e-4, b1=0.5, b2=0.9, weight_decay=0.0, warmup_steps=10
@@ -197,6 +200,14 @@ def _alone(run: VAERun) -> VAERun:
   return dataclasses.replace(run, adversarial=AdversarialConfig())
 
 
+def _slower(config: OptimizerConfig) -> OptimizerConfig:
+  rates = {
+    name: SECOND_RATE * getattr(config, name)
+    for name in ("learning_rate", "muon_learning_rate")
+  }
+  return dataclasses.replace(config, **rates)
+
+
 def phases(name: str, seed: int, plan: Plan, folder: Path) -> Phases:
   """Returns what one recipe trains with one seed, in folders of their own."""
   recipe = VARIANTS[name].change(baseline(seed, plan))
@@ -216,6 +227,7 @@ def phases(name: str, seed: int, plan: Plan, folder: Path) -> Phases:
     dataclasses.replace(
       recipe,
       init_from=str(first / "vae.safetensors"),
+      optimizer=_slower(recipe.optimizer),
       output=output(second),
       seed=seed + SECOND_SEED,
     ),
