@@ -12,8 +12,8 @@ runs. It lies within a third of the compilers' figures and needs no compiler, no
 and no weights. `python -m sample.compile` compiles one size exactly. Nothing here was
 run on these devices.
 
-JAX takes three quarters of a GPU unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise,
-and the plan uses that share. `--memory-fraction 0.95` plans for the same value there.
+JAX takes three quarters of a GPU, and the plan uses that share. To plan for more, give
+`--memory-fraction 0.95`, and set XLA_PYTHON_CLIENT_MEM_FRACTION=0.95 where you run it.
 """
 
 from __future__ import annotations

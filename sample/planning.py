@@ -116,7 +116,7 @@ def footer(options: Options) -> str:
   text = _text_bytes(target.policy.dtype)
   advice = ""
   if target.policy.name == "gpu" and options.memory_fraction is None:
-    advice = " With XLA_PYTHON_CLIENT_MEM_FRACTION=0.95 more fits: see --help."
+    advice = " With --memory-fraction 0.95 more fits: see --help."
   elif target.policy.name == "gpu":
     advice = (
       " Where you run it, set XLA_PYTHON_CLIENT_MEM_FRACTION="

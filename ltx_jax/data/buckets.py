@@ -254,7 +254,11 @@ def _lanes(group: Group, manifest: Sequence[Streams]) -> list[Lane]:
   for bucket, member in zip(group.buckets, group.members, strict=True):
     there = [stream for stream in manifest[member] if len(stream.ids)]
     if not there:
-      raise ValueError(f"No sample fits {bucket}; leave that bucket out.")
+      size = f"{bucket.frames}x{bucket.height}x{bucket.width}"
+      raise ValueError(
+        f"Nothing in the data has the size {size}: clips that are all shorter, or "
+        "records of other sizes. Name sizes that it has with --buckets."
+      )
     total = sum(stream.weight for stream in there)
     for source, stream in enumerate(there):
       weight = stream.weight / total * (bucket.weight / whole)

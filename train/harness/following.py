@@ -5,13 +5,17 @@ train.manifest -> train.vae -> train.tokenizer, train.precompute -> train.transf
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from ltx_jax.checkpoints import lightricks
-from ltx_jax.config.runs import VAERun
+from ltx_jax.config.runs import Bucket, VAERun
 from ltx_jax.moving_shapes.source import NAME, TEXTURED
 from ltx_jax.releases.presets import ASSETS
+from train.harness.sizes import size_of
 
 RELEASED = "ltxv-2b-0.9.6-dev"
 """The model that a manifest is encoded for if the user has not chosen one."""
@@ -25,11 +29,22 @@ _LORAS = {28: "lora", 48: "lora_13b"}
 _TOKENIZER = "tokenizer"
 
 
-def after_manifest(manifest: Path) -> list[str]:
-  """Returns what to do with a manifest."""
+def after_manifest(manifest: Path, longest: int) -> list[str]:
+  """Returns what to do with a manifest.
+
+  Args:
+    manifest: The file.
+    longest: Number of frames of its longest clip.
+  """
+  from configs.own_clips import CLIP
+
+  size = []
+  if longest < CLIP.frames:
+    frames = longest - (longest - 1) % 8  # The small VAE takes 8k + 1.
+    size = ["--buckets", size_of(dataclasses.replace(CLIP, frames=frames))]
   return [
     "Train small networks of your own: "
-    + _command("train.vae", SMALL_RECIPE, "--data", manifest),
+    + _command("train.vae", SMALL_RECIPE, "--data", manifest, *size),
     "Or encode the clips for a released model: "
     + _command("train.precompute", manifest, "--model", RELEASED),
   ]
@@ -56,16 +71,20 @@ def after_vae(run: VAERun, path: Path) -> list[str]:
     lines.append("Make a tokenizer: " + _command("train.tokenizer", *made))
   buckets = [bucket for stage in run.stages for bucket in stage.buckets]
   largest = max(buckets, key=lambda b: b.frames * b.height * b.width)
-  size = f"{largest.frames}x{largest.height}x{largest.width}"
   for number, source in enumerate(run.data):
     records = folder / ("records" + (f"-{number + 1}" if number else ""))
-    how = ["--model", path, *text, "--buckets", size, "--output", records]
+    how = ["--model", path, *text, "--buckets", size_of(largest), "--output", records]
     lines.append("Encode the clips: " + _command("train.precompute", source, *how))
   return lines
 
 
 def after_records(
-  records: Path, checkpoint: Path, tokenizer: Path, *, encoded: bool
+  records: Path,
+  checkpoint: Path,
+  tokenizer: Path,
+  *,
+  encoded: bool,
+  sizes: Sequence[Bucket],
 ) -> list[str]:
   """Returns the command that trains on records.
 
@@ -74,6 +93,7 @@ def after_records(
     checkpoint: Checkpoint of the VAE that made them.
     tokenizer: Folder of the tokenizer that made their tokens.
     encoded: Whether they hold texts, from a text encoder that is not trained.
+    sizes: Sizes of the records.
   """
   lines = []
   if tokenizer.name != _TOKENIZER:
@@ -85,7 +105,15 @@ def after_records(
     recipe = _LORAS.get(found and found.num_layers, SMALL_RECIPE)
     small = recipe == SMALL_RECIPE
     how += ["--text-encoder", "frozen"] if small else ["--init-from", checkpoint]
+  if set(sizes) != _sizes_of(recipe):
+    how += ["--buckets", *map(size_of, sizes)]
   return [*lines, "Train on them: " + _command("train.transformer", recipe, *how)]
+
+
+def _sizes_of(recipe: str) -> set[Bucket]:
+  """Returns the buckets of a recipe for a transformer."""
+  run = importlib.import_module(f"configs.{recipe}").transformer()
+  return {bucket for stage in run.stages for bucket in stage.buckets}
 
 
 def _command(program: str, *words: str | Path) -> str:

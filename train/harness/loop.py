@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -118,7 +119,7 @@ def fit(
         state = _first_state(init, key, target, warm_start)
       frozen = place_frozen(frozen, mesh, rules)
       jax.block_until_ready((state, frozen))
-    start = _start(run, state, checkpoints.folder)
+    start = _start(run, state, checkpoints)
     first = distributed.is_first()
     with (
       _report(run, start) if first else Quiet() as report,
@@ -184,21 +185,34 @@ def _cut_short(run: Run, hooks: Hooks) -> list[str]:
 
 def _since(checkpoints: TrainingCheckpoints) -> list[str]:
   """Says which options changed since the checkpoint that was read."""
-  changed = [c for c in checkpoints.changed if not c.startswith(_NOT_TRAINED)]
+  changed = _changed(checkpoints)
   return [f"Changed since the checkpoint: {', '.join(changed)}."] if changed else []
 
 
-def _start(run: Run, state: TrainState, folder: Path) -> int:
+def _changed(checkpoints: TrainingCheckpoints) -> list[str]:
+  return [c for c in checkpoints.changed if not c.startswith(_NOT_TRAINED)]
+
+
+def _start(run: Run, state: TrainState, checkpoints: TrainingCheckpoints) -> int:
   """Returns the number of updates that a state has had.
 
   Raises:
-    ValueError: If it is larger than the run's.
+    ValueError: If it is larger than the run's; or if nothing is left to train, but
+      other options were asked for than it was trained with.
   """
+  folder = checkpoints.folder
   start = int(jax.device_get(state.step))
   if start > run.steps:
     raise ValueError(
       f"The checkpoint in {folder} is at step {start}, beyond this run's {run.steps} "
       "steps. Take more --steps, or another --output.folder."
+    )
+  changed = [c for c in _changed(checkpoints) if not re.match(r"(\S+\.)?steps ", c)]
+  if start and start == run.steps and changed:
+    raise ValueError(
+      f"The checkpoint in {folder} is at step {start}, the last of this run, so no "
+      f"step is left to train with what changed: {', '.join(changed)}. Take more "
+      "--steps, or another --output.folder."
     )
   return start
 

@@ -50,6 +50,7 @@ from train.harness.encoding import ClipEncoder
 from train.harness.precompute_report import Faults, write_report
 from train.harness.record_writer import Read, ShardWriter
 from train.harness.shard_plan import Existing, Makers, SourceHashes, plan_shards
+from train.harness.sizes import parse_buckets, size_of
 from train.harness.skipped import DROPPED
 from train.precompute import Options
 
@@ -64,24 +65,6 @@ _BOUNDS = {
   "samples": {"at_least": 0, "whole": True},
   "variants": _SOME,
 }
-
-
-def parse_buckets(texts: Sequence[str]) -> tuple[Bucket, ...]:
-  """Reads sizes such as "25x128x128".
-
-  Raises:
-    ValueError: If one is not three numbers above 0.
-  """
-  buckets = []
-  for text in texts:
-    sides = text.split("x")
-    if len(sides) != 3 or not all(side.isdecimal() and int(side) for side in sides):
-      raise ValueError(
-        f"--buckets has {text!r}; give FRAMESxHEIGHTxWIDTH, such as 25x128x128, or "
-        "`auto` alone."
-      )
-    buckets.append(Bucket(*map(int, sides)))
-  return tuple(buckets)
 
 
 def check(options: Options) -> None:
@@ -165,7 +148,7 @@ def choose_buckets(
     for b in buckets:
       if (b.frames - 1) % factors[0] or b.height % factors[1] or b.width % factors[1]:
         raise ValueError(
-          f"--buckets has {b.frames}x{b.height}x{b.width}; this VAE takes "
+          f"--buckets has {size_of(b)}; this VAE takes "
           f"{factors[0]}k + 1 frames, and sides that are multiples of {factors[1]}."
         )
     return buckets
@@ -200,7 +183,7 @@ def precompute(options: Options, console: Console) -> None:
   plan = plan_of(options, clips, buckets, encoder, made)
   console.print(_summary(plan, buckets), highlight=False)
   if not plan.shards:
-    named = ", ".join(f"{b.frames}x{b.height}x{b.width}" for b in buckets)
+    named = ", ".join(map(size_of, buckets))
     raise ValueError(
       f"No clip of {options.manifest} is as long as --buckets {named}; name some with "
       "fewer frames."
@@ -230,15 +213,18 @@ def precompute(options: Options, console: Console) -> None:
   index = complete(folder, now, made, empty)
   shown = {"encoder": encoder, "read": read, "samples": options.samples}
   write_report(folder, clips, index, faults, **shown, console=console)
-  for line in _next(options, captions):
+  sizes = sorted({Bucket(*map(int, size)) for size in index.sizes}, key=size_of)
+  for line in _next(options, captions, sizes):
     console.print(line, markup=False, highlight=False)
 
 
-def _next(options: Options, captions: Captions) -> list[str]:
+def _next(options: Options, captions: Captions, sizes: Sequence[Bucket]) -> list[str]:
   """Returns the commands that train on the records."""
   vae = sources.resolve(options.model, text_encoder=False).checkpoint
   encoded, tokenizer = captions.encoder is not None, captions.folder
-  return following.after_records(options.output, vae, tokenizer, encoded=encoded)
+  return following.after_records(
+    options.output, vae, tokenizer, encoded=encoded, sizes=sizes
+  )
 
 
 def _hashed(options: Options, read: Read) -> Source:

@@ -5,7 +5,8 @@
 CONFIG is a module in `configs/` that defines the program's function, e.g. `vae()`. The
 function returns a frozen dataclass. Every field in it that is a number, a word or a
 short tuple of those is an option, under its path. Lists of blocks and of stages are not
-options; write them in Python, in a config of your own. `--steps N` cuts the stages to N
+options; write them in Python, in a config of your own. `--buckets` gives all stages
+other sizes of clips. `--steps N` cuts the stages to N
 steps in all, or extends the last one; the learning rate's cosine ends at N. A run may
 be resumed with another N that leaves it the same stages; from there on it follows the
 cosine that ends at the new N.
@@ -22,7 +23,7 @@ import sys
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
@@ -36,6 +37,8 @@ from ltx_jax.cli.command_line import (
   run_tyro,
   with_home,
 )
+from ltx_jax.config.runs import Bucket
+from train.harness.sizes import parse_buckets
 
 RunT = TypeVar("RunT")
 
@@ -123,7 +126,7 @@ def override(run: RunT, argv: Sequence[str], *, program: str, about: str) -> Run
 
 def option_names(config: Any) -> list[str]:
   """Returns the paths of fields that are options: ["optimizer.learning_rate", ...]."""
-  names = ["steps"] if hasattr(config, "stages") else []
+  names = ["steps", "buckets"] if hasattr(config, "stages") else []
   for name, value in _options(config).items():
     if dataclasses.is_dataclass(value):
       names += [f"{name}.{inner}" for inner in option_names(value)]
@@ -150,6 +153,12 @@ def with_steps(run: RunT, steps: int) -> RunT:
   if left > 0:
     stages[-1] = dataclasses.replace(stages[-1], steps=stages[-1].steps + left)
   return dataclasses.replace(run, stages=tuple(stages))
+
+
+def with_buckets(run: RunT, buckets: tuple[Bucket, ...]) -> RunT:
+  """Returns a run all of whose stages train on these sizes."""
+  stages = tuple(dataclasses.replace(stage, buckets=buckets) for stage in run.stages)
+  return dataclasses.replace(run, stages=stages)
 
 
 def _options(config: Any) -> dict[str, Any]:
@@ -185,10 +194,19 @@ def _struct_rule(
       "follows a longer cosine. A run with stages cut off cannot resume with them."
     )
     steps = tyro.constructors.StructFieldSpec("steps", int, default.steps, text)
-    fields.insert(0, steps)
+    text = (
+      "Sizes of clips that all stages train on in place of the recipe's, as "
+      "FRAMESxHEIGHTxWIDTH; for a transformer, those of its records."
+    )
+    kind = Annotated[tuple[str, ...], tyro.conf.arg(help_behavior_hint="")]
+    sizes = tyro.constructors.StructFieldSpec("buckets", kind, (), text)
+    fields[:0] = steps, sizes
 
-  def instantiate(steps: int | None = None, **values: Any) -> Any:
+  def instantiate(
+    steps: int | None = None, buckets: tuple[str, ...] = (), **values: Any
+  ) -> Any:
     changed = dataclasses.replace(default, **values)
+    changed = with_buckets(changed, parse_buckets(buckets)) if buckets else changed
     return changed if steps is None else with_steps(changed, steps)
 
   return tyro.constructors.StructConstructorSpec(instantiate, tuple(fields))

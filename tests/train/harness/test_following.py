@@ -9,7 +9,7 @@ import pytest
 from configs import own_clips
 from ltx_jax.checkpoints import lightricks
 from ltx_jax.config.output import OutputConfig
-from ltx_jax.config.runs import TransformerRun
+from ltx_jax.config.runs import Bucket, TransformerRun
 from ltx_jax.releases.presets import ASSETS, PRESETS
 from tests.docs.test_commands import read
 from train.harness import following, recipe
@@ -31,10 +31,14 @@ def vae_run(folder, *data):
 
 def test_a_manifest_is_trained_on_or_encoded(monkeypatch):
   manifest = "my clips/manifest.jsonl"
-  train, encode = following.after_manifest(Path(manifest))
+  train, encode = following.after_manifest(Path(manifest), 40)
   arguments = ["own_clips", "--data", manifest]
   assert command(train, monkeypatch) == ("train.vae", arguments)
   assert command(encode, monkeypatch)[1][:2] == [manifest, "--model"]
+  for longest, frames in ((24, 17), (17, 17), (3, 1)):
+    train, _ = following.after_manifest(Path(manifest), longest)
+    size = ["--buckets", f"{frames}x128x128"]
+    assert command(train, monkeypatch) == ("train.vae", [*arguments, *size])
 
 
 def test_a_vae_is_followed_by_a_tokenizer_and_by_records_of_its_largest_size(
@@ -83,13 +87,23 @@ def test_no_records_are_made_of_the_textured_world():
 
 def test_records_are_trained_on_with_their_own_vae_and_tokenizer(tmp_path, monkeypatch):
   records, vae = tmp_path / "records", SHIPPED / "model.safetensors"
-  (line,) = following.after_records(records, vae, SHIPPED / "tokenizer", encoded=False)
+  how = {"encoded": False, "sizes": [own_clips.CLIP]}
+  (line,) = following.after_records(records, vae, SHIPPED / "tokenizer", **how)
   run = trained(line, monkeypatch)
+  assert run.stages == own_clips.transformer().stages
   assert run.data == (str(tmp_path / "records"),) and run.vae == str(vae)
   assert run.text_folder == str(SHIPPED) and run.text_encoder == "trained"
   words = tmp_path / "words"
-  rename, _ = following.after_records(tmp_path, vae, words, encoded=False)
+  rename, _ = following.after_records(tmp_path, vae, words, **how)
   assert rename == f"First rename {tmp_path / 'words'} to {tmp_path / 'tokenizer'}."
+
+
+def test_records_of_other_sizes_are_trained_on_at_these(tmp_path, monkeypatch):
+  sizes = [Bucket(17, 96, 160), Bucket(1, 128, 128)]
+  names = tmp_path, SHIPPED / "model.safetensors", SHIPPED / "tokenizer"
+  (line,) = following.after_records(*names, encoded=False, sizes=sizes)
+  run = trained(line, monkeypatch)
+  assert [stage.buckets for stage in run.stages] == [tuple(sizes)]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +117,8 @@ def test_records_with_texts_are_trained_on_with_a_frozen_text_encoder(
   )
   monkeypatch.setattr(lightricks, "read_config", lambda path: config)
   vae, tokenizer = tmp_path / "m.safetensors", SHIPPED / "tokenizer"
-  (line,) = following.after_records(tmp_path, vae, tokenizer, encoded=True)
+  how = {"encoded": True, "sizes": [own_clips.CLIP]}
+  (line,) = following.after_records(tmp_path, vae, tokenizer, **how)
   run = trained(line, monkeypatch)
   assert run.text_encoder == "frozen" and f"train.transformer {asked} " in line
   assert bool(run.init_from) == (asked == "lora")

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from ltx_jax.checkpoints import training
 from tests.train.harness.loop_case import OPTIMIZER, run_in, train
@@ -23,6 +24,21 @@ def test_a_resumed_run_says_what_was_changed_and_a_short_one_cuts_its_warm_up(
   assert f"Changed since the checkpoint: {changed}" in said and "warm-up" not in said
   train(run_in(tmp_path, steps=4, optimizer=faster, log_every=4))
   assert "Changed" not in capsys.readouterr().out
+
+
+def test_other_options_for_a_run_that_has_ended_are_refused_and_not_written_down(
+  tmp_path,
+):
+  train(run_in(tmp_path, steps=4))
+  config = (tmp_path / "config.json").read_text()
+  faster = dataclasses.replace(OPTIMIZER, learning_rate=0.5)
+  message = (
+    "is at step 4, the last of this run, so no step is left to train with what "
+    r"changed: optimizer.learning_rate 0.01 -> 0.5. Take more --steps"
+  )
+  with pytest.raises(ValueError, match=message):
+    train(run_in(tmp_path, steps=4, optimizer=faster))
+  assert (tmp_path / "config.json").read_text() == config
 
 
 def test_of_a_list_of_stages_what_changed_alone_is_said():
