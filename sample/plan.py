@@ -12,8 +12,10 @@ runs. It lies within a third of the compilers' figures and needs no compiler, no
 and no weights. `python -m sample.compile` compiles one size exactly. Nothing here was
 run on these devices.
 
-JAX takes three quarters of a GPU, and the plan uses that share. To plan for more, give
-`--memory-fraction 0.95`, and set XLA_PYTHON_CLIENT_MEM_FRACTION=0.95 where you run it.
+A device stands for its memory: take t4 for any GPU of 16 GB, rtx4090 for 24 GB, a100-40
+for 40 GB, and h100 for 80 GB. JAX takes three quarters of a GPU, and the plan uses that
+share. To plan for more, give `--memory-fraction 0.95`, and set
+XLA_PYTHON_CLIENT_MEM_FRACTION=0.95 where you run it.
 """
 
 from __future__ import annotations

@@ -113,6 +113,8 @@ def draw(runs: Sequence[Path], output: Path) -> None:
       axis.grid(alpha=0.3)
     for axis in line[len(names) :]:
       axis.axis("off")
+  legend = "faint: logged values; strong: their running mean"
+  figure.supxlabel(legend, x=0.01, ha="left", fontsize=8)
   figure.tight_layout()
   output.parent.mkdir(parents=True, exist_ok=True)
   with atomic_file(output) as file:

@@ -7,7 +7,8 @@ plan that the trainer uses. They are within 15 % of the compilers' figures and h
 ever below them (`python -m train.compile` prints those). Each figure is the peak of one
 device in GB with one clip per device, followed by what blocks keep for the backward
 pass (`--remat`), as the trainer chooses it. Several devices share the model. If a step
-does not fit, brackets show what it would need.
+does not fit, brackets show what it would need. A step fits if it takes at most 95 % of
+the device's memory; on a GPU set XLA_PYTHON_CLIENT_MEM_FRACTION=0.95 for that.
 """
 
 from __future__ import annotations

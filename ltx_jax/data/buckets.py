@@ -255,10 +255,7 @@ def _lanes(group: Group, manifest: Sequence[Streams]) -> list[Lane]:
     there = [stream for stream in manifest[member] if len(stream.ids)]
     if not there:
       size = f"{bucket.frames}x{bucket.height}x{bucket.width}"
-      raise ValueError(
-        f"Nothing in the data has the size {size}: clips that are all shorter, or "
-        "records of other sizes. Name sizes that it has with --buckets."
-      )
+      raise ValueError(f"Nothing in the data fits {size}; name sizes with --buckets.")
     total = sum(stream.weight for stream in there)
     for source, stream in enumerate(there):
       weight = stream.weight / total * (bucket.weight / whole)

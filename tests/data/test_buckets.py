@@ -153,7 +153,7 @@ def test_fingerprint_changes_with_whatever_changes_the_batches():
 
 
 def test_unusable_buckets_are_refused_in_words():
-  with pytest.raises(ValueError, match="Nothing in the data has the size 1x64x64"):
+  with pytest.raises(ValueError, match="in the data fits 1x64x64; name"):
     buckets.plan(_streams(np.arange(0), np.arange(3)), GROUPS, 0, 0)
 
 
