@@ -49,7 +49,7 @@ def scene(clip: Clip) -> str:
   return clip.id.split("-")[0]
 
 
-def clips_of(work: Path) -> Clips:
+def clips_of(work: Path, unseen: Sequence[str]) -> Clips:
   """The clips with their captions; those of unseen scenes are held out."""
   folder = work / "clips"
   manifest = folder / "manifest.jsonl"
@@ -57,12 +57,11 @@ def clips_of(work: Path) -> Clips:
     real_clips.write_all(folder)
     program("train.manifest", folder)
     rows = read_manifest(manifest)
-    unseen = {"held_out": 1.0}
+    marked = {"held_out": 1.0}
     write_manifest(
       manifest,
       [
-        clip._replace(scores=unseen) if scene(clip) in real_clips.UNSEEN else clip
-        for clip in rows
+        clip._replace(scores=marked) if scene(clip) in unseen else clip for clip in rows
       ],
     )
   return read_manifest(manifest)
@@ -175,7 +174,7 @@ def transformer_rows(work: Path, records: Path) -> list[dict]:
 
 
 def checks(work: Path) -> list[dict[str, Any]]:
-  clips = clips_of(work)
+  clips = clips_of(work, real_clips.UNSEEN)
   rows = [row("clips with captions", len(clips), "", 40)]
   rows += vae_rows(work, clips)
   return rows + transformer_rows(work, records_of(work, clips))

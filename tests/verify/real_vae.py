@@ -19,14 +19,19 @@ from typing import Any
 import numpy as np
 
 from ltx_jax.data.clip_reader import read_clip
-from ltx_jax.data.clips import Clip, Clips
 from ltx_jax.data.contact_sheet import contact_sheet
-from ltx_jax.data.manifest import read_manifest, write_manifest
 from ltx_jax.metrics import reconstruction
 from tests import real_clips
 from tests.experiments.vae.measure import feature_distance
 from tests.program import ROOT, program
-from tests.verify.own_clips import SHIPPED, SIZE, reconstructed, row, scene
+from tests.verify.own_clips import (
+  SHIPPED,
+  SIZE,
+  clips_of,
+  reconstructed,
+  row,
+  scene,
+)
 
 NAME = "The small VAE on real clips: before and after, with and without a discriminator"
 COMMAND = "python -m tests.verify real_vae"
@@ -46,22 +51,6 @@ SIDES = {"plain": (), "with the reconstruction GAN": GAN}
 
 GAIN = 2.0
 """Decibels that fine-tuning must gain on unseen scenes."""
-
-
-def clips_of(work: Path) -> Clips:
-  """Returns the clips; those of unseen scenes are held out."""
-  folder = work / "clips"
-  manifest = folder / "manifest.jsonl"
-  if not manifest.is_file():
-    real_clips.write_all(folder)
-    program("train.manifest", folder)
-    kept = [_marked(clip) for clip in read_manifest(manifest)]
-    write_manifest(manifest, kept)
-  return read_manifest(manifest)
-
-
-def _marked(clip: Clip) -> Clip:
-  return clip._replace(scores={"held_out": 1.0}) if scene(clip) in UNSEEN else clip
 
 
 def trained(work: Path, name: str, steps: int, *options: Any) -> Path:
@@ -108,7 +97,7 @@ def figures(made: list[np.ndarray], videos: list[np.ndarray]) -> dict[str, float
 
 def rows_of(work: Path, images: Path) -> list[dict[str, Any]]:
   """Trains, measures, and writes the image."""
-  unseen = [clip for clip in clips_of(work) if scene(clip) in UNSEEN]
+  unseen = [clip for clip in clips_of(work, UNSEEN) if scene(clip) in UNSEEN]
   videos = [read_clip(clip, SIZE)[0] for clip in unseen]
   sides = {
     name: [np.uint8(video.round()) for video in reconstructed(path, videos)]
