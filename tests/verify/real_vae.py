@@ -40,10 +40,11 @@ PICTURED = ("bunny", "meadow")
 """Scenes of Big Buck Bunny, (c) Blender Foundation, CC BY 3.0."""
 
 UNSEEN = (*real_clips.UNSEEN, *PICTURED)
-FIRST, SECOND = 300, 120
+FIRST, SECOND = 300, 300
 GAN = (
   *("--adversarial.weight", "0.3", "--adversarial.channels", "32"),
-  *("--adversarial.ramp", "30", "--adversarial.optimizer.learning-rate", "5e-4"),
+  *("--adversarial.head-start", "150", "--adversarial.ramp", "50"),
+  *("--adversarial.optimizer.learning-rate", "4e-4"),
   *("--adversarial.optimizer.warmup-steps", "10"),
 )
 SIDES = {"plain": (), "with the reconstruction GAN": GAN}
