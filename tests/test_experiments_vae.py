@@ -11,7 +11,6 @@ from PIL import Image
 from configs import tiny
 from ltx_jax.checkpoints.lightricks import load_checkpoint, save_checkpoint
 from ltx_jax.config import ModelConfig, SchedulerConfig
-from ltx_jax.config.adversarial import AdversarialConfig
 from ltx_jax.data.pixels import to_floats
 from ltx_jax.models.vae import encode_moments, init_vae
 from ltx_jax.moving_shapes import texture, world
@@ -44,7 +43,7 @@ def tiny_plan(tmp_path):
   ("name", "changed", "first"),
   [
     ("no-gan", {"adversarial"}, "baseline"),
-    ("ordinary-gan", {"adversarial"}, "baseline"),
+    ("ordinary-gan", {"adversarial"}, "ordinary-gan"),
     ("no-wavelet", {"loss"}, "no-wavelet"),
     ("per-channel", {"vae"}, "per-channel"),
     ("no-noise", {"vae"}, "no-noise"),
@@ -77,11 +76,15 @@ def test_all_start_from_one_vae_whatever_their_networks(tmp_path, tiny_plan):
 
 def test_the_second_phase_goes_on_from_the_first_with_other_clips(tmp_path, tiny_plan):
   first, second = phases("ordinary-gan", 2, tiny_plan, tmp_path)
-  assert first.adversarial == AdversarialConfig()
-  assert second.adversarial.sees == "clip" and second.adversarial.weight > 0
-  assert second.init_from == f"{tmp_path}/baseline-2-first/vae.safetensors"
-  assert first.output.folder == f"{tmp_path}/baseline-2-first"
+  assert first.adversarial.sees == second.adversarial.sees == "clip"
+  assert first.adversarial.heard[0] == first.steps  # Never: the VAE learns alone.
+  assert second.adversarial.weight > 0 and second.adversarial.heard[0] == 0
+  assert second.init_from == f"{first.output.folder}/vae.safetensors"
   assert first.seed == 2 and second.seed != 2
+  alone, without = phases("no-gan", 2, tiny_plan, tmp_path)
+  assert alone == phases("baseline", 2, tiny_plan, tmp_path)[0]
+  assert not without.adversarial.weight
+  assert without.init_from == f"{tmp_path}/baseline-2-first/vae.safetensors"
   assert (first.steps, second.steps) == (tiny_plan.first, tiny_plan.second)
 
 
@@ -198,7 +201,9 @@ def test_a_tiny_run_goes_from_training_to_the_page(tmp_path, tiny_plan):
   measured = found["measured"]
   assert [row["step"] for row in measured["latents"]] == [1, 2, 3, 4]
   assert [step for step, _ in found["curve"]["psnr"]] == [1, 2, 3, 4]
-  assert [step for step, _ in found["curve"]["discriminator_accuracy"]] == [3, 4]
+  assert [step for step, _ in found["curve"]["discriminator_accuracy"]] == [
+    *(1, 2, 3, 4)
+  ]
   assert 0 <= measured["discriminator_accuracy"] <= 1
   assert set(measured["psnr_by_sigma"]["0.1"]) == {"slow", "fast"}
   assert measured["feature_distance"] > 0

@@ -328,4 +328,6 @@ def test_a_run_that_ends_before_its_discriminator_matters_says_so():
   assert "The discriminator is not trained: --adversarial.start" in late
   (short,) = vae.left_out(with_gan(start=1, ramp=RUN.steps))
   assert f"at step {RUN.steps + 1} of {RUN.steps}." in short
+  (deaf,) = vae.left_out(with_gan(head_start=RUN.steps))
+  assert f"it begins to at step {RUN.steps}, beyond the run's {RUN.steps}" in deaf
   assert vae.left_out(with_gan(weight=0.0, start=RUN.steps)) == []

@@ -211,6 +211,12 @@ def left_out(run: VAERun) -> list[str]:
       f"The discriminator is not trained: --adversarial.start {gan.start} is beyond "
       f"the run's {counted(run.steps, 'step')}."
     )
+  elif gan.weight and gan.heard[0] >= run.steps:
+    lines.append(
+      "The VAE does not learn from the discriminator: by --adversarial.start and "
+      f"head-start it begins to at step {gan.heard[0]}, beyond the run's "
+      f"{counted(run.steps, 'step')}."
+    )
   elif gan.weight and whole >= run.steps:
     lines.append(
       "The adversarial loss does not reach its whole weight: by --adversarial.start, "

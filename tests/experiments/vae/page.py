@@ -30,11 +30,11 @@ INTRODUCTION = """\
 Written by `python -m tests.experiments vae`; do not edit by hand. The paper's claims
 about the Video-VAE, each with a control that differs from the baseline in one thing.
 All recipes train the shipped small VAE, of the released compression 1:192, further on
-9 frames of 128x128 of moving shapes with fine texture, which it has never seen: {first}
-steps without a discriminator, then {second} with it, with two seeds, on one CPU core.
-So what the shipped VAE learned, among it to decode noisy latents, is common to all.
-What holds here may not hold for a VAE that is a hundred times larger and sees real
-clips.
+9 frames of 128x128 of moving shapes with fine texture, which it has never seen, with
+two seeds, on one CPU core. For {first} steps the discriminator learns and the VAE does
+not hear it; for {second} more steps it does. What the shipped VAE had learned, among it
+to decode noisy latents, is common to all. What holds here may not hold for a VAE that
+is a hundred times larger and sees real clips.
 
 The figures are those of {clips} clips whose captions were never trained on; half of
 them move at a quarter of the others' speed. The distance in a fixed random VGG16 is no
