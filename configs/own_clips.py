@@ -76,7 +76,7 @@ def transformer() -> TransformerRun:
     ),
     output=OutputConfig(
       folder="runs/own/transformer",
-      log_every=20,
+      log_every=10,
       sample_every=500,
       evaluate_every=100,
     ),

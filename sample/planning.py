@@ -92,7 +92,11 @@ def table(options: Options) -> Table:
   """
   check_number("--frames-at-most", options.frames_at_most, at_least=1)
   title = f"Most frames that fit {options.device}, an estimate by formula"
-  made = Table("model", "weights", "GB", title=title, title_justify="left")
+  made = Table(title=title, title_justify="left")
+  # Names are copied from here, so they are whole even where lines are short.
+  made.add_column("model", min_width=max(map(len, names_of(options))))
+  made.add_column("weights")
+  made.add_column("GB")
   for size in options.sizes:
     made.add_column(size, justify="right")
   dtype = TARGETS[options.device].policy.dtype

@@ -99,8 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     raise ValueError(f"None of the clips of {options.path} can be used.")
   left_out = f", {shared.counted(len(faults), 'fault')} left out" if faults else ""
   console.print(f"wrote {output}: {shared.counted(len(clips), 'clip')}{left_out}")
-  longest = int(clips.sizes()[:, 0].max())
-  for line in following.after_manifest(output, longest):
+  for line in following.after_manifest(output, clips.sizes()):
     console.print(line, markup=False, highlight=False)
 
 

@@ -2,9 +2,9 @@
 
     python -m train.manifest clips/
     python -m train.precompute clips/manifest.jsonl --model ltxv-2b-0.9.6-dev
-    python -m train.transformer own_clips --data runs/records
 
-The program cuts each clip to the bucket that distorts and discards least, and encodes
+At the end it prints the command that trains on the records with the same VAE. The
+program cuts each clip to the bucket that distorts and discards least, and encodes
 it with the VAE of the model. Shards of records hold the result next to the tokens and
 text of its caption. Records that exist are not made again: a killed run resumes where
 it stopped, and after an edit only what changed is encoded. The result does not

@@ -11,8 +11,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ltx_jax.checkpoints import lightricks
 from ltx_jax.config.runs import Bucket, VAERun
+from ltx_jax.data.assignment import Sizes, cropped
 from ltx_jax.moving_shapes.source import NAME, TEXTURED
 from ltx_jax.releases.presets import ASSETS
 from train.harness.sizes import size_of
@@ -29,25 +32,45 @@ _LORAS = {28: "lora", 48: "lora_13b"}
 _TOKENIZER = "tokenizer"
 
 
-def after_manifest(manifest: Path, longest: int) -> list[str]:
+def after_manifest(manifest: Path, sizes: Sizes) -> list[str]:
   """Returns what to do with a manifest.
 
   Args:
     manifest: The file.
-    longest: Number of frames of its longest clip.
+    sizes: Sizes of its clips.
   """
   from configs.own_clips import CLIP
 
-  size = []
-  if longest < CLIP.frames:
-    frames = longest - (longest - 1) % 8  # The small VAE takes 8k + 1.
-    size = ["--buckets", size_of(dataclasses.replace(CLIP, frames=frames))]
+  fitting = _fitting(sizes, CLIP)
+  size = [] if fitting == CLIP else ["--buckets", size_of(fitting)]
   return [
     "Train small networks of your own: "
     + _command("train.vae", SMALL_RECIPE, "--data", manifest, *size),
     "Or encode the clips for a released model: "
     + _command("train.precompute", manifest, "--model", RELEASED),
   ]
+
+
+def _fitting(sizes: Sizes, known: Bucket) -> Bucket:
+  """Returns a bucket with as many pixels as a known one, that suits clips better.
+
+  It is the known one unless that crops a tenth more of the images, or is longer than
+  all clips. The small VAE takes 8k + 1 frames, and sides that are multiples of 32.
+  """
+  longest = int(sizes[:, 0].max())
+  frames = min(known.frames, longest - (longest - 1) % 8)
+  most = known.height * known.width
+  sides = [
+    (height, width)
+    for height in range(32, 257, 32)
+    for width in range(32, 257, 32)
+    if 0.75 * most <= height * width <= most
+  ]
+  buckets = [Bucket(frames, *side) for side in sides]
+  lost = {bucket: float(np.mean(cropped(sizes, bucket))) for bucket in buckets}
+  best = min(buckets, key=lambda bucket: (round(lost[bucket], 2), -bucket.width))
+  same = dataclasses.replace(known, frames=frames)
+  return best if lost[best] < lost[same] - 0.1 else same
 
 
 def after_vae(run: VAERun, path: Path) -> list[str]:

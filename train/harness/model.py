@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -131,9 +132,10 @@ def outputs(run: TransformerRun) -> list[Path]:
   return [exported(run) / name for name in ("model.safetensors", "tokenizer")]
 
 
-def how_to_sample(run: TransformerRun) -> str:
+def how_to_sample(run: TransformerRun, prompt: str) -> str:
   """Returns the command that samples what was trained."""
-  return f'Sample it: python -m sample.generate "PROMPT" --model {exported(run)}'
+  words = "python", "-m", "sample.generate", prompt, "--model", str(exported(run))
+  return f"Sample it: {shlex.join(words)}"
 
 
 def lora_file(run: TransformerRun, reader: str) -> Path:

@@ -54,7 +54,7 @@ from train.harness.sizes import parse_buckets, size_of
 from train.harness.skipped import DROPPED
 from train.precompute import Options
 
-_MUCH = 0.01  # Of an image, that is cropped.
+_MUCH = 0.01  # Of images that is cropped, or of frames that is left out.
 _DTYPES = ("float32", "bfloat16", "float16")
 _SOME = {"at_least": 1, "whole": True}
 _BOUNDS = {
@@ -278,8 +278,10 @@ def _summary(plan: Plan, buckets: Sequence[Bucket]) -> str:
     if rows:
       lost = float(np.mean(assignment.cropped(sizes[rows], b)))
       crop = f", {lost:.0%} of their image cropped" if lost >= _MUCH else ""
+      unused = 1 - b.frames * len(rows) / max(int(sizes[rows, 0].sum()), 1)
+      cut = f", {unused:.0%} of their frames left out" if unused >= _MUCH else ""
       counted = shared.counted(len(rows), "clip")
-      lines.append(f"  {b.frames}x{b.height}x{b.width}: {counted}{crop}")
+      lines.append(f"  {size_of(b)}: {counted}{crop}{cut}")
   left = len(plan.clips) - sum(map(len, taken.values()))
   lines += [f"  {left} clips are shorter than every bucket"] if left else []
   return "\n".join([f"{len(plan.clips)} clips, {len(plan.shards)} shards", *lines])

@@ -333,7 +333,7 @@ def train(
   if distributed.is_first():
     print(f"Wrote {export(run, state, vae)}")
     if not run.lora.rank:
-      print(model.how_to_sample(run))
+      print(model.how_to_sample(run, records.captions[0]))
   processes.wait_for_all("model written")
 
 

@@ -306,6 +306,8 @@ def train(
   last = range(max(0, run.steps - MEASURED_BATCHES), run.steps)
   state = processes.shown(state)
   if distributed.is_first():
+    if state.ema and run.trained == "vae":
+      print("Measuring the latents of the averaged encoder ...", flush=True)
     params = exported_params(run, alone, state, map(loader.batch, last))
     path = export(run, params, state.params.get(DISCRIMINATOR))
     print(f"Wrote {path}", *following.after_vae(run, path), sep="\n")

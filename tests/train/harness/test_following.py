@@ -4,6 +4,7 @@ import dataclasses
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from configs import own_clips
@@ -31,13 +32,20 @@ def vae_run(folder, *data):
 
 def test_a_manifest_is_trained_on_or_encoded(monkeypatch):
   manifest = "my clips/manifest.jsonl"
-  train, encode = following.after_manifest(Path(manifest), 40)
+  square = np.array([[40, 240, 240]])
+  train, encode = following.after_manifest(Path(manifest), square)
   arguments = ["own_clips", "--data", manifest]
   assert command(train, monkeypatch) == ("train.vae", arguments)
   assert command(encode, monkeypatch)[1][:2] == [manifest, "--model"]
-  for longest, frames in ((24, 17), (17, 17), (3, 1)):
-    train, _ = following.after_manifest(Path(manifest), longest)
-    size = ["--buckets", f"{frames}x128x128"]
+  for (frames, height, width), expected in (
+    ((24, 240, 240), "17x128x128"),
+    ((3, 240, 240), "1x128x128"),
+    ((40, 180, 320), "25x96x160"),
+    ((9, 320, 180), "9x160x96"),
+  ):
+    sizes = np.array([[frames, height, width], [1, height, width]])
+    train, _ = following.after_manifest(Path(manifest), sizes)
+    size = ["--buckets", expected]
     assert command(train, monkeypatch) == ("train.vae", [*arguments, *size])
 
 
