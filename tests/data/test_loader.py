@@ -148,7 +148,7 @@ def test_fingerprint_tells_runs_apart_and_lets_the_last_stage_grow():
 
 
 def test_a_bucket_without_samples_is_refused_before_the_run():
-  with pytest.raises(ValueError, match="No sample fits Bucket"):
+  with pytest.raises(ValueError, match="Nothing in the data fits"):
     Loader(_Ids(captions=()), STAGES, 0, _tokens)
 
 
