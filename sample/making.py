@@ -123,15 +123,16 @@ def write(
 ) -> list[Path]:
   """Writes every video, and a contact sheet if there is more than one frame."""
   paths = outputs_of(options, len(videos))
+  has_sheet = options.sheet and len(videos) * len(videos[0]) > 1
+  sheets = [sheet_of(options)] if has_sheet else []
+  for path in (*paths, *sheets):
+    if path.exists():
+      console.print(f"note: {path} existed, and is replaced.", highlight=False)
   for path, clip in zip(paths, videos, strict=True):
     video.write(path, clip, fps, comment=settings.as_json(options))
-  if options.sheet and len(videos) * len(videos[0]) > 1:
-    sheet = sheet_of(options)
-    if sheet.exists():
-      console.print(f"note: {sheet} existed, and is replaced.", highlight=False)
+  for sheet in sheets:
     contact_sheet.contact_sheet(sheet, list(videos), labels, columns=1)
-    paths.append(sheet)
-  return paths
+  return [*paths, *sheets]
 
 
 def run(options: Options, console: Console) -> None:

@@ -136,11 +136,12 @@ def test_an_image_is_the_first_frame_as_firmly_as_is_said(program, monkeypatch):
     np.testing.assert_allclose(item.media[0], picture / 127.5 - 1, atol=1e-6)
 
 
-def test_a_contact_sheet_that_replaces_a_file_says_so(program, tmp_path):
+def test_a_video_and_a_contact_sheet_that_replace_files_say_so(program, tmp_path):
   arguments = (PROMPT, *SIZE, "--output", "clip.gif")
   _, out, _ = program(*arguments)
   assert "replaced" not in out
   _, out, _ = program(*arguments)
+  assert "note: clip.gif existed, and is replaced." in out
   assert "note: clip-sheet.png existed, and is replaced." in out
 
 

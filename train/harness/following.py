@@ -133,6 +133,11 @@ def after_records(
   return [*lines, "Train on them: " + _command("train.transformer", recipe, *how)]
 
 
+def curves(folder: str) -> str:
+  """Returns the command that shows a run's curves."""
+  return "See its curves: " + _command("train.curves", folder)
+
+
 def _sizes_of(recipe: str) -> set[Bucket]:
   """Returns the buckets of a recipe for a transformer."""
   run = importlib.import_module(f"configs.{recipe}").transformer()

@@ -133,9 +133,9 @@ def outputs(run: TransformerRun) -> list[Path]:
 
 
 def how_to_sample(run: TransformerRun, prompt: str) -> str:
-  """Returns the command that samples what was trained."""
+  """Returns the command that samples what was trained, with a held-out caption."""
   words = "python", "-m", "sample.generate", prompt, "--model", str(exported(run))
-  return f"Sample it: {shlex.join(words)}"
+  return f"Sample it with a held-out caption: {shlex.join(words)}"
 
 
 def lora_file(run: TransformerRun, reader: str) -> Path:

@@ -44,6 +44,7 @@ from train.harness import (
   dry_run,
   evaluation,
   fitting,
+  following,
   loop,
   model,
   processes,
@@ -332,6 +333,7 @@ def train(
   state = processes.shown(state)
   if distributed.is_first():
     print(f"Wrote {export(run, state, vae)}")
+    print(following.curves(run.output.folder))
     if not run.lora.rank:
       print(model.how_to_sample(run, records.captions[0]))
   processes.wait_for_all("model written")

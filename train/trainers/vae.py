@@ -310,5 +310,6 @@ def train(
       print("Measuring the latents of the averaged encoder ...", flush=True)
     params = exported_params(run, alone, state, map(loader.batch, last))
     path = export(run, params, state.params.get(DISCRIMINATOR))
-    print(f"Wrote {path}", *following.after_vae(run, path), sep="\n")
+    curves = following.curves(run.output.folder)
+    print(f"Wrote {path}", curves, *following.after_vae(run, path), sep="\n")
   processes.wait_for_all("VAE written")
