@@ -3,12 +3,14 @@
     python -m train.evaluate reconstruction --model moving-shapes
     python -m train.evaluate generation --model moving-shapes
     python -m train.evaluate judge --blur 2 --noise 20
+    python -m train.evaluate judge --rounded 0.7
 
 `reconstruction` sends clips through the VAE (the posterior's mode, decoded at noise
 level 0) and, for comparison, through the best linear code of the same size.
 `generation` makes videos from captions, and from captions with a rendered first frame;
-the judge reads the five words back from the pixels. `judge` tests the judge itself, on
-rendered clips with or without blur and noise.
+the judge reads the five words back from the pixels, and a second one reads the shape
+from its corners. `judge` tests the judges themselves, on rendered clips with or without
+round corners, blur and noise.
 
 Each command prints a table and writes NAME.json; the first two draw contact sheets.
 """
@@ -17,7 +19,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,12 +38,11 @@ from ltx_jax.metrics.linear_code import LinearCode, fit_linear_code
 from ltx_jax.metrics.psnr import psnr, psnr_inside
 from ltx_jax.moving_shapes import world
 from ltx_jax.moving_shapes.damage import blurred, noisy
-from ltx_jax.moving_shapes.judge import judge
 from ltx_jax.sizes import check_size
-from train.harness.figures import decibels, shares, spread, table, told_wrong
+from train.harness.figures import decibels, shares, spread, table
+from train.harness.judging import SHOWN, judged, timed, verdict, with_vae
 from train.harness.reporting import write_text
 
-SHOWN = 24  # Largest number of clips on a contact sheet.
 _IN_WORDS = tyro.conf.arg(help_behavior_hint="")  # Its text says what the default is.
 UNSEEN_SEED = 10**9  # Loaders draw 32-bit seeds; the captions differ in any case.
 
@@ -100,6 +100,8 @@ class Generation(Options):
     steps: Number of denoising steps; default: as the model's recipe says.
     guidance: Scale of classifier-free guidance; default: as the model's recipe says.
     batch: Number of clips that are generated together.
+    vae: Checkpoint with the VAE that decodes the clips; default: the model's own. Only
+      its decoder may differ.
     lora: LoRA files that are merged into the model, each as FILE or FILE:STRENGTH.
   """
 
@@ -111,6 +113,7 @@ class Generation(Options):
   steps: Annotated[int | None, _IN_WORDS] = None
   guidance: Annotated[float | None, _IN_WORDS] = None
   batch: int = 8
+  vae: Annotated[str | None, _IN_WORDS] = None
   lora: Annotated[tuple[str, ...], _IN_WORDS] = ()
 
 
@@ -123,9 +126,12 @@ class Judge(Options):
     blur: Standard deviation of a Gaussian blur, in pixels.
     noise: Standard deviation of the noise that is added after the blur, on a scale of 0
       to 255.
+    rounded: Radius of the corners of squares and triangles, below 1, in units of the
+      inscribed circle's.
   """
 
   clips: int = 768
+  rounded: float = 0.0
   blur: float = 0.0
   noise: float = 0.0
 
@@ -162,7 +168,7 @@ def compare(
     record[name] = {
       "psnr": psnr(result, video, 255.0),
       "inside": psnr_inside(result, video, boxes, 255.0),
-      "right": judge(result.round().astype(np.uint8)).agreement(caption),
+      **verdict(result.round().astype(np.uint8), caption),
     }
   return record
 
@@ -233,15 +239,6 @@ def generate(
     )
 
 
-def timed(videos: Iterator[np.ndarray], seconds: list[float]) -> Iterator[np.ndarray]:
-  """Yields the same videos, and records the seconds that each one took."""
-  start = time.monotonic()
-  for video in videos:
-    seconds.append(time.monotonic() - start)
-    yield video
-    start = time.monotonic()
-
-
 def animate(
   model: Any, pairs: Sequence[tuple[str, int]], options: Generation
 ) -> Iterator[np.ndarray]:
@@ -259,45 +256,13 @@ def _generate_options(options: Generation) -> dict[str, Any]:
   return {name: getattr(options, name) for name in names}
 
 
-def _judged(
-  name: str, pairs: Sequence[tuple[str, int]], videos: Iterator[np.ndarray], out: Path
-) -> list[tuple[dict[str, Any], np.ndarray]]:
-  """Judges videos as they come, and writes their contact sheet."""
-  judged = []
-  for (caption, seed), video in zip(
-    pairs, track(videos, f"Generating, {name}", total=len(pairs)), strict=True
-  ):
-    judgement = judge(video)
-    record = {
-      "caption": caption,
-      "seed": seed,
-      "right": judgement.agreement(caption),
-      "wrong": told_wrong(judgement, caption),
-    }
-    judged.append((record, video))
-  wrong = [record["wrong"] for record, _ in judged[:SHOWN]]
-  from ltx_jax.data.contact_sheet import contact_sheet  # --help needs no fonts.
-
-  contact_sheet(
-    out,
-    [video for _, video in judged[:SHOWN]],
-    [
-      f"{caption}{f' [{words}]' if words else ''}"
-      for (caption, _), words in zip(pairs, wrong, strict=False)
-    ],
-    marked=[bool(words) for words in wrong],
-    height=64,
-  )
-  return judged
-
-
 def evaluate_generation(model: Any, options: Generation) -> dict[str, Any]:
   """Returns the share of clips with each word right, and the PSNR of given frames."""
   pairs = prompts_and_seeds(options)
   seconds: list[float] = []
   videos = timed(generate(model, pairs, options), seconds)
-  judged = _judged("from text", pairs, videos, options.output / "generation.png")
-  records = [record for record, _ in judged]
+  found = judged("from text", pairs, videos, options.output / "generation.png")
+  records = [record for record, _ in found]
   results: dict[str, Any] = {
     "from text": {
       "judged right": shares([r["right"] for r in records]),
@@ -308,7 +273,7 @@ def evaluate_generation(model: Any, options: Generation) -> dict[str, Any]:
   pairs = pairs[: options.conditioned]
   if pairs:
     name, path = "from a first frame", options.output / "first_frame.png"
-    given = _judged(name, pairs, animate(model, pairs, options), path)
+    given = judged(name, pairs, animate(model, pairs, options), path)
     for record, video in given:
       clip = record["caption"], record["seed"], *options.size
       reference = world.clip(*clip)
@@ -332,16 +297,15 @@ def evaluate_judge(options: Judge) -> dict[str, Any]:
   captions = spread(world.captions(), options.clips)
   agreements, figures, records = [], [], []
   for seed, caption in enumerate(track(captions, "Judging rendered clips")):
-    clip = video = world.clip(caption, seed, *options.size)
+    clip = video = world.clip(caption, seed, *options.size, options.rounded)
     soft = blurred(clip.astype(np.float32), options.blur) if options.blur else clip
     if options.blur or options.noise:
       video = noisy(soft, options.noise, seed)
       figures.append(psnr(video, clip, 255.0))
-    judgement = judge(video)
-    agreements.append(judgement.agreement(caption))
-    words = told_wrong(judgement, caption)
-    if words:
-      records.append({"caption": caption, "seed": seed, "wrong": words})
+    found = verdict(video, caption)
+    agreements.append(found["right"])
+    if found["wrong"]:
+      records.append({"caption": caption, "seed": seed, **found})
   results = {"judged right": shares(agreements)}
   if figures:
     results["psnr"] = decibels(figures)
@@ -351,14 +315,22 @@ def evaluate_judge(options: Judge) -> dict[str, Any]:
 # --- The program ----------------------------------------------------------------------
 
 
+def load(options: Generation) -> Any:
+  """Returns the model that generates, with its LoRAs and its VAE.
+
+  Raises:
+    ValueError: If one of the files cannot be loaded, or does not fit the model.
+  """
+  loras = [path_and_strength(lora) for lora in options.lora]
+  model = ltx_jax.load(options.model, loras=loras)
+  return model if options.vae is None else with_vae(model, options.vae)
+
+
 _PROGRAMS = {
   Reconstruction: lambda options: evaluate_reconstruction(
     ltx_jax.load(options.model, text_encoder=False), options
   ),
-  Generation: lambda options: evaluate_generation(
-    ltx_jax.load(options.model, loras=[path_and_strength(x) for x in options.lora]),
-    options,
-  ),
+  Generation: lambda options: evaluate_generation(load(options), options),
   Judge: evaluate_judge,
 }
 _LEAST = {"clips": 1, "fitted": 0, "batch": 1, "conditioned": 0}
@@ -372,6 +344,7 @@ def check(options: Options) -> None:
     value = getattr(options, name, least)
     whole = isinstance(least, int)
     check_number(f"--{name}", value, at_least=least, at_most=10**6, whole=whole)
+  check_number("--rounded", getattr(options, "rounded", 0.0), at_least=0, below=1)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,17 +1,16 @@
 """The judge: names what a clip of the moving shapes shows, from its pixels, by rules.
 
-1. The background's colour is the median of the pixels along the border.
-2. The shape's colour is the median of the pixels farthest from it; a pixel's cover is
-   its place on the line from one colour to the other,
-   a = <p - background, color - background> / |color - background|^2.
-3. In each frame the pixels with a > 1/2 give an area and a centroid. Each of the three
-   shapes is drawn with that area at that centroid; the one with the least squared
-   difference to a is the frame's. Over the clip the median difference decides.
-4. The size is the nearer of the two radii; the radius follows from the median area.
-5. The direction is that of the line fitted to the centroids over time.
+1. The shape is told from the background (`foreground`): two colours, and for each frame
+   a cover a, an area and a centroid. Both colours are matched to the nearest of the
+   palette.
+2. Each of the three shapes is drawn with a frame's area at its centroid; the one with
+   the least squared difference to a is the frame's. Over the clip the median difference
+   decides.
+3. The size is the nearer of the two radii; the radius follows from the median area.
+4. The direction is that of the line fitted to the centroids over time.
 
-Colours are matched to the nearest of the palette. Nothing is trained, and the caption
-is not used before all words are found.
+Nothing is trained, and the caption is not used before all words are found. `corners` is
+a second judge of the shape.
 """
 
 from __future__ import annotations
@@ -23,14 +22,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ltx_jax.moving_shapes import world
+from ltx_jax.moving_shapes.foreground import foreground
 
 # Of a shape with r = 1: its area, and its centroid below the centre.
 _AREA = {"circle": math.pi, "square": 3.24, "triangle": 1.85 * 1.03}
 _BELOW = {"circle": 0.0, "square": 0.0, "triangle": (2 * 0.75 - 1.1) / 3}
-_SMALLEST = _AREA["triangle"] * world.SIZES["small"] ** 2  # In units of S^2.
-
-_MIN_CONTRAST = 40.0  # Between shape and background; the palette's least is 116.
-_MIN_AREA = 0.35  # In units of the smallest shape's.
 _MIN_TRAVEL = 0.1  # In units of the frame's side; a rendered shape covers 0.45.
 
 
@@ -52,54 +48,6 @@ class Judgement:
 
 def _nearest(color: np.ndarray, palette: dict[str, tuple[int, int, int]]) -> str:
   return min(palette, key=lambda name: float(np.linalg.norm(color - palette[name])))
-
-
-def _background(video: np.ndarray) -> np.ndarray:
-  """Returns [3]: the median colour of a margin that no rendered shape reaches."""
-  rows, columns = (max(1, round(0.03 * size)) for size in video.shape[1:3])
-  margin = np.ones(video.shape[1:3], bool)
-  margin[rows:-rows, columns:-columns] = False
-  return np.median(video[:, margin].reshape(-1, 3), axis=0)
-
-
-def _color(video: np.ndarray, background: np.ndarray) -> np.ndarray:
-  """Returns [3]: the median colour of the shape's inside.
-
-  The first estimate uses the pixels farthest from the background, in each frame half as
-  many as the smallest shape has. The second uses all pixels that resemble it. A few
-  frames are enough.
-  """
-  frames, height, width = video.shape[:3]
-  half = max(1, int(0.5 * _SMALLEST * min(height, width) ** 2))
-  chosen = np.unique(np.linspace(0, frames - 1, 7).round().astype(int))
-  pixels = video[chosen].reshape(len(chosen), -1, 3)
-  distance = np.square(pixels - background) @ np.ones(3, np.float32)
-  far = np.argpartition(distance, -half, axis=1)[:, -half:]
-  color = np.median(np.take_along_axis(pixels, far[..., None], 1), axis=(0, 1))
-  for _ in range(2):
-    inside = pixels[_cover(pixels, background, color) > 0.75]
-    color = np.median(inside, axis=0) if len(inside) else color
-  return color
-
-
-def _cover(pixels: np.ndarray, background: np.ndarray, color: np.ndarray) -> np.ndarray:
-  """Returns [...]: 0 for the background's colour, 1 for the shape's."""
-  line = color - background
-  line = (line / max(float(line @ line), 1e-6)).astype(np.float32)
-  return pixels @ line - float(background @ line)
-
-
-def _smooth(cover: np.ndarray) -> np.ndarray:
-  """Returns [F H W]: the mean over 3 x 3 pixels, so that noise makes no spots."""
-  for axis in (1, 2):
-    padded = np.pad(cover, [(int(a == axis), int(a == axis)) for a in range(3)], "edge")
-    ends = [slice(None)] * 3
-    parts = []
-    for start in range(3):
-      ends[axis] = slice(start, start + cover.shape[axis])
-      parts.append(padded[tuple(ends)])
-    cover = sum(parts) / 3
-  return cover
 
 
 def _misfits(cover: np.ndarray, area: float, y: float, x: float) -> dict[str, float]:
@@ -146,33 +94,18 @@ def judge(video: UInt8[np.ndarray, "F H W 3"]) -> Judgement:
     background is named.
   """
   height, width = video.shape[1:3]
-  side = min(height, width)
-  pixels = video.astype(np.float32)
-  background = _background(pixels)
-  word = _nearest(background, world.BACKGROUNDS)
-  nothing = Judgement(None, None, None, None, word)
-  color = _color(pixels, background)
-  if np.linalg.norm(color - background) < _MIN_CONTRAST:
-    return nothing
-
-  cover = _cover(pixels, background, color)
-  masks = _smooth(cover) > 0.5
-  areas = masks.sum((1, 2))
-  shown = np.flatnonzero(areas > _MIN_AREA * _SMALLEST * side**2)
-  if 2 * len(shown) < len(video):
-    return nothing
-  rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
-  centroids = (
-    np.stack([masks[shown].sum(2) @ rows, masks[shown].sum(1) @ columns], 1)
-    / areas[shown, None]
-  )
+  seen = foreground(video)
+  background = _nearest(seen.background, world.BACKGROUNDS)
+  if not len(seen.frames):
+    return Judgement(None, None, None, None, background)
   misfits = [
-    _misfits(cover[i], float(areas[i]), float(y), float(x))
-    for i, (y, x) in zip(shown, centroids, strict=True)
+    _misfits(cover, float(area), float(y), float(x))
+    for cover, area, (y, x) in zip(seen.cover, seen.areas, seen.centroids, strict=True)
   ]
   medians = {s: float(np.median([m[s] for m in misfits])) for s in misfits[0]}
   shape = min(medians, key=medians.__getitem__)
-  r = math.sqrt(float(np.median(areas[shown])) / _AREA[shape]) / side
+  r = math.sqrt(float(np.median(seen.areas)) / _AREA[shape]) / min(height, width)
   size = min(world.SIZES, key=lambda s: abs(math.log(r / world.SIZES[s])))
-  direction = _direction(shown, centroids, height, width)
-  return Judgement(size, _nearest(color, world.PALETTE), shape, direction, word)
+  direction = _direction(seen.frames, seen.centroids, height, width)
+  color = _nearest(seen.color, world.PALETTE)
+  return Judgement(size, color, shape, direction, background)

@@ -186,6 +186,18 @@ def extents(shape: str, r: float) -> tuple[float, float, float]:
   return TRIANGLE_APEX * r, TRIANGLE_BASE * r, TRIANGLE_HALF_BASE * r
 
 
+def inscribed(shape: str) -> tuple[float, float]:
+  """Returns the inscribed circle's radius and how far below the centre it is; r = 1."""
+  if shape == "circle":
+    return 1.0, 0.0
+  if shape == "square":
+    return SQUARE_SIDE, 0.0
+  height = TRIANGLE_APEX + TRIANGLE_BASE
+  flank = math.hypot(height, TRIANGLE_HALF_BASE)
+  radius = height * TRIANGLE_HALF_BASE / (TRIANGLE_HALF_BASE + flank)
+  return radius, TRIANGLE_BASE - radius
+
+
 def centers(
   caption: Caption, seed: int, frames: int, height: int, width: int
 ) -> Float[np.ndarray, "F 2"]:
@@ -238,7 +250,11 @@ _SIGNED_DISTANCE = {"circle": _circle, "square": _square, "triangle": _triangle}
 
 
 def coverage(
-  shape: str, y: Float[np.ndarray, "*_"], x: Float[np.ndarray, "*_"], r: float
+  shape: str,
+  y: Float[np.ndarray, "*_"],
+  x: Float[np.ndarray, "*_"],
+  r: float,
+  grown: float = 0.0,
 ) -> Float[np.ndarray, "*_"]:
   """Returns the cover of pixels by a shape, in [0, 1].
 
@@ -247,10 +263,11 @@ def coverage(
     y: Pixels below the shape's centre; broadcast against x.
     x: Pixels to the right of the centre.
     r: Radius in pixels.
+    grown: Pixels that the outline is moved outwards, which rounds the corners.
   """
   y, x = np.asarray(y, np.float32), np.asarray(x, np.float32)
   distance = _SIGNED_DISTANCE[shape](y, x, np.float32(r))
-  return np.clip(distance + np.float32(0.5), 0, 1)
+  return np.clip(distance + np.float32(0.5 + grown), 0, 1)
 
 
 class Boxes(NamedTuple):
@@ -295,7 +312,12 @@ def around(
 
 
 def clip(
-  caption: str, seed: int, frames: int, height: int, width: int
+  caption: str,
+  seed: int,
+  frames: int,
+  height: int,
+  width: int,
+  rounded: float = 0.0,
 ) -> UInt8[np.ndarray, "F H W 3"]:
   """Renders a caption.
 
@@ -305,6 +327,8 @@ def clip(
     frames: Number of frames, at least 1; the motion takes all of them.
     height: Height in pixels.
     width: Width in pixels.
+    rounded: Radius of the corners, below 1, in units of the inscribed circle's. No
+      caption says so; it tests how sharp corners have to be.
 
   Returns:
     RGB frames.
@@ -316,7 +340,9 @@ def clip(
   r = radius(words.size, height, width)
   yx = centers(words, seed, frames, height, width)
   boxes = around(extents(words.shape, r), yx, height, width)
-  covered = coverage(words.shape, boxes.y, boxes.x, r)[..., None]
+  inner, below = (rounded * r * each for each in inscribed(words.shape))
+  smaller = words.shape, boxes.y - below, boxes.x, r - rounded * r
+  covered = coverage(*smaller, grown=inner)[..., None]
   background = np.asarray(BACKGROUNDS[words.background], np.float32)
   color = np.asarray(PALETTE[words.color], np.float32)
   drawn = (background + covered * (color - background) + 0.5).astype(np.uint8)

@@ -144,6 +144,26 @@ def test_coverage_is_the_signed_distance(shape, size):
     np.testing.assert_allclose(video[0, :, :, 1], expected, atol=0.7)
 
 
+@pytest.mark.parametrize(
+  ("shape", "area", "inscribed"),
+  [("circle", np.pi, 1), ("square", 3.24, 0.9), ("triangle", 1.9055, 0.6054)],
+)
+def test_a_rounded_shape_lies_between_its_outline_and_its_inscribed_circle(
+  shape, area, inscribed
+):
+  caption = f"a large white {shape} moving left on a black background"
+  r, q = 0.22 * 128, 0.6
+  whole, rounded, circle = (
+    (world.clip(caption, 5, 1, 128, 128, q)[0, ..., 0] - 10.0) / 230
+    for q in (0, q, 0.999)
+  )
+  # The polygon shrunk by 1 - q, strips along its sides, and a disc in the corners.
+  expected = area * (1 - q * q) + np.pi * (q * inscribed) ** 2
+  assert rounded.sum() == pytest.approx(expected * r * r, rel=0.01)
+  assert circle.sum() == pytest.approx(np.pi * (inscribed * r) ** 2, rel=0.01)
+  assert np.all(circle <= rounded + 0.01) and np.all(rounded <= whole + 0.01)
+
+
 def test_colors_and_background():
   video = world.clip(
     "a large orange square moving up on a brown background", 0, 3, 64, 64

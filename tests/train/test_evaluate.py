@@ -9,6 +9,7 @@ import ltx_jax
 from ltx_jax.data import video
 from ltx_jax.moving_shapes import world
 from train import evaluate
+from train.harness.figures import WORDS
 
 SIZE = {"frames": 9, "height": 64, "width": 64}
 
@@ -93,15 +94,6 @@ def test_a_perfect_model_is_all_right(tmp_path):
     assert video.read(tmp_path / name)[0].shape[0] == 1
 
 
-def test_only_the_making_of_a_video_is_timed(monkeypatch):
-  times = iter([0.0, 3.0, 10.0, 14.0, 20.0])
-  clock = types.SimpleNamespace(monotonic=lambda: next(times))
-  monkeypatch.setattr(evaluate, "time", clock)
-  seconds = []
-  assert list(evaluate.timed(iter("ab"), seconds)) == ["a", "b"]
-  assert seconds == [3.0, 4.0]
-
-
 def test_mistakes_are_counted_and_named(tmp_path):
   def change(caption):
     caption = caption.replace("red", "blue")
@@ -123,6 +115,7 @@ def test_mistakes_are_counted_and_named(tmp_path):
     "size": 1.0,
     "background": 1.0,
     "all five": 0.25,
+    "shape by its corners": 1.0,
   }
   wrong = [record["wrong"] for record in out["clips"]]
   assert wrong == ["color blue", "direction up", "", "color blue, direction up"]
@@ -147,11 +140,16 @@ def test_the_judge_is_put_to_the_proof(tmp_path):
   out = evaluate.evaluate_judge(options)
   assert set(out["results"]["rendered clips"]["judged right"].values()) == {1.0}
   assert out["wrong"] == [] and "psnr" not in out["results"]["rendered clips"]
+  round_ = dataclasses.replace(options, rounded=0.7)
+  right = evaluate.evaluate_judge(round_)["results"]["rendered clips"]["judged right"]
+  circles = [world.parse(c).shape for c in evaluate.spread(world.captions(), 12)]
+  assert right["shape by its corners"] == circles.count("circle") / 12
   damaged = dataclasses.replace(options, blur=5.0, noise=60.0)
   out = evaluate.evaluate_judge(damaged)
   assert out["results"]["rendered clips"]["psnr"]["mean"] < 18
   share = out["results"]["rendered clips"]["judged right"]["all five"]
-  assert share < 1 and len(out["wrong"]) == round((1 - share) * 12)
+  missed = [r for r in out["wrong"] if not all(r["right"][word] for word in WORDS)]
+  assert share < 1 and len(missed) == round((1 - share) * 12)
 
 
 def test_the_program_prints_a_table_and_writes_its_files(tmp_path, monkeypatch, capsys):
@@ -172,6 +170,15 @@ def test_the_program_prints_a_table_and_writes_its_files(tmp_path, monkeypatch, 
   assert [r["wrong"] for r in content["clips"]] == ["", ""]
 
 
+def test_the_clips_may_be_decoded_by_another_vae(monkeypatch):
+  monkeypatch.setattr(ltx_jax, "load", lambda source, **_: f"model of {source}")
+  monkeypatch.setattr(evaluate, "with_vae", lambda model, vae: f"{model}, VAE of {vae}")
+  assert evaluate.load(evaluate.Generation(model="a")) == "model of a"
+  assert (
+    evaluate.load(evaluate.Generation(model="a", vae="b")) == "model of a, VAE of b"
+  )
+
+
 def test_bad_input_is_answered_in_words(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(ltx_jax, "load", lambda source, **_: FakeModel())
   for arguments, named in (
@@ -179,6 +186,7 @@ def test_bad_input_is_answered_in_words(tmp_path, monkeypatch, capsys):
     (["reconstruction", "--clips", "0"], "--clips is 0; it must be at least 1"),
     (["generation", "--stesp", "3"], "did you mean --steps?"),
     (["generation", "--batch", "0"], "--batch is 0; it must be at least 1"),
+    (["judge", "--rounded", "1"], "at least 0 and below 1"),
     (["generation", "--conditioned", "-1"], "--conditioned is -1; it must be at least"),
     (
       ["reconstruction", "--frames", "10", *"--clips 1 --fitted 2".split()],

@@ -33,9 +33,14 @@ def decibels(figures: Sequence[float]) -> dict[str, float]:
 
 
 def shares(agreements: Sequence[dict[str, bool]]) -> dict[str, float]:
-  """Returns the share of clips in which each word is right, and in which all are."""
-  figures = {word: np.mean([a[word] for a in agreements]) for word in WORDS}
-  return figures | {"all five": np.mean([all(a.values()) for a in agreements])}
+  """Returns the share of clips in which each word is right, and in which all five are.
+
+  What else the clips were compared in stands at the end, each by its name.
+  """
+  others = [name for name in agreements[0] if name not in WORDS]
+  mean = {n: np.mean([a[n] for a in agreements]) for n in (*WORDS, *others)}
+  five = np.mean([all(a[word] for word in WORDS) for a in agreements])
+  return {word: mean.pop(word) for word in WORDS} | {"all five": five} | mean
 
 
 def told_wrong(judgement: Judgement, caption: str) -> str:
