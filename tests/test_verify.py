@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 from tests import flag_reset
-from tests.verify import processors, runner
+from tests.verify import processors, runner, small_model
 
 CHECK = """
 NAME = "{name}"
@@ -116,3 +116,37 @@ def test_counts_of_a_suite_that_broke_off_are_none():
   for printed in ("", "Killed", "no tests ran in 0.1s"):
     with pytest.raises(RuntimeError, match="ended without a count"):
       processors.counts(printed)
+
+
+@pytest.mark.parametrize("vae", [None, "new.safetensors"])
+def test_another_decoder_of_the_small_model_is_measured_and_named(monkeypatch, vae):
+  calls = []
+  right = dict.fromkeys([*small_model.WORDS, "all five"], 1.0)
+  side = {"judged right": right, "seconds a clip, compilation included": 1.0}
+  side |= {name: {"mean": 40.0} for name in ("psnr", "psnr inside the box")}
+  side |= {"psnr of the first frame": {"mean": 20.0}}
+
+  def evaluate(name, *options):
+    calls.append((name, *options))
+    subjects = "VAE", "linear code", "from text", "from a first frame"
+    return dict.fromkeys((*subjects, "rendered clips"), side)
+
+  monkeypatch.setattr(small_model, "evaluate", evaluate)
+  monkeypatch.delenv("SMALL_VAE", raising=False)
+  if vae:
+    monkeypatch.setenv("SMALL_VAE", vae)
+  rows = runner.validate(small_model.run())
+  given = {call[0]: call[1:3] for call in calls if call[0] != "judge"}
+  models = {"reconstruction": ("--model", vae), "generation": ("--vae", vae)}
+  named = [row["figure"].startswith(f"decoder of {vae}, ") for row in rows]
+  if vae:
+    assert given == models
+    assert all(named[:-6]) and not any(named[-6:])  # The judges' own stand at the end.
+  else:
+    assert not any(vae in call for call in calls) and not any(named)
+  missed = [row["figure"] for row in rows if not row["ok"]]
+  assert [name.split(": ")[-1] for name in missed] == [
+    "above the best linear code",
+    "PSNR of the first frame",
+    "shape by its corners",  # All right where only circles may be.
+  ]

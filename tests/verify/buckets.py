@@ -15,11 +15,19 @@ from pathlib import Path
 
 from configs import moving_shapes_buckets
 from tests.program import program
-from tests.verify.small_model import FIRST_FRAME_DB, WORDS, at_least, evaluate, shares
+from tests.verify.small_model import at_least, evaluate, shares
 
 NAME = "The small transformer from nothing, on buckets, images and token dropping"
 COMMAND = "python -m tests.verify buckets"
 
+WORDS = {
+  "color": 0.9,
+  "shape": 0.9,
+  "direction": 0.9,
+  "background": 0.85,
+  "size": 0.85,
+}
+FIRST_FRAME_DB = 25.0
 UNSEEN = {
   "160x96, 25 frames": (25, 96, 160),
   "96x160, 25 frames": (25, 160, 96),
