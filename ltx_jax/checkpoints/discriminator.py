@@ -48,8 +48,8 @@ def _entries(config: AdversarialConfig) -> Iterator[Entry]:
 def describe(config: AdversarialConfig) -> str:
   """Describes a discriminator by its sizes."""
   return (
-    f"a discriminator of a {config.sees}, {config.channels} channels and "
-    f"{config.layers} layers"
+    f"a discriminator of {config.inputs} colour channels, {config.channels} channels "
+    f"and {config.layers} layers"
   )
 
 

@@ -12,10 +12,10 @@ from ltx_jax.errors import check_fields
 DISCRIMINATOR = "discriminator"
 """First name of the discriminator's parameters in a training state."""
 
-_NETWORK = ("sees", "patch_size", "channels", "layers", "spectral_norm")
+_NETWORK = ("inputs", "patch_size", "channels", "layers", "spectral_norm")
 
 _NOT_NEGATIVE = {"at_least": 0}
-_SEEN = {"pair": (6, 1), "clip": (3, 2)}
+_SEEN = {"pair": (6, 1), "both-orders": (6, 2), "clip": (3, 2)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,14 +25,16 @@ class AdversarialConfig:
   Attributes:
     weight: Weight of the adversarial loss; 0 trains no discriminator.
     sees: What the discriminator sees: `pair` is the original and the reconstruction of
-      one clip in random order (the paper's reconstruction GAN), `clip` is one of them
-      alone (an ordinary GAN).
+      one clip in random order (the paper's reconstruction GAN), `both-orders` is that
+      pair in both orders (twice the work, but it learns within tens of steps, because
+      what the order does not change cancels), `clip` is one of them alone (an ordinary
+      GAN).
     form: Form of the losses.
     adaptive: Scaling of the adversarial gradient to the norm that the other losses'
       gradient has at the decoder's last layer, before the weight.
     start: Step at which the discriminator begins to train.
     head_start: Number of steps that it then trains before the VAE learns from it. One
-      that sees pairs is at chance for its first hundred steps.
+      that sees a pair in random order is at chance for its first hundred steps.
     ramp: Number of steps over which the weight then grows from 0.
     r1: Weight of the gradient penalty R1; 0 turns it off.
     patch_size: Side in pixels of the patches that the discriminator reads.
@@ -44,7 +46,7 @@ class AdversarialConfig:
   """
 
   weight: float = 0.0
-  sees: Literal["pair", "clip"] = "pair"
+  sees: Literal["pair", "both-orders", "clip"] = "pair"
   form: Literal["hinge", "logistic"] = "hinge"
   adaptive: bool = True
   start: int = 0

@@ -8,8 +8,10 @@ and -1 if not. The VAE learns to make the two indistinguishable:
     hinge     max(0, 1 - y D)        y D
     logistic  log(1 + exp(-y D))     log(1 + exp(y D))
 
-each the mean over patches. An ordinary GAN, the control, sees one clip at a time; there
-y says whether it is the original, and the VAE's loss has the reconstructions alone.
+each the mean over patches. Shown in both orders, a pair gives the expectation over the
+order instead of a sample of it, and what D says of the clips alone cancels. An ordinary
+GAN, the control, sees one clip at a time; there y says whether it is the original, and
+the VAE's loss has the reconstructions alone.
 
 The adversarial gradient is scaled to the others' at the decoder's last layer W (Esser
 et al. 2021), and R1 (Mescheder et al. 2018) bounds the discriminator's slope:
@@ -71,6 +73,16 @@ def pairs(
   return Seen(jnp.concatenate([first, second], -1), target, jnp.ones_like(target))
 
 
+def both_orders(
+  original: Float[AnyArray, "b F H W 3"],
+  reconstruction: Float[AnyArray, "b F H W 3"],
+  swapped: Bool[AnyArray, "b"],
+) -> Seen:
+  """Shows both in both orders, first those of `pairs`."""
+  ways = (pairs(original, reconstruction, way) for way in (swapped, ~swapped))
+  return Seen(*map(jnp.concatenate, zip(*ways, strict=True)))
+
+
 def singles(
   original: Float[AnyArray, "b F H W 3"],
   reconstruction: Float[AnyArray, "b F H W 3"],
@@ -83,7 +95,7 @@ def singles(
   return Seen(video, target, (1.0 - target) / 2)
 
 
-SEES = {"pair": pairs, "clip": singles}
+SEES = {"pair": pairs, "both-orders": both_orders, "clip": singles}
 """(original, reconstruction, swapped) -> Seen, by `sees`."""
 
 

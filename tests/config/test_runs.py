@@ -203,6 +203,6 @@ def test_only_what_makes_the_arrays_is_among_the_networks():
   run = tiny.vae()
   rival = dataclasses.replace(run, adversarial=AdversarialConfig(weight=0.1))
   assert set(run.networks) == {"vae"}
-  assert rival.networks["discriminator"]["sees"] == "pair"
+  assert rival.networks["discriminator"]["inputs"] == 6
   weighted = dataclasses.replace(run, adversarial=AdversarialConfig(weight=0.5))
   assert weighted.networks == rival.networks

@@ -135,6 +135,7 @@ def test_judging_and_comparing_are_counted_by_hand():
 
   # Forwards, weights, and two gradients of the inputs, of which one ends early.
   assert added() == 4 * (into + down + out) - into
+  assert added(sees="both-orders") == 2 * added()
   half = 2 * (3 * 9) * 22**2 * (3 * 16) * 8
   assert added(sees="clip") == 2 * (4 * (half + down + out) - half)
   compared = flops.vae_training(

@@ -42,8 +42,9 @@ def test_from_nothing_to_a_model_that_generates(tmp_path, quick, monkeypatch):
   said = train("vae", tmp_path / "vae")
   assert "Starting" in said and "8 cpu device(s)" in said
   checkpoint = tmp_path / "vae" / "vae.safetensors"
-  wrote, then = said.splitlines()[-2:]
+  wrote, curves, then = said.splitlines()[-3:]
   assert wrote == f"Wrote {checkpoint}" and f"--model {checkpoint}" in then
+  assert curves.endswith(f"python -m train.curves {tmp_path / 'vae'}")
   samples = tmp_path / "vae" / "samples"
   assert (samples / "reconstruction_000001.png").is_file()
   lines = (samples / "captions.txt").read_text().splitlines()
@@ -53,8 +54,9 @@ def test_from_nothing_to_a_model_that_generates(tmp_path, quick, monkeypatch):
   records = precomputed(tmp_path / "records", checkpoint, monkeypatch)
   options = ["--vae", str(checkpoint), "--data", str(records)]
   said = train("transformer", folder, *options)
-  wrote, then = said.splitlines()[-2:]
+  wrote, curves, then = said.splitlines()[-3:]
   assert wrote == f"Wrote {folder / 'model'}"
+  assert curves.endswith(f"python -m train.curves {folder}")
   assert then.endswith(f"--model {folder / 'model'}")
   assert (folder / "samples" / "samples_000001.png").is_file()
   lines = (folder / "samples" / "captions.txt").read_text().splitlines()
