@@ -33,9 +33,9 @@ All recipes train the shipped small VAE, of the released compression 1:192, furt
 9 frames of 128x128 of moving shapes with fine texture, which it has never seen, with
 two seeds, on one CPU core. For {first} steps the discriminator learns and the VAE does
 not hear it; for {second} more steps it does. It sees every pair in both orders: shown
-each in one random order, it was still at chance after 350 steps of 4 clips. What the shipped VAE had learned, among it
-to decode noisy latents, is common to all. What holds here may not hold for a VAE that
-is a hundred times larger and sees real clips.
+each in one random order, it was still at chance after 350 steps of 4 clips. What the
+shipped VAE had learned, among it to decode noisy latents, is common to all. What holds
+here may not hold for a VAE that is a hundred times larger and sees real clips.
 
 The figures are those of {clips} clips whose captions were never trained on; half of
 them move at a quarter of the others' speed. The distance in a fixed random VGG16 is no

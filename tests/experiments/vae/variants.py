@@ -78,8 +78,8 @@ class Plan(NamedTuple):
     start: Checkpoint that all start from.
   """
 
-  first: int = 200
-  second: int = 150
+  first: int = 150
+  second: int = 120
   every: int = 50
   clips: int = 24
   bucket: Bucket = CLIP
@@ -123,7 +123,7 @@ def baseline(seed: int, plan: Plan) -> VAERun:
       weight=0.6,
       sees="both-orders",
       ramp=plan.second // 4,
-      channels=32,
+      channels=24,
       optimizer=UpdateConfig(
         learning_rate=4e-4, b1=0.5, b2=0.9, weight_decay=0.0, warmup_steps=10
       ),
