@@ -59,6 +59,8 @@ class Options:
     clips: Number of clips per device and step, such as 2 or 0.5; default: as the recipe
       says.
     fit: Search for the largest number of clips that fits.
+    effort: Effort of a TPU's compiler. With the least it takes a tenth of the time; its
+      program may need other memory and run slower than the one that training uses.
     json: JSON file for the figures.
   """
 
@@ -68,6 +70,7 @@ class Options:
   bucket: Annotated[str | None, tyro.conf.arg(metavar="WIDTHxHEIGHTxFRAMES")] = None
   clips: float | None = None
   fit: bool = False
+  effort: Literal["full", "least"] = "full"
   json: Path | None = None
 
 

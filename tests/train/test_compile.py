@@ -4,7 +4,9 @@ For a CPU at tiny sizes; the chips that are not there are `tests/verify`'s.
 """
 
 import dataclasses
+import functools
 import json
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -141,26 +143,31 @@ def test_what_is_compiled_is_split_as_in_a_run():
 class Compiler:
   """Replaces the compiler: a step with more rows than `most` does not fit."""
 
-  def __init__(self, most):
-    self.most, self.asked = most, []
+  def __init__(self, most, guess):
+    self.most, self.guess, self.asked = most, guess, []
 
   def __call__(self, job, bucket, rows, remat):
     self.asked.append(rows)
-    return Answer(rows, rows <= self.most)
+    return Answer(rows, rows <= self.most, self.guess)
 
 
 @dataclasses.dataclass
 class Answer:
   rows: int
   fitting: bool
+  guess: int
 
   def fits(self, target):
     return self.fitting
 
+  def most_rows(self, target):
+    return self.guess
 
-@pytest.mark.parametrize("most", [8, 24, 1000])
-def test_the_most_that_fits_is_confirmed_from_both_sides(monkeypatch, most):
-  compiler = Compiler(most)
+
+@pytest.mark.parametrize("guess", [0, 27, 5000])
+@pytest.mark.parametrize("most", [8, 24, 100])
+def test_the_most_that_fits_is_confirmed_from_both_sides(monkeypatch, most, guess):
+  compiler = Compiler(most, guess)
   monkeypatch.setattr(compiling, "most_rows", lambda plan, memory, step: 32)
   found = compiling.fit(job(data=8), Bucket(5, 32, 32), "full", compiler)
   assert found.rows == most // 8 * 8
@@ -169,9 +176,34 @@ def test_the_most_that_fits_is_confirmed_from_both_sides(monkeypatch, most):
 
 def test_where_not_one_clip_fits_there_is_none(monkeypatch):
   monkeypatch.setattr(compiling, "most_rows", lambda plan, memory, step: 16)
-  compiler = Compiler(0)
+  compiler = Compiler(0, 8)
   assert compiling.fit(job(data=8), Bucket(5, 32, 32), "full", compiler) is None
   assert compiler.asked == [16, 8]
+
+
+def test_the_next_batch_follows_from_what_the_compiler_says_of_one():
+  plan = SimpleNamespace(state=10)
+  target = SimpleNamespace(memory=100)
+  case = functools.partial(compiling.Case, Bucket(5, 32, 32), 8, "full", plan)
+  # 8 rows take 20 beside the state, so that 85 have room for 34.
+  assert case(SimpleNamespace(peak_bytes=30)).most_rows(target) == 34
+  assert case(None, 250).most_rows(target) == 2
+  assert case(None, None).most_rows(target) == 4
+
+
+@pytest.mark.parametrize(("effort", "value"), [("full", 0.0), ("least", -1.0)])
+def test_the_compiler_is_told_the_effort(compile_for, monkeypatch, effort, value):
+  told = []
+
+  def refuse(step, target):
+    told.append(jax.config.jax_exec_time_optimization_effort)
+    raise DoesNotFit("The step needs more.", None)
+
+  monkeypatch.setattr(compiling, "compile_step", refuse)
+  effort_now = jax.config.jax_exec_time_optimization_effort
+  compile_for("--bucket", "32x32x1", "--remat", "full", "--effort", effort)
+  jax.config.update("jax_exec_time_optimization_effort", effort_now)
+  assert told == [value]
 
 
 def test_what_the_compiler_has_no_place_for_is_said_with_what_it_wanted(

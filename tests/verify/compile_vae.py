@@ -2,8 +2,12 @@
 
 The recipe `ltxv_vae` with the reconstruction GAN, AdamW for both networks, an average,
 bfloat16 products and float32 parameters; nothing is run. Work is compared with the
-passes of both networks by formula, each counted once. The large clip has its height
-split over `context`, with edges exchanged at each convolution. It needs the compilers:
+passes of both networks by formula, each counted once. The compiler of TPUs counts
+1.09 times the formula for a convolution alone (128 channels, 49 frames of 64x64), the
+one of GPUs less than once, since it leaves out the borders. TPUs are compiled for with the least effort. The
+large clip has its height split over `context`, with edges exchanged at each
+convolution, and its own figures for one clip that four devices share. For the other
+clips the largest number that fits is searched. It needs the compilers:
 pip install "jax[cuda12]" "jax[tpu]", 6.2 GB. Results are kept in
 docs/compile_vae.partial.json, so an interrupted check resumes. The file is removed when
 all rows are there.
@@ -26,17 +30,25 @@ MINUTES = 10
 _RECIPE = ("ltxv_vae", "--adversarial.weight", "0.1", "--remat", "full")
 _CLIP = (*_RECIPE, "--bucket", "256x256x49", "--device")
 _LARGE = (*_RECIPE, "--bucket", "512x512x121", "--device")
+_H100 = (*_CLIP, "8xh100")
+_V5P = (*_CLIP, "v5p-16", "--effort", "least")
+_V5E = (*_CLIP, "v5e-16", "--effort", "least")
+_SPLIT = ("--effort", "least", "--clips", "0.25", "--mesh.context", "4")
 STEPS = (
-  (*_CLIP, "8xh100", "--clips", "1"),
-  (*_CLIP, "v5p-16", "--clips", "1"),
-  (*_CLIP, "v5e-16", "--clips", "1"),
-  (*_LARGE, "v5e-16", "--clips", "0.25", "--mesh.context", "4"),
+  *((*device, "--clips", "1") for device in (_H100, _V5P, _V5E)),
+  (*_LARGE, "v5e-16", *_SPLIT),
+  *((*device, "--fit") for device in (_V5E, _H100, _V5P)),
 )
 """Arguments of `train.compile`."""
+
+MOST_WORK = {"8xh100": 1.05, "v5p-16": 1.2, "v5e-16": 1.2}
+"""Largest work relative to the formula, by device."""
 
 
 def rows_of(arguments: tuple[str, ...], found: dict[str, Any]) -> list[dict[str, Any]]:
   """Rows of one step."""
+  if "--fit" in arguments:
+    return [_most(found)]
   split = " context=4" if "--mesh.context" in arguments else ""
   what = f"{found['device']}{split}, {found['clips']:g} x {found['bucket']}"
   if found["peak_bytes"] is None:
@@ -51,14 +63,14 @@ def rows_of(arguments: tuple[str, ...], found: dict[str, Any]) -> list[dict[str,
     f"{kind} {each['count']} x: {each['bytes'] / GB:.2f}"
     for kind, each in found["collectives"].items()
   )
-  minutes = found["compile_seconds"] / 60
+  minutes, bound = found["compile_seconds"] / 60, MOST_WORK[found["device"]]
   seconds = f"estimate of {found['estimate_seconds']:.2f} s a step"
   return [
     row(f"{what}: peak ({parts})", peak, "GB", f"at most {most:g}", peak <= most),
     row(
       f"{what}: FLOPs over those of both networks, each pass once, without "
       f"{again:.2f} that are computed again",
-      *(work, "", "at most 1.05", work <= 1.05),
+      *(work, "", f"at most {bound:g}", work <= bound),
     ),
     row(f"{what}: sent ({sent}; {seconds})", found["sent_bytes"] / GB, "GB", "", True),
     row(
@@ -66,6 +78,14 @@ def rows_of(arguments: tuple[str, ...], found: dict[str, Any]) -> list[dict[str,
       *(minutes, "minutes", f"at most {MINUTES}", minutes <= MINUTES),
     ),
   ]
+
+
+def _most(found: dict[str, Any]) -> dict[str, Any]:
+  """The row of the largest batch; with one clip more, the compiler finds no room."""
+  peak = found["peak_bytes"] / GB
+  what = f"{found['device']}: most clips of {found['bucket']} that fit (peak {peak:.1f}"
+  what += f" GB, planned {found['planned_bytes'] / GB:.1f} GB)"
+  return row(what, found["clips"], "a device", "at least 1", found["clips"] >= 1)
 
 
 def run() -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from ltx_jax.config.runs import Bucket, Stage, TransformerRun, VAERun
 from ltx_jax.data.buckets import groups_of, tokens_of
 from ltx_jax.models.sharded import devices_of, padded_tokens, parts_of_stream
 from ltx_jax.parallel.mesh import make_mesh
-from ltx_jax.planning.training import StepPlan, choose_remat, most_rows
+from ltx_jax.planning.training import FILLED, StepPlan, choose_remat, most_rows
 from ltx_jax.planning.vae_training import VAE_REMATS
 from ltx_jax.platforms import Policy
 from train.harness import fitting, loop, shapes
@@ -94,6 +95,14 @@ class Case(NamedTuple):
   def fits(self, target: Target) -> bool:
     """Whether a device of the target has room for it."""
     return self.report is not None and self.report.fits(target)
+
+  def most_rows(self, target: Target) -> int:
+    """Returns how many rows should fit, if temporaries grow with them."""
+    peak = self.wanted if self.report is None else self.report.peak_bytes
+    if peak is None:
+      return self.rows // 2
+    free = FILLED * target.memory - self.plan.state
+    return int(self.rows * free / max(peak - self.plan.state, 1))
 
 
 def job_of(
@@ -195,24 +204,24 @@ def fit(
 ) -> Case | None:
   """Finds the largest batch whose step fits, or None if not even the smallest does.
 
-  The plan says where to look. From there the compiler tries one clip more, or one less,
-  on each device that has its own clips, until one batch fits and the next does not.
+  The plan says where to begin. What the compiler then says of a batch leads to the
+  next, until one fits, and does not with one clip more on each device that has its own.
 
   Args:
     compiled: Function that compiles a case; tests replace it.
   """
   step = job.sharers
   plan = functools.cache(lambda rows: job.abstract(bucket, rows, remat).plan(remat))
-  rows = max(step, most_rows(plan, job.target.memory, step))
-  found = compiled(job, bucket, rows, remat)
-  if found.fits(job.target):
-    while (more := compiled(job, bucket, found.rows + step, remat)).fits(job.target):
-      found = more
-    return found
-  while not found.fits(job.target):
-    if found.rows <= step:
-      return None
-    found = compiled(job, bucket, found.rows - step, remat)
+  rows = most_rows(plan, job.target.memory, step)
+  found, low, high = None, 0, math.inf
+  while high - low > step:
+    rows = int(min(max(rows // step * step, low + step), high - step))
+    case = compiled(job, bucket, rows, remat)
+    if case.fits(job.target):
+      found, low = case, rows
+    else:
+      high = rows
+    rows = case.most_rows(job.target)
   return found
 
 
