@@ -42,7 +42,8 @@ PICTURED = ("bunny", "meadow")
 UNSEEN = (*real_clips.UNSEEN, *PICTURED)
 FIRST, SECOND = 300, 300
 GAN = (
-  *("--adversarial.weight", "0.3", "--adversarial.channels", "32"),
+  *("--adversarial.weight", "0.3", "--adversarial.channels", "24"),
+  *("--adversarial.sees", "both-orders"),
   *("--adversarial.head-start", "150", "--adversarial.ramp", "50"),
   *("--adversarial.optimizer.learning-rate", "4e-4"),
   *("--adversarial.optimizer.warmup-steps", "10"),
