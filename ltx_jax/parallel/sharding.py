@@ -47,12 +47,20 @@ TRANSFORMER_RULES: Rules = (
   (r"/lora_(down|up)$", P()),
 )
 
-VAE_RULES: Rules = (
-  _SMALL,
-  (r"/(to_q|to_k|to_v|to_out|linear_1|linear_2)/kernel$", P("fsdp", None)),
-  # Output channels of convolutions.
-  (r"kernel$", P(None, "fsdp")),
-)
+
+def _vae_rules(axes: str | tuple[str, ...]) -> Rules:
+  return (
+    _SMALL,
+    (r"/(to_q|to_k|to_v|to_out|linear_1|linear_2)/kernel$", P(axes, None)),
+    # Output channels of convolutions.
+    (r"kernel$", P(None, axes)),
+  )
+
+
+VAE_RULES = _vae_rules("fsdp")
+
+VAE_TRAINING_RULES = _vae_rules(("fsdp", "context"))
+"""In training, devices that share the rows of a clip share the state as well."""
 
 TEXT_RULES: Rules = (
   _SMALL,

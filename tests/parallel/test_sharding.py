@@ -79,6 +79,16 @@ def test_text_encoder(path, shape, expected):
   assert spec(path, shape, sharding.TEXT_RULES) == expected
 
 
+def test_in_training_devices_that_share_a_clip_share_the_state_of_a_vae():
+  mesh, shape = make_mesh(context=2, fsdp=2, data=2), (3, 3, 3, 4, 8)
+  found = [
+    sharding.spec_for("opt_state/1/0/mu/decoder/conv_in/kernel", shape, mesh, rules)
+    for rules in (sharding.VAE_RULES, sharding.VAE_TRAINING_RULES)
+  ]
+  nothing = [None] * 4
+  assert found == [P(*nothing, "fsdp"), P(*nothing, ("fsdp", "context"))]
+
+
 @pytest.mark.parametrize(
   "path, shape, rules, expected",
   [

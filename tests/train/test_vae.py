@@ -22,7 +22,7 @@ from ltx_jax.moving_shapes import world
 from ltx_jax.moving_shapes.source import Shapes
 from ltx_jax.parallel import sharding
 from ltx_jax.parallel.mesh import make_mesh
-from ltx_jax.parallel.sharding import VAE_RULES
+from ltx_jax.parallel.sharding import VAE_TRAINING_RULES
 from ltx_jax.training.state import TrainState
 from tests.policies import QUICK
 from tests.train import trainer_case as case
@@ -50,7 +50,7 @@ def fit(folder, loader=LOADER, init=INIT):
     init=init,
     update=UPDATE,
     loader=loader,
-    rules=VAE_RULES,
+    rules=VAE_TRAINING_RULES,
     hooks=loop.Hooks(pictures=pictures(), work=vae.work_of(RUN)),
   )
 
@@ -135,7 +135,7 @@ def test_the_decoder_is_told_one_noise_level_a_clip(monkeypatch):
 
 @pytest.mark.slow
 def test_loss_falls_on_one_batch(start):
-  steps = case.updates(UPDATE, start, clips(), VAE_RULES)
+  steps = case.updates(UPDATE, start, clips(), VAE_TRAINING_RULES)
   metrics = [next(steps)[1] for _ in range(15)]
   assert all(np.isfinite(list(m.values())).all() for m in metrics)
   assert metrics[-1]["mse"] < 0.7 * metrics[0]["mse"]
@@ -147,7 +147,7 @@ def test_eight_devices_equal_one(start):
   """With Muon; the transformer's tests do the same with AdamW."""
   assert RUN.optimizer.name == "muon"
   (one, metrics), (eight, sharded_metrics) = (
-    case.after(2, update, start, clips(), VAE_RULES, mesh)
+    case.after(2, update, start, clips(), VAE_TRAINING_RULES, mesh)
     for update, mesh in (
       (UPDATE, case.SINGLE),
       (vae_step.make_update(RUN, case.policy_over(case.EIGHT)), case.EIGHT),
@@ -186,7 +186,8 @@ def test_micro_batches_have_the_moments_of_the_whole(start):
   batch = case.first_batch(LOADER, tiny.IMAGE)
   halves = vae_step.make_update(case.with_optimizer(RUN, accumulate=2), QUICK)
   (one, metrics), (two, halved) = (
-    case.after(1, update, start, batch, VAE_RULES) for update in (UPDATE, halves)
+    case.after(1, update, start, batch, VAE_TRAINING_RULES)
+    for update in (UPDATE, halves)
   )
   # Noise changes neither the encoder's means nor the KL, but the other losses.
   for name, value in one.extra.items():
@@ -253,7 +254,7 @@ def test_an_update_that_is_not_finite_can_be_skipped(start):
   bad = start._replace(extra=start.extra | {"mean": np.full(CHANNELS, np.inf)})
   bad = jax.tree.map(lambda leaf, like: np.asarray(leaf, like.dtype), bad, start)
   update = vae_step.make_update(run, QUICK)
-  state, metrics = case.after(1, update, bad, clips(), VAE_RULES)
+  state, metrics = case.after(1, update, bad, clips(), VAE_TRAINING_RULES)
   assert metrics["skipped"] == 1 and not np.isfinite(metrics["loss"])
   case.assert_same_bits(state, bad._replace(step=bad.step + 1))
 
@@ -324,7 +325,7 @@ def test_held_out_clips_are_evaluated_with_noise_that_stays(start):
 
 def test_kernels_and_their_momentum_are_split():
   target = jax.eval_shape(INIT, jax.random.key(0))
-  split = sharding.shardings(target, make_mesh(**vars(case.EIGHT)), VAE_RULES)
+  split = sharding.shardings(target, make_mesh(**vars(case.EIGHT)), VAE_TRAINING_RULES)
   paths = jax.tree.leaves_with_path(split)
   specs = [s.spec for path, s in paths if "conv1/kernel" in path_name(path)]
   # Of the encoder's and the decoder's residual block, output channels.

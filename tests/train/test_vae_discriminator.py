@@ -20,7 +20,7 @@ from ltx_jax.losses import adversarial
 from ltx_jax.models.discriminator import discriminate
 from ltx_jax.moving_shapes.source import Shapes
 from ltx_jax.parallel.mesh import make_mesh
-from ltx_jax.parallel.sharding import VAE_RULES
+from ltx_jax.parallel.sharding import VAE_TRAINING_RULES
 from ltx_jax.training.optim import warmup_of
 from ltx_jax.training.state import advance
 from tests.policies import QUICK
@@ -138,7 +138,7 @@ def test_the_discriminator_starts_when_it_is_told_to_and_the_vae_hears_of_it_slo
   first,
 ):
   run = with_gan(start=4, head_start=1, ramp=2, adaptive=False)
-  update = case.updates(update_of(run), first, clips(), VAE_RULES)
+  update = case.updates(update_of(run), first, clips(), VAE_TRAINING_RULES)
   states, metrics = zip(*[next(update) for _ in range(5)], strict=True)
   case.assert_same_bits(
     states[0].params["discriminator"], first.params["discriminator"]
@@ -164,7 +164,7 @@ def test_each_network_has_its_optimiser_and_only_the_vae_an_average(first):
   state = jax.jit(functools.partial(vae_step.init_state, run))(key())
   assert set(state.ema) == {"encoder", "decoder"}
   one, two = (
-    case.after(1, update_of(each), state, clips(), VAE_RULES)[0]
+    case.after(1, update_of(each), state, clips(), VAE_TRAINING_RULES)[0]
     for each in (run, with_gan(run, optimizer=faster))
   )
   case.assert_same_bits(one.params["decoder"], two.params["decoder"])
@@ -175,7 +175,7 @@ def test_each_network_has_its_optimiser_and_only_the_vae_an_average(first):
 @pytest.mark.slow
 def test_the_penalty_changes_the_discriminator_alone(first):
   one, two = (
-    case.after(1, update_of(run), first, clips(), VAE_RULES)
+    case.after(1, update_of(run), first, clips(), VAE_TRAINING_RULES)
     for run in (RUN, with_gan(r1=10.0))
   )
   assert two[1]["r1"] > 0
@@ -199,8 +199,8 @@ def test_eight_devices_equal_one_with_a_discriminator(first, mesh):
     "seed": np.arange(8, dtype=np.uint32),
   }
   sharded = vae_step.make_update(RUN, case.policy_over(mesh))
-  one = case.after(2, update_of(RUN), first, batch, VAE_RULES)
-  eight = case.after(2, sharded, first, batch, VAE_RULES, mesh)
+  one = case.after(2, update_of(RUN), first, batch, VAE_TRAINING_RULES)
+  eight = case.after(2, sharded, first, batch, VAE_TRAINING_RULES, mesh)
   for part in ("encoder", "decoder", "discriminator"):
     step = case.distance(one[0].params[part], first.params[part])
     apart = case.distance(one[0].params[part], eight[0].params[part])
@@ -216,7 +216,7 @@ def test_a_discriminator_that_waits_cannot_harm_the_vae(first):
   )
   state = first._replace(params=first.params | {"discriminator": broken})
   run = with_gan(start=4, ramp=2, adaptive=False)
-  after, _ = case.after(1, update_of(run), state, clips(), VAE_RULES)
+  after, _ = case.after(1, update_of(run), state, clips(), VAE_TRAINING_RULES)
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(after.params["decoder"]))
   case.assert_same_bits(after.params["discriminator"], broken)
 
@@ -252,7 +252,7 @@ def test_held_out_clips_are_judged_too_with_the_averaged_vae(first):
 @pytest.mark.slow
 def test_the_encoder_stays_if_the_decoder_alone_is_trained_against_it(first):
   run = dataclasses.replace(RUN, trained="decoder")
-  state, _ = case.after(2, update_of(run), first, clips(), VAE_RULES)
+  state, _ = case.after(2, update_of(run), first, clips(), VAE_TRAINING_RULES)
   case.assert_same_bits(state.params["encoder"], first.params["encoder"])
   assert case.distance(state.params["decoder"], first.params["decoder"]) > 0
 
@@ -263,7 +263,7 @@ def fit(folder, loader=LOADER):
     init=functools.partial(vae_step.init_state, RUN),
     update=update_of(RUN),
     loader=loader,
-    rules=VAE_RULES,
+    rules=VAE_TRAINING_RULES,
   )
 
 
@@ -305,7 +305,7 @@ def test_both_networks_resume_and_are_written_and_read_again(tmp_path):
       init=functools.partial(vae_step.init_state, wide),
       update=update_of(wide),
       loader=LOADER,
-      rules=VAE_RULES,
+      rules=VAE_TRAINING_RULES,
     )
 
 

@@ -12,7 +12,7 @@ import ltx_jax
 from configs import tiny
 from ltx_jax.models import vae as vae_lib
 from ltx_jax.moving_shapes import world
-from ltx_jax.parallel.sharding import VAE_RULES
+from ltx_jax.parallel.sharding import VAE_TRAINING_RULES
 from tests.policies import QUICK
 from tests.train import trainer_case as case
 from train.trainers import vae_step
@@ -49,7 +49,7 @@ def test_a_vae_that_is_trained_on_one_moving_clip_does_not_freeze():
   }
   first = jax.jit(functools.partial(vae_step.init_state, run))(jax.random.key(0))
   update = vae_step.make_update(run, QUICK)
-  state, _ = case.after(STEPS, update, first, batch, VAE_RULES)
+  state, _ = case.after(STEPS, update, first, batch, VAE_TRAINING_RULES)
 
   video = np.float32(clip)[None] / 127.5 - 1
   mean, _ = vae_lib.encode_moments(state.params, vae, QUICK, video)

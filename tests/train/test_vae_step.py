@@ -15,7 +15,7 @@ from ltx_jax.metrics.flicker import difference_error_by_frame
 from ltx_jax.metrics.latents import LatentSums
 from ltx_jax.metrics.ssim import ssim
 from ltx_jax.models.perceptual import init_perceptual
-from ltx_jax.parallel.sharding import VAE_RULES
+from ltx_jax.parallel.sharding import VAE_TRAINING_RULES
 from tests.policies import QUICK
 from tests.train import trainer_case as case
 from train.trainers import vae, vae_step
@@ -49,7 +49,7 @@ def batch():
 
 def after(run, first, frozen=None):
   update = vae_step.make_update(run, QUICK)
-  return case.after(1, update, first, batch(), VAE_RULES, frozen=frozen)
+  return case.after(1, update, first, batch(), VAE_TRAINING_RULES, frozen=frozen)
 
 
 @pytest.mark.slow

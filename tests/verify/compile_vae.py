@@ -1,16 +1,17 @@
 """The training step of the released VAE with its discriminator, compiled for pods.
 
 The recipe `ltxv_vae` with the reconstruction GAN, AdamW for both networks, an average,
-bfloat16 products and float32 parameters; nothing is run. Work is compared with the
-passes of both networks by formula, each counted once. The compiler of TPUs counts
-1.09 times the formula for a convolution alone (128 channels, 49 frames of 64x64), the
-one of GPUs less than once, since it leaves out the borders. TPUs are compiled for with the least effort. The
-large clip has its height split over `context`, with edges exchanged at each
-convolution, and its own figures for one clip that four devices share. For the other
-clips the largest number that fits is searched. It needs the compilers:
-pip install "jax[cuda12]" "jax[tpu]", 6.2 GB. Results are kept in
-docs/compile_vae.partial.json, so an interrupted check resumes. The file is removed when
-all rows are there.
+bfloat16 products and float32 parameters; nothing is run. TPUs are compiled for with the
+least effort. Work is compared with the passes of both networks by formula, each counted
+once. The compiler of TPUs counts 1.09 times the formula for a convolution alone (128
+channels, 49 frames of 64x64), the one of GPUs less than once, since it leaves out the
+borders.
+
+The large clip has its height split over `context`, with edges exchanged at each
+convolution; four chips share each clip, and all sixteen the parameters. For the other
+clips the largest number that fits is searched. It needs the compilers: pip install
+"jax[cuda12]" "jax[tpu]", 6.2 GB. Results are kept in docs/compile_vae.partial.json, so
+an interrupted check resumes. The file is removed when all rows are there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.verify.compile_tables import row
-from tests.verify.compile_training import GB, ROOT, all_compiled
+from tests.verify.compile_training import GB, ROOT, all_compiled, plan_row
 
 NAME = "The VAE's training step with its discriminator, compiled for pods"
 COMMAND = "python -m tests.verify compile_vae"
@@ -67,6 +68,7 @@ def rows_of(arguments: tuple[str, ...], found: dict[str, Any]) -> list[dict[str,
   seconds = f"estimate of {found['estimate_seconds']:.2f} s a step"
   return [
     row(f"{what}: peak ({parts})", peak, "GB", f"at most {most:g}", peak <= most),
+    plan_row(what, found),
     row(
       f"{what}: FLOPs over those of both networks, each pass once, without "
       f"{again:.2f} that are computed again",

@@ -22,7 +22,7 @@ from ltx_jax.config.runs import Bucket, TransformerRun, VAERun
 from ltx_jax.models.perceptual import init_perceptual
 from ltx_jax.models.sharded import row_axes
 from ltx_jax.parallel import sharding
-from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES, VAE_RULES
+from ltx_jax.parallel.sharding import TEXT_RULES, TRANSFORMER_RULES, VAE_TRAINING_RULES
 from ltx_jax.planning.training import StepPlan, StepSize, plan_transformer
 from ltx_jax.planning.vae_training import plan_vae
 from ltx_jax.platforms import TRAINING_ROWS, Policy
@@ -134,7 +134,7 @@ def of_vae(
   from train.trainers import vae, vae_step
 
   size = bucket.frames, bucket.height, bucket.width
-  state = _state(functools.partial(vae_step.init_state, run), mesh, VAE_RULES)
+  state = _state(functools.partial(vae_step.init_state, run), mesh, VAE_TRAINING_RULES)
   batch = {"video": (*size, 3, "uint8"), "fps": ("float32",), "seed": ("uint32",)}
   inputs = _perceptual(run, mesh), _rows(mesh, rows, batch)
   micro = rows // run.optimizer.accumulate
@@ -151,7 +151,7 @@ def _perceptual(run: VAERun, mesh: Mesh) -> dict[str, Any]:
   if not run.loss.compares_features:
     return {}
   params = jax.eval_shape(init_perceptual, jax.random.key(0))
-  return sharding.abstract({PERCEPTUAL: params}, mesh, VAE_RULES)
+  return sharding.abstract({PERCEPTUAL: params}, mesh, VAE_TRAINING_RULES)
 
 
 def _state(

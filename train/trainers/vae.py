@@ -29,7 +29,7 @@ from ltx_jax.metrics.latents import LatentSums
 from ltx_jax.models import vae as vae_lib
 from ltx_jax.parallel import distributed
 from ltx_jax.parallel.mesh import make_mesh, own_rows
-from ltx_jax.parallel.sharding import VAE_RULES
+from ltx_jax.parallel.sharding import VAE_TRAINING_RULES
 from ltx_jax.planning import flops
 from ltx_jax.platforms import Policy, policy_of
 from ltx_jax.training.state import Batch, TrainState, without
@@ -288,7 +288,7 @@ def train(
     init=functools.partial(vae_step.init_state, run),
     update=vae_step.make_update(run, policy),
     loader=loader,
-    rules=VAE_RULES,
+    rules=VAE_TRAINING_RULES,
     frozen=frozen,
     options=policy.training_options,
     hooks=loop.Hooks(

@@ -40,6 +40,20 @@ def kept(run):
   return shapes.of_vae(run, policy, mesh, *batch).plan(run.remat).kept
 
 
+def test_tpus_need_copies_of_what_convolutions_work_on():
+  def plan(name):
+    run = dataclasses.replace(tiny.vae(), remat="full")
+    mesh = make_mesh(**vars(MESH))
+    policy = dataclasses.replace(CPU, name=name, dtype="bfloat16").for_training(mesh)
+    batch = max(fitting.batches(run, run.vae), key=lambda b: b.bucket.frames)
+    return shapes.of_vae(run, policy, mesh, *batch).plan("full")
+
+  gpu, tpu = plan("gpu"), plan("tpu")
+  assert tpu.kept == pytest.approx(2.25 * gpu.kept, rel=1e-3)
+  assert tpu.workspace == pytest.approx(2.25 * gpu.workspace, rel=1e-3)
+  assert tpu.peak - tpu.kept - tpu.workspace == gpu.peak - gpu.kept - gpu.workspace
+
+
 def test_what_is_left_open_is_chosen_and_the_plan_is_said():
   settled, (said,) = settle(tiny.transformer(), 10**9)
   assert settled == dataclasses.replace(tiny.transformer(), remat="none")
