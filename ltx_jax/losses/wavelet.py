@@ -29,7 +29,7 @@ BANDS = ("LLL", "LLH", "LHL", "LHH", "HLL", "HLH", "HHL", "HHH")
 def _split(x: Array, axis: int) -> Array:
   """Returns low and high band along an axis of even length, on a new first axis."""
   pairs = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
-  a, b = jnp.take(pairs, 0, axis + 1), jnp.take(pairs, 1, axis + 1)
+  a, b = (half.squeeze(axis + 1) for half in jnp.split(pairs, 2, axis + 1))
   return jnp.stack([a + b, a - b]) / jnp.sqrt(2.0)
 
 

@@ -69,7 +69,8 @@ class ResStage(nn.Module):
       split_rngs={"params": True},
       in_axes=(nn.broadcast, 0),
       length=self.block.num_layers,
-      unroll=self.block.num_layers if self.policy.unroll else 1,
+      # One more than there are layers, because JAX keeps a loop over a single one.
+      unroll=self.block.num_layers + 1 if self.policy.unroll else 1,
     )
     resnet = ResnetBlock(
       self.features,

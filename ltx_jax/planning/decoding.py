@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ltx_jax.config import VAEConfig
 from ltx_jax.diffusion.sampling import check_tiling
 from ltx_jax.models import tiles as geometry
+from ltx_jax.models import winograd
 from ltx_jax.models.convolution import pays_transforms
 from ltx_jax.models.sharded import parts_of_frames
 from ltx_jax.models.tiles import BlendedTiles, ExactTiles, Tiles
@@ -76,9 +77,10 @@ def _numbers(layer: Layer, policy: Policy, clips: int) -> int:
   parts = parts_of_frames(policy, clips, layer.before[1:])
   measured = layer.kernel == 3 and policy.convolution == "measured"
   if measured and _by_winograd(layer, policy, clips):
-    tiles = 16 * math.prod(layer.after[1:]) * (c + out)  # And products, of two frames.
+    tiles = winograd.tiles_at_once(clips, *layer.after)  # And their products.
     held = before * (2 * c + min(c, out)) + after * out  # The input, padded as well.
-    return clips * (held + tiles) // parts + 64 * c * out  # The kernel, transformed.
+    whole = clips * held + winograd.PRODUCTS * tiles * (c + out)
+    return whole // parts + winograd.PRODUCTS * c * out  # The kernel, transformed.
   unfolded = piece = 0
   if measured:
     piece = 27 * c * out  # The kernel, cut by its time steps.

@@ -44,7 +44,7 @@ def test_tiles_take_less_and_what_is_estimated():
   x = jax.eval_shape(before, *arguments)
   first = planned(before, *arguments)
   second = planned(in_tiles, params, x, shapes(), None) + 4 * np.prod(x.shape)
-  assert max(first, second) < 0.6 * whole
+  assert max(first, second) < 0.7 * whole
   found = decoding.decode_bytes(config, ROLLED, 1, grid, cut)
   assert 0.75 < found / max(first, second) < 1.33
 
