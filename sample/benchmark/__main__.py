@@ -4,22 +4,25 @@
 
     python -m sample.benchmark --against diffusers
 
-Five tasks, all in float32; diffusers runs only the last one:
+Seven tasks, all in float32; diffusers runs only the last one:
 
     velocity   one call of the 2B transformer: 256 video tokens, 128 text tokens
     decode     a clip of 25 x 256 x 256 by the decoder of the released VAE (0.9.5 on)
     encode     the same by its encoder
     training   a step of the small model's transformer with AdamW: 64 clips of 64 tokens
+    vae-training      a step of its VAE with AdamW: 4 clips of 25 x 128 x 128
+    vae-convolutions  the convolutions of that step alone, with their gradients
     generate   a whole video by the small model, text embeddings given
 
 Each side runs a task in its own process on two CPUs, and the sides take turns: ours,
 theirs, ours, theirs. The comparison uses the median of the runs after the first. Memory
 is the peak of the process (VmHWM). Weights are random, except for the small model if it
-is there, because values do not change the time. diffusers cannot represent the small
-model's VAE, so it gets a random model with about the same transformer and a narrow VAE.
-After the table come rows in Markdown, to paste into a README. `velocity` needs about
-20 GB of free memory for both sides; `--tasks decode,encode,training,generate` leaves it
-out.
+is there, because values do not change the time. In `vae-training` both sides begin with
+the same parameters, clips and noise, and are timed only if their first losses and the
+norm of their gradients agree. diffusers cannot represent the small model's VAE, so it
+gets a random model with about the same transformer and a narrow VAE. After the table
+come rows in Markdown, to paste into a README. `velocity` needs about 20 GB of free
+memory for both sides; `--tasks` without it leaves it out.
 
 FLOPs are those of the mathematics (`ltx_jax.planning.flops`). A share is relative to
 the rate at which that side multiplies large matrices here.
@@ -48,7 +51,15 @@ from rich.console import Console
 from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import cli
 
-TASKS = ("velocity", "decode", "encode", "training", "generate")
+TASKS = (
+  "velocity",
+  "decode",
+  "encode",
+  "training",
+  "vae-training",
+  "vae-convolutions",
+  "generate",
+)
 TASKS_OF = {"ltx-video": TASKS, "diffusers": ("generate",)}
 NEEDED = {
   "ltx-video": ("torch", "ltx_video", "diffusers"),
@@ -78,7 +89,8 @@ class Options:
   """Number of CPUs per side."""
 
   model: Path | None = None
-  """Checkpoint for `generate`; default: the small model, or else random weights."""
+  """Checkpoint for `generate` and `vae-training`; default: the small model, or else
+  random weights."""
 
   json: bool = False
   """Print all figures as JSON instead of a table."""

@@ -21,6 +21,9 @@ from sample.benchmark.processes import Side, Worker
 from sample.benchmark.tasks import Task
 
 MEMORY_TARGET = 1.1
+AGREEMENT = 1e-4
+"""Largest relative difference of a figure that both sides compute first."""
+
 THEIRS = {"ltx-video": "theirs", "diffusers": "theirs_diffusers"}
 
 _ACTIVATIONS = 2**30  # Bytes that a side may use besides the weights.
@@ -40,6 +43,7 @@ def measure(
     workers = [stack.enter_context(Worker(side, task.name)) for side in sides]
     # One after the other, so that building one does not disturb the other.
     figures = [worker.ask(spec) | {"seconds": []} for worker in workers]
+    difference = _difference(task, figures)
     for _ in range(repeats):
       for worker, found in zip(workers, figures, strict=True):
         answer = worker.ask("run")
@@ -62,7 +66,27 @@ def measure(
     "target": task.target,
     "memory_ratio": ours["peak"] / theirs["peak"] if theirs["peak"] else None,
     "memory_target": MEMORY_TARGET,
+    "difference": difference,
   }
+
+
+def _difference(task: Task, sides: Sequence[dict[str, Any]]) -> float | None:
+  """Returns the largest relative difference of the sides' first figures, if any.
+
+  Raises:
+    ValueError: If it is above `AGREEMENT`; the message names the figure.
+  """
+  ours, theirs = (side["figures"] for side in sides)
+  found = {name: abs(ours[name] - value) / abs(value) for name, value in theirs.items()}
+  if not found:
+    return None
+  worst = max(found, key=found.get)
+  if not found[worst] <= AGREEMENT:
+    raise ValueError(
+      f"The two sides do not compute the same in '{task.name}': {worst} is "
+      f"{ours[worst]:.7g} and {theirs[worst]:.7g}; figures must agree to {AGREEMENT:g}."
+    )
+  return found[worst]
 
 
 def _medians(stages: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -104,7 +128,8 @@ def compare(options: Options, names: Sequence[str], console: Console) -> None:
   results = []
   with tempfile.TemporaryDirectory() as folder:
     make = tasks.BY_NAME | {
-      "generate": lambda: _generation(options, Path(folder), console)
+      "generate": lambda: _generation(options, Path(folder), console),
+      "vae-training": lambda: _vae_training(options, Path(folder), console),
     }
     for name in names:
       with console.status(f"{name}: building and timing both sides"):
@@ -127,6 +152,10 @@ def _generation(options: Options, folder: Path, console: Console) -> Task:
     folder / "model.safetensors", tasks.EXPRESSIBLE_TRANSFORMER, tasks.EXPRESSIBLE_VAE
   )
   return tasks.for_diffusers(path, folder / "diffusers")
+
+
+def _vae_training(options: Options, folder: Path, console: Console) -> Task:
+  return tasks.vae_training(_checkpoint(options, folder, console), folder)
 
 
 def _checkpoint(options: Options, folder: Path, console: Console) -> Path:

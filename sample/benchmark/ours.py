@@ -25,7 +25,7 @@ from ltx_jax.programs.stacks import take_apart
 from ltx_jax.sizes import Canvas
 from ltx_jax.training.state import first_state
 from ltx_jax.typing import Params
-from sample.benchmark import worker
+from sample.benchmark import vae_training, worker
 from sample.benchmark.training_step import OPTIMIZER, STEPS, make_update
 
 _BLOCK = 1 << 20
@@ -158,6 +158,8 @@ _TASKS = {
   "encode": _encode,
   "decode": _decode,
   "training": _training,
+  "vae-training": vae_training.training,
+  "vae-convolutions": vae_training.convolutions,
   "generate": _generate,
 }
 
@@ -166,7 +168,7 @@ def build(spec: worker.Spec) -> tuple[worker.Run, worker.Answer]:
   """Returns a function that runs the task, run once, and the compile seconds."""
   dispatch = _TASKS[spec["kind"]](spec)
 
-  @functools.wraps(dispatch)  # Copies its stages too.
+  @functools.wraps(dispatch)  # Copies its stages and figures too.
   def run() -> jax.Array | np.ndarray:
     return jax.block_until_ready(dispatch())
 

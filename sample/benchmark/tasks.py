@@ -19,10 +19,16 @@ from ltx_jax.config import (
   TransformerConfig,
   VAEConfig,
 )
+from ltx_jax.config.adversarial import AdversarialConfig
 from ltx_jax.planning import flops
+from ltx_jax.planning.vae_walk import Size
 from ltx_jax.releases import presets
 from ltx_jax.text.prompts import MAX_TOKENS
+from sample.benchmark import vae_training as vae_step
 from sample.benchmark.ours import random_params
+
+CLIPS, CLIP = 4, (25, 128, 128)
+"""Clips of a step in the last stage of the small VAE's recipe, and their size."""
 
 _STD = 0.02
 _SIGMA = 0.05
@@ -114,6 +120,47 @@ def decode(config: VAEConfig = VAE_C, video: Sequence[int] = (25, 256, 256)) -> 
   spec = _vae_spec("decode", config, video)
   count = _count(keys.vae_entries(config), "encoder/")
   return Task(spec, flops.decoder(config, *spec["latents"]), count, 1.0)
+
+
+def vae_training(
+  path: Path, folder: Path, clips: int = CLIPS, size: Size = CLIP
+) -> Task:
+  """A step of a checkpoint's VAE: losses, gradients and AdamW, no discriminator.
+
+  Both sides begin with the same parameters, clips and draws.
+
+  Args:
+    path: The checkpoint.
+    folder: Folder where the clips and the first step's draws are written.
+    clips: Number of clips.
+    size: Frames, height and width of the clips.
+  """
+  run, batch = vae_step.recipe(path), folder.resolve() / "batch.npz"
+  vae_step.write_batch(batch, run, clips, size)
+  spec = {
+    "kind": "vae-training",
+    "path": str(Path(path).resolve()),
+    "batch": str(batch),
+    "loss": dataclasses.asdict(run.loss),
+    "optimizer": dataclasses.asdict(run.optimizer),
+  }
+  return Task(spec, *_vae_step_costs(run.vae, clips, size), 0.8)
+
+
+def vae_convolutions(
+  config: VAEConfig = moving_shapes.VAE, clips: int = CLIPS, size: Size = CLIP
+) -> Task:
+  """The convolutions of `vae_training` alone, with their gradients."""
+  rows = vae_step.convolutions_of(config, clips, size)
+  spec = {"kind": "vae-convolutions", "convolutions": rows}
+  return Task(spec, *_vae_step_costs(config, clips, size), None)
+
+
+def _vae_step_costs(config: VAEConfig, clips: int, size: Size) -> tuple[int, int]:
+  """Returns a step's FLOPs, and the numbers held: parameters, gradients, moments."""
+  alone = AdversarialConfig()
+  work = flops.vae_training(config, alone, size, encoder_trained=True)
+  return clips * work, 4 * _count(keys.vae_entries(config))
 
 
 def generate(path: Path, text_tokens: int = MAX_TOKENS, **changes: Any) -> Task:
@@ -212,5 +259,7 @@ BY_NAME = {
   "decode": decode,
   "encode": encode,
   "training": training,
+  "vae-convolutions": vae_convolutions,
 }
-"""Tasks on networks with random weights; `generate` takes a checkpoint."""
+"""Tasks on networks with random weights; `generate` and `vae-training` take a
+checkpoint."""

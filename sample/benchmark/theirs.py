@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from sample.benchmark import worker
+from sample.benchmark import theirs_vae, worker
 
 
 def _random_(module, std):
@@ -184,6 +184,8 @@ _TASKS = {
   "encode": _without_gradients(_encode),
   "decode": _without_gradients(_decode),
   "training": _training,
+  "vae-training": theirs_vae.training,
+  "vae-convolutions": _without_gradients(theirs_vae.convolutions),
   "generate": _without_gradients(_generate),
 }
 

@@ -12,7 +12,8 @@ with one line of JSON:
 `peak` of its device. `rate` is the FLOP/s of their product. `warm_up` has the seconds
 of the first run or, if a compiler can be timed separately, of compilation. `stages` has
 the seconds of each stage of a run that has several. The answer to a build has the
-`versions` of the packages.
+`versions` of the packages, and the `figures` that the first run computed, if it names
+any.
 
 Nothing here imports JAX or PyTorch, because each side has only its own.
 """
@@ -107,7 +108,8 @@ def serve(
   """
   start = time.perf_counter()
   run, times = build(json.loads(lines.readline()))
-  answer(times | {"build": time.perf_counter() - start - times["warm_up"]})
+  times |= {"build": time.perf_counter() - start - times["warm_up"]}
+  answer(times | {"figures": getattr(run, "figures", {})})
   for line in lines:
     if line.strip() == "run":
       found: Answer = {"seconds": seconds_of(run)}

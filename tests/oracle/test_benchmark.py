@@ -10,8 +10,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("ltx_video")
 
 from ltx_jax.diffusion.sampling import Sampling  # noqa: E402
-from sample.benchmark import ours, tasks, theirs, theirs_diffusers  # noqa: E402
+from sample.benchmark import comparison, ours, tasks, theirs, theirs_diffusers  # noqa: E402
 from tests.sample import test_benchmark as case  # noqa: E402
+from tests.sample import test_benchmark_vae as vae_case  # noqa: E402
 
 # The original calls functions that PyTorch is to change.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -61,3 +62,20 @@ def test_diffusers_makes_a_video_of_the_same_checkpoint(tmp_path):
     assert times["versions"]
   with pytest.raises(ValueError, match="timed for 'generate', not 'decode'"):
     theirs_diffusers.build({"kind": "decode"})
+
+
+def test_both_sides_compute_the_same_first_step_of_a_vae(tmp_path):
+  task = vae_case.training(tmp_path)
+  spec = vae_case.spec_of(task)
+  (mine, _), (others, _) = (side.build(spec) for side in (ours, theirs))
+  sides = [{"figures": run.figures} for run in (mine, others)]
+  assert comparison._difference(task, sides) < comparison.AGREEMENT
+  assert np.isfinite(others()) and others() != others.figures["loss"]
+
+
+def test_the_original_convolves_as_often():
+  task = tasks.vae_convolutions(case.VAE, clips=2, size=case.VIDEO)
+  run, _ = theirs.build(vae_case.spec_of(task))
+  for row, (y, grads) in zip(task.spec["convolutions"], run(), strict=True):
+    assert y.shape[1] == row.features
+    assert [grad is not None for grad in grads] == [row.to_input, True, False]

@@ -86,6 +86,39 @@ def wavelet_weight(config: VAELossConfig, step: Array) -> Float[Array, ""]:
   return config.wavelet * ramp(step, *config.wavelet_ramp)
 
 
+class Draws(NamedTuple):
+  """What is drawn for the reconstruction of clips.
+
+  Attributes:
+    posterior: Noise that picks latents from the posterior.
+    sigma: Noise level of each clip.
+    noise: Noise of the latents at that level.
+    injected: Key of the noise that the decoder injects.
+  """
+
+  posterior: Float[Array, "b f h w c"]
+  sigma: Float[Array, "b"]
+  noise: Float[Array, "b f h w c"]
+  injected: Key
+
+
+def draw(key: Key, shape: tuple[int, ...], max_sigma: float) -> Draws:
+  """Draws what a reconstruction needs, for latents of a shape [b f h w c]."""
+  key_z, key_sigma, key_noise, key_inject = jax.random.split(key, 4)
+  return Draws(
+    jax.random.normal(key_z, shape),
+    jax.random.uniform(key_sigma, shape[:1], maxval=max_sigma),
+    jax.random.normal(key_noise, shape),
+    key_inject,
+  )
+
+
+def key_of_step(run: VAERun, step: Array | int, batch: Batch) -> Key:
+  """Returns the key of a step's draws; that of each micro-batch depends on its rows."""
+  key = jax.random.fold_in(jax.random.key(run.seed), step)
+  return jax.random.fold_in(key, batch["seed"][0])
+
+
 def reconstruct(
   params: Params, video: Video, key: Key, moments: Params, run: VAERun, policy: Policy
 ) -> Reconstruction:
@@ -96,18 +129,16 @@ def reconstruct(
     video: Pixels in [-1, 1].
     moments: Running moments of the encoder's means.
   """
-  key_z, key_sigma, key_noise, key_inject = jax.random.split(key, 4)
   if run.trained == "decoder":
     params = params | jax.lax.stop_gradient(_encoding(params))
   keeps = run.remat or "none"
   mean, logvar = vae_lib.encode_moments(params, run.vae, policy, video, keeps)
-  z = mean + jnp.exp(0.5 * logvar) * jax.random.normal(key_z, mean.shape)
-  sigma = jax.random.uniform(key_sigma, video.shape[:1], maxval=run.loss.max_sigma)
-  noise = jax.random.normal(key_noise, z.shape)
+  drawn = draw(key, mean.shape, run.loss.max_sigma)
+  z = mean + jnp.exp(0.5 * logvar) * drawn.posterior
   latents = statistics.statistics(moments)
-  z_sigma = statistics.noisy_latents(z, latents, sigma, noise)
+  z_sigma = statistics.noisy_latents(z, latents, drawn.sigma, drawn.noise)
   output = vae_lib.decode(
-    params, run.vae, policy, z_sigma, sigma, key_inject, remat=keeps
+    params, run.vae, policy, z_sigma, drawn.sigma, drawn.injected, remat=keeps
   )
   return Reconstruction(output, mean, logvar)
 
@@ -264,11 +295,10 @@ def make_update(run: VAERun, policy: Policy) -> Update:
   def update(
     state: TrainState, frozen: Params, batch: Batch
   ) -> tuple[TrainState, Metrics]:
-    key = jax.random.fold_in(jax.random.key(run.seed), state.step)
 
     def gradients(params: Params, micro: Batch) -> tuple[Params, tuple]:
-      row_key = jax.random.fold_in(key, micro["seed"][0])
-      return gradients_of(params, frozen, to_floats(micro["video"]), row_key, state)
+      key, video = key_of_step(run, state.step, micro), to_floats(micro["video"])
+      return gradients_of(params, frozen, video, key, state)
 
     grads, (metrics, moments) = optim.accumulate(
       gradients, state.params, batch, run.optimizer.accumulate
