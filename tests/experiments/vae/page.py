@@ -124,7 +124,7 @@ def _list(titles: Mapping[str, str] | list[str]) -> str:
   return " and in ".join(f'"{title}"' for title in titles)
 
 
-def _ran(results: Mapping[int, Mapping[str, Any]]) -> str:
+def _ran(results: Mapping[int, Mapping[str, Any]], of: str = "") -> str:
   """Says how long the runs of a recipe took, and what its discriminators tell right."""
   parts = []
   for seed, found in results.items():
@@ -136,7 +136,7 @@ def _ran(results: Mapping[int, Mapping[str, Any]]) -> str:
       f"seed {seed}: {minutes:.0f} minutes at {found['commit']}, high bands with "
       f"{energy:.0f} % of their energy{told}"
     )
-  return "\n".join(textwrap.wrap("; ".join(parts) + ".", 88))
+  return "\n".join(textwrap.wrap(of + "; ".join(parts) + ".", 88))
 
 
 def _section(
@@ -188,7 +188,7 @@ def text_of(results: Mapping[str, Mapping[int, Mapping[str, Any]]], plan: Plan) 
   )
   sections = [introduction]
   if BASELINE in results:
-    sections.append(f"The baseline, {_ran(results[BASELINE])}\n")
+    sections.append(_ran(results[BASELINE], of="The baseline, ") + "\n")
   sections += [_section(name, results, values) for name in VARIANTS if name != BASELINE]
   if results:
     shown = [name for name, seeds in results.items() if SEEDS[0] in seeds]
