@@ -191,18 +191,18 @@ def test_the_next_batch_follows_from_what_the_compiler_says_of_one():
   assert case(None, None).most_rows(target) == 4
 
 
-@pytest.mark.parametrize(("effort", "value"), [("full", 0.0), ("least", -1.0)])
+@pytest.mark.parametrize(("effort", "value"), [("full", "UNKNOWN"), ("least", "O1")])
 def test_the_compiler_is_told_the_effort(compile_for, monkeypatch, effort, value):
   told = []
 
   def refuse(step, target):
-    told.append(jax.config.jax_exec_time_optimization_effort)
+    told.append(jax.config.jax_optimization_level)
     raise DoesNotFit("The step needs more.", None)
 
   monkeypatch.setattr(compiling, "compile_step", refuse)
-  effort_now = jax.config.jax_exec_time_optimization_effort
+  effort_now = jax.config.jax_optimization_level
   compile_for("--bucket", "32x32x1", "--remat", "full", "--effort", effort)
-  jax.config.update("jax_exec_time_optimization_effort", effort_now)
+  jax.config.update("jax_optimization_level", effort_now)
   assert told == [value]
 
 

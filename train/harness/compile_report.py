@@ -18,7 +18,7 @@ from train.compile import Options, bucket_of
 from train.harness import compiling
 from train.harness.compiling import Case, Job
 
-_EFFORTS = {"full": 0.0, "least": -1.0}
+_EFFORTS = {"full": "UNKNOWN", "least": "O1"}
 _GB = 10**9
 
 
@@ -136,7 +136,7 @@ def report(
   Raises:
     ValueError: If a device would have part of a clip.
   """
-  jax.config.update("jax_exec_time_optimization_effort", _EFFORTS[options.effort])
+  jax.config.update("jax_optimization_level", _EFFORTS[options.effort])
   job = compiling.job_of(run, TARGETS[options.device], latents)
   found = cases(options, job)
   _say(console, job, found)
