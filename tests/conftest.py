@@ -51,7 +51,7 @@ NUMERIC = ("models", "diffusion", "losses")
 
 
 def pytest_collection_modifyitems(items):
-  """Marks the tests that `.ci/run` runs once more under `--xla_cpu_max_isa=AVX2`."""
+  """Marks the tests that `.ci/run` repeats without AVX-512 if it repeats no others."""
   for item in items:
     if item.path.parent.name in NUMERIC:
       item.add_marker(pytest.mark.numeric)
