@@ -170,7 +170,8 @@ def _gallery(names: list[str]) -> str:
       "",
       "Seed 1, 32x32 pixels around the shape in the middle frame, enlarged. From the",
       "left: a slow, a fast, a slow and a fast clip from clean latents, then the two",
-      "fast ones from latents at sigma 0.1.",
+      "fast ones from latents at sigma 0.1. Texture is not there yet in any of them:",
+      "the recipes differ in their figures, not for the eye.",
       "",
       "| recipe | detail |",
       "|---|---|",
@@ -215,7 +216,7 @@ def draw(path: Path, results: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> 
     "in_use": "channels in use",
     "correlation": "correlation of channels",
     "effective_rank": "effective rank",
-    "spectrum": "share of variance by component, at the end",
+    "spectrum": "variance by component, at the end",
   }
   for axis, (what, title) in zip(axes.flat, titles.items(), strict=True):
     for name, seeds in results.items():
