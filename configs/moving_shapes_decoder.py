@@ -4,8 +4,12 @@
     python -m train.transformer moving_shapes --vae runs/vae_decoder/vae.safetensors
 
 The latents are those of the previous run, so the transformer may also be trained first.
-The shipped decoder had 400 steps at three quarters of these learning rates, then the
-900 of this recipe.
+The shipped decoder had 400 steps at three quarters of these learning rates, the 900 of
+this recipe, and then two more runs of 2,000 and 3,000 steps, each from the weights of
+the one before:
+
+    python -m train.vae moving_shapes_decoder --init-from VAE --steps 3000 --seed 12 \\
+      --optimizer.learning-rate 4e-4 --optimizer.muon-learning-rate 6e-3
 """
 
 from __future__ import annotations

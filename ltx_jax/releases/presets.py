@@ -184,7 +184,7 @@ PRESETS = {
   "moving-shapes": Preset(
     files=ASSETS / "moving_shapes",
     recipe=Recipe(
-      *(128, 128, 25, 24.0, Sampling(steps=25, guidance=3.0)),
+      *(128, 128, 25, 24.0, Sampling(steps=25, guidance=5.0, cfg_star=True)),
       captions="moving shapes",
       cache=0.1,
     ),
