@@ -49,7 +49,7 @@ def contact_sheet(
   """Writes clips as one image.
 
   Args:
-    path: A `.png`.
+    path: A `.png` or a `.webp`.
     clips: Clips, which may differ in size and length.
     labels: One label per clip.
     marked: Labels to write in red.

@@ -123,7 +123,7 @@ def rows_of(work: Path, images: Path) -> list[dict[str, Any]]:
   ]
   strips = {"original": videos} | sides
   contact_sheet(
-    images / "vae-real.png",
+    images / "vae-real.webp",
     [made[k] for k in shown for made in strips.values()],
     [name for _ in shown for name in strips],
     columns=1,
