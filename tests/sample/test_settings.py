@@ -11,6 +11,7 @@ import pytest
 from ltx_jax.cli.command_line import cli
 from ltx_jax.data import video
 from ltx_jax.pipeline.recipes import Recipe
+from ltx_jax.releases.presets import PRESETS
 from sample import generate, settings
 from sample.enhance import EnhanceFlags
 from sample.flags import PassesFlags, SamplingFlags, WindowFlags
@@ -111,7 +112,7 @@ def test_the_python_program_makes_the_same_videos(program, model, way, monkeypat
   assert program(*words)[::2] == (0, "")
   options = dataclasses.replace(read(words), model=model)
   scope = {}
-  exec(settings.python(options, Recipe()), scope)
+  exec(settings.python(options, PRESETS["moving-shapes"].recipe), scope)
   names = ["a.png"] if way == "windows" else [f"a-{i + 1}.png" for i in range(4)]
   for made, name in zip(scope["videos"], names, strict=True):
     np.testing.assert_array_equal(made, video.read(name)[0])
