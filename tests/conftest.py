@@ -51,7 +51,7 @@ NUMERIC = ("models", "diffusion", "losses")
 
 
 def pytest_collection_modifyitems(items):
-  """Marks the tests that `.ci/run` repeats without AVX-512 if it repeats no others."""
+  """Marks what `.ci/run` repeats without AVX-512 on a machine with one Python alone."""
   for item in items:
     if item.path.parent.name in NUMERIC:
       item.add_marker(pytest.mark.numeric)

@@ -221,3 +221,11 @@ def test_a_tiny_run_goes_from_training_to_the_page(tmp_path, tiny_plan):
   for name in ("original", "baseline"):
     with Image.open(docs / "images" / f"vae-{name}.png") as image:
       assert image.size == (6 * 96, 96)
+
+
+def test_a_verdict_names_what_the_control_does_better():
+  said = page.beside(
+    {"a": "control better", "b": "within noise", "c": "baseline better"}
+  )
+  assert said == ' The price: the control is better in "a".'
+  assert page.beside({"b": "within noise"}) == ""

@@ -120,6 +120,16 @@ def judged(verdicts: Mapping[str, str]) -> str:
   )
 
 
+def beside(verdicts: Mapping[str, str]) -> str:
+  """Returns a sentence on what the control does better; "" if there is nothing.
+
+  Args:
+    verdicts: Result of `page.verdict` for each figure that does not decide.
+  """
+  worse = [title for title, word in verdicts.items() if word == "control better"]
+  return f" The price: the control is better in {_list(worse)}." if worse else ""
+
+
 def _list(titles: Mapping[str, str] | list[str]) -> str:
   return " and in ".join(f'"{title}"' for title in titles)
 
@@ -151,9 +161,9 @@ def _section(
     verdicts = {
       figure.title: page.compared(figure, values[figure.title], name).verdict
       for figure in FIGURES
-      if figure.title in variant.decides
     }
-    lines += textwrap.wrap(judged(verdicts), 88)
+    deciding = {title: verdicts.pop(title) for title in variant.decides}
+    lines += textwrap.wrap(f"{judged(deciding)}{beside(verdicts)}", 88)
   else:
     lines.append("No verdict before both seeds have run.")
   return "\n".join(lines) + "\n"
