@@ -38,9 +38,13 @@ def caught() -> Iterator[list[signal.Signals]]:
   before = {s: known for s, known in before.items() if known != signal.SIG_IGN}
 
   def handle(number: int, _: object) -> None:
-    taken.append(signal.Signals(number))
+    if not taken:
+      taken.append(signal.Signals(number))
+      return
+    # Only now: Python complains of a signal that waits where its handler is gone.
     for each, handler in before.items():
       signal.signal(each, handler)
+    signal.raise_signal(number)
 
   heard: list[int] = []
 

@@ -9,13 +9,35 @@ import pytest
 from tests.program import ROOT
 from train.harness.signals import STOPPING
 
-# Hashing holds the main thread outside Python for minutes, as XLA does.
+# Hashing holds the main thread outside Python for minutes, as XLA does. Another thread
+# sees it on that line only once it has let go of the interpreter, inside the hash.
 BUSY = """
-import hashlib
+import hashlib, sys, threading, time
 from train.harness import signals
-with signals.caught():
-  print("begun", flush=True)
+
+def hash():
   hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+
+def tell(main=threading.get_ident(), line=hash.__code__.co_firstlineno + 1):
+  while sys._current_frames()[main].f_lineno != line:
+    time.sleep(0.01)
+  print("begun", flush=True)
+
+with signals.caught():
+  threading.Thread(target=tell, daemon=True).start()
+  hash()
+"""
+
+# Both signals wait before Python calls a handler, in the order of their numbers.
+BOTH = """
+import signal
+from train.harness import signals
+both = {signal.SIGINT, signal.SIGTERM}
+with signals.caught():
+  signal.pthread_sigmask(signal.SIG_BLOCK, both)
+  for each in both:
+    signal.raise_signal(each)
+  signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
 """
 
 
@@ -33,3 +55,11 @@ def test_a_busy_run_says_that_it_stops_and_a_second_signal_ends_it(heeded_signal
       assert child.wait() == 128 + signal.SIGINT
     finally:
       child.kill()
+
+
+def test_two_signals_at_once_end_a_run_without_a_complaint_of_python(heeded_signals):
+  child = subprocess.run(
+    [sys.executable, "-c", BOTH], cwd=ROOT, capture_output=True, text=True
+  )
+  assert child.returncode == -signal.SIGTERM
+  assert child.stderr in ("", f"{STOPPING}\n")  # Its thread may have had no time.
