@@ -8,7 +8,6 @@ scaled.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -27,7 +26,6 @@ Box = tuple[float, float, float, float]
 """(x, y, width, height) in pixels."""
 
 Frames = UInt8[np.ndarray, "F H W 3"]
-_BACK = (0.0, 1.0, 8.0)
 
 
 def read_clip(clip: Clip, bucket: Bucket, first: int = 0) -> tuple[Frames, float]:
@@ -55,7 +53,7 @@ def read_clip(clip: Clip, bucket: Bucket, first: int = 0) -> tuple[Frames, float
     times = start + (first + np.arange(bucket.frames)) / fps
     if clip.end is not None and times[-1] + 0.5 / fps > clip.end:
       raise _too_short(clip, bucket, first, f"it ends at {clip.end:g} s")
-    frames = _from(path, times[0])
+    frames = decoding.shown_from(path, times[0])
     rows = list(_at_times(frames, times, 0.5 / max(fps, own), fit))
   except (av.FFmpegError, EOFError) as error:
     raise decoding.unreadable(path, error) from None
@@ -156,31 +154,6 @@ def _covered(
     x, y, width, height = crop
     frames = frames[:, y : y + height, x : x + width]
   return video.cover(frames, bucket.height, bucket.width)
-
-
-def _from(path: Path, time: float) -> Iterator[decoding.Shown]:
-  """Yields frames, with their times since the first, from a frame at or before `time`.
-
-  A file's index lists the times when frames are decoded, which is before they are
-  shown, and some indices are wrong. So if a seek leads beyond `time`, it is repeated
-  from further back, and in the end the file is read from its start.
-  """
-  for back in (*_BACK, time):
-    with decoding.opened(path) as (container, stream):
-      begin = float((stream.start_time or 0) * stream.time_base)
-      seeks = back < time and decoding.seeks(container)
-      if seeks:
-        ticks = int((begin + time - back) / stream.time_base)
-        container.seek(ticks, stream=stream)
-      frames = decoding.shown(container.decode(stream))
-      start = next(frames, None)
-      if seeks and (start is None or start[0] > begin + time):
-        continue
-      if start is not None:
-        begin = begin if decoding.seeks(container) else start[0]
-        for appears, lasts, frame in itertools.chain([start], frames):
-          yield appears - begin, lasts, frame
-      return
 
 
 def _at_times(

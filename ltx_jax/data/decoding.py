@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from jaxtyping import UInt8
 
@@ -23,6 +24,7 @@ from ltx_jax.errors import said
 _IN_ORDER = ("avi", "mpeg")
 """Containers whose times are wrong after a seek; they are read from the start."""
 _TIMED_PACKETS, _REORDERED = 3000, 16
+_BACK = (0.0, 1.0, 8.0)
 _WIDEST_PIXEL = 8
 _MOST_PIXELS = 40_000_000
 """Largest number of pixels of a frame, above 8K. A decoder keeps up to 20 frames."""
@@ -40,6 +42,14 @@ _ANY_TEXT = (
   if int(av.__version__.split(".")[0]) < 19
   else {}
 )
+
+
+class TooLarge(ValueError):
+  """The frames of a file have more pixels than are read."""
+
+
+class NoVideo(EOFError):
+  """A media file has no moving images."""
 
 
 def open_container(path: str | Path) -> av.container.InputContainer:
@@ -68,9 +78,10 @@ def unreadable(path: Path, why: Exception) -> ValueError:
 def opened(
   path: Path,
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-  """Opens a video and its first track, which is decoded in threads.
+  """Opens a video and its main track, which is decoded in threads.
 
-  The content of the file decides what it is, not its suffix.
+  The content of the file decides what it is, not its suffix. The main track is the
+  first that its maker marked so, or else the first; the picture of a cover is none.
 
   Raises:
     ValueError: If the container is not in `VIDEOS`, the file is truncated, or its
@@ -87,21 +98,27 @@ def opened(
         f"{path} is a video in the container {names[0]!r}, which is not supported; "
         "convert it to .mp4."
       )
-    if not container.streams.video:
-      tracks = ", ".join(stream.type for stream in container.streams) or "none"
-      raise EOFError(f"it has no video track; its tracks: {tracks}")
-    stream = container.streams.video[0]
+    stream = _main_track(container)
     if stream.codec_context is None:
       raise EOFError("its codec is not known")
     _check_index(path, stream)
     if stream.width * stream.height > _MOST_PIXELS:
-      raise ValueError(
+      raise TooLarge(
         f"{path} has frames of {stream.width}x{stream.height} pixels; at most "
         f"{_MOST_PIXELS / 1e6:.0f} million are read: make it smaller."
       )
     stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS)}
     stream.thread_type = "AUTO"
     yield container, stream
+
+
+def _main_track(container: av.container.InputContainer) -> av.VideoStream:
+  cover, main = Disposition.attached_pic, Disposition.default
+  tracks = [s for s in container.streams.video if not s.disposition & cover]
+  if not tracks:
+    found = ", ".join(stream.type for stream in container.streams) or "none"
+    raise NoVideo(f"it has no video track; its tracks: {found}")
+  return next((stream for stream in tracks if stream.disposition & main), tracks[0])
 
 
 def rate(container: av.container.InputContainer, stream: av.VideoStream) -> float:
@@ -152,6 +169,45 @@ def shown(frames: Iterable[av.VideoFrame]) -> Iterator[Shown]:
     time = time + lasts if frame.time is None else float(frame.time)
     lasts = float((frame.duration or 0) * (frame.time_base or 0))
     yield time, lasts, frame
+
+
+Decode = Callable[
+  [av.container.InputContainer, av.VideoStream], Iterator[av.VideoFrame]
+]
+"""Function that decodes a track, from where the container stands."""
+
+
+def _every_frame(
+  container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.VideoFrame]:
+  return container.decode(stream)
+
+
+def shown_from(
+  path: Path, time: float, decode: Decode = _every_frame
+) -> Iterator[Shown]:
+  """Yields frames, with their times since the first, from a frame at or before `time`.
+
+  A file's index lists the times when frames are decoded, which is before they are
+  shown, and some indices are wrong. So if a seek leads beyond `time`, it is repeated
+  from further back, and in the end the file is read from its start.
+  """
+  for back in (*_BACK, time):
+    with opened(path) as (container, stream):
+      begin = float((stream.start_time or 0) * stream.time_base)
+      in_middle = back < time and seeks(container)
+      if in_middle:
+        ticks = int((begin + time - back) / stream.time_base)
+        container.seek(ticks, stream=stream)
+      frames = shown(decode(container, stream))
+      start = next(frames, None)
+      if in_middle and (start is None or start[0] > begin + time):
+        continue
+      if start is not None:
+        begin = begin if seeks(container) else start[0]
+        for appears, lasts, frame in itertools.chain([start], frames):
+          yield appears - begin, lasts, frame
+      return
 
 
 def turns(frame: av.VideoFrame) -> int:
