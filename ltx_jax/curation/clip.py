@@ -49,7 +49,7 @@ Reason = Literal[
 """Why a file is refused or a clip dropped; nothing else is."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Decision:
   """Why a file is refused, or a clip dropped.
 
@@ -66,7 +66,7 @@ class Decision:
   threshold: float | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Source:
   """A file that can be read.
 
@@ -98,7 +98,7 @@ class Source:
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Span:
   """The part of a source that is decoded at one time.
 
@@ -131,7 +131,7 @@ def spans(source: Source) -> list[Span]:
   return [Span(source, number) for number in range(len(source.edges))]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Clip:
   """A clip with all that was measured.
 
