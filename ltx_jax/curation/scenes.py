@@ -134,7 +134,8 @@ def cuts(
     d: Result of `differences`, if it is there already.
   """
   d = differences(small) if d is None else d
-  return [i for i in _outstanding(d, rule) if not _flash(small, i, rule.stays * d[i])]
+  found = ((i, rule.stays * float(d[i])) for i in _outstanding(d, rule))
+  return [i for i, least in found if not _flash(small, i, least)]
 
 
 def _outstanding(d: Float[np.ndarray, "F"], rule: SceneRule) -> Iterator[int]:
@@ -151,8 +152,8 @@ def _flash(small: Small, i: int, least: float) -> bool:
   last = len(small) - 1
   pairs = ((i - 1, min(i + 3, last)), (max(i - 4, 0), i))
   for a, b in pairs:
-    one, other = hsv(small[[a, b]])
-    if _difference(one, other) < least:
+    both = hsv(small[[a, b]])
+    if _difference(both[:1], both[1:])[0] < least:
       return True
   return False
 
@@ -177,10 +178,15 @@ def dissolved(small: Small, rule: SceneRule) -> Bool[np.ndarray, "F"]:
   return found
 
 
+def luma(rgb: UInt8[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n"]:
+  """Returns the luma of RGB on a scale of 0 to 255, by the weights of BT.601."""
+  return rgb.astype(np.float32) @ _LUMA
+
+
 def black(small: Small, rule: SceneRule) -> Bool[np.ndarray, "F"]:
   """Says for every frame whether it is black."""
-  luma = small.astype(np.float32) @ _LUMA  # F h w
-  return (luma.mean((1, 2)) <= rule.dark) & (luma.std((1, 2)) <= rule.flat)
+  light = luma(small)
+  return (light.mean((1, 2)) <= rule.dark) & (light.std((1, 2)) <= rule.flat)
 
 
 def scenes(small: Small, rule: SceneRule = RULE) -> list[Scene]:
