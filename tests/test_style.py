@@ -28,8 +28,9 @@ POSITIONAL_PARAMETERS = 6
 FOUNDATION = {"config", "platforms", "typing", "sizes", "errors", "files"}
 # One concept a folder: each sees the foundation and itself.
 CONCEPTS = {"models", "diffusion", "losses", "data"}
-# Import names of required packages, if they differ from the packages' names.
-IMPORT_NAMES = ("PIL", "orbax")
+# Import names of required packages, if they differ from the packages' names; the last
+# is of the extra [curate].
+IMPORT_NAMES = ("PIL", "orbax", "cv2")
 HEAVY = ("av", "grain", "orbax", "transformers", "torch", "matplotlib")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
