@@ -30,6 +30,7 @@ COMMAND = "python -m tests.verify scenes"
 CUTS, DISSOLVES, PLAIN, PADDED, UNPADDED = 200, 100, 100, 300, 100
 _SIDE = 144, 256
 _JOINED = 8  # Clips in a file.
+_TRIMMED = 2  # Frames that are cut off both ends of a scene.
 
 
 class Piece(NamedTuple):
@@ -190,10 +191,13 @@ def blend_rows(
     made, path = blended(found, rng), folder / f"blend-{case}.mp4"
     parts = scenes.scenes(seen(path, made.frames, int(rng.integers(18, 29))).small)
     ((first, last),) = made.blends
-    inside = [max(0, min(p.stop - 1, last) - max(p.start, first) + 1) for p in parts]
+    inside = [
+      min(p.stop - 1 - _TRIMMED, last) - max(p.start + _TRIMMED, first) + 1
+      for p in parts
+    ]
     parted = any(first - 4 <= p.stop - 1 <= last for p in parts[:-1])
     hits += parted
-    left += [sum(inside)] if parted else []
+    left += [sum(max(0, n) for n in inside)] if parted else []
   yield row(
     "dissolves and fades found", 100 * hits / count, "%", "90", hits >= 0.9 * count
   )
