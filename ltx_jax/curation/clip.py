@@ -190,18 +190,19 @@ def clip_id(source: str, start: float) -> str:
 
 
 def row_of(clip: Clip) -> clips.Clip:
-  """Returns the clip as a row of a manifest that trainers read."""
+  """Returns the clip as a row of a manifest that trainers read; an image lasts 0 s."""
+  moves = clip.frames > 1
   return clips.check_clip(
     clips.Clip(
       clip.id,
       clip.path,
       clip.caption,
-      start=clip.start,
-      end=clip.end,
+      start=clip.start if moves else None,
+      end=clip.end if moves else None,
       width=clip.width,
       height=clip.height,
       frames=clip.frames,
-      fps=clip.fps,
+      fps=clip.fps if moves else None,
       crop=clip.crop,
       scores=dict(clip.scores),
       extra=dict(clip.extra),

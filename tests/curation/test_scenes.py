@@ -39,6 +39,11 @@ def video(*parts):
   return np.concatenate(parts).round().clip(0, 255).astype(np.uint8)
 
 
+def shown(small, fps=25):
+  """When the frames of a video are shown."""
+  return np.arange(len(small)) / fps
+
+
 def test_hsv_is_that_of_the_standard_library():
   rgb = np.random.default_rng(0).integers(0, 256, (200, 3), np.uint8)
   rgb[:2] = [[7, 7, 7], [0, 0, 0]]
@@ -55,7 +60,7 @@ def test_hue_is_compared_along_the_circle():
 def test_cuts_are_found_to_the_frame():
   small = video(pan(1, 30), pan(2, 11), pan(3, 40, 2.0))
   assert scenes.cuts(small, RULE) == [30, 41]
-  assert scenes.scenes(small) == [
+  assert scenes.scenes(small, shown(small)) == [
     Scene(0, 30, "span"),
     Scene(30, 41, "cut"),
     Scene(41, 81, "cut"),
@@ -91,7 +96,7 @@ def test_a_dissolve_belongs_to_no_scene(length):
   share = np.arange(1, length + 1)[:, None, None, None] / (length + 1)
   blend = (1 - share) * one[40:] + share * two[:length]
   small = video(one[:40], blend, two[length:])
-  first, second = scenes.scenes(small)
+  first, second = scenes.scenes(small, shown(small))
   assert first.start == 0 and second.stop == len(small)
   assert 40 - 2 * length <= first.stop <= 42
   assert 40 + length - 2 <= second.start <= 40 + 3 * length
@@ -106,9 +111,37 @@ def test_plain_scenes_have_no_dissolve(speed):
 def test_black_frames_part_scenes():
   small = video(pan(7, 20), np.full((5, *SIDE, 3), 8.0), pan(8, 20))
   assert scenes.black(small, RULE).tolist() == [False] * 20 + [True] * 5 + [False] * 20
-  assert scenes.scenes(small) == [Scene(0, 20, "span"), Scene(25, 45, "transition")]
-  assert scenes.scenes(video(np.zeros((9, *SIDE, 3)))) == []
+  assert scenes.scenes(small, shown(small)) == [
+    Scene(0, 20, "span"),
+    Scene(25, 45, "transition"),
+  ]
+  dark = video(np.zeros((9, *SIDE, 3)))
+  assert scenes.scenes(dark, shown(dark)) == []
 
 
 def test_one_frame_is_a_scene():
-  assert scenes.scenes(video(pan(9, 1))) == [Scene(0, 1, "span")]
+  alone = video(pan(9, 1))
+  assert scenes.scenes(alone, shown(alone)) == [Scene(0, 1, "span")]
+
+
+@pytest.mark.parametrize("every, expected", [(25, 1.0), (10, 2.5), (4, 6.0)])
+def test_flashes_are_counted_in_the_second_around(every, expected):
+  mean = np.full(100, 80.0, np.float32)
+  mean[10::every] = 200
+  found = scenes.flashes(mean, shown(mean))
+  assert abs(found[50] - expected) <= 0.5
+  np.testing.assert_array_equal(scenes.flashes(mean[:10], shown(mean[:10])), 0)
+
+
+def test_a_slow_fade_and_noise_are_no_flashes():
+  fade = np.linspace(20, 200, 100, dtype=np.float32)
+  noise = 100 + np.random.default_rng(0).uniform(-5, 5, 100).astype(np.float32)
+  assert scenes.flashes(fade, shown(fade)).max() <= 0.5
+  assert scenes.flashes(noise, shown(noise)).max() == 0
+
+
+def test_a_strobe_has_no_cuts():
+  lit = video(pan(10, 75))
+  lit[np.arange(75) % 8 < 4] //= 5
+  assert scenes.cuts(lit, RULE), "each change of light looks like a cut"
+  assert len(scenes.scenes(lit, shown(lit, 50))) == 1

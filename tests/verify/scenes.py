@@ -189,7 +189,8 @@ def blend_rows(
   for case in range(count):
     rng = np.random.default_rng(10_000 + case)
     made, path = blended(found, rng), folder / f"blend-{case}.mp4"
-    parts = scenes.scenes(seen(path, made.frames, int(rng.integers(18, 29))).small)
+    read = seen(path, made.frames, int(rng.integers(18, 29)))
+    parts = scenes.scenes(read.small, read.seconds)
     ((first, last),) = made.blends
     inside = [
       min(p.stop - 1 - _TRIMMED, last) - max(p.start + _TRIMMED, first) + 1
@@ -207,8 +208,8 @@ def blend_rows(
   for case in range(plain):
     rng = np.random.default_rng(20_000 + case)
     piece = found[rng.integers(len(found))]
-    small = seen(folder / f"plain-{case}.mp4", piece.frames, 23).small
-    false += len(scenes.scenes(small)) != 1
+    read = seen(folder / f"plain-{case}.mp4", piece.frames, 23)
+    false += len(scenes.scenes(read.small, read.seconds)) != 1
   yield row("plain scenes that are parted", false, f"of {plain}", "0", false == 0)
 
 

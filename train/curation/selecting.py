@@ -1,0 +1,171 @@
+"""From measurements to decisions: merges the parts, and applies the rules.
+
+No video is opened here. The clips are ordered by source and time, whatever the order
+in which workers finished, so the files are the same byte for byte.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ltx_jax.cli.command_line import nearest
+from ltx_jax.curation.clip import Clip, Decision, Source, from_json, spans, to_json
+from ltx_jax.curation.filters import Filter, Selection, Threshold, select
+from ltx_jax.data import partial
+from train.curation.folder import Folder, read_part, read_rows, write_rows
+
+_NUMBER = re.compile(r"([^=]+)=(-?[0-9.]+)(%?)")
+
+
+def merge(folder: Folder, sources: Sequence[Source]) -> tuple[int, int]:
+  """Writes `clips.jsonl` from all parts, and adds what they refuse to `refused.jsonl`.
+
+  Returns:
+    Number of clips, and number of files and spans that are refused.
+  """
+  files = [row for row in read_rows(folder.refused) if "span" not in row]
+  refused, count = [], 0
+
+  def rows() -> Iterator[dict[str, Any]]:
+    nonlocal count
+    for source in sources:
+      for span in spans(source):
+        part = read_part(folder, span)
+        if part.decision is not None:
+          row = {"id": source.id, "path": source.path, "span": span.number}
+          refused.append(row | {"decision": to_json(part.decision)})
+        for clip in part.clips:
+          count += 1
+          yield to_json(clip)
+
+  write_rows(folder.clips, rows())
+  everything = sorted(
+    [*files, *refused], key=lambda row: (row["id"], row.get("span", 0))
+  )
+  write_rows(folder.refused, everything)
+  return count, len(everything)
+
+
+def read_clips(folder: Folder) -> Iterator[Clip]:
+  """Yields all clips, with the scores of their stills if there are any.
+
+  Raises:
+    ValueError: If nothing was measured yet.
+  """
+  if not folder.clips.exists():
+    raise ValueError(
+      f"{folder.root} has no clips.jsonl; finish `python -m train.curate measure "
+      f"--output {folder.root}` first."
+    )
+  scores = {
+    row["still"]: row["score"] for row in partial.read_json_lines(folder.scores)
+  }
+  for row in read_rows(folder.clips):
+    clip = from_json(Clip, row)
+    yield _scored(clip, scores) if scores else clip
+
+
+def _scored(clip: Clip, scores: Mapping[str, float]) -> Clip:
+  found = [scores[name] for name in clip.stills if name in scores]
+  if not found:
+    return clip
+  aesthetic = {"aesthetic": sum(found) / len(found), "aesthetic_least": min(found)}
+  return dataclasses.replace(clip, scores={**clip.scores, **aesthetic})
+
+
+def with_thresholds(filters: Sequence[Filter], given: Iterable[str]) -> list[Filter]:
+  """Returns rules with other numbers.
+
+  Args:
+    filters: The rules.
+    given: Names of rules and their numbers, such as `static=0.01`, or shares of the
+      clips that are kept, such as `aesthetic=30%`.
+
+  Raises:
+    ValueError: If a rule has no such name, or no single number.
+  """
+  found = {each.name: each for each in filters}
+  for text in given:
+    match = _NUMBER.fullmatch(text)
+    if not match:
+      raise ValueError(
+        f"--threshold has {text!r}; write a rule and its number, such as static=0.01, "
+        "or the share that is kept, such as aesthetic=30%."
+      )
+    name, number, percent = match.groups()
+    if not isinstance(found.get(name), Threshold):
+      names = [n for n, each in found.items() if isinstance(each, Threshold)]
+      raise ValueError(f"--threshold names the rule {name!r}; {nearest(name, names)}")
+    found[name] = _with_number(found[name], float(number), bool(percent))
+  return list(found.values())
+
+
+def _with_number(rule: Threshold, number: float, share: bool) -> Threshold:
+  if share:
+    return dataclasses.replace(rule, least=None, most=None, best=number / 100)
+  if rule.least is not None and rule.most is not None:
+    raise ValueError(f"The rule {rule.name!r} has two numbers; change it in a recipe.")
+  bound = "most" if rule.most is not None else "least"
+  return dataclasses.replace(rule, best=None, **{bound: number})
+
+
+def decide(folder: Folder, into: Path, filters: Sequence[Filter]) -> Selection:
+  """Applies rules to all clips, and writes what is kept, what is not, and why.
+
+  Args:
+    folder: The curation.
+    into: Folder of the selection: the curation's own, or another one.
+    filters: The rules in their order.
+  """
+  selection = select(read_clips(folder), filters)
+  write_rows(into / "selected.jsonl", map(to_json, selection.kept))
+  write_rows(into / "decisions.jsonl", decisions(folder, selection))
+  write_rows(into / "rules.jsonl", map(_rule, selection.filters))
+  return selection
+
+
+def decisions(folder: Folder, selection: Selection) -> Iterator[dict[str, Any]]:
+  """Yields a row for everything that is refused and for each clip that is dropped."""
+  yield from read_rows(folder.refused)
+  for clip in selection.clips:
+    if clip.decision is not None:
+      row = {"id": clip.id, "path": clip.path, "start": clip.start, "end": clip.end}
+      yield row | {"decision": to_json(clip.decision)}
+
+
+def _rule(rule: Filter) -> dict[str, Any]:
+  """Returns a rule as it was applied, with numbers instead of shares."""
+  numbers = dataclasses.asdict(rule)
+  return {name: value for name, value in numbers.items() if _is_given(value)}
+
+
+def _is_given(value: Any) -> bool:
+  return value is not None and not (isinstance(value, float) and math.isinf(value))
+
+
+def read_selected(into: Path) -> list[Clip]:
+  """Reads the clips of a selection.
+
+  Raises:
+    ValueError: If there is none.
+  """
+  path = into / "selected.jsonl"
+  if not path.exists():
+    raise ValueError(
+      f"{into} has no selected.jsonl; run `python -m train.curate select` first."
+    )
+  return [from_json(Clip, row) for row in read_rows(path)]
+
+
+def refused_of(folder: Folder) -> dict[str, Decision]:
+  """Returns why files and spans are refused, by what names them."""
+  found = {}
+  for row in read_rows(folder.refused):
+    name = row["id"] if "span" not in row else f"{row['id']}#{row['span']}"
+    found[name] = from_json(Decision, row["decision"])
+  return found
