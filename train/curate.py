@@ -44,7 +44,7 @@ from train.curation import folder as folders
 from train.curation import planning, selecting, writing
 from train.curation.folder import Folder
 from train.curation.planning import Pool
-from train.curation.workers import ROOT, Limits, perform
+from train.curation.workers import Limits, perform
 
 _RULES = ("training", "paper", "fine_tuning")
 _MANY = 10_000  # Pieces of work, above which a block of Ray has several.
@@ -266,13 +266,10 @@ def ray_pool(workers: Workers, console: Console) -> Iterator[Pool]:
   os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
   import ray
 
-  # Workers import this repository, and leave the accelerator alone.
-  quiet = {"JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1"}
-  environment = {"env_vars": quiet | {"PYTHONPATH": str(ROOT)}}
-  shown = {"log_to_driver": False, "runtime_env": environment}
+  shown = {"log_to_driver": False, "logging_level": "error"}
   if workers.address is None:
     shown |= {"num_cpus": workers.count, "include_dashboard": False}
-  ray.init(workers.address, logging_level="error", **shown)
+  ray.init(workers.address, **shown)
   try:
     yield lambda work, doing: _on_ray(work, doing, workers.limits, console)
   finally:

@@ -31,6 +31,7 @@ OUT_OF_MEMORY = 77
 """Exit code of a child that was refused memory."""
 
 _START = 120  # Seconds, on a busy machine.
+_ALONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # A worker has a core.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Child:
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       cwd=ROOT,
-      env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+      env=os.environ | _ALONE | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
     )
     if not _line(process, _START):
       _end(process)
