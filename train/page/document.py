@@ -1,9 +1,4 @@
-"""The page of a run, or of several runs compared: one HTML file that needs nothing
-else.
-
-It works on a phone, in dark mode, in print and with a screen reader. It has no script,
-and a policy in its head keeps a browser from fetching anything.
-"""
+"""The page of a run, or of several runs compared (`markup.whole`)."""
 
 from __future__ import annotations
 
@@ -13,13 +8,21 @@ from pathlib import Path
 from ltx_jax.files import atomic_file
 from train.page import facts
 from train.page.chart import chart, colour_of, short
-from train.page.markup import NO_ATTRIBUTES, Element, element, row, table, written
+from train.page.markup import (
+  NO_ATTRIBUTES,
+  Element,
+  element,
+  folded,
+  row,
+  section,
+  table,
+  whole,
+  written,
+)
 from train.page.panels import Group, Panel, best, groups
 from train.page.record import Record, differences, read
 from train.page.samples import Shelf, captions_of, shelves
-from train.page.style import STYLE
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _MOST_DIFFERENCES = 12
 _HOW_TO_READ = (
   "Every drawing is over training steps. Where values scatter, the faint line shows "
@@ -44,34 +47,14 @@ def _document(records: Sequence[Record]) -> Element:
   labels = [record.label for record in records]
   title = f"Training: {', '.join(labels)}"
   found = groups(records)
-  head = element(
-    "head",
-    NO_ATTRIBUTES,
-    element("meta", {"charset": "utf-8"}),
-    element("meta", {"http-equiv": "Content-Security-Policy", "content": _POLICY}),
-    element("meta", {"name": "viewport", "content": "width=device-width"}),
-    element("meta", {"name": "color-scheme", "content": "light dark"}),
-    element("title", NO_ATTRIBUTES, title),
-    element("style", NO_ATTRIBUTES, STYLE),
-  )
-  main = element(
-    "main",
-    NO_ATTRIBUTES,
-    element("h1", NO_ATTRIBUTES, title),
+  return whole(
+    title,
     element("p", NO_ATTRIBUTES, _HOW_TO_READ),
     _legend(labels),
-    _section("The runs", *_facts(records)),
-    _section("Figures at the end", _figures(found, labels)),
+    section("The runs", *_facts(records)),
+    section("Figures at the end", _figures(found, labels)),
     *[_group(group, labels) for group in found],
     *[_shelf(shelf, records) for shelf in shelves(records)],
-  )
-  body = element("body", NO_ATTRIBUTES, main)
-  return element("html", {"lang": "en"}, head, body)
-
-
-def _section(title: str, *content: Element) -> Element:
-  return element(
-    "section", NO_ATTRIBUTES, element("h2", NO_ATTRIBUTES, title), *content
   )
 
 
@@ -98,7 +81,7 @@ def _facts(records: Sequence[Record]) -> list[Element]:
     rows = [row(name, values) for name, values in different.items()]
     compared = table([head], rows, "What differs between the configs")
     if len(different) > _MOST_DIFFERENCES:
-      compared = _folded(f"What differs: {len(different)} fields", compared)
+      compared = folded(f"What differs: {len(different)} fields", compared)
     content.append(compared)
   elif len(records) > 1:
     content.append(element("p", NO_ATTRIBUTES, "The configs do not differ."))
@@ -108,11 +91,6 @@ def _facts(records: Sequence[Record]) -> list[Element]:
 def _head(labels: Iterable[str]) -> Element:
   cells = [element("th", {"scope": "col"}, label) for label in labels]
   return element("tr", NO_ATTRIBUTES, element("td"), *cells)
-
-
-def _folded(summary: str, *content: Element) -> Element:
-  title = element("summary", NO_ATTRIBUTES, summary)
-  return element("details", NO_ATTRIBUTES, title, *content)
 
 
 def _figures(found: Sequence[Group], labels: Sequence[str]) -> Element:
@@ -151,8 +129,8 @@ def _group(group: Group, labels: Sequence[str]) -> Element:
 
   content = [drawn(group.panels)]
   if group.more:
-    content.append(_folded("Each bucket by itself", drawn(group.more)))
-  return _section(group.title, *content)
+    content.append(folded("Each bucket by itself", drawn(group.more)))
+  return section(group.title, *content)
 
 
 def _shelf(shelf: Shelf, records: Sequence[Record]) -> Element:
@@ -168,7 +146,7 @@ def _shelf(shelf: Shelf, records: Sequence[Record]) -> Element:
       told.append(lines)
       items = [element("li", NO_ATTRIBUTES, line) for line in lines]
       title = f"Rows from top to bottom, {records[run].label}"
-      content.append(_folded(title, element("ol", NO_ATTRIBUTES, *items)))
+      content.append(folded(title, element("ol", NO_ATTRIBUTES, *items)))
   for step, row_of in shelf.steps.items():
     content.append(element("h3", NO_ATTRIBUTES, f"Step {step}"))
     pictures = []
@@ -179,4 +157,4 @@ def _shelf(shelf: Shelf, records: Sequence[Record]) -> Element:
       name = element("figcaption", {"class": colour_of(run)}, label)
       pictures.append(element("figure", NO_ATTRIBUTES, name, image))
     content.append(element("div", {"class": "pictures"}, *pictures))
-  return _section(f"Pictures: {shelf.name}", *content)
+  return section(f"Pictures: {shelf.name}", *content)

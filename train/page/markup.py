@@ -1,4 +1,9 @@
-"""HTML as a tree: text and attributes are escaped only when it is written."""
+"""HTML as a tree: text and attributes are escaped only when it is written.
+
+A page is one file that needs nothing else. It works on a phone, in dark mode, in print
+and with a screen reader. It has no script, and a policy in its head keeps a browser
+from fetching anything.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from xml.etree import ElementTree
 
+from train.page.style import STYLE
+
 Element = ElementTree.Element
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 
@@ -25,6 +34,34 @@ def element(
     else:
       node.append(child)
   return node
+
+
+def whole(title: str, *content: Element) -> Element:
+  """Returns a page with a title."""
+  head = element(
+    "head",
+    NO_ATTRIBUTES,
+    element("meta", {"charset": "utf-8"}),
+    element("meta", {"http-equiv": "Content-Security-Policy", "content": _POLICY}),
+    element("meta", {"name": "viewport", "content": "width=device-width"}),
+    element("meta", {"name": "color-scheme", "content": "light dark"}),
+    element("title", NO_ATTRIBUTES, title),
+    element("style", NO_ATTRIBUTES, STYLE),
+  )
+  main = element("main", NO_ATTRIBUTES, element("h1", NO_ATTRIBUTES, title), *content)
+  return element("html", {"lang": "en"}, head, element("body", NO_ATTRIBUTES, main))
+
+
+def section(title: str, *content: Element) -> Element:
+  """Returns a part of a page under a heading."""
+  heading = element("h2", NO_ATTRIBUTES, title)
+  return element("section", NO_ATTRIBUTES, heading, *content)
+
+
+def folded(summary: str, *content: Element) -> Element:
+  """Returns content that is shown when a reader asks for it."""
+  title = element("summary", NO_ATTRIBUTES, summary)
+  return element("details", NO_ATTRIBUTES, title, *content)
 
 
 def written(root: Element) -> bytes:
