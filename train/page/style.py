@@ -40,7 +40,18 @@ figcaption {{ font-size: .9rem; overflow-wrap: anywhere; }}
 polyline {{ fill: none; stroke: currentColor; stroke-linejoin: round; }}
 .line {{ stroke-width: 1.6; }}
 .raw {{ stroke-width: 1; opacity: .3; }}
-circle {{ fill: currentColor; }}
+circle, rect {{ fill: currentColor; }}
+.faint {{ opacity: .3; }}
+.marks line {{ stroke: var(--ink); stroke-width: 1.4; stroke-dasharray: 4 3; }}
+.marks text {{ fill: var(--ink); font-size: 10.5px; }}
+.share svg {{ display: block; width: 6rem; height: .5rem; background: var(--rule); }}
+.stills, .pairs {{ display: grid; gap: .8rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 10rem), 1fr)); }}
+.pairs {{ grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); }}
+.pair {{ display: grid; grid-template-columns: 1fr 1fr; gap: .4rem; }}
+.stills figcaption, .pair figcaption {{ font-size: .8rem; }}
+.none {{ margin: 0; padding: 2rem 0; text-align: center; color: var(--quiet);
+  border: 1px solid var(--rule); }}
 .grid line {{ stroke: var(--rule); stroke-width: .7; }}
 .grid text {{ fill: var(--quiet); font-size: 10.5px; }}
 img {{ display: block; max-width: 100%; height: auto; }}
