@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, get_args
 
 from ltx_jax.curation.clip import Clip, Decision
+from ltx_jax.curation.filters import Rule
 from ltx_jax.curation.lint import IN_WORDS, Fault, LintRule, lint, tidy
 from ltx_jax.curation.replies import (
   Cache,
@@ -94,6 +95,29 @@ class Progress(NamedTuple):
   again: int = 0
   cached: int = 0
   tokens: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Captioned:
+  """Drops what captioning dropped, so that it is a rule among others (`filters`).
+
+  Attributes:
+    decisions: Why clips were dropped for their captions, by their ids.
+    name: Name of the rule in decisions.
+  """
+
+  decisions: Mapping[str, Decision]
+  name: str = RULE.name
+
+  @classmethod
+  def of(cls, clips: Iterable[Clip], name: str = RULE.name) -> Captioned:
+    """Returns the rule that decides as captioning did."""
+    decided = {clip.id: clip.decision for clip in clips if clip.decision}
+    return cls({id: d for id, d in decided.items() if d.rule == name}, name)
+
+  def rule(self, clips: Sequence[Clip]) -> Rule:
+    """Returns the rule, whatever the clips."""
+    return lambda clip: self.decisions.get(clip.id)
 
 
 def prompt(seconds: Sequence[float], faults: Sequence[Fault] = ()) -> str:

@@ -6,9 +6,17 @@ import time
 
 import pytest
 
-from ltx_jax.curation import captions
-from ltx_jax.curation.captions import FAULTS, CaptionRule, caption, faults_of, prompt
+from ltx_jax.curation import captions, filters
+from ltx_jax.curation.captions import (
+  FAULTS,
+  Captioned,
+  CaptionRule,
+  caption,
+  faults_of,
+  prompt,
+)
 from ltx_jax.curation.clip import Decision, row_of
+from ltx_jax.curation.filters import Threshold
 from ltx_jax.curation.replies import Cache, Captioner, NoReply, Reply
 from tests.curation.caption_case import Scripted, clip, said_of, stills_of
 
@@ -239,3 +247,19 @@ def test_a_reply_that_was_cut_off_is_a_fault(tmp_path):
   cut = Scripted(lambda question: Reply(whole, "length", 400, "s"))
   (found,) = run(tmp_path, cut, CLIPS[:1])
   assert found.decision.value == "cut"
+
+
+def test_captioning_is_a_rule_among_others(tmp_path):
+  script = Scripted(lambda q: "No." if q.stills.images[0] < b"c2" else good(q))
+  length = Threshold("length", "length", "seconds", most=3.0)
+  long = dataclasses.replace(clip("long"), end=3.5)
+  clips = [dataclasses.replace(c, end=2.0) for c in CLIPS]
+  captioned = run(tmp_path, script, filters.select([*clips, long], [length]).clips)
+  rule = Captioned.of(captioned)
+  assert isinstance(rule, filters.Filter)
+  found = filters.select(captioned, [length, rule])
+  assert found.clips == captioned
+  assert [(step.rule, step.dropped) for step in found.steps] == [
+    ("length", 1),
+    ("caption", 12),
+  ]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from ltx_jax.curation.statistics import Histogram, Values, histogram, round_edges
 from train.page.chart import short
@@ -17,8 +18,9 @@ from train.page.markup import NO_ATTRIBUTES, Element, element
 _WIDTH, _HEIGHT = 360, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 340, 22, 178
 _BINS = 24
-_MOST_TICKS = 6
-_OUTER = 0.5  # Per cent at each end that the outer bars take in.
+_TICKS = 5
+_OUTER = 0.5  # Per cent at each end that the outer bars take in, at least.
+_LONG = 4  # Times the median at which a long tail is cut off.
 
 
 class Bars(NamedTuple):
@@ -46,16 +48,22 @@ def bars_of(
   strong_are: str,
   marks: Sequence[tuple[float, str]] = (),
 ) -> Bars:
-  """Counts values between round edges; a few that lie far out do not stretch them."""
+  """Counts values between round edges; what lies far out does not stretch them."""
   values = np.asarray(values, np.float64)
-  inner = np.percentile(values, [_OUTER, 100 - _OUTER]) if len(values) else np.zeros(1)
-  low, high = float(inner.min()), float(inner.max())
+  low, high = _range(values) if len(values) else (0.0, 0.0)
   far = high - low
   near = [at for at, _ in marks if low - far <= at <= high + far]
   edges = round_edges(np.array([low, high, *near]), _BINS)
   return Bars(
     title, histogram(values, edges), histogram(strong, edges), strong_are, marks
   )
+
+
+def _range(values: Float[np.ndarray, "n"]) -> tuple[float, float]:
+  """Returns where bars are drawn; the outer ones take in what lies beyond."""
+  cuts = [_OUTER, 50, 90, 100 - _OUTER]
+  low, middle, most, high = np.percentile(values, cuts).tolist()
+  return low, min(high, max(_LONG * middle, most)) if low >= 0 else high
 
 
 def figure(bars: Bars) -> Element:
@@ -120,12 +128,12 @@ def _grid(bars: Bars) -> list[Element]:
       drawn.append(element("line", ends))
       place = {"x": f"{_LEFT - 4}", "y": at, "dy": "0.35em", "text-anchor": "end"}
       drawn.append(element("text", place, short(tick)))
-  edges = bars.found.edges.tolist()
-  step = -(-(len(edges) - 1) // (_MOST_TICKS - 1))
-  for edge in edges[::step]:
-    at = f"{_place(bars, edge):.1f}"
-    place = {"x": at, "y": f"{_BOTTOM + 14}", "text-anchor": "middle"}
-    drawn.append(element("text", place, short(edge)))
+  ends = bars.found.edges[[0, -1]]
+  for tick in round_edges(ends, _TICKS).tolist():
+    if ends[0] <= tick <= ends[1]:
+      at = f"{_place(bars, tick):.1f}"
+      place = {"x": at, "y": f"{_BOTTOM + 14}", "text-anchor": "middle"}
+      drawn.append(element("text", place, short(tick)))
   return drawn
 
 

@@ -33,7 +33,8 @@ _MOST_FILES = 100
 _HOW_TO_READ = (
   "Rules decide one after the other: a clip is dropped by the first rule that refuses "
   "it. In drawings of scores the faint bars are all clips that were measured, the "
-  "strong ones those that were kept, and lines are thresholds."
+  "strong ones those that were kept, and lines are thresholds. The outermost bars take "
+  "in what lies beyond."
 )
 
 
@@ -103,22 +104,26 @@ def _stage(name: str, cells: Sequence[str], share: float) -> Element:
   """Returns a row of the funnel, with a bar as long as the share that is left."""
   line = row(name, [_share(share, 1), *cells])
   bar = element("rect", {"width": f"{100 * share:.1f}", "height": "8"})
-  picture = element("svg", {"viewBox": "0 0 100 8", "aria-hidden": "true"}, bar)
-  line[1].set("class", "share run0")
+  picture = element(
+    "svg", {"class": "run0", "viewBox": "0 0 100 8", "aria-hidden": "true"}, bar
+  )
+  line[1].set("class", "share")
+  line[-1].set("class", "words")
   line[1].append(picture)
   return line
 
 
 def in_words(rule: Filter) -> str:
   """Returns what a rule keeps, in words; "" if it is not a threshold."""
-  return "; ".join(words for _, words in _marks(rule))
+  bounds = " and ".join(words for _, words in _marks(rule))
+  return f"{rule.measure} {bounds}" if bounds else ""
 
 
 def _marks(rule: Filter) -> list[tuple[float, str]]:
   if not isinstance(rule, Threshold):
     return []
   bounds = ((rule.least, "at least"), (rule.most, "at most"))
-  return [(at, f"{rule.measure} {how} {at:g}") for at, how in bounds if at is not None]
+  return [(at, f"{how} {at:g}") for at, how in bounds if at is not None]
 
 
 def _files(refused: Mapping[str, Decision]) -> Iterator[Element]:
@@ -127,7 +132,7 @@ def _files(refused: Mapping[str, Decision]) -> Iterator[Element]:
     return
   reasons = collections.Counter(decision.reason for decision in refused.values())
   rows = [row(name, [f"{reasons[name]:,}"]) for name in sorted(reasons)]
-  counts = table([_head("Reason", "Files")], rows, "Files that were refused")
+  counts = table([_head("Reason", "Files")], rows, "Files by reason")
   first = sorted(refused.items())[:_MOST_FILES]
   rows = [row(brief(name), [d.reason, brief(f"{d.value}")]) for name, d in first]
   part = f"{len(first)} of " if len(first) < len(refused) else ""
@@ -196,7 +201,7 @@ def _captions(selection: Selection) -> Iterator[Element]:
   rows = [row(name, [value]) for name, value in facts.items()]
   first = [row(words, [f"{count:,}"]) for words, count in found.first]
   content = [
-    table([_head("Of clips that are kept", "")], rows, "Captions in figures"),
+    table([_head("Figure", "Value")], rows, "Captions of clips that are kept"),
     _faults(told),
     _by_length(kept),
     table([_head("Words", "Captions")], first, "The most frequent beginnings"),
@@ -210,9 +215,10 @@ def _faults(told: Sequence[Clip]) -> Element:
   for fault, words in IN_WORDS.items():
     having = [clip for clip in told if fault in faults_of(clip)]
     left = sum(clip.decision is None for clip in having)
-    cells = [words, _share(len(having), len(told)), f"{len(having):,}", f"{left:,}"]
+    cells = [_share(len(having), len(told)), f"{len(having):,}", f"{left:,}", words]
     rows.append(row(fault, cells))
-  head = _head("Fault", "The caption", "Share", "Captions", "Kept with it")
+    rows[-1][-1].set("class", "words")
+  head = _head("Fault", "Share", "Captions", "Kept with it", "The caption")
   return table([head], rows, f"Faults of {len(told):,} captions, after a second try")
 
 

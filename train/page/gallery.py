@@ -18,7 +18,7 @@ MOST = 20
 MOST_BYTES = 8_000_000
 """Largest size of all stills of a page."""
 
-_LONGEST = 240
+_LONGEST = 160
 
 Still = Callable[[str], bytes | None]
 """Returns the JPEG of a name; None if it is lost."""

@@ -64,5 +64,6 @@ th, td {{ padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top;
 tbody th {{ font-weight: normal; min-width: 8rem; }}
 tbody th[scope=rowgroup] {{ font-weight: bold; padding-top: .7rem; }}
 td {{ font-variant-numeric: tabular-nums; }}
+td.words {{ min-width: 16rem; }}
 summary {{ cursor: pointer; }}
 """
