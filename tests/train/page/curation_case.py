@@ -1,6 +1,7 @@
 """A selection that was never measured, with every kind of decision on its page."""
 
 import dataclasses
+import functools
 import io
 
 import numpy as np
@@ -26,7 +27,7 @@ WORDS = "a woman in the red coat walks along wet street and turns camera pans".s
 
 
 def clips(count=120, seed=0):
-  """Clips of several files, some too short, static, alike, or badly captioned."""
+  """Clips of several files, ten or more; some are short, static, alike, or faulty."""
   rng = np.random.default_rng(seed)
   found = []
   for k in range(count):
@@ -65,11 +66,12 @@ def selected(**given):
   return filters.select(clips(**given), FILTERS)
 
 
+@functools.cache
 def still(name):
   """A small JPEG that shows its own name."""
   number = int(name.split("-")[0])
-  image = Image.new("RGB", (455, 256), (number % 256, 90, 255 - number % 256))
-  ImageDraw.Draw(image).text((20, 20), name, fill="white", font_size=60)
+  image = Image.new("RGB", (128, 72), (number % 256, 90, 255 - number % 256))
+  ImageDraw.Draw(image).text((5, 5), name, fill="white")
   file = io.BytesIO()
   image.save(file, "jpeg", quality=80)
   return file.getvalue()
