@@ -222,7 +222,9 @@ def select(clips: Iterable[Clip], filters: Sequence[Filter]) -> Selection:
     rule, before = each.rule(reached), len(reached)
     found = [clip if clip.decision else _decided(clip, rule) for clip in found]
     dropped = [c for c in found if c.decision and c.decision.rule == each.name]
-    alone = sum(each.rule(measured_ones)(clip) is not None for clip in measured_ones)
+    # Once for all clips: rules such as duplicates compare each with every other.
+    only = each.rule(measured_ones)
+    alone = sum(only(clip) is not None for clip in measured_ones)
     lasts = sum(clip.seconds for clip in dropped)
     steps.append(Step(each.name, before, len(dropped), lasts, alone))
     resolved.append(each)
