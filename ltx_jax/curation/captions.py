@@ -16,7 +16,7 @@ import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 from ltx_jax.curation.clip import Clip, Decision
 from ltx_jax.curation.filters import Rule
@@ -200,7 +200,7 @@ def caption(
 def faults_of(clip: Clip) -> tuple[Fault, ...]:
   """Returns the faults that a clip's caption has."""
   listed = clip.extra.get(FAULTS, ())
-  return tuple(fault for fault in get_args(Fault) if fault in listed)
+  return tuple(fault for fault in IN_WORDS if fault in listed)
 
 
 class _Done(NamedTuple):

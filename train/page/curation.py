@@ -211,12 +211,15 @@ def _captions(selection: Selection) -> Iterator[Element]:
 
 def _faults(told: Sequence[Clip]) -> Element:
   """Returns the shares of captions with each fault."""
+  found, left = collections.Counter(), collections.Counter()
+  for clip in told:
+    faults = faults_of(clip)
+    found.update(faults)
+    left.update(faults if clip.decision is None else ())
   rows = []
   for fault, words in IN_WORDS.items():
-    having = [clip for clip in told if fault in faults_of(clip)]
-    left = sum(clip.decision is None for clip in having)
-    cells = [_share(len(having), len(told)), f"{len(having):,}", f"{left:,}", words]
-    rows.append(row(fault, cells))
+    counts = [f"{found[fault]:,}", f"{left[fault]:,}"]
+    rows.append(row(fault, [_share(found[fault], len(told)), *counts, words]))
     rows[-1][-1].set("class", "words")
   head = _head("Fault", "Share", "Captions", "Kept with it", "The caption")
   return table([head], rows, f"Faults of {len(told):,} captions, after a second try")
