@@ -60,8 +60,10 @@ def folder(tmp_path_factory):
   torch.manual_seed(0)
   network = LlavaForConditionalGeneration(
     LlavaConfig(
-      CLIPVisionConfig(**small, intermediate_size=16, image_size=16, patch_size=8),
-      LlamaConfig(**small, intermediate_size=16, vocab_size=len(WORDS)),
+      vision_config=CLIPVisionConfig(
+        **small, intermediate_size=16, image_size=16, patch_size=8
+      ),
+      text_config=LlamaConfig(**small, intermediate_size=16, vocab_size=len(WORDS)),
       image_token_index=WORDS.index("<image>"),
     )
   )
