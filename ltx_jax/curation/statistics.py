@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 Values = Float[np.ndarray, "n"] | Int[np.ndarray, "n"] | Sequence[float]
+Edges = Float[np.ndarray, "edges"] | Sequence[float]
 
 CAMERA = frozenset(
   "camera pan pans panning zoom zooms zooming tilt tilts tilting dolly tracking".split()
@@ -88,7 +89,7 @@ def summary(values: Values) -> Summary:
   return Summary(len(values), float(values.mean()), float(values.std()), *parts)
 
 
-def histogram(values: Values, edges: Values) -> Histogram:
+def histogram(values: Values, edges: Edges) -> Histogram:
   """Counts values between edges; what lies outside is counted in the outer bins."""
   edges = np.asarray(edges, np.float64)
   inside = np.clip(np.asarray(values, np.float64), edges[0], edges[-1])
