@@ -9,6 +9,7 @@
     plan      looks at every file, and lists those that can be read
     measure   decodes each file once, and leaves the numbers of its clips, and stills
     select    applies the rules to those numbers, in seconds, without opening a video
+    caption   asks a network for a caption of each clip that is kept
     write     writes the manifest that trainers read, and a report to look at
 
 A killed run continues where it stopped, and its result does not depend on the number of
@@ -40,14 +41,20 @@ from ltx_jax.cli import console as shared
 from ltx_jax.cli.command_line import cli, nearest
 from ltx_jax.cli.program import run as run_program
 from ltx_jax.curation.filters import Filter, Selection, funnel
+from train.curation import captioning, planning, selecting, writing
 from train.curation import folder as folders
-from train.curation import planning, selecting, writing
+from train.curation.captioning import Writer
 from train.curation.folder import Folder
 from train.curation.planning import Pool
 from train.curation.workers import Limits, perform
 
 _RULES = ("training", "paper", "fine_tuning")
 _MANY = 10_000  # Pieces of work, above which a block of Ray has several.
+
+
+Selected = Annotated[
+  Path | None, tyro.conf.arg(help_behavior_hint="(default: --output)")
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +86,7 @@ class Rules:
   """Rules with other numbers, such as static=0.01, or with the share of the clips that
   is kept, such as aesthetic=30%."""
 
-  selection: Annotated[
-    Path | None, tyro.conf.arg(help_behavior_hint="(default: --output)")
-  ] = None
+  selection: Selected = None
   """Folder for what is selected, so that one curation may have several selections."""
 
 
@@ -130,15 +135,26 @@ class Select:
 
 
 @dataclasses.dataclass(frozen=True)
+class Caption:
+  """Asks a network for a caption of each clip that is kept."""
+
+  output: Path = OUTPUT
+  """Folder with the results of `measure`."""
+
+  selection: Selected = None
+  """Folder with the results of `select`."""
+
+  writer: Writer = Writer()
+
+
+@dataclasses.dataclass(frozen=True)
 class Write:
   """Writes the manifest that trainers read, and the report."""
 
   output: Path = OUTPUT
   """Folder with the results of `measure`."""
 
-  selection: Annotated[
-    Path | None, tyro.conf.arg(help_behavior_hint="(default: --output)")
-  ] = None
+  selection: Selected = None
   """Folder with the results of `select`."""
 
 
@@ -159,8 +175,10 @@ class Run:
 
   which: tyro.conf.OmitArgPrefixes[Rules] = Rules()
 
+  writer: Writer = Writer()
 
-Options = Run | Plan | Measure | Select | Write
+
+Options = Run | Plan | Measure | Select | Caption | Write
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -170,8 +188,10 @@ def main(argv: Sequence[str] | None = None) -> None:
   console = Console(soft_wrap=True)
   if isinstance(options, Run | Plan):
     found = planning.shard_of(planning.footage(options.footage), options.shard)
-  if isinstance(options, Run | Select):
-    filters = rules_of(options.which)
+  which = getattr(options, "which", None)
+  filters = which and rules_of(which)
+  chosen = which.selection if which else getattr(options, "selection", None)
+  into = (chosen or folder.root).absolute()
   with folders.locked(folder):
     if isinstance(options, Run | Plan | Measure):
       # Before anything is read, since it may refuse.
@@ -182,13 +202,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         if isinstance(options, Run | Measure):
           measure(folder, pool, options.workers.limits, console)
     if isinstance(options, Run | Select):
-      into = (options.which.selection or folder.root).absolute()
+      selecting.note_rules(into, which.rules, which.threshold)
       _show(console, selecting.decide(folder, into, filters))
+    if isinstance(options, Caption) or (
+      isinstance(options, Run) and options.writer.asked_for
+    ):
+      caption(folder, into, options.writer, console)
     if isinstance(options, Run | Write):
-      chosen = (
-        options.which.selection if isinstance(options, Run) else options.selection
-      )
-      write(folder, (chosen or folder.root).absolute(), console)
+      write(folder, into, console)
 
 
 def rules_of(which: Rules) -> list[Filter]:
@@ -232,13 +253,32 @@ def measure(folder: Folder, pool: Pool, limits: Limits, console: Console) -> Non
   )
 
 
-def write(folder: Folder, into: Path, console: Console) -> None:
-  """Writes the manifest, and says how to go on."""
-  manifest = writing.manifest(selecting.read_selected(into), into)
-  console.print(f"wrote {manifest}", markup=False, highlight=False)
+def caption(folder: Folder, into: Path, writer: Writer, console: Console) -> None:
+  """Writes captions under a progress bar."""
+  captioner = writer.captioner()
+  with shared.work_bar(console) as on_work:
+    done = captioning.caption(
+      folder,
+      into,
+      captioner,
+      lambda done, clips: on_work("captions", done.clips, clips),
+    )
   console.print(
-    f"Encode it: python -m train.precompute {manifest}", markup=False, highlight=False
+    f"{done.clips} captions: {done.asked} questions asked, {done.again} of them again, "
+    f"{done.cached} answered before; {done.dropped} clips dropped"
   )
+
+
+def write(folder: Folder, into: Path, console: Console) -> None:
+  """Writes manifest and report, and says how to go on."""
+  given = Rules(*selecting.noted_rules(into))
+  selection = writing.write(folder, into, rules_of(given))
+  kept = shared.counted(len(selection.kept), "clip")
+  for line in (
+    f"wrote {into / 'manifest.jsonl'}: {kept}; look at {into / 'report.html'}",
+    f"Encode it: python -m train.precompute {into / 'manifest.jsonl'}",
+  ):
+    console.print(line, markup=False, highlight=False)
 
 
 def _show(console: Console, selection: Selection) -> None:

@@ -7,7 +7,7 @@ in which workers finished, so the files are the same byte for byte.
 from __future__ import annotations
 
 import dataclasses
-import math
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,10 @@ from ltx_jax.cli.command_line import nearest
 from ltx_jax.curation.clip import Clip, Decision, Source, from_json, spans, to_json
 from ltx_jax.curation.filters import Filter, Selection, Threshold, select
 from ltx_jax.data import partial
+from ltx_jax.files import parse_json
 from train.curation.folder import Folder, read_part, read_rows, write_rows
+
+SELECTED, CAPTIONED = "selected.jsonl", "captioned.jsonl"
 
 _NUMBER = re.compile(r"([^=]+)=(-?[0-9.]+)(%?)")
 
@@ -114,6 +117,28 @@ def _with_number(rule: Threshold, number: float, share: bool) -> Threshold:
   return dataclasses.replace(rule, best=None, **{bound: number})
 
 
+def note_rules(into: Path, rules: str, thresholds: Sequence[str]) -> None:
+  """Notes which rules selected, for `write`."""
+  into.mkdir(parents=True, exist_ok=True)
+  content = json.dumps({"rules": rules, "threshold": list(thresholds)}).encode()
+  partial.write_bytes(into / "selection.json", content + b"\n")
+
+
+def noted_rules(into: Path) -> tuple[str, tuple[str, ...]]:
+  """Returns the rules that selected, and their other numbers.
+
+  Raises:
+    ValueError: If nothing was selected yet.
+  """
+  path = into / "selection.json"
+  if not path.exists():
+    raise ValueError(
+      f"{into} has no selection; run `python -m train.curate select` first."
+    )
+  noted = parse_json(path.read_bytes())
+  return noted["rules"], tuple(noted["threshold"])
+
+
 def decide(folder: Folder, into: Path, filters: Sequence[Filter]) -> Selection:
   """Applies rules to all clips, and writes what is kept, what is not, and why.
 
@@ -123,10 +148,17 @@ def decide(folder: Folder, into: Path, filters: Sequence[Filter]) -> Selection:
     filters: The rules in their order.
   """
   selection = select(read_clips(folder), filters)
-  write_rows(into / "selected.jsonl", map(to_json, selection.kept))
+  write_rows(into / SELECTED, map(to_json, selection.kept))
+  write_decisions(folder, into, selection)
+  # Captions of another selection.
+  (into / CAPTIONED).unlink(missing_ok=True)
+  return selection
+
+
+def write_decisions(folder: Folder, into: Path, selection: Selection) -> None:
+  """Writes what was refused and dropped, and the rules that did so."""
   write_rows(into / "decisions.jsonl", decisions(folder, selection))
   write_rows(into / "rules.jsonl", map(_rule, selection.filters))
-  return selection
 
 
 def decisions(folder: Folder, selection: Selection) -> Iterator[dict[str, Any]]:
@@ -140,24 +172,23 @@ def decisions(folder: Folder, selection: Selection) -> Iterator[dict[str, Any]]:
 
 def _rule(rule: Filter) -> dict[str, Any]:
   """Returns a rule as it was applied, with numbers instead of shares."""
-  numbers = dataclasses.asdict(rule)
-  return {name: value for name, value in numbers.items() if _is_given(value)}
+  numbers = {"name": rule.name}
+  for name in ("reason", "measure", "least", "most"):
+    if (value := getattr(rule, name, None)) is not None:
+      numbers[name] = value
+  return numbers
 
 
-def _is_given(value: Any) -> bool:
-  return value is not None and not (isinstance(value, float) and math.isinf(value))
-
-
-def read_selected(into: Path) -> list[Clip]:
-  """Reads the clips of a selection.
+def read_selected(into: Path, name: str = SELECTED) -> list[Clip]:
+  """Reads the clips of a selection, those of `SELECTED` or of `CAPTIONED`.
 
   Raises:
     ValueError: If there is none.
   """
-  path = into / "selected.jsonl"
+  path = into / name
   if not path.exists():
     raise ValueError(
-      f"{into} has no selected.jsonl; run `python -m train.curate select` first."
+      f"{into} has no {name}; run `python -m train.curate select` first."
     )
   return [from_json(Clip, row) for row in read_rows(path)]
 

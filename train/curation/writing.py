@@ -3,24 +3,60 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ltx_jax.curation.captions import Captioned
 from ltx_jax.curation.clip import Clip, row_of
+from ltx_jax.curation.filters import Filter, Selection, select
+from ltx_jax.data import partial
 from ltx_jax.data.manifest import write_manifest
+from train.curation import selecting
+from train.curation.folder import Folder
+from train.page.curation import page
 
 
-def manifest(clips: Sequence[Clip], into: Path) -> Path:
-  """Writes the manifest of a selection.
+def write(folder: Folder, into: Path, filters: Sequence[Filter]) -> Selection:
+  """Writes manifest, decisions and report of a selection, with captions if it has some.
 
   Args:
-    clips: The clips that are kept.
+    folder: The curation.
     into: Folder of the selection.
+    filters: The rules that selected.
 
-  Returns:
-    The file.
+  Raises:
+    ValueError: If nothing was selected yet.
   """
-  path = into / "manifest.jsonl"
-  bare = (dataclasses.replace(clip, extra={}) for clip in clips)
-  write_manifest(path, map(row_of, bare))
-  return path
+  captioned = {}
+  if (into / selecting.CAPTIONED).exists():
+    told = selecting.read_selected(into, selecting.CAPTIONED)
+    captioned = {clip.id: clip for clip in told}
+    filters = [*filters, Captioned.of(told)]
+  selection = select(_told(selecting.read_clips(folder), captioned), filters)
+  selecting.write_decisions(folder, into, selection)
+  bare = (dataclasses.replace(clip, extra={}) for clip in selection.kept)
+  write_manifest(into / "manifest.jsonl", map(row_of, bare))
+  report = page(selection, selecting.refused_of(folder), _stills(folder))
+  partial.write_bytes(into / "report.html", report)
+  return selection
+
+
+def _told(clips: Iterator[Clip], captioned: Mapping[str, Clip]) -> Iterator[Clip]:
+  """Yields clips with the captions that they have."""
+  for clip in clips:
+    told = captioned.get(clip.id)
+    yield (
+      clip
+      if told is None
+      else dataclasses.replace(clip, caption=told.caption, extra=told.extra)
+    )
+
+
+def _stills(folder: Folder):
+  """Returns the function that reads a still by its name."""
+
+  def read(name: str) -> bytes | None:
+    path = folder.still(name)
+    return path.read_bytes() if path.exists() else None
+
+  return read

@@ -128,8 +128,9 @@ def test_selection_says_why_and_adds_up(whole, tmp_path):
   reasons = {row["id"]: row["decision"]["reason"] for row in dropped}
   assert reasons == {"page.mp4": "unreadable", "frozen.mp4@0": "static"}
   assert rows(tmp_path / "rules.jsonl")[0]["least"] == 72
-  manifest = writing.manifest(selecting.read_selected(tmp_path), tmp_path)
-  clips = read_manifest(manifest)
+  writing.write(whole, tmp_path, filters)
+  assert rows(tmp_path / "decisions.jsonl") == dropped
+  clips = read_manifest(tmp_path / "manifest.jsonl")
   assert [clip.id for clip in clips] == [row["id"] for row in kept]
   assert clips[0].fps == 25 and clips[0].frames == 38
 
