@@ -55,7 +55,6 @@ TASKS = {"probe": probe, "measure": measured}
 
 def main() -> None:
   """Answers pieces of work until there are no more."""
-  os.nice(int(sys.argv[2]))
   memory = int(sys.argv[1]) + _address_space()
   resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
   cv2.setNumThreads(1)

@@ -44,9 +44,6 @@ class Limits:
   memory: float = 2.0
   """Gigabytes of memory."""
 
-  nice: int = 5
-  """Number by which its priority is lower, 0 to 19."""
-
 
 class Child:
   """A process that answers pieces of work, replaced when it died.
@@ -86,7 +83,7 @@ class Child:
 
   def _started(self) -> subprocess.Popen:
     memory = int(self._limits.memory * 1e9)
-    command = ["-m", self._module, str(memory), str(self._limits.nice)]
+    command = ["-m", self._module, str(memory)]
     process = subprocess.Popen(
       [sys.executable, *command],
       stdin=subprocess.PIPE,

@@ -17,7 +17,7 @@ from train.curation import planning, selecting, writing
 from train.curation.folder import Folder
 from train.curation.workers import Limits, perform
 
-LIMITS = Limits(nice=0)
+LIMITS = Limits()
 
 
 def together(work, doing):

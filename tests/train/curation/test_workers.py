@@ -11,7 +11,7 @@ from train.curation.workers import Child, Limits
 
 @pytest.fixture
 def child():
-  found = Child(Limits(seconds=8, nice=0), "tests.train.curation.sick_child")
+  found = Child(Limits(seconds=8), "tests.train.curation.sick_child")
   yield found
   found.close()
 
@@ -46,7 +46,7 @@ def test_a_child_that_does_not_start_ends_the_run():
 
 
 def test_a_probe_that_crashes_is_a_row_with_its_reason(monkeypatch):
-  limits = Limits(seconds=8, nice=0)
+  limits = Limits(seconds=8)
   sick = Child(limits, "tests.train.curation.sick_child")
   monkeypatch.setattr(workers, "_children", {limits: sick})
   row = json.loads(workers.perform(workers.probing("/gone.mp4", "dies", limits)))
