@@ -81,3 +81,9 @@ $(VENV)/docs-installed: $(VENV)/installed
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check \
 	  "sphinx>=9.0.4" "myst-parser>=5.2.0" "furo>=2025.12.19" -c constraints.txt
 	@$(VENV)/bin/python -m pip freeze >$@
+
+# Likewise the extra [curate].
+$(VENV)/curate-installed: $(VENV)/installed
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check \
+	  "ray[data]>=2.60,<2.64" "opencv-python-headless>=5.0" -c constraints.txt
+	@$(VENV)/bin/python -m pip freeze >$@

@@ -38,7 +38,7 @@ from rich.table import Table
 
 from configs import curation
 from ltx_jax.cli import console as shared
-from ltx_jax.cli.command_line import cli, nearest
+from ltx_jax.cli.command_line import cli, errors_in_words, nearest
 from ltx_jax.cli.program import run as run_program
 from ltx_jax.curation.filters import Filter, Selection, funnel
 from train.curation import captioning, planning, selecting, writing
@@ -184,8 +184,13 @@ Options = Run | Plan | Measure | Select | Caption | Write
 def main(argv: Sequence[str] | None = None) -> None:
   """Does what the command says."""
   options = cli(Options, argv, program="python -m train.curate", about=__doc__)
+  with errors_in_words():
+    curated(options, Console(soft_wrap=True))
+
+
+def curated(options: Options, console: Console) -> None:
+  """Does what the command says, under a lock of its folder."""
   folder = Folder(options.output.absolute())
-  console = Console(soft_wrap=True)
   if isinstance(options, Run | Plan):
     found = planning.shard_of(planning.footage(options.footage), options.shard)
   which = getattr(options, "which", None)
