@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 AnyArray = jax.Array | np.ndarray
 
@@ -44,6 +44,13 @@ Video = Float[AnyArray, "b F H W 3"]
 FeaturesFn = Callable[[Params, Video], list[Float[jax.Array, "b F _ _ _"]]]
 """(params, video) -> features of every frame, layer by layer; `models.perceptual` has
 one."""
+
+Backbone = Callable[
+  [UInt8[AnyArray, "b H W 3"]],
+  tuple[Float[AnyArray, "b d"], Float[AnyArray, "b k"] | None],
+]
+"""pictures -> (features, logits of labels or None), of any network for images;
+`models.aesthetic` has one."""
 
 Latents = Float[AnyArray, "b f h w c"]
 Tokens = Float[AnyArray, "b n c"]
