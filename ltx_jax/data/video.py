@@ -336,3 +336,13 @@ def cover(video: Frames, height: int, width: int) -> UInt8[np.ndarray, "F H2 W2 
   images = (Image.fromarray(frame) for frame in video)
   bicubic = Image.Resampling.BICUBIC
   return np.stack([np.asarray(i.resize((width, height), bicubic, box)) for i in images])
+
+
+def resized(
+  image: UInt8[np.ndarray, "H W 3"], height: int, width: int
+) -> UInt8[np.ndarray, "H2 W2 3"]:
+  """Scales all of an image to a size, bicubically, whatever that does to its shape."""
+  if image.shape[:2] == (height, width):
+    return image
+  size = width, height
+  return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
