@@ -29,7 +29,7 @@ from ltx_jax.curation import aesthetics
 from ltx_jax.curation.clip import Clip, from_json
 from ltx_jax.data import partial, video
 from ltx_jax.errors import shown
-from ltx_jax.files import json_bytes, parse_json
+from ltx_jax.files import json_bytes, named_in_errors, parse_json
 from ltx_jax.typing import Backbone
 
 FEATURES, PAIRS, VOTES = "features.safetensors", "pairs.jsonl", "votes.jsonl"
@@ -174,9 +174,7 @@ def describe(
     )
 
   features, labels = merged("features"), merged("labels")
-  table = Table(
-    pictures.names, pictures.sources, features, labels, digests, made_by
-  )
+  table = Table(pictures.names, pictures.sources, features, labels, digests, made_by)
   _write_table(path, table)
   return table
 
@@ -219,6 +217,14 @@ def read_table(path: Path) -> Table:
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
   """Writes a file of JSON Lines, whole or not at all."""
   partial.write_bytes(path, b"".join(json_bytes(row) + b"\n" for row in rows))
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+  """Adds lines to a file of JSON Lines; a kill may have cut its last line off."""
+  with named_in_errors(path), path.open("ab+") as file:
+    whole = not file.seek(0, 2) or (file.seek(-1, 2), file.read(1))[1] == b"\n"
+    lines = b"".join(json_bytes(row) + b"\n" for row in rows)
+    file.write(lines if whole else b"\n" + lines)
 
 
 def read_pairs(path: Path) -> list[tuple[str, str]]:
@@ -267,9 +273,7 @@ def read_votes(path: Path) -> dict[tuple[str, str, str], float]:
   return votes
 
 
-def judged(
-  names: Sequence[str], votes: Mapping[tuple[str, str, str], float]
-) -> Judged:
+def judged(names: Sequence[str], votes: Mapping[tuple[str, str, str], float]) -> Judged:
   """Joins the votes of all people for each pair, in whichever order they saw it.
 
   Args:
