@@ -291,8 +291,8 @@ def judged(names: Sequence[str], votes: Mapping[tuple[str, str, str], float]) ->
       cast[min(a, b), max(a, b)].append(vote if a < b else 1 - vote)
   if not cast:
     raise ValueError(
-      f"There are {len(votes)} votes, none of them for two of the {len(names)} pictures "
-      "that have features; vote with python -m train.aesthetics label."
+      f"There are {len(votes)} votes, none of them for two of the {len(names)} "
+      "pictures that have features; vote with python -m train.aesthetics label."
     )
   agreed = [
     aesthetics.TIE if aesthetics.TIE in (x, y) else float(x == y)

@@ -173,8 +173,8 @@ def cross_fit(
       held.append(inside)
   if not held:
     raise ValueError(
-      f"The {len(pairs)} pairs are of {len(set(sources))} sources, too few to hold some "
-      "of them out; vote for more pairs."
+      f"The {len(pairs)} pairs are of {len(set(sources))} sources, too few to hold "
+      "some of them out; vote for more pairs."
     )
   unseen, rows = np.concatenate(logits), np.concatenate(held)
   factor = aesthetics.sharpness(unseen, votes[rows])
