@@ -17,17 +17,17 @@ from train import aesthetics
 from train.harness import preferences
 
 
+def shrink(patch):
+  """Gives the programs a tiny network instead of Lite0, and small views."""
+  params = aesthetic.init_backbone(jax.random.key(0), CONFIG)
+  net = aesthetic.backbone_fn(params, aesthetic.CPU, CONFIG)
+  patch.setattr(aesthetics, "backbone", lambda file: (net, preferences.digest(file)))
+  patch.setattr(pure, "SIDE", 32)
+
+
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-  """The programs with a tiny network instead of Lite0, and small pictures."""
-
-  def backbone(weights):
-    params = aesthetic.init_backbone(jax.random.key(0), CONFIG)
-    fn = aesthetic.backbone_fn(params, aesthetic.CPU, CONFIG)
-    return fn, preferences.digest(weights)
-
-  monkeypatch.setattr(aesthetics, "backbone", backbone)
-  monkeypatch.setattr(pure, "SIDE", 32)
+  shrink(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +61,9 @@ def voted(corpus, tmp_path_factory):
   """A folder in which a person who dislikes noise voted."""
   folder = tmp_path_factory.mktemp("run")
   with pytest.MonkeyPatch.context() as patch:
-    tiny.__wrapped__(patch) if hasattr(tiny, "__wrapped__") else None
-    fn = aesthetic.backbone_fn(
-      aesthetic.init_backbone(jax.random.key(0), CONFIG), aesthetic.CPU, CONFIG
-    )
-    patch.setattr(aesthetics, "backbone", lambda w: (fn, preferences.digest(w)))
-    patch.setattr(pure, "SIDE", 32)
-    weights = corpus / "weights"
-    run(*("pairs", corpus / "pictures", "--weights", weights), "--folder", folder)
+    shrink(patch)
+    weights = "--weights", corpus / "weights"
+    run("pairs", corpus / "pictures", *weights, "--folder", folder)
   pairs = preferences.read_pairs(folder / "pairs.jsonl")
   rows = [
     {"first": a, "second": b, "vote": (1 + np.sign(noise_of(b) - noise_of(a))) / 2}

@@ -78,7 +78,5 @@ def test_too_few_sources_are_refused_in_words(case):
   features, _, pairs, votes, _ = case
   sources = ["one"] * 45 + ["other"] * 45
   across = pairs[(pairs[:, 0] < 45) != (pairs[:, 1] < 45)]
-  with pytest.raises(
-    ValueError, match="of 2 sources, too few to hold some of them out"
-  ):
+  with pytest.raises(ValueError, match="of 2 sources, too few to hold some"):
     preferring.cross_fit(features, sources, across, votes[: len(across)], Fitting())
