@@ -69,9 +69,9 @@ def test_pictures_that_share_nothing_are_counted_not_paired():
 def test_labels_are_drawn_by_the_root_of_their_number():
   labels = np.repeat([0, 1], [400, 100])[:, None]
   sources = [str(k) for k in range(500)]
-  found = aesthetic_pairs.pairs(labels, sources, 6000, seed=0, least=0)
+  found = aesthetic_pairs.pairs(labels, sources, 2000, seed=0, least=0)
   drawn = found.labels[498:]  # After the tree.
-  assert np.mean(drawn == 0) == pytest.approx(2 / 3, abs=0.03)
+  assert np.mean(drawn == 0) == pytest.approx(2 / 3, abs=0.05)
 
 
 def test_a_seed_draws_the_same_pairs_and_another_one_others():

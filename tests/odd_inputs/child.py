@@ -43,6 +43,7 @@ PROGRAMS = (
   *("train.vae", "train.transformer", "train.manifest", "train.precompute"),
   *("train.records", "train.curves", "train.compile", "train.plan"),
   *("train.evaluate", "train.tokenizer", "train.perceptual_weights"),
+  *("train.aesthetics", "train.aesthetic_weights"),
 )
 TOKENIZER = ROOT / "ltx_jax" / "assets" / "moving_shapes" / "tokenizer"
 ADDRESSES = 64 << 30
