@@ -1,10 +1,10 @@
 """The aesthetic network against a truth that is known: damage of real pictures.
 
 Every picture is part of a frame, damaged in none to three of six ways by a drawn
-amount d_k. Its hidden quality is q = -sum w_k d_k, and a rater who compares i and j says
-i with the probability sigmoid(4 (q_i - q_j) + c_i - c_j). c is a liking for the subject:
-it is drawn for each label, and the same for both pictures of a pair that shares a label.
-So the best accuracy is known. This measures damage, not taste.
+amount d_k. Its hidden quality is q = -sum w_k d_k. A rater who compares i and j says i
+with the probability sigmoid(4 (q_i - q_j) + c_i - c_j). c is a liking for the subject,
+drawn for each label; two pictures of a pair that shares a label have the same c. So the
+best accuracy is known. This measures damage, not taste.
 
 Sources are held out in folds, and once each way of damage too. The figures need the
 frames of two packages (`tests.real_clips`) and the backbone:
