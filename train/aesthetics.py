@@ -230,8 +230,7 @@ def evaluate(options: Evaluate) -> None:
   check_backbone(options.head, made_of, table.backbone)
   votes = preferences.read_votes(options.folder / preferences.VOTES)
   judged = preferences.judged(table.names, votes)
-  found = preferring.score_all(params, table.features)
-  logits = found[judged.pairs[:, 0]] - found[judged.pairs[:, 1]]
+  logits = preferring.all_logits(params, table.features, judged.pairs)
   results = preferring.measures(logits, judged.votes)
   show(options.folder / preferences.EVALUATION, results, judged.agreement)
 

@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from ltx_jax.data import video
 from ltx_jax.models import aesthetic
-from ltx_jax.typing import AnyArray, Backbone, Key, Params
+from ltx_jax.typing import AnyArray, Backbone, Params
 
 SIDE = aesthetic.SIDE
 """Height and width of what a backbone sees."""
@@ -126,22 +126,16 @@ def _batches(items: Iterable, count: int) -> Iterator[list]:
 
 
 def logits(
-  params: Params,
-  first: Float[AnyArray, "p d"],
-  second: Float[AnyArray, "p d"],
-  keys: tuple[Key | None, Key | None] = (None, None),
+  params: Params, first: Float[AnyArray, "p d"], second: Float[AnyArray, "p d"]
 ) -> Float[Array, "p"]:
-  """Returns s_i - s_j for each pair of pictures, by their features.
+  """Returns s_i - s_j for each pair of pictures.
 
   Args:
     params: A head (`models.aesthetic`).
     first: Features of i.
     second: Features of j.
-    keys: Random keys of dropout for i and j in training; None drops nothing.
   """
-  return aesthetic.scores(params, first, keys[0]) - aesthetic.scores(
-    params, second, keys[1]
-  )
+  return aesthetic.scores(params, first) - aesthetic.scores(params, second)
 
 
 def loss(

