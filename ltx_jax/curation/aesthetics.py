@@ -126,16 +126,17 @@ def _batches(items: Iterable, count: int) -> Iterator[list]:
 
 
 def logits(
-  params: Params, first: Float[AnyArray, "p d"], second: Float[AnyArray, "p d"]
+  params: Params, features: Float[AnyArray, "n d"], pairs: Int[AnyArray, "p 2"]
 ) -> Float[Array, "p"]:
   """Returns s_i - s_j for each pair of pictures.
 
   Args:
     params: A head (`models.aesthetic`).
-    first: Features of i.
-    second: Features of j.
+    features: Features of the pictures.
+    pairs: Numbers of i and j.
   """
-  return aesthetic.scores(params, first) - aesthetic.scores(params, second)
+  scores = aesthetic.scores(params, features)
+  return scores[pairs[:, 0]] - scores[pairs[:, 1]]
 
 
 def loss(

@@ -16,20 +16,23 @@ def head():
 
 @pytest.fixture(scope="module")
 def features():
-  rng = np.random.default_rng(0)
-  return rng.normal(size=(2, 37, 12)).astype(np.float32)
+  return np.random.default_rng(0).normal(size=(74, 12)).astype(np.float32)
 
 
 def test_swapping_the_pictures_negates_the_logit_exactly(head, features):
-  first, second = features
+  pairs = np.arange(74).reshape(-1, 2)
   for found in (aesthetics.logits, jax.jit(aesthetics.logits)):
-    forth, back = found(head, first, second), found(head, second, first)
+    forth, back = found(head, features, pairs), found(head, features, pairs[:, ::-1])
     assert np.abs(forth).min() > 0
     np.testing.assert_array_equal(forth, -back)
 
 
-def test_a_picture_ties_with_itself_exactly(head, features):
-  assert not np.asarray(aesthetics.logits(head, features[0], features[0])).any()
+def test_a_pair_has_the_same_logit_whichever_pairs_are_next_to_it(head, features):
+  pairs = np.array([[3, 70], [8, 8], [70, 5]])
+  found = aesthetics.logits(head, features, pairs)
+  assert found[1] == 0
+  alone = [aesthetics.logits(head, features, pairs[k : k + 1])[0] for k in range(3)]
+  np.testing.assert_array_equal(found, alone)
 
 
 def test_the_loss_is_cross_entropy_and_a_pull_towards_zero():

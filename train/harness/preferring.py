@@ -152,8 +152,7 @@ def all_logits(
   params: Params, features: Float[np.ndarray, "n d"], pairs: Int[np.ndarray, "p 2"]
 ) -> Float[np.ndarray, "p"]:
   """Returns the logit of every pair."""
-  found = aesthetics.logits(params, features[pairs[:, 0]], features[pairs[:, 1]])
-  return np.asarray(found, np.float64)
+  return np.asarray(jax.jit(aesthetics.logits)(params, features, pairs), np.float64)
 
 
 def sharpened(params: Params, factor: float) -> Params:
