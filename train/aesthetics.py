@@ -38,6 +38,7 @@ from ltx_jax.errors import check_number, check_seed
 from ltx_jax.models.aesthetic import backbone_fn
 from ltx_jax.platforms import policy_of
 from ltx_jax.typing import Backbone
+from train.curation.folder import Folder
 from train.harness import preferences, preferring
 from train.harness.labelling import Labelling, Session
 from train.harness.reporting import write_text
@@ -47,7 +48,6 @@ _Pictures = Annotated[
 ]
 _IN_WORDS = tyro.conf.arg(help_behavior_hint="")  # Its text says what the default is.
 _FOLDER = Path("runs/aesthetics")
-_SCORES = "scores.jsonl"
 _AT_ONCE = 256
 
 
@@ -266,7 +266,7 @@ def score(options: Score) -> None:
   params, made_of = load_head(head)
   net, made_by = backbone(options.weights)
   check_backbone(head, made_of, made_by)
-  path = options.output or options.pictures / _SCORES
+  path = options.output or Folder(options.pictures).scores
   known = {row.get("still") for row in partial.read_json_lines(path)}
   new = [k for k, name in enumerate(pictures.names) if name not in known]
   for start in track(range(0, len(new), _AT_ONCE), "Scoring pictures"):

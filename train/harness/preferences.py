@@ -31,10 +31,10 @@ from ltx_jax.data import partial, video
 from ltx_jax.errors import shown
 from ltx_jax.files import json_bytes, named_in_errors, parse_json
 from ltx_jax.typing import Backbone
+from train.curation.folder import Folder
 
 FEATURES, PAIRS, VOTES = "features.safetensors", "pairs.jsonl", "votes.jsonl"
 HEAD, EVALUATION = "aesthetic.safetensors", "evaluation.json"
-_CLIPS, _STILLS = "clips.jsonl", "stills"
 
 
 class Pictures(NamedTuple):
@@ -98,11 +98,12 @@ def find_pictures(folder: Path) -> Pictures:
   if not folder.is_dir():
     raise ValueError(f"There is no folder {folder}; give one with pictures.")
   found: dict[str, tuple[Path, str]] = {}
-  if (folder / _CLIPS).is_file():
-    for row in partial.read_json_lines(folder / _CLIPS):
+  curated = Folder(folder)
+  if curated.clips.is_file():
+    for row in partial.read_json_lines(curated.clips):
       clip = from_json(Clip, row)
       for name in clip.stills:
-        found[name] = folder / _STILLS / name[:2] / name, clip.source
+        found[name] = curated.still(name), clip.source
   else:
     for path in folder.rglob("*"):
       if path.suffix.lower() in video.PICTURES and path.is_file():
