@@ -12,6 +12,7 @@ from ltx_jax.config.aesthetic import EfficientNetConfig
 from ltx_jax.curation import aesthetics as pure
 from ltx_jax.curation.clip import Clip, to_json
 from ltx_jax.models import aesthetic
+from ltx_jax.platforms import CPU
 from tests.models.aesthetic_case import CONFIG
 from train import aesthetics
 from train.harness import preferences
@@ -20,7 +21,7 @@ from train.harness import preferences
 def shrink(patch):
   """Gives the programs a tiny network instead of Lite0, and small views."""
   params = aesthetic.init_backbone(jax.random.key(0), CONFIG)
-  net = aesthetic.backbone_fn(params, aesthetic.CPU, CONFIG)
+  net = aesthetic.backbone_fn(params, CPU, CONFIG)
   patch.setattr(aesthetics, "backbone", lambda file: (net, preferences.digest(file)))
   patch.setattr(pure, "SIDE", 32)
 
