@@ -79,8 +79,7 @@ class _Conv(nn.Module):
 class _Depthwise(nn.Module):
   """A convolution of each channel by itself, with zeros around the picture.
 
-  It is a sum of shifted pictures: XLA's own depthwise convolution is many times slower
-  on a CPU.
+  It is a sum of shifted pictures, each times one number a channel.
   """
 
   size: int
