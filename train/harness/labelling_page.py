@@ -78,7 +78,10 @@ const undo = () => ask("/undo", {});
 const keys = {"1": () => vote(1), "2": () => vote(0), " ": () => vote(0.5), "u": undo};
 document.addEventListener("keydown", event => {
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (keys[event.key]) { event.preventDefault(); keys[event.key](); }
+  if (!keys[event.key]) return;
+  event.preventDefault();
+  document.activeElement.blur(); // Or the space bar would also press that button.
+  keys[event.key]();
 });
 for (const [name, act] of Object.entries({one: keys["1"], first: keys["1"],
     two: keys["2"], second: keys["2"], tie: keys[" "], undo: undo}))
