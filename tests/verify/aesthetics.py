@@ -158,7 +158,7 @@ def make(folder: Path, count: int) -> np.ndarray:
     picture = part(scene[rng.integers(len(scene))], rng)
     chosen = rng.permutation(len(WAYS))[: rng.integers(4)]
     amounts[k, chosen] = rng.uniform(0.1, 1, len(chosen))
-    for amount, way in zip(amounts[k], WAYS.values(), strict=True):
+    for amount, way in zip(amounts[k].tolist(), WAYS.values(), strict=True):
       picture = way.damage(picture, amount, rng) if amount else picture
     path = folder / names[k % len(names)] / f"{k:05}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
