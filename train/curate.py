@@ -27,6 +27,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -329,6 +330,8 @@ def _on_ray(
     return
   import ray.data
 
+  # Its lines would tear the bar; what goes wrong is raised.
+  logging.getLogger("ray.data").setLevel(logging.ERROR)
   context = ray.data.DataContext.get_current()
   context.enable_progress_bars = False
   context.print_on_execution_start = False
