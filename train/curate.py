@@ -208,8 +208,8 @@ def curated(options: Options, console: Console) -> None:
         if isinstance(options, Run | Measure):
           measure(folder, pool, options.workers.limits, console)
     if isinstance(options, Run | Select):
-      selecting.note_rules(into, which.rules, which.threshold)
       _show(console, selecting.decide(folder, into, filters))
+      selecting.note_rules(into, which.rules, which.threshold)
     if isinstance(options, Caption) or (
       isinstance(options, Run) and options.writer.asked_for
     ):
