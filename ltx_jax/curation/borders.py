@@ -1,10 +1,16 @@
 """The exact picture inside black bars, each side alone, and where the bars change.
 
-For every eighth frame, the 95th percentile of luma is kept of each row and column of
-the decoded image, at full size and as it is stored: black is 16, or 0 in full range. A
-row is dark at a moment if its percentile is at most `dark`, so text or a logo in a bar
-does not hide the bar. It is border if it is dark in nearly all moments and only border
-lies between it and the edge. A moment that is dark on the whole does not vote.
+For every eighth frame, two percentiles of luma are kept of each row and column of the
+decoded image, the 95th and the 75th, at full size and as it is stored: black is 16, or
+0 in full range. A row is dark at a moment if its 95th percentile is at most `dark`, so
+text or a logo in a bar does not hide the bar. It is border if it is dark in nearly all
+moments and only border lies between it and the edge. A moment that is dark on the whole
+does not vote.
+
+Compression lets the image bleed into the bar. So a bar ends where the light jumps most,
+at its first line that is not dark or within those of at most `bleed`. There is no bar
+where nothing jumps, as before a sky that grows dark slowly, nor where less than a
+quarter of the line behind is lit, as beside a planet in space.
 
 A letterbox that comes or goes in the middle of a clip makes two groups of moments, and
 the clip is split where they meet.
@@ -28,14 +34,14 @@ class Profiles(NamedTuple):
   """Percentiles of luma at some moments.
 
   Attributes:
-    rows: Of each row.
-    columns: Of each column.
+    rows: 95th and 75th of each row.
+    columns: 95th and 75th of each column.
     luma: Mean luma.
     frames: Numbers of the frames.
   """
 
-  rows: UInt8[np.ndarray, "k H"]
-  columns: UInt8[np.ndarray, "k W"]
+  rows: UInt8[np.ndarray, "k 2 H"]
+  columns: UInt8[np.ndarray, "k 2 W"]
   luma: Float[np.ndarray, "k"]
   frames: Int[np.ndarray, "k"]
 
@@ -48,6 +54,10 @@ class BorderRule(NamedTuple):
     share: Least share of the moments in which a line of a border is dark.
     vote: Mean luma above which a moment votes.
     least: Narrowest border in pixels; a narrower one is kept.
+    bleed: Largest percentile of a line into which the image bleeds.
+    near: Largest percentile of the middle one of a border's lines, if there are such.
+    reach: Most lines into which the image bleeds.
+    step: Least ratio of the image's first line to the border's last one.
     most: Widest border as a share of its side of the image; a wider one is kept.
     apart: Pixels by which a border must move to count as another one.
     run: Least number of moments that a letterbox lasts.
@@ -57,6 +67,10 @@ class BorderRule(NamedTuple):
   share: float = 0.98
   vote: float = 24.0
   least: int = 2
+  bleed: int = 56
+  near: int = 34
+  reach: int = 16
+  step: float = 1.5
   most: float = 0.45
   apart: int = 4
   run: int = 4
@@ -67,19 +81,20 @@ RULE = BorderRule()
 
 
 def profile(luma: UInt8[np.ndarray, "H W"]) -> tuple[np.ndarray, np.ndarray, float]:
-  """Returns percentiles of a frame's rows [H] and columns [W], and its mean."""
-  return _percentile(luma, 1), _percentile(luma, 0), float(luma.mean())
+  """Returns percentiles of a frame's rows [2 H] and columns [2 W], and its mean."""
+  return _percentiles(luma, 1), _percentiles(luma, 0), float(luma.mean())
 
 
-def _percentile(luma: UInt8[np.ndarray, "H W"], axis: int) -> UInt8[np.ndarray, "n"]:
-  rank = round(0.95 * (luma.shape[axis] - 1))
-  return np.partition(luma, rank, axis=axis).take(rank, axis=axis)
+def _percentiles(luma: UInt8[np.ndarray, "H W"], axis: int) -> UInt8[np.ndarray, "2 n"]:
+  ranks = [round(part * (luma.shape[axis] - 1)) for part in (0.95, 0.75)]
+  ordered = np.moveaxis(np.partition(luma, ranks, axis=axis), axis, 0)
+  return ordered[ranks]
 
 
 def crop(profiles: Profiles, rule: BorderRule = RULE) -> Crop:
   """Returns the image inside the borders; all of it where no moment votes."""
   votes = _votes(profiles, rule)
-  height, width = profiles.rows.shape[1], profiles.columns.shape[1]
+  height, width = profiles.rows.shape[2], profiles.columns.shape[2]
   if not votes.any():
     return 0, 0, width, height
   top, bottom = _edges(profiles.rows[votes], rule)
@@ -91,15 +106,30 @@ def _votes(profiles: Profiles, rule: BorderRule) -> Bool[np.ndarray, "k"]:
   return profiles.luma > rule.vote
 
 
-def _edges(lines: UInt8[np.ndarray, "k n"], rule: BorderRule) -> tuple[int, int]:
+def _edges(lines: UInt8[np.ndarray, "k 2 n"], rule: BorderRule) -> tuple[int, int]:
   """Returns the width of the border at the first line and at the last one."""
-  border = (lines <= rule.dark).mean(0) >= rule.share
-  return _width(border, rule), _width(border[::-1], rule)
+  return _width(lines, rule), _width(lines[:, :, ::-1], rule)
 
 
-def _width(border: Bool[np.ndarray, "n"], rule: BorderRule) -> int:
-  width = len(border) if border.all() else int(border.argmin())
-  return width if rule.least <= width <= rule.most * len(border) else 0
+def _width(lines: UInt8[np.ndarray, "k 2 n"], rule: BorderRule) -> int:
+  """Returns the width of the border at the first line."""
+  usual, broad = np.median(lines[:, 0], axis=0), lines[:, 1].max(0)
+  dark = _leading((lines[:, 0] <= rule.dark).mean(0) >= rule.share)
+  last = min(_leading(usual <= rule.bleed), dark + rule.reach, len(usual) - 1)
+  places = np.arange(max(dark, 1), last + 1)
+  if not len(places):
+    return 0
+  steps = usual[places] / np.maximum(usual[places - 1], 1)
+  width = int(places[steps.argmax()])
+  begins = steps.max() >= rule.step and broad[width : width + 2].max() > rule.dark
+  black = width == dark or np.median(usual[:width]) <= rule.near
+  fits = rule.least <= width <= rule.most * len(usual)
+  return width if begins and black and fits else 0
+
+
+def _leading(marked: Bool[np.ndarray, "n"]) -> int:
+  """Returns how many lines are marked before the first that is not."""
+  return len(marked) if marked.all() else int(marked.argmin())
 
 
 def changes(profiles: Profiles, rule: BorderRule = RULE) -> list[int]:

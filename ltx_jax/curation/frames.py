@@ -68,7 +68,7 @@ class Frames(NamedTuple):
 
   def crop(self, crop: Crop) -> Crop:
     """Returns a crop of the profiles' pixels in square pixels, inside it and even."""
-    stored = self.profiles.columns.shape[1], self.profiles.rows.shape[1]
+    stored = self.profiles.columns.shape[2], self.profiles.rows.shape[2]
     found = []
     for side in (0, 1):
       scale = self.size[side] / stored[side]

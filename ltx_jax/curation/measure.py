@@ -171,7 +171,7 @@ def _clip(span: Span, found: Frames, piece: Piece) -> Clip:
 def _measured(span: Span, found: Frames, piece: Piece, rules: Measures) -> Measured:
   """Returns a clip with its crop, scores, hashes and stills."""
   stored = borders.crop(_within(found.profiles, piece.start, piece.stop), rules.borders)
-  whole = (0, 0, found.profiles.columns.shape[1], found.profiles.rows.shape[1])
+  whole = (0, 0, found.profiles.columns.shape[2], found.profiles.rows.shape[2])
   shown = _scaled(found.small[piece.start : piece.stop], stored, whole[2:])
   times = found.seconds[piece.start : piece.stop]
   places = [int(part * len(shown)) for part in duplicates.PARTS]

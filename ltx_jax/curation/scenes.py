@@ -17,13 +17,19 @@ of the ends, as no motion makes it:
 
     D(i, i + n) >= least  and  D(i + n/2, mean of both) <= D(i, i + n) / 4          (4)
 
-where D is the mean absolute difference of RGB. Black frames, of a fade, have a small
-mean and spread of luma. Frames of dissolves and black frames belong to no scene.
+where D is the mean absolute difference of RGB. Windows that reach out of the dissolve
+miss (4), so its ends are found by its blend: from the middle m of the frames found, or
+from the darkest one if they fade through black, to frame b of the scene beyond,
+
+    p(t) = <x_t - x_m, x_b - x_m> / |x_b - x_m|^2                                   (5)
+
+rises along a line, which is 1 where the dissolve ends. Black frames, of a fade, have a
+small mean and spread of luma. Frames of dissolves and black frames belong to no scene.
 
 A flash is a rise of the mean luma and a fall, or the other way round. Where there are
 more than `strobe` in a second, light changes and no scene does.
 
-Sources: the idea of (2) is the adaptive detector of PySceneDetect; (3) and (4) and all
+Sources: the idea of (2) is the adaptive detector of PySceneDetect; (3) to (5) and all
 numbers are our own, measured on joined clips (`python -m tests.verify scenes`).
 """
 
@@ -40,6 +46,9 @@ Small = UInt8[np.ndarray, "F h w 3"]
 
 _PART = 256
 """Frames whose HSV is in memory at one time."""
+
+_RISE = 16
+"""Frames after a black one in which light may rise."""
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -166,7 +175,7 @@ def _flash(small: Small, i: int, least: float) -> bool:
 
 
 def dissolved(small: Small, rule: SceneRule) -> Bool[np.ndarray, "F"]:
-  """Says for every frame whether it lies within a dissolve, equation (4).
+  """Says for every frame whether it lies within a window of equation (4).
 
   A longer window is asked only where no shorter one says so, for it reaches farther
   into the scenes on both sides.
@@ -183,6 +192,78 @@ def dissolved(small: Small, rule: SceneRule) -> Bool[np.ndarray, "F"]:
       if np.abs(middle - ends.mean(0)).mean() <= rule.blend * apart:
         found[start + 1 : start + length] = True
   return found
+
+
+def transitions(small: Small, rule: SceneRule) -> Bool[np.ndarray, "F"]:
+  """Says for every frame whether it belongs to a dissolve or a fade, to their ends."""
+  mean, _ = light(small)
+  dark = black(small, rule)
+  found = dissolved(small, rule) | dark
+  edges = np.flatnonzero(np.diff(found, prepend=False, append=False)).tolist()
+  count = len(small)
+  for start, stop in zip(edges[::2], edges[1::2], strict=True):
+    last = _blend_end(small, mean, dark, start, stop)
+    # The same, seen backwards in time.
+    turned = small[::-1], mean[::-1], dark[::-1]
+    first = count - _blend_end(*turned, count - stop, count - start)
+    found[first:last] = True
+  return found
+
+
+def _blend_end(
+  small: Small,
+  mean: Float[np.ndarray, "F"],
+  dark: Bool[np.ndarray, "F"],
+  start: int,
+  stop: int,
+) -> int:
+  """Returns the frame after a transition that is found from `start` to before `stop`.
+
+  Args:
+    small: The frames.
+    mean: Mean luma of each.
+    dark: Whether it is black.
+    start: The first frame that was found.
+    stop: The frame after the last one that was found.
+  """
+  last, third = len(small) - 1, max(-(-(stop - start) // 3), 4)
+  if dark[stop - 1]:
+    rises = mean[stop : stop + 3] - mean[stop - 1]
+    if not len(rises) or rises[0] > rises.max() / 2:
+      return stop  # It is there at once.
+    line = _blend(small, stop - 1, min(stop + _RISE, last), stop - 1, stop + 3)
+    most, hidden = stop + _RISE, stop
+  else:
+    darkest = start + int(mean[start:stop].argmin())
+    fades = mean[darkest] < min(mean[max(start - 1, 0)], mean[min(stop, last)]) / 2
+    middle = darkest if fades else (start + stop) // 2
+    beyond = min(stop - 1 + third, last)
+    line = _blend(small, middle, beyond, max(stop - third, middle), stop)
+    # Motion in the scene beyond may hide the blend; then there is a little more.
+    most, hidden = stop + third, stop + third * 3 // 4
+  end = hidden if line is None or line > most else np.ceil(line) + 1
+  return int(np.clip(end, stop, last + 1))
+
+
+def _blend(
+  small: Small, origin: int, beyond: int, start: int, stop: int
+) -> float | None:
+  """Returns where the line through p(t) of equation (5) is 1; None if it falls.
+
+  Args:
+    small: The frames.
+    origin: Frame m.
+    beyond: Frame b.
+    start: The first t.
+    stop: After the last t.
+  """
+  times = np.arange(start, min(stop, len(small)))
+  if len(times) < 3:
+    return None
+  way = small[beyond] - small[origin].astype(np.float32)
+  shares = ((small[times] - small[origin].astype(np.float32)) * way).mean((1, 2, 3))
+  slope, offset = np.polyfit(times, shares / max((way * way).mean(), 1e-6), 1)
+  return (1 - offset) / slope if slope > 0 else None
 
 
 def luma(rgb: UInt8[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n"]:
@@ -248,7 +329,7 @@ def scenes(
   """
   strobes = flashes(light(small)[0], seconds, rule) > rule.strobe
   starts = {0, *(cut for cut in cuts(small, rule) if not strobes[cut])}
-  out = dissolved(small, rule) | black(small, rule)
+  out = transitions(small, rule)
   found: list[Scene] = []
   for i in range(len(small)):
     if out[i]:

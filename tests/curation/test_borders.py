@@ -30,7 +30,7 @@ def test_profiles_are_percentiles_of_lines():
   rows, columns, mean = borders.profile(luma)
   assert mean == luma.mean()
   for found, axis in ((rows, 1), (columns, 0)):
-    expected = np.percentile(luma, 95, axis=axis, method="nearest")
+    expected = np.percentile(luma, [95, 75], axis=axis, method="nearest")
     np.testing.assert_array_equal(found, expected)
 
 
@@ -66,6 +66,29 @@ def test_a_dark_scene_with_a_bright_spot_is_not_cropped():
   assert borders.crop(profiles(*frames)) == (0, 0, W, H)
 
 
+def test_a_bar_into_which_compression_bleeds_is_cropped_whole():
+  frames = [padded(n, top=12, low=200) for n in range(10)]
+  for n, frame in enumerate(frames):
+    frame[8:12] = np.array([22, 26, 30, 34 + n % 2])[:, None]
+  assert borders.crop(profiles(*frames)) == (0, 12, W, H - 12)
+  for frame in frames:
+    frame[12:20] = 60  # The image begins darkly.
+  assert borders.crop(profiles(*frames)) == (0, 12, W, H - 12)
+
+
+def test_an_image_that_grows_dark_slowly_has_no_bar():
+  ramp = np.clip(np.arange(H) - 10, 0, None)[:, None]
+  frames = [(16 + ramp + image(n, 60) % 4).astype(np.uint8) for n in range(10)]
+  assert borders.crop(profiles(*frames)) == (0, 0, W, H)
+
+
+def test_a_planet_in_space_is_not_cropped():
+  y, x = np.mgrid[:H, :W]
+  planet = (y - H / 2) ** 2 + (x - W / 2) ** 2 < (0.4 * H) ** 2
+  frames = [np.where(planet, image(n), 16).astype(np.uint8) for n in range(10)]
+  assert borders.crop(profiles(*frames)) == (0, 0, W, H)
+
+
 def test_dark_moments_do_not_vote():
   dark = np.full((H, W), 16, np.uint8)
   frames = [padded(n, top=10) for n in range(5)] + [dark] * 20
@@ -88,5 +111,6 @@ def test_a_letterbox_that_comes_and_goes_splits_the_clip():
 
 def test_every_number_of_the_rule_matters():
   frames = profiles(*(padded(n, top=12) for n in range(10)))
-  for changed in ({"dark": 10}, {"least": 20}, {"most": 0.05}, {"vote": 250.0}):
+  darker = {"dark": 10, "bleed": 10}
+  for changed in (darker, {"least": 20}, {"most": 0.05}, {"vote": 250.0}):
     assert borders.crop(frames, BorderRule(**changed)) == (0, 0, W, H)

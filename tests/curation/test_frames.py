@@ -42,8 +42,8 @@ def test_a_plain_file(tmp_path):
   assert found.small.shape == (25, 72, 128, 3)
   assert numbers(found.small) == list(range(25))
   np.testing.assert_allclose(found.seconds, np.arange(25) / 25, atol=1e-3)
-  assert found.profiles.rows.shape == (4, 144)
-  assert found.profiles.columns.shape == (4, 256)
+  assert found.profiles.rows.shape == (4, 2, 144)
+  assert found.profiles.columns.shape == (4, 2, 256)
   assert found.profiles.frames.tolist() == [0, 8, 16, 24]
   assert found.stills.shape == (1, 144, 256, 3) and found.corrupt == 0
   assert frames.rate(found.seconds) == pytest.approx(25)
@@ -113,10 +113,10 @@ def test_rotated_files_are_upright(tmp_path, rotation):
   assert (source.height, source.width) == shown.shape[:2]
   expected = np.asarray(Image.fromarray(shown).resize(found.small.shape[2:0:-1]))
   assert np.abs(found.small[0].astype(int) - expected).mean() < 6
-  assert found.profiles.rows.shape[1] == shown.shape[0]
+  assert found.profiles.rows.shape[2] == shown.shape[0]
   bright = shown[..., 0].mean(1 if rotation == 180 else 0) > 100
   lines = found.profiles.rows if rotation == 180 else found.profiles.columns
-  assert (lines[0][bright] > 100).mean() > 0.9
+  assert (lines[0, 0][bright] > 100).mean() > 0.9
 
 
 def test_pixels_that_are_not_square_are_scaled_before_the_crop(tmp_path):

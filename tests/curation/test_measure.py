@@ -27,8 +27,9 @@ def seen(small, bars=0):
   rows, columns = (np.rint(values).astype(np.uint8) for values in light)
   rows = np.maximum(rows, 60)
   rows[:, :bars] = 16
+  rows, columns = (np.stack([one, one], 1) for one in (rows, np.maximum(columns, 60)))
   stills = np.arange(0, count, FPS)
-  profiles = Profiles(rows, np.maximum(columns, 60), np.full(len(at), 99.0), at)
+  profiles = Profiles(rows, columns, np.full(len(at), 99.0), at)
   return Frames(
     np.arange(count) / FPS, small, profiles, small[stills], stills, (w, h), 0.0
   )
@@ -83,7 +84,7 @@ def test_a_long_scene_is_cut_evenly():
 def test_a_letterbox_that_comes_splits_a_scene_and_is_cropped():
   found = seen(video(pan(1, 160, 0.3)))
   rows = found.profiles.rows.copy()
-  rows[10:, :12] = 16
+  rows[10:, :, :12] = 16
   found = found._replace(profiles=found.profiles._replace(rows=rows))
   before, after = [part.clip for part in measured(found)]
   assert before.crop is None and before.frames == 80
