@@ -18,8 +18,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Bool
+
 from ltx_jax.curation.clip import Clip, Decision
-from ltx_jax.curation.filters import Rule
+from ltx_jax.curation.filters import Verdict
 from ltx_jax.curation.lint import IN_WORDS, Fault, LintRule, lint, tidy
 from ltx_jax.curation.replies import (
   Cache,
@@ -30,6 +33,7 @@ from ltx_jax.curation.replies import (
   Stills,
   key,
 )
+from ltx_jax.curation.table import Table
 
 FAULTS = "caption_faults"
 """Field of a clip, next to those of `Clip`, that lists the faults of its caption."""
@@ -115,9 +119,10 @@ class Captioned:
     decided = {clip.id: clip.decision for clip in clips if clip.decision}
     return cls({id: d for id, d in decided.items() if d.rule == name}, name)
 
-  def rule(self, clips: Sequence[Clip]) -> Rule:
-    """Returns the rule, whatever the clips."""
-    return lambda clip: self.decisions.get(clip.id)
+  def verdict(self, table: Table, reached: Bool[np.ndarray, "n"]) -> Verdict:
+    """Returns what captioning said, whatever clips reach it."""
+    drops = np.array([id in self.decisions for id in table.ids], bool)
+    return Verdict(self, drops, lambda place: self.decisions[table.ids[place]])
 
 
 def prompt(seconds: Sequence[float], faults: Sequence[Fault] = ()) -> str:

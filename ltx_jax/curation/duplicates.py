@@ -83,18 +83,21 @@ def to_text(hashes: UInt64[np.ndarray, "n"]) -> tuple[str, ...]:
   return tuple(f"{value:016x}" for value in hashes.tolist())
 
 
-def from_text(hashes: Sequence[str]) -> UInt64[np.ndarray, "n"]:
+def from_text(hashes: Sequence[str]) -> list[int]:
   """Returns the hashes that `to_text` wrote.
 
   Raises:
     ValueError: If one is no number of 64 bits in hexadecimal.
   """
   try:
-    return np.array([int(value, 16) for value in hashes], np.uint64)
-  except (ValueError, OverflowError):
+    found = [int(value, 16) for value in hashes]
+  except ValueError:
+    found = [-1]
+  if any(not 0 <= value < 1 << 64 for value in found):
     raise ValueError(
       f"hashes {list(hashes)[:3]} are not all numbers of 64 bits in hexadecimal"
-    ) from None
+    )
+  return found
 
 
 def groups(

@@ -1,63 +1,56 @@
-"""Which clips are kept: rules in an order, and a row for every clip they drop.
+"""Which clips are kept: rules in an order, and a reason for every clip they drop.
 
-A rule looks at one clip's numbers and returns why it is dropped, or None. No video is
-opened, so other thresholds cost seconds. Some rules depend on all clips: "the best
-30 %" on their scores, and duplicates on one another. So a `Filter` makes its rule of
-the clips that reach it, those that no earlier one dropped, and says the number that a
-share came to.
+A rule looks at the numbers of all clips at once (`table`) and says which it drops. No
+video is opened, so other thresholds cost seconds, for millions of clips. Some rules
+depend on the clips that reach them, those that no earlier one dropped: "the best 30 %"
+on their scores, and duplicates on one another. The number that a share came to is part
+of the verdict.
 
-Nothing vanishes: kept and dropped add up to what was found, or `select` raises.
+Nothing vanishes: each clip is kept, or dropped by one rule.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Bool, Int
 
 from ltx_jax.curation import duplicates
 from ltx_jax.curation.clip import Clip, Decision, Reason
+from ltx_jax.curation.table import Table
 from ltx_jax.errors import check_number
 
-Rule = Callable[[Clip], Decision | None]
-"""Says why a clip is dropped; None keeps it."""
 
-DIGITS = 4
-"""Decimals to which values are rounded before they are compared: two runs of a network
-may differ in the last bits."""
+class Verdict(NamedTuple):
+  """What a rule says of all clips.
 
-DERIVED: Mapping[str, Callable[[Clip], float]] = {
-  "seconds": lambda clip: clip.seconds,
-  "frames": lambda clip: clip.frames,
-  "fps": lambda clip: clip.fps,
-  "side": lambda clip: min(clip.size),
-  "pixels": lambda clip: math.prod(clip.size),
-}
-"""Measures that every clip has; the others are among its scores."""
+  Attributes:
+    filter: The rule, with its share as a number.
+    drops: Whether it drops each clip.
+    decision: Returns why it drops the clip at a place.
+  """
+
+  filter: Filter
+  drops: Bool[np.ndarray, "n"]
+  decision: Callable[[int], Decision]
 
 
 @runtime_checkable
 class Filter(Protocol):
-  """A rule that is made of the clips that reach it."""
+  """A rule."""
 
   @property
   def name(self) -> str:
     """Name of the rule in decisions."""
     ...
 
-  def rule(self, clips: Sequence[Clip]) -> Rule:
-    """Returns the rule for these clips."""
+  def verdict(self, table: Table, reached: Bool[np.ndarray, "n"]) -> Verdict:
+    """Returns what it says of all clips, judged by those that reach it."""
     ...
-
-
-def measured(clip: Clip, measure: str) -> float | None:
-  """Returns a measure of a clip, rounded; None if it has none, as images no motion."""
-  derived = DERIVED.get(measure)
-  value = derived(clip) if derived else clip.scores.get(measure)
-  return None if value is None else round(value, DIGITS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,30 +84,29 @@ class Threshold:
         f"{self.best}; give least, most or both, or best alone."
       )
 
-  def resolved(self, clips: Sequence[Clip]) -> Threshold:
-    """Returns the rule with the number that its share comes to for these clips."""
-    if self.best is None:
+  def resolved(self, table: Table, reached: Bool[np.ndarray, "n"]) -> Threshold:
+    """Returns the rule with the number that its share comes to for some clips.
+
+    The share stays where no clip has the measure.
+    """
+    values = table.measure(self.measure)
+    values = np.sort(values[reached & ~np.isnan(values)])
+    if self.best is None or not len(values):
       return self
-    values = [value for clip in clips if (value := self._value(clip)) is not None]
-    values.sort(reverse=True)
-    last = values[math.ceil(self.best * len(values)) - 1] if values else 0.0
-    return dataclasses.replace(self, least=last, best=None)
+    least = float(values[-math.ceil(self.best * len(values))])
+    return dataclasses.replace(self, least=least, best=None)
 
-  def rule(self, clips: Sequence[Clip]) -> Rule:
-    """Returns the rule for these clips."""
-    return self.resolved(clips)._decide
+  def verdict(self, table: Table, reached: Bool[np.ndarray, "n"]) -> Verdict:
+    """Returns what it says of all clips; its share is one of those that reach it."""
+    rule, values = self.resolved(table, reached), table.measure(self.measure)
+    low = values < (-np.inf if rule.least is None else rule.least)
+    high = values > (np.inf if rule.most is None else rule.most)
 
-  def _value(self, clip: Clip) -> float | None:
-    return measured(clip, self.measure)
+    def decision(place: int) -> Decision:
+      bound = rule.least if low[place] else rule.most
+      return Decision(self.name, self.reason, float(values[place]), bound)
 
-  def _decide(self, clip: Clip) -> Decision | None:
-    value = self._value(clip)
-    if value is None:
-      return None
-    for bound, beyond in ((self.least, -1), (self.most, 1)):
-      if bound is not None and beyond * (value - bound) > 0:
-        return Decision(self.name, self.reason, value, bound)
-    return None
+    return Verdict(rule, low | high, decision)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,34 +123,33 @@ class Duplicates:
   numbers: duplicates.DuplicateRule = duplicates.RULE
   measure: str = "aesthetic"
 
-  def rule(self, clips: Sequence[Clip]) -> Rule:
-    """Returns the rule for these clips; those without hashes are kept."""
-    hashed = [clip for clip in clips if clip.hashes]
-    counts = sorted({len(clip.hashes) for clip in hashed})
-    kept_instead: dict[str, str] = {}
-    for count in counts:
-      some = [clip for clip in hashed if len(clip.hashes) == count]
-      kept_instead |= self._kept_instead(some, count)
+  def verdict(self, table: Table, reached: Bool[np.ndarray, "n"]) -> Verdict:
+    """Returns what it says of the clips that reach it; those without hashes stay."""
+    instead = np.full(len(table.ids), -1)
+    for count in range(1, table.hashes.shape[1] + 1):
+      places = np.flatnonzero(reached & (table.hashed == count))
+      instead[places] = self._kept_instead(table, places, count)
 
-    def decide(clip: Clip) -> Decision | None:
-      other = kept_instead.get(clip.id)
-      return other and Decision(self.name, "duplicate", other)
+    def decision(place: int) -> Decision:
+      return Decision(self.name, "duplicate", table.ids[instead[place]])
 
-    return decide
+    return Verdict(self, instead >= 0, decision)
 
-  def _kept_instead(self, clips: Sequence[Clip], stills: int) -> dict[str, str]:
-    """Returns, by the id of each clip that another is kept for, the id of that one."""
-    codes = np.stack([duplicates.from_text(clip.hashes) for clip in clips])
-    numbers = self.numbers._replace(stills=min(self.numbers.stills, stills))
-    groups = duplicates.groups(codes, numbers)
+  def _kept_instead(
+    self, table: Table, places: Int[np.ndarray, "m"], count: int
+  ) -> Int[np.ndarray, "m"]:
+    """Returns the place of the clip that is kept instead of each; -1 if it is kept."""
+    numbers = self.numbers._replace(stills=min(self.numbers.stills, count))
+    groups = duplicates.groups(table.hashes[places, :count], numbers)
     kept = duplicates.chosen(
       groups,
-      np.array([math.prod(clip.size) for clip in clips]),
-      np.array([measured(clip, self.measure) or 0.0 for clip in clips]),
-      [clip.id for clip in clips],
+      table.measure("pixels")[places],
+      np.nan_to_num(table.measure(self.measure)[places]),
+      [table.ids[place] for place in places],
     )
-    best = {groups[k]: clips[k].id for k in np.flatnonzero(kept)}
-    return {clips[k].id: best[groups[k]] for k in np.flatnonzero(~kept)}
+    best = np.full(len(places), -1)
+    best[groups[kept]] = places[kept]
+    return np.where(kept, -1, best[groups])
 
 
 class Step(NamedTuple):
@@ -179,31 +170,50 @@ class Step(NamedTuple):
   alone: int
 
 
-class Selection(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Selection:
   """Result of all rules.
 
   Attributes:
-    clips: All clips in their order, each with its decision.
+    table: All clips.
     steps: What each rule did. The first are those that decided before, while clips
       were measured.
-    filters: The filters with shares as numbers.
+    filters: The rules, with shares as numbers.
+    dropped: Number of the step that dropped each clip; -1 if it is kept.
+    decisions: Functions that say why, one for each step.
   """
 
-  clips: list[Clip]
-  steps: list[Step]
-  filters: list[Filter]
+  table: Table
+  steps: Sequence[Step]
+  filters: Sequence[Filter]
+  dropped: Int[np.ndarray, "n"]
+  decisions: Sequence[Callable[[int], Decision]]
 
   @property
-  def kept(self) -> list[Clip]:
-    """The clips that no rule dropped."""
-    return [clip for clip in self.clips if clip.decision is None]
+  def kept(self) -> Int[np.ndarray, "k"]:
+    """Places of the clips that no rule dropped."""
+    return np.flatnonzero(self.dropped < 0)
+
+  def decision(self, place: int) -> Decision | None:
+    """Returns why the clip at a place is dropped; None if it is kept."""
+    step = int(self.dropped[place])
+    return None if step < 0 else self.decisions[step](int(place))
+
+  def clip(self, place: int) -> Clip:
+    """Returns the clip at a place with its decision."""
+    clip = self.table.clips[int(place)]
+    return dataclasses.replace(clip, decision=self.decision(place))
+
+  def clips(self) -> Iterator[Clip]:
+    """Yields all clips with their decisions."""
+    return map(self.clip, range(len(self.dropped)))
 
 
-def select(clips: Iterable[Clip], filters: Sequence[Filter]) -> Selection:
+def select(table: Table, filters: Sequence[Filter]) -> Selection:
   """Applies filters in their order; what they decided on an earlier run is forgotten.
 
   Args:
-    clips: Measured clips. What other rules decided, while measuring, stays.
+    table: Measured clips. What other rules decided, while measuring, stays.
     filters: Rules of different names.
 
   Raises:
@@ -212,59 +222,37 @@ def select(clips: Iterable[Clip], filters: Sequence[Filter]) -> Selection:
   names = [each.name for each in filters]
   if len(set(names)) < len(names):
     raise ValueError(f"Rules share a name: {', '.join(names)}; rename one of them.")
-  found = [_forgotten(clip, names) for clip in clips]
-  steps = _earlier(found)
-  resolved = []
-  measured_ones = [clip for clip in found if clip.decision is None]
+  decided = {k: d for k, d in table.decided.items() if d.rule not in names}
+  seconds = table.measure("seconds")
+  dropped = np.full(len(table.ids), -1)
+  steps, decisions, resolved = [], [], []
+  for name in sorted({decision.rule for decision in decided.values()}):
+    places = [place for place, decision in decided.items() if decision.rule == name]
+    left, lasts = int((dropped < 0).sum()), float(seconds[places].sum())
+    dropped[places] = len(steps)
+    steps.append(Step(name, left, len(places), lasts, len(places)))
+    decisions.append(decided.__getitem__)
+  everyone = dropped < 0
   for each in filters:
-    reached = [clip for clip in found if clip.decision is None]
-    each = each.resolved(reached) if isinstance(each, Threshold) else each
-    rule, before = each.rule(reached), len(reached)
-    found = [clip if clip.decision else _decided(clip, rule) for clip in found]
-    dropped = [c for c in found if c.decision and c.decision.rule == each.name]
-    # Once for all clips: rules such as duplicates compare each with every other.
-    only = each.rule(measured_ones)
-    alone = sum(only(clip) is not None for clip in measured_ones)
-    lasts = sum(clip.seconds for clip in dropped)
-    steps.append(Step(each.name, before, len(dropped), lasts, alone))
-    resolved.append(each)
-  selection = Selection(found, steps, resolved)
-  if len(selection.kept) + sum(step.dropped for step in steps) != len(found):
-    raise ValueError(
-      f"{len(selection.kept)} clips are kept of {len(found)}, but the rules dropped "
-      f"{[step.dropped for step in steps]}; a rule gave another name than its own."
+    reached = dropped < 0
+    verdict = each.verdict(table, reached)
+    drops = verdict.drops & reached
+    # With the number that its share came to, among all clips.
+    alone = verdict.filter.verdict(table, everyone).drops & everyone
+    dropped[drops] = len(steps)
+    counts = (int(which.sum()) for which in (reached, drops))
+    steps.append(
+      Step(each.name, *counts, float(seconds[drops].sum()), int(alone.sum()))
     )
-  return selection
-
-
-def _forgotten(clip: Clip, names: Sequence[str]) -> Clip:
-  decided = clip.decision is not None and clip.decision.rule in names
-  return dataclasses.replace(clip, decision=None) if decided else clip
-
-
-def _decided(clip: Clip, rule: Rule) -> Clip:
-  decision = rule(clip)
-  return clip if decision is None else dataclasses.replace(clip, decision=decision)
-
-
-def _earlier(clips: Sequence[Clip]) -> list[Step]:
-  """Returns what was decided before, by rule, in the order of their names."""
-  dropped: dict[str, list[float]] = {}
-  for clip in clips:
-    if clip.decision is not None:
-      dropped.setdefault(clip.decision.rule, []).append(clip.seconds)
-  left, steps = len(clips), []
-  for name in sorted(dropped):
-    count = len(dropped[name])
-    steps.append(Step(name, left, count, sum(dropped[name]), count))
-    left -= count
-  return steps
+    decisions.append(verdict.decision)
+    resolved.append(verdict.filter)
+  return Selection(table, steps, resolved, dropped, decisions)
 
 
 def funnel(selection: Selection) -> list[tuple[str, int, float]]:
   """Returns rows of what is left, clips and hours: found, after each rule, kept."""
-  left = len(selection.clips)
-  seconds = sum(clip.seconds for clip in selection.clips)
+  left = len(selection.dropped)
+  seconds = float(selection.table.measure("seconds").sum())
   rows = [("found", left, seconds / 3600)]
   for step in selection.steps:
     left, seconds = left - step.dropped, seconds - step.seconds

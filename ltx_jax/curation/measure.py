@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from ltx_jax.curation import borders, duplicates, filters, frames, scenes
+from ltx_jax.curation import borders, duplicates, frames, scenes, table
 from ltx_jax.curation.borders import BorderRule, Crop, Profiles
 from ltx_jax.curation.clip import Clip, Decision, Span, clip_id
 from ltx_jax.curation.frames import Frames
@@ -114,7 +114,7 @@ def _between(found: Frames, start: int, stop: int, rule: SceneRule) -> Piece:
   """Returns frames between scenes, which are black or a transition."""
   dark = float(scenes.black(found.small[start:stop], rule).mean())
   reason = "black" if dark > 0.5 else "transition"
-  return Piece(start, stop, Decision(RULE, reason, round(dark, filters.DIGITS), 0.5))
+  return Piece(start, stop, Decision(RULE, reason, round(dark, table.DIGITS), 0.5))
 
 
 def _split(found: Frames, start: int, stop: int, rules: Measures) -> Iterator[Piece]:
@@ -213,7 +213,7 @@ def _scores(
     found |= {"motion": moved.mean, "motion_p90": moved.p90, "camera": moved.camera}
     found |= {"local": moved.local, "repeated": moved.repeated, "rate": moved.rate}
     found["flashes"] = float(scenes.flashes(light, seconds).max())
-  return {name: round(float(value), filters.DIGITS) for name, value in found.items()}
+  return {name: round(float(value), table.DIGITS) for name, value in found.items()}
 
 
 def _chosen(

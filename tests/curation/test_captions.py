@@ -18,6 +18,7 @@ from ltx_jax.curation.captions import (
 from ltx_jax.curation.clip import Decision, row_of
 from ltx_jax.curation.filters import Threshold
 from ltx_jax.curation.replies import Cache, Captioner, NoReply, Reply
+from ltx_jax.curation.table import tabled
 from tests.curation.caption_case import Scripted, clip, said_of, stills_of
 
 CLIPS = [clip(f"c{k}") for k in range(40)]
@@ -254,11 +255,13 @@ def test_captioning_is_a_rule_among_others(tmp_path):
   length = Threshold("length", "length", "seconds", most=3.0)
   long = dataclasses.replace(clip("long"), end=3.5)
   clips = [dataclasses.replace(c, end=2.0) for c in CLIPS]
-  captioned = run(tmp_path, script, filters.select([*clips, long], [length]).clips)
+  captioned = run(
+    tmp_path, script, list(filters.select(tabled([*clips, long]), [length]).clips())
+  )
   rule = Captioned.of(captioned)
   assert isinstance(rule, filters.Filter)
-  found = filters.select(captioned, [length, rule])
-  assert found.clips == captioned
+  found = filters.select(tabled(captioned), [length, rule])
+  assert list(found.clips()) == captioned
   assert [(step.rule, step.dropped) for step in found.steps] == [
     ("length", 1),
     ("caption", 12),

@@ -53,7 +53,7 @@ def test_mirrored_and_other_stills_differ_by_many():
 
 def test_hashes_are_written_and_read():
   found = duplicates.hashes(np.stack([still(0), still(1)]))
-  assert (duplicates.from_text(duplicates.to_text(found)) == found).all()
+  assert duplicates.from_text(duplicates.to_text(found)) == found.tolist()
   with pytest.raises(ValueError, match="'xyz'.* 64 bits in hexadecimal"):
     duplicates.from_text(["xyz"])
   with pytest.raises(ValueError, match="64 bits"):

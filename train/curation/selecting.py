@@ -11,17 +11,22 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from ltx_jax.cli.command_line import nearest
 from ltx_jax.curation.clip import Clip, Decision, Source, from_json, spans, to_json
 from ltx_jax.curation.filters import Filter, Selection, Threshold, select
+from ltx_jax.curation.table import Table, tabled
 from ltx_jax.data import partial
-from ltx_jax.files import parse_json
+from ltx_jax.files import json_bytes, parse_json, replacing
 from train.curation.folder import Folder, read_part, read_rows, write_rows
 
 SELECTED, CAPTIONED = "selected.jsonl", "captioned.jsonl"
 
+_UNTOLD: Mapping[str, Clip] = MappingProxyType({})
 _NUMBER = re.compile(r"([^=]+)=(-?[0-9.]+)(%?)")
 
 
@@ -54,31 +59,86 @@ def merge(folder: Folder, sources: Sequence[Source]) -> tuple[int, int]:
   return count, len(everything)
 
 
-def read_clips(folder: Folder) -> Iterator[Clip]:
-  """Yields all clips, with the scores of their stills if there are any.
+class ClipFile(Sequence[Clip]):
+  """The clips of a curation, each read from `clips.jsonl` when it is asked for.
+
+  Args:
+    folder: The curation.
+    told: Clips with captions, by their ids.
 
   Raises:
     ValueError: If nothing was measured yet.
   """
-  if not folder.clips.exists():
-    raise ValueError(
-      f"{folder.root} has no clips.jsonl; finish `python -m train.curate measure "
-      f"--output {folder.root}` first."
-    )
-  scores = {
-    row["still"]: row["score"] for row in partial.read_json_lines(folder.scores)
-  }
-  for row in read_rows(folder.clips):
-    clip = from_json(Clip, row)
-    yield _scored(clip, scores) if scores else clip
+
+  def __init__(self, folder: Folder, told: Mapping[str, Clip]):
+    if not folder.clips.exists():
+      raise ValueError(
+        f"{folder.root} has no clips.jsonl; finish `python -m train.curate measure "
+        f"--output {folder.root}` first."
+      )
+    self._told, self._path = told, folder.clips
+    self._scores = {
+      row["still"]: row["score"] for row in partial.read_json_lines(folder.scores)
+    }
+    with self._path.open("rb") as file:
+      lengths = np.fromiter(map(len, file), np.int64)
+    self._starts = np.concatenate([[0], np.cumsum(lengths)])
+    self._bytes = np.memmap(self._path, np.uint8, "r") if len(lengths) else b""
+
+  def __len__(self) -> int:
+    return len(self._starts) - 1
+
+  def __getitem__(self, place: int) -> Clip:
+    clip = from_json(Clip, self.row(place))
+    told = self._told.get(clip.id)
+    if told is None:
+      return clip
+    return dataclasses.replace(clip, caption=told.caption, extra=told.extra)
+
+  def rows(self) -> Iterator[dict[str, Any]]:
+    """Yields all clips as objects of JSON."""
+    with self._path.open("rb") as file:
+      yield from map(self._row, file)
+
+  def row(self, place: int) -> dict[str, Any]:
+    """Returns a clip as an object of JSON."""
+    return self._row(self._line(place))
+
+  def line(self, place: int) -> bytes:
+    """Returns the line of a clip, with the scores of its stills."""
+    line = self._line(place)
+    return json_bytes(self._row(line)) + b"\n" if self._scores else line
+
+  def _line(self, place: int) -> bytes:
+    if not 0 <= place < len(self):
+      raise IndexError(place)
+    start, stop = self._starts[place : place + 2].tolist()
+    return bytes(self._bytes[start:stop])
+
+  def _row(self, line: bytes) -> dict[str, Any]:
+    # Our own file, and a million lines of it.
+    row = json.loads(line)
+    found = [self._scores[name] for name in row["stills"] if name in self._scores]
+    if found:
+      mean = sum(found) / len(found)
+      row["scores"] |= {"aesthetic": mean, "aesthetic_least": min(found)}
+    return row
 
 
-def _scored(clip: Clip, scores: Mapping[str, float]) -> Clip:
-  found = [scores[name] for name in clip.stills if name in scores]
-  if not found:
-    return clip
-  aesthetic = {"aesthetic": sum(found) / len(found), "aesthetic_least": min(found)}
-  return dataclasses.replace(clip, scores={**clip.scores, **aesthetic})
+def read_clips(
+  folder: Folder, told: Mapping[str, Clip] = MappingProxyType({})
+) -> Table:
+  """Reads all clips, with the scores of their stills if there are any.
+
+  Args:
+    folder: The curation.
+    told: Clips with captions, by their ids.
+
+  Raises:
+    ValueError: If nothing was measured yet.
+  """
+  clips = ClipFile(folder, told)
+  return tabled(clips, clips.rows())
 
 
 def with_thresholds(filters: Sequence[Filter], given: Iterable[str]) -> list[Filter]:
@@ -148,7 +208,8 @@ def decide(folder: Folder, into: Path, filters: Sequence[Filter]) -> Selection:
     filters: The rules in their order.
   """
   selection = select(read_clips(folder), filters)
-  write_rows(into / SELECTED, map(to_json, selection.kept))
+  with replacing(into / SELECTED) as temporary, temporary.open("wb") as file:
+    file.writelines(map(selection.table.clips.line, selection.kept))
   write_decisions(folder, into, selection)
   # Captions of another selection.
   (into / CAPTIONED).unlink(missing_ok=True)
@@ -164,16 +225,16 @@ def write_decisions(folder: Folder, into: Path, selection: Selection) -> None:
 def decisions(folder: Folder, selection: Selection) -> Iterator[dict[str, Any]]:
   """Yields a row for everything that is refused and for each clip that is dropped."""
   yield from read_rows(folder.refused)
-  for clip in selection.clips:
-    if clip.decision is not None:
-      row = {"id": clip.id, "path": clip.path, "start": clip.start, "end": clip.end}
-      yield row | {"decision": to_json(clip.decision)}
+  for place in np.flatnonzero(selection.dropped >= 0):
+    row = selection.table.clips.row(place)
+    known = {name: row[name] for name in ("id", "path", "start", "end")}
+    yield known | {"decision": to_json(selection.decision(place))}
 
 
 def _rule(rule: Filter) -> dict[str, Any]:
   """Returns a rule as it was applied, with numbers instead of shares."""
   numbers = {"name": rule.name}
-  for name in ("reason", "measure", "least", "most"):
+  for name in ("reason", "measure", "least", "most", "best"):
     if (value := getattr(rule, name, None)) is not None:
       numbers[name] = value
   return numbers

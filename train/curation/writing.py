@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ltx_jax.curation.captions import Captioned
-from ltx_jax.curation.clip import Clip, row_of
+from ltx_jax.curation.clip import row_of
 from ltx_jax.curation.filters import Filter, Selection, select
 from ltx_jax.data import partial
 from ltx_jax.data.manifest import write_manifest
@@ -32,24 +32,14 @@ def write(folder: Folder, into: Path, filters: Sequence[Filter]) -> Selection:
     told = selecting.read_selected(into, selecting.CAPTIONED)
     captioned = {clip.id: clip for clip in told}
     filters = [*filters, Captioned.of(told)]
-  selection = select(_told(selecting.read_clips(folder), captioned), filters)
+  selection = select(selecting.read_clips(folder, captioned), filters)
   selecting.write_decisions(folder, into, selection)
-  bare = (dataclasses.replace(clip, extra={}) for clip in selection.kept)
+  kept = map(selection.clip, selection.kept)
+  bare = (dataclasses.replace(clip, extra={}) for clip in kept)
   write_manifest(into / "manifest.jsonl", map(row_of, bare))
   report = page(selection, selecting.refused_of(folder), _stills(folder))
   partial.write_bytes(into / "report.html", report)
   return selection
-
-
-def _told(clips: Iterator[Clip], captioned: Mapping[str, Clip]) -> Iterator[Clip]:
-  """Yields clips with the captions that they have."""
-  for clip in clips:
-    told = captioned.get(clip.id)
-    yield (
-      clip
-      if told is None
-      else dataclasses.replace(clip, caption=told.caption, extra=told.extra)
-    )
 
 
 def _stills(folder: Folder):

@@ -9,12 +9,14 @@ import collections
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from ltx_jax.curation import statistics
 from ltx_jax.curation.captions import FAULTS, faults_of
 from ltx_jax.curation.clip import Clip, Decision
-from ltx_jax.curation.filters import Filter, Selection, Threshold, funnel, measured
+from ltx_jax.curation.filters import Filter, Selection, Threshold, funnel
 from ltx_jax.curation.lint import IN_WORDS
+from ltx_jax.curation.table import DERIVED
 from train.page import bars
 from train.page.gallery import MOST_BYTES, Gallery, Shown, Still, brief, sections, some
 from train.page.markup import (
@@ -52,14 +54,15 @@ def page(
     still: Returns the JPEG of a still by its name; None if it is lost.
     most_bytes: Largest size of all stills; of more, fewer are shown.
   """
+  told = [clip for clip in selection.clips() if clip.caption or FAULTS in clip.extra]
   content = [
     element("p", NO_ATTRIBUTES, _summary(selection, refused)),
     element("p", NO_ATTRIBUTES, _HOW_TO_READ),
     section("What each rule dropped", _funnel(selection)),
     *_files(refused),
     *_scores(selection),
-    *_paper(selection.kept),
-    *_captions(selection),
+    *_paper(selection, told),
+    *_captions(told, len(selection.kept)),
     *sections(list(_galleries(selection)), still, most_bytes),
   ]
   return written(whole("Curation", *content))
@@ -68,7 +71,7 @@ def page(
 def _summary(selection: Selection, refused: Mapping[str, Decision]) -> str:
   rows = funnel(selection)
   (_, found, hours), (_, kept, left) = rows[0], rows[-1]
-  files = len({clip.source for clip in selection.clips})
+  files = selection.table.files
   said = (
     f"{kept:,} of {found:,} clips are kept ({_share(kept, found)}), {left:,.2f} of "
     f"{hours:,.2f} hours, from {files:,} files."
@@ -115,6 +118,8 @@ def _stage(name: str, cells: Sequence[str], share: float) -> Element:
 
 def in_words(rule: Filter) -> str:
   """Returns what a rule keeps, in words; "" if it is not a threshold."""
+  if isinstance(rule, Threshold) and rule.best is not None:
+    return f"all clips, since none has the measure {rule.measure}"
   bounds = " and ".join(words for _, words in _marks(rule))
   return f"{rule.measure} {bounds}" if bounds else ""
 
@@ -147,45 +152,45 @@ def _scores(selection: Selection) -> Iterator[Element]:
   for rule in selection.filters:
     if isinstance(rule, Threshold):
       marks[rule.measure] += _marks(rule)
-  others = {name for clip in selection.clips for name in clip.scores}
-  names = [*marks, *sorted(others - set(marks))]
+  table = selection.table
+  names = [*marks, *sorted(set(table.numbers) - {*marks, *DERIVED})]
   figures = []
   for name in names:
-    values, kept = _values(selection.clips, name), _values(selection.kept, name)
-    if values:
-      figures.append(bars.figure(bars.bars_of(name, values, kept, "kept", marks[name])))
+    values = table.measure(name)
+    known, kept = _known(values), _known(values[selection.kept])
+    if len(known):
+      figures.append(bars.figure(bars.bars_of(name, known, kept, "kept", marks[name])))
   if figures:
     yield section("Scores", element("div", {"class": "panels"}, *figures))
 
 
-def _values(clips: Sequence[Clip], measure: str) -> list[float]:
-  values = (measured(clip, measure) for clip in clips)
-  return [value for value in values if value is not None]
+def _known(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "m"]:
+  return values[~np.isnan(values)]
 
 
-def _paper(kept: Sequence[Clip]) -> Iterator[Element]:
+def _paper(selection: Selection, told: Sequence[Clip]) -> Iterator[Element]:
   """Yields the two figures that the paper has of its training set."""
-  if not kept:
-    return
-  seconds = [clip.seconds for clip in kept if clip.frames > 1]
-  counts = [len(statistics.words(clip.caption)) for clip in kept if clip.caption]
-  drawings = {"Words per caption": counts, "Seconds per clip": seconds}
+  numbers = (selection.table.measure(name) for name in ("seconds", "frames"))
+  seconds, frames = (values[selection.kept] for values in numbers)
+  kept = [clip for clip in told if clip.decision is None and clip.caption]
+  counts = [len(statistics.words(clip.caption)) for clip in kept]
+  drawings = {"Words per caption": counts, "Seconds per clip": seconds[frames > 1]}
   figures = [
     bars.figure(bars.bars_of(title, values, values, "kept"))
     for title, values in drawings.items()
-    if values
+    if len(values)
   ]
   if figures:
     yield section("The training set", element("div", {"class": "panels"}, *figures))
 
 
-def _captions(selection: Selection) -> Iterator[Element]:
-  """Yields the section of captions, if there are any."""
-  kept = selection.kept
-  told = [clip for clip in selection.clips if clip.caption or FAULTS in clip.extra]
+def _captions(told: Sequence[Clip], count: int) -> Iterator[Element]:
+  """Yields the section of captions of `count` clips, if there are any."""
+  kept = [clip for clip in told if clip.decision is None]
   if not told:
     return
-  found = statistics.of_captions(clip.caption for clip in kept)
+  captions = [clip.caption for clip in kept] + [""] * (count - len(kept))
+  found = statistics.of_captions(captions)
   facts = {
     "Words, mean": f"{found.words.mean:.1f}",
     "Words, standard deviation": f"{found.words.deviation:.1f}",
@@ -244,39 +249,41 @@ def _by_length(kept: Sequence[Clip]) -> Element:
 def _galleries(selection: Selection) -> Iterator[Gallery]:
   """Yields what is kept, and for each rule what it drops, next to what it keeps."""
   kept = selection.kept
-  by_rule = collections.defaultdict(list)
-  for clip in selection.clips:
-    if clip.decision:
-      by_rule[clip.decision.rule].append(clip)
-  by_id = {clip.id: clip for clip in selection.clips}
   rules = {rule.name: rule for rule in selection.filters}
-  if kept:
-    shown = [Shown(clip, clip.caption) for clip in some(kept)]
+  if len(kept):
+    shown = [Shown(c, c.caption) for c in map(selection.clip, some(kept))]
     yield Gallery("Clips that are kept", "Kept", shown, len(kept))
-  for step in selection.steps:
+  for number, step in enumerate(selection.steps):
     if not step.dropped:
       continue
     rule, place = rules.get(step.rule), f"Rule: {step.rule}"
     measure = rule.measure if isinstance(rule, Threshold) else None
-    chosen = some(by_rule[step.rule], measure)
-    shown = [_dropped(clip, by_id) for clip in chosen]
-    yield Gallery(place, "Dropped", shown, step.dropped)
+    values = selection.table.measure(measure) if measure else None
+    chosen = some(np.flatnonzero(selection.dropped == number), values)
+    yield Gallery(place, "Dropped", _dropped(selection, chosen), step.dropped)
     # What other rules keep is in the gallery of all that is kept.
-    if measure and kept:
-      shown = [_of_value(clip, measure) for clip in some(kept, measure)]
+    if measure and len(kept):
+      shown = [
+        Shown(selection.clip(k), f"{measure} {values[k]:g}") for k in some(kept, values)
+      ]
       yield Gallery(place, f"Kept, by {measure}", shown, len(kept))
 
 
-def _of_value(clip: Clip, measure: str) -> Shown:
-  return Shown(clip, f"{measure} {measured(clip, measure):g}")
+def _dropped(selection: Selection, places: Sequence[int]) -> list[Shown]:
+  """Returns clips with why they are dropped, next to those that are kept instead."""
+  clips = [selection.clip(place) for place in places]
+  wanted = {c.decision.value for c in clips if c.decision.reason == "duplicate"}
+  ids = selection.table.ids
+  others = {ids[k]: selection.clip(k) for k in range(len(ids)) if ids[k] in wanted}
+  return [_with_reason(clip, others) for clip in clips]
 
 
-def _dropped(clip: Clip, by_id: Mapping[str, Clip]) -> Shown:
+def _with_reason(clip: Clip, others: Mapping[str, Clip]) -> Shown:
   """Returns a clip with why it is dropped, next to the one that is kept instead."""
   decision = clip.decision
   value = decision.value
-  if decision.reason == "duplicate" and value in by_id:
-    other = by_id[value]
+  if decision.reason == "duplicate" and value in others:
+    other = others[value]
     return Shown(clip, f"dropped, {_size(clip)}", (other, f"kept, {_size(other)}"))
   said = value if isinstance(value, str) else f"{value:g}"
   if decision.threshold is not None:

@@ -8,8 +8,10 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Float, Int
+
 from ltx_jax.curation.clip import Clip
-from ltx_jax.curation.filters import measured
 from train.page.markup import NO_ATTRIBUTES, Element, element, section
 
 MOST = 20
@@ -55,13 +57,19 @@ class Gallery(NamedTuple):
   of: int
 
 
-def some(clips: Sequence[Clip], measure: str | None = None) -> list[Clip]:
-  """Returns at most `MOST` clips, evenly over a measure or over their order."""
-  if measure:
-    values = ((measured(clip, measure), clip.id, clip) for clip in clips)
-    known = sorted((v for v in values if v[0] is not None), key=lambda v: v[:2])
-    clips = [clip for _, _, clip in known]
-  return _evenly(clips, MOST)
+def some(
+  places: Int[np.ndarray, "n"], values: Float[np.ndarray, "clips"] | None = None
+) -> list[int]:
+  """Returns at most `MOST` places of clips, evenly over a measure or over their order.
+
+  Args:
+    places: Those to choose from.
+    values: The measure of all clips; those that have none, nan, are not chosen.
+  """
+  if values is not None:
+    places = places[~np.isnan(values[places])]
+    places = places[np.argsort(values[places], kind="stable")]
+  return _evenly(places.tolist(), MOST)
 
 
 def _evenly(clips: Sequence, most: int) -> list:

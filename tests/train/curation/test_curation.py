@@ -124,7 +124,7 @@ def test_selection_says_why_and_adds_up(whole, tmp_path):
   filters = selecting.with_thresholds(curation.training(), ["size=72"])
   selection = selecting.decide(whole, tmp_path, filters)
   kept, dropped = rows(tmp_path / "selected.jsonl"), rows(tmp_path / "decisions.jsonl")
-  assert len(kept) + len(dropped) == len(selection.clips) + 1
+  assert len(kept) + len(dropped) == len(selection.dropped) + 1
   reasons = {row["id"]: row["decision"]["reason"] for row in dropped}
   assert reasons == {"page.mp4": "unreadable", "frozen.mp4@0": "static"}
   assert rows(tmp_path / "rules.jsonl")[0]["least"] == 72
@@ -150,12 +150,12 @@ def test_thresholds_are_numbers_or_shares():
 
 
 def test_scores_of_stills_become_those_of_clips(whole, tmp_path):
-  clips = list(selecting.read_clips(whole))
+  clips = list(selecting.read_clips(whole).clips)
   one = next(clip for clip in clips if clip.source == "a.mp4")
   names = one.stills
   scored = [{"still": name, "score": float(k)} for k, name in enumerate(names)]
   whole.scores.write_text("".join(json.dumps(row) + "\n" for row in scored))
-  found = {clip.id: clip.scores for clip in selecting.read_clips(whole)}
+  found = {clip.id: clip.scores for clip in selecting.read_clips(whole).clips}
   whole.scores.unlink()
   assert found[one.id]["aesthetic"] == (len(names) - 1) / 2
   assert found[one.id]["aesthetic_least"] == 0

@@ -11,6 +11,7 @@ from ltx_jax.curation import filters
 from ltx_jax.curation.captions import FAULTS
 from ltx_jax.curation.clip import Clip, Decision
 from ltx_jax.curation.filters import Duplicates, Threshold
+from ltx_jax.curation.table import tabled
 
 FILTERS = [
   Threshold("length", "length", "seconds", least=1.0, most=20.0),
@@ -62,8 +63,12 @@ def clips(count=120, seed=0):
   return [*found[:7], faulty, *found[8:]]
 
 
+def of(found, rules=FILTERS):
+  return filters.select(tabled(found), rules)
+
+
 def selected(**given):
-  return filters.select(clips(**given), FILTERS)
+  return of(clips(**given))
 
 
 @functools.cache

@@ -2,9 +2,9 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
-from ltx_jax.curation import filters
 from ltx_jax.curation.clip import Decision
 from tests.train.page import curation_case as case
 from tests.train.page.page_case import panels, parsed, rows, tables, words
@@ -89,7 +89,7 @@ def test_faults_of_captions_are_counted(root, selection):
   # 119 of 120 have a caption: the black one was never asked about.
   assert words(table.find("caption")).startswith("Faults of 119 captions")
   assert found["short"] == ["0.84 %", "1", "0"]
-  kept = sum("caption_faults" in clip.extra for clip in selection.kept)
+  kept = sum("caption_faults" in selection.clip(k).extra for k in selection.kept)
   assert found["static"][2] == str(kept) and found["loop"] == ["0 %", "0", "0"]
 
 
@@ -120,7 +120,7 @@ def test_duplicates_are_next_to_the_clip_that_is_kept_instead(root, selection):
   pairs = [node for node in place.iter("div") if node.get("class") == "pair"]
   instead = {
     clip.id: clip.decision.value
-    for clip in selection.clips
+    for clip in selection.clips()
     if clip.decision and clip.decision.rule == "duplicates"
   }
   shown = {}
@@ -157,7 +157,7 @@ def test_no_text_breaks_the_page(tmp_path):
   ]
   odd[0] = dataclasses.replace(odd[0], decision=Decision(HOSTILE, "score", HOSTILE))
   refused = {HOSTILE: Decision("probe", "unreadable", HOSTILE)}
-  found = filters.select(odd, case.FILTERS)
+  found = case.of(odd)
   root = page_of(tmp_path, found, refused)
   tags = {node.tag for node in root.iter()}
   assert "script" not in tags and len(root.findall(".//style")) == 1
@@ -167,16 +167,16 @@ def test_no_text_breaks_the_page(tmp_path):
 
 
 def test_nothing_at_all(tmp_path):
-  root = page_of(tmp_path, filters.select([], case.FILTERS), {})
+  root = page_of(tmp_path, case.of([]), {})
   assert "0 of 0 clips are kept" in words(root)
   assert list(sections(root)) == ["What each rule dropped"]
-  root = page_of(tmp_path, filters.select([], []), case.REFUSED)
+  root = page_of(tmp_path, case.of([], []), case.REFUSED)
   assert list(sections(root))[-1] == "Files that were refused"
 
 
 def test_everything_is_dropped(tmp_path):
   none = [dataclasses.replace(case.FILTERS[0], least=1000.0, most=None)]
-  root = page_of(tmp_path, filters.select(case.clips(12), none))
+  root = page_of(tmp_path, case.of(case.clips(12), none))
   assert "0 of 12 clips are kept (0 %)" in words(root)
 
 
@@ -187,7 +187,7 @@ def test_images_and_clips_without_captions_or_scores(tmp_path):
     )
     for clip in case.clips(10)
   ]
-  root = page_of(tmp_path, filters.select(bare, case.FILTERS[1:]))
+  root = page_of(tmp_path, case.of(bare, case.FILTERS[1:]))
   assert "Captions" not in sections(root) and "The training set" not in sections(root)
   assert "No still" in words(root)
 
@@ -207,11 +207,18 @@ def test_a_lost_still_is_no_image(tmp_path, selection):
 
 
 def test_a_choice_is_even_and_has_both_ends():
-  clips = case.clips(101)
-  chosen = gallery.some(clips)
-  assert len(chosen) == gallery.MOST
-  assert (chosen[0], chosen[-1]) == (clips[0], clips[-1])
-  values = [filters.measured(c, "motion") for c in clips]
-  some = [filters.measured(c, "motion") for c in gallery.some(clips, "motion")]
-  assert (some[0], some[-1]) == (min(values), max(values)) and some == sorted(some)
-  assert gallery.some(clips[:3]) == clips[:3] and gallery.some(clips, "unknown") == []
+  places, values = np.arange(101), np.random.default_rng(0).permutation(101) / 1.0
+  chosen = gallery.some(places)
+  assert len(chosen) == gallery.MOST and (chosen[0], chosen[-1]) == (0, 100)
+  some = values[gallery.some(places, values)]
+  assert (some[0], some[-1]) == (0, 100) and (np.diff(some) > 0).all()
+  assert gallery.some(places[:3]) == [0, 1, 2]
+  assert gallery.some(places, np.full(101, np.nan)) == []
+
+
+def test_a_rule_whose_measure_no_clip_has_says_so(tmp_path):
+  bare = [dataclasses.replace(clip, scores={}) for clip in case.clips(12)]
+  root = page_of(tmp_path, case.of(bare))
+  (table,) = [t for name, t in tables(root).items() if name.startswith("Clips and")]
+  keeps = {line[0]: line[7] for line in rows(table)}
+  assert keeps["aesthetic"] == "all clips, since none has the measure aesthetic"

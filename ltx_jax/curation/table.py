@@ -1,0 +1,108 @@
+"""Clips as columns: what rules look at, for millions of them at once.
+
+A clip takes kilobytes as an object, and its numbers a hundred bytes. Rules look at
+numbers only, so these are kept as arrays, one for each measure. The clip itself is
+asked for by its place, where it is shown or written.
+"""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, UInt64
+
+from ltx_jax.curation import duplicates
+from ltx_jax.curation.clip import Clip, Decision, from_json, to_json
+
+DIGITS = 4
+"""Decimals to which values are rounded before they are compared: two runs of a network
+may differ in the last bits."""
+
+DERIVED = ("seconds", "frames", "fps", "side", "pixels")
+"""Measures that every clip has; the others are among its scores."""
+
+_HASHES = len(duplicates.PARTS)
+
+
+class Table(NamedTuple):
+  """Clips in their order, and their numbers.
+
+  Attributes:
+    clips: The clips; each may be read only when it is asked for.
+    ids: Their ids.
+    numbers: Measures by name, rounded; nan where a clip has none, as images no motion.
+    hashes: Hashes of their stills, 0 where a clip has fewer.
+    hashed: How many hashes each has.
+    decided: Why clips were dropped while they were measured, by their places.
+    files: Number of files that they are from.
+  """
+
+  clips: Sequence[Clip]
+  ids: Sequence[str]
+  numbers: Mapping[str, Float[np.ndarray, "n"]]
+  hashes: UInt64[np.ndarray, "n h"]
+  hashed: Int[np.ndarray, "n"]
+  decided: Mapping[int, Decision]
+  files: int
+
+  def measure(self, name: str) -> Float[np.ndarray, "n"]:
+    """Returns a measure of all clips; nan for those that have none."""
+    missing = self.numbers.get(name)
+    return np.full(len(self.ids), np.nan) if missing is None else missing
+
+
+def tabled(
+  clips: Sequence[Clip], rows: Iterable[Mapping[str, Any]] | None = None
+) -> Table:
+  """Returns clips as columns.
+
+  Args:
+    clips: The clips.
+    rows: The same as objects of JSON, in order; None asks the clips.
+
+  Raises:
+    ValueError: If a clip has too many hashes, or one that is none.
+  """
+  ids, files, decided = [], set(), {}
+  numbers: dict[str, array.array] = {}
+  hashes, hashed = array.array("Q"), array.array("b")
+  for place, row in enumerate(map(to_json, clips) if rows is None else rows):
+    ids.append(row["id"])
+    files.add(row["source"])
+    if row["decision"]:
+      decided[place] = from_json(Decision, row["decision"])
+    for name, value in (row["scores"] | _derived(row)).items():
+      column = numbers.setdefault(name, array.array("d"))
+      if len(column) < place:
+        column.extend([np.nan] * (place - len(column)))
+      column.append(value)
+    codes = duplicates.from_text(row["hashes"])
+    if len(codes) > _HASHES:
+      raise ValueError(f"{row['id']} has {len(codes)} hashes; {_HASHES} are known.")
+    hashes.extend(codes + [0] * (_HASHES - len(codes)))
+    hashed.append(len(codes))
+  return Table(
+    clips,
+    ids,
+    {name: _whole(column, len(ids)) for name, column in numbers.items()},
+    np.frombuffer(hashes, np.uint64).reshape(-1, _HASHES),
+    np.frombuffer(hashed, np.int8).astype(np.int64),
+    decided,
+    len(files),
+  )
+
+
+def _derived(row: Mapping[str, Any]) -> dict[str, float]:
+  """Returns the measures of `DERIVED`."""
+  width, height = row["crop"][2:] if row["crop"] else (row["width"], row["height"])
+  lasts = row["end"] - row["start"]
+  values = lasts, row["frames"], row["fps"], min(width, height), width * height
+  return dict(zip(DERIVED, values, strict=True))
+
+
+def _whole(column: array.array, count: int) -> Float[np.ndarray, "n"]:
+  missing = np.full(count - len(column), np.nan)
+  return np.round(np.concatenate([np.frombuffer(column), missing]), DIGITS)
