@@ -93,7 +93,7 @@ def from_text(hashes: Sequence[str]) -> list[int]:
     found = [int(value, 16) for value in hashes]
   except ValueError:
     found = [-1]
-  if any(not 0 <= value < 1 << 64 for value in found):
+  if found and not 0 <= min(found) <= max(found) < 1 << 64:
     raise ValueError(
       f"hashes {list(hashes)[:3]} are not all numbers of 64 bits in hexadecimal"
     )

@@ -67,23 +67,28 @@ def tabled(
     ValueError: If a clip has too many hashes, or one that is none.
   """
   ids, files, decided = [], set(), {}
-  numbers: dict[str, array.array] = {}
+  derived = [array.array("d") for _ in DERIVED]
+  scores: dict[str, array.array] = {}
   hashes, hashed = array.array("Q"), array.array("b")
   for place, row in enumerate(map(to_json, clips) if rows is None else rows):
     ids.append(row["id"])
     files.add(row["source"])
     if row["decision"]:
       decided[place] = from_json(Decision, row["decision"])
-    for name, value in (row["scores"] | _derived(row)).items():
-      column = numbers.setdefault(name, array.array("d"))
+    for column, value in zip(derived, _derived(row), strict=True):
+      column.append(value)
+    for name, value in row["scores"].items():
+      column = scores.get(name) or scores.setdefault(name, array.array("d"))
       if len(column) < place:
         column.extend([np.nan] * (place - len(column)))
       column.append(value)
     codes = duplicates.from_text(row["hashes"])
     if len(codes) > _HASHES:
       raise ValueError(f"{row['id']} has {len(codes)} hashes; {_HASHES} are known.")
-    hashes.extend(codes + [0] * (_HASHES - len(codes)))
+    hashes.extend(codes)
+    hashes.extend([0] * (_HASHES - len(codes)))
     hashed.append(len(codes))
+  numbers = scores | dict(zip(DERIVED, derived, strict=True))
   return Table(
     clips,
     ids,
@@ -95,12 +100,11 @@ def tabled(
   )
 
 
-def _derived(row: Mapping[str, Any]) -> dict[str, float]:
+def _derived(row: Mapping[str, Any]) -> tuple[float, ...]:
   """Returns the measures of `DERIVED`."""
   width, height = row["crop"][2:] if row["crop"] else (row["width"], row["height"])
   lasts = row["end"] - row["start"]
-  values = lasts, row["frames"], row["fps"], min(width, height), width * height
-  return dict(zip(DERIVED, values, strict=True))
+  return lasts, row["frames"], row["fps"], min(width, height), width * height
 
 
 def _whole(column: array.array, count: int) -> Float[np.ndarray, "n"]:
