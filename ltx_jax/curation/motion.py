@@ -59,18 +59,19 @@ class MotionRule(NamedTuple):
     share: Largest share of the clip's mean difference that repeated frames have.
     noise: Difference of luma that aligned images have without motion, at least.
     ratio: Ratio to the median difference from which on a pixel moves by itself.
-    fast: Share of the pixels whose mean speed `local` is, the fastest ones.
+    part: Part of the pixels that move by themselves whose speed `local` exceeds; where
+      they are uncovered, flow is found that is none.
   """
 
   every: float = 0.25
   shortest: float = 0.04
-  longest: float = 0.5
+  longest: float = 1.0
   step: float = 2.0
   same: float = 0.5
   share: float = 0.2
   noise: float = 1.0
   ratio: float = 3.0
-  fast: float = 0.02
+  part: float = 0.75
 
 
 RULE = MotionRule()
@@ -203,9 +204,9 @@ def _moved(
   rest = _rest(one, aligned, inside, rule)
   whole = _positions(one.shape) @ camera.T  # h w 2
   speed = np.hypot(*np.moveaxis(whole + rest, -1, 0))
-  local = np.sort(np.hypot(*np.moveaxis(rest, -1, 0)), axis=None)
-  fast = local[-max(1, round(rule.fast * local.size)) :]
-  found = speed.mean(), np.quantile(speed, 0.9), np.hypot(*whole.T).mean(), fast.mean()
+  own = np.hypot(*np.moveaxis(rest, -1, 0))
+  local = np.quantile(own[own > 0], rule.part) if own.any() else 0.0
+  found = speed.mean(), np.quantile(speed, 0.9), np.hypot(*whole.T).mean(), local
   return tuple(map(float, found)), camera
 
 
@@ -316,6 +317,6 @@ def _rest(
     return flow
   images = (np.rint(i).astype(np.uint8) for i in (one, aligned))
   flow = cv2.calcOpticalFlowFarneback(
-    *images, flow, 0.5, 3, 11, 3, 5, 1.1, cv2.OPTFLOW_FARNEBACK_GAUSSIAN
+    *images, flow, 0.5, 3, 11, 12, 5, 1.1, cv2.OPTFLOW_FARNEBACK_GAUSSIAN
   )
   return flow * differs[..., None]
