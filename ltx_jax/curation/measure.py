@@ -112,7 +112,8 @@ def pieces(found: Frames, rules: Measures) -> Iterator[Piece]:
 
 def _between(found: Frames, start: int, stop: int, rule: SceneRule) -> Piece:
   """Returns frames between scenes, which are black or a transition."""
-  dark = float(scenes.black(found.small[start:stop], rule).mean())
+  light = scenes.light(found.small[start:stop])
+  dark = float(scenes.black(*light, rule).mean())
   reason = "black" if dark > 0.5 else "transition"
   return Piece(start, stop, Decision(RULE, reason, round(dark, table.DIGITS), 0.5))
 

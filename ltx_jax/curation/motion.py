@@ -43,6 +43,7 @@ _EDGE = 2  # Pixels at the edges of an image that are not compared.
 _NOISE = 1.0  # Slope, in levels a pixel, below which a pixel says nothing.
 _GAIN = 0.001  # Share of the image that a moving camera must align better.
 _LITTLE = 0.002  # Share of the pixels below which nothing moves by itself.
+_STEPS, _FAR = (3, 12), 3.0  # Of dense flow; the second where it is that many pixels.
 # For each level of the pyramid, steps with the multiple of the median that is trusted.
 _TRUSTED = {2: (9.0, 6.0, 4.0, 3.0), 1: (4.0, 3.0, 2.0, 2.0), 0: (3.0, 2.0, 1.5, 1.5)}
 
@@ -315,8 +316,11 @@ def _rest(
   flow = np.zeros((*one.shape, 2), np.float32)
   if differs.mean() < _LITTLE:
     return flow
-  images = (np.rint(i).astype(np.uint8) for i in (one, aligned))
-  flow = cv2.calcOpticalFlowFarneback(
-    *images, flow, 0.5, 3, 11, 12, 5, 1.1, cv2.OPTFLOW_FARNEBACK_GAUSSIAN
-  )
+  images = [np.rint(i).astype(np.uint8) for i in (one, aligned)]
+  for steps in _STEPS:
+    flow = cv2.calcOpticalFlowFarneback(
+      *images, flow, 0.5, 3, 11, steps, 5, 1.1, cv2.OPTFLOW_FARNEBACK_GAUSSIAN
+    )
+    if np.abs(flow[differs]).mean() < _FAR:
+      break
   return flow * differs[..., None]

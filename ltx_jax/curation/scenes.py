@@ -44,8 +44,8 @@ from jaxtyping import Bool, Float, UInt8
 Small = UInt8[np.ndarray, "F h w 3"]
 """All frames of a span, with a shorter side of 72 pixels."""
 
-_PART = 256
-"""Frames whose HSV is in memory at one time."""
+_PART = 16
+"""Frames whose HSV is in memory at one time; few, so that the cache holds them."""
 
 _RISE = 16
 """Frames after a black one in which light may rise."""
@@ -113,7 +113,7 @@ def hsv(rgb: UInt8[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
   safe = np.where(range_ > 0, range_, 1)
   sector = np.select(
     [range_ == 0, value == r, value == g],
-    [0, ((g - b) / safe) % 6, (b - r) / safe + 2],
+    [0, (g - b) / safe + 6 * (g < b), (b - r) / safe + 2],
     (r - g) / safe + 4,
   )
   saturation = 255 * range_ / np.where(value > 0, value, 1)
@@ -194,10 +194,21 @@ def dissolved(small: Small, rule: SceneRule) -> Bool[np.ndarray, "F"]:
   return found
 
 
-def transitions(small: Small, rule: SceneRule) -> Bool[np.ndarray, "F"]:
-  """Says for every frame whether it belongs to a dissolve or a fade, to their ends."""
-  mean, _ = light(small)
-  dark = black(small, rule)
+def transitions(
+  small: Small,
+  mean: Float[np.ndarray, "F"],
+  deviation: Float[np.ndarray, "F"],
+  rule: SceneRule,
+) -> Bool[np.ndarray, "F"]:
+  """Says for every frame whether it belongs to a dissolve or a fade, to their ends.
+
+  Args:
+    small: The frames.
+    mean: Mean luma of each, and
+    deviation: its deviation, by `light`.
+    rule: Numbers of the rule.
+  """
+  dark = black(mean, deviation, rule)
   found = dissolved(small, rule) | dark
   edges = np.flatnonzero(np.diff(found, prepend=False, append=False)).tolist()
   count = len(small)
@@ -281,9 +292,10 @@ def light(small: Small) -> tuple[Float[np.ndarray, "F"], Float[np.ndarray, "F"]]
   return mean, deviation
 
 
-def black(small: Small, rule: SceneRule) -> Bool[np.ndarray, "F"]:
-  """Says for every frame whether it is black."""
-  mean, deviation = light(small)
+def black(
+  mean: Float[np.ndarray, "F"], deviation: Float[np.ndarray, "F"], rule: SceneRule
+) -> Bool[np.ndarray, "F"]:
+  """Says for every frame whether it is black, by its `light`."""
   return (mean <= rule.dark) & (deviation <= rule.flat)
 
 
@@ -327,9 +339,10 @@ def scenes(
     seconds: When each is shown, ascending.
     rule: Numbers of the rule.
   """
-  strobes = flashes(light(small)[0], seconds, rule) > rule.strobe
+  mean, deviation = light(small)
+  strobes = flashes(mean, seconds, rule) > rule.strobe
   starts = {0, *(cut for cut in cuts(small, rule) if not strobes[cut])}
-  out = transitions(small, rule)
+  out = transitions(small, mean, deviation, rule)
   found: list[Scene] = []
   for i in range(len(small)):
     if out[i]:

@@ -26,7 +26,7 @@ def padded(seed, top=0, bottom=0, left=0, right=0, low=60):
 
 
 def test_profiles_are_percentiles_of_lines():
-  luma = image(0)
+  luma = image(0)[:, :120]
   rows, columns, mean = borders.profile(luma)
   assert mean == luma.mean()
   for found, axis in ((rows, 1), (columns, 0)):
@@ -80,6 +80,15 @@ def test_an_image_that_grows_dark_slowly_has_no_bar():
   ramp = np.clip(np.arange(H) - 10, 0, None)[:, None]
   frames = [(16 + ramp + image(n, 60) % 4).astype(np.uint8) for n in range(10)]
   assert borders.crop(profiles(*frames)) == (0, 0, W, H)
+
+
+def test_long_lines_have_the_percentiles_of_a_part_of_their_pixels():
+  luma = np.random.default_rng(0).integers(0, 256, (300, 500), dtype=np.uint8)
+  luma[:100] //= 4
+  for found, axis in zip(borders.profile(luma)[:2], (1, 0), strict=True):
+    expected = np.percentile(luma, [95, 75], axis=axis)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).mean() < 12
 
 
 def test_a_planet_in_space_is_not_cropped():

@@ -124,7 +124,8 @@ def test_plain_scenes_have_no_dissolve(speed):
 
 def test_black_frames_part_scenes():
   small = video(pan(7, 20), np.full((5, *SIDE, 3), 8.0), pan(8, 20))
-  assert scenes.black(small, RULE).tolist() == [False] * 20 + [True] * 5 + [False] * 20
+  dark = scenes.black(*scenes.light(small), RULE)
+  assert dark.tolist() == [False] * 20 + [True] * 5 + [False] * 20
   assert scenes.scenes(small, shown(small)) == [
     Scene(0, 20, "span"),
     Scene(25, 45, "transition"),

@@ -75,6 +75,11 @@ class Child:
       return frames.refused("crashed", answer["failed"])
     return answer
 
+  @property
+  def pid(self) -> int | None:
+    """Number of the process; None while there is none."""
+    return self._process and self._process.pid
+
   def close(self) -> None:
     """Ends the process."""
     if self._process is not None:
