@@ -296,6 +296,8 @@ def _show(console: Console, selection: Selection) -> None:
   for (rule, clips, hours), drops in zip(funnel(selection), alone, strict=True):
     table.add_row(rule, f"{clips:,}", f"{hours:.2f}", drops)
   console.print(table)
+  for rule, why in selection.off.items():
+    console.print(f"The rule {rule} is {why}.", highlight=False)
 
 
 def _measures():

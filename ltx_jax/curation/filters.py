@@ -92,12 +92,15 @@ class Threshold:
       )
 
   def resolved(self, clips: Sequence[Clip]) -> Threshold:
-    """Returns the rule with the number that its share comes to for these clips."""
-    if self.best is None:
-      return self
+    """Returns the rule with the number that its share comes to for these clips.
+
+    A share of no values is no number: then the rule stays, and drops nothing.
+    """
     values = [value for clip in clips if (value := self._value(clip)) is not None]
+    if self.best is None or not values:
+      return self
     values.sort(reverse=True)
-    last = values[math.ceil(self.best * len(values)) - 1] if values else 0.0
+    last = values[math.ceil(self.best * len(values)) - 1]
     return dataclasses.replace(self, least=last, best=None)
 
   def rule(self, clips: Sequence[Clip]) -> Rule:
@@ -186,7 +189,7 @@ class Selection(NamedTuple):
     clips: All clips in their order, each with its decision.
     steps: What each rule did. The first are those that decided before, while clips
       were measured.
-    filters: The filters with shares as numbers.
+    filters: The filters with shares as numbers, where a clip has such a number.
   """
 
   clips: list[Clip]
@@ -197,6 +200,17 @@ class Selection(NamedTuple):
   def kept(self) -> list[Clip]:
     """The clips that no rule dropped."""
     return [clip for clip in self.clips if clip.decision is None]
+
+  @property
+  def off(self) -> dict[str, str]:
+    """Why rules decide about no clip, by their names: none has what they look at."""
+    found = {}
+    for each in self.filters:
+      if isinstance(each, Threshold) and not any(
+        measured(clip, each.measure) is not None for clip in self.clips
+      ):
+        found[each.name] = f"off: no clip has the score {each.measure}"
+    return found
 
 
 def select(clips: Iterable[Clip], filters: Sequence[Filter]) -> Selection:

@@ -111,6 +111,18 @@ def test_a_clip_without_a_measure_is_kept():
   assert len(filters.select([clip("image", 0.04)], [MOTION, BEST]).kept) == 1
 
 
+def test_a_rule_whose_score_no_clip_has_is_off_and_says_so():
+  clips = [clip("a", motion=0.1), clip("b", motion=0.2)]
+  most = dataclasses.replace(BEST, name="ugly", best=None, least=0.5)
+  found = filters.select(clips, [MOTION, BEST, most])
+  assert len(found.kept) == 2 and found.filters == [MOTION, BEST, most]
+  why = "off: no clip has the score aesthetic"
+  assert found.off == {"aesthetic": why, "ugly": why}
+  # Scores that only clips have that were dropped before.
+  gone = filters.select([clip("a", motion=0.0, aesthetic=1.0)], [MOTION, BEST])
+  assert gone.off == {} and gone.filters[1] == BEST
+
+
 def test_measures_that_every_clip_has():
   cropped = dataclasses.replace(clip("a"), crop=(0, 40, 640, 280))
   found = [filters.measured(cropped, name) for name in filters.DERIVED]

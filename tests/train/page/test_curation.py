@@ -62,6 +62,16 @@ def test_the_funnel_adds_up(root, selection):
   assert keeps["aesthetic"] == f"aesthetic at least {selection.filters[-1].least:g}"
 
 
+def test_a_rule_without_scores_is_said_to_be_off(tmp_path):
+  bare = [dataclasses.replace(clip, scores={}) for clip in case.clips()]
+  selection = filters.select(bare, case.FILTERS)
+  root = page_of(tmp_path, selection)
+  lines = rows(tables(root)["Clips and hours after each rule, in their order"])
+  keeps = {line[0]: line[-1] for line in lines}
+  assert keeps["aesthetic"] == "off: no clip has the score aesthetic"
+  assert keeps["length"] == "seconds at least 1 and at most 20"
+
+
 def test_scores_are_drawn_with_their_thresholds(root, selection):
   drawn = panels(sections(root)["Scores"])
   (aesthetic,) = (f"{selection.filters[-1].least:g}",)
