@@ -38,6 +38,9 @@ DERIVED: Mapping[str, Callable[[Clip], float]] = {
 }
 """Measures that every clip has; the others are among its scores."""
 
+_OF_TIME = ("seconds", "frames", "fps")
+"""Those that an image, a clip of one frame, does not have."""
+
 
 @runtime_checkable
 class Filter(Protocol):
@@ -55,6 +58,8 @@ class Filter(Protocol):
 
 def measured(clip: Clip, measure: str) -> float | None:
   """Returns a measure of a clip, rounded; None if it has none, as images no motion."""
+  if clip.frames == 1 and measure in _OF_TIME:
+    return None
   derived = DERIVED.get(measure)
   value = derived(clip) if derived else clip.scores.get(measure)
   return None if value is None else round(value, DIGITS)

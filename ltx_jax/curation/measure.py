@@ -178,12 +178,18 @@ def _measured(span: Span, found: Frames, piece: Piece, rules: Measures) -> Measu
   stills = dict(map(_still, _chosen(found, piece, stored, whole[2:], rules.clips)))
   clip = dataclasses.replace(
     _clip(span, found, piece),
-    crop=None if stored == whole else found.crop(stored),
+    crop=_used(found, stored),
     scores=_scores(shown, times, found.corrupt, rules.motion),
     hashes=duplicates.to_text(duplicates.hashes(shown[places])),
     stills=tuple(stills),
   )
   return Measured(clip, stills)
+
+
+def _used(found: Frames, stored: Crop) -> Crop | None:
+  """Returns a crop in square pixels, of even sizes; None if that is the whole image."""
+  crop = found.crop(stored)
+  return None if crop == (0, 0, *found.size) else crop
 
 
 def _scaled(

@@ -13,7 +13,12 @@ from pathlib import Path
 import av
 import numpy as np
 from av.stream import Disposition
-from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import (
+  ColorRange,
+  Colorspace,
+  Interpolation,
+  VideoReformatter,
+)
 from jaxtyping import UInt8
 
 from ltx_jax.data import images, timing
@@ -81,7 +86,8 @@ def opened(
   """Opens a video and its main track, which is decoded in threads.
 
   The content of the file decides what it is, not its suffix. The main track is the
-  first that its maker marked so, or else the first; the picture of a cover is none.
+  largest of those that its maker marked so, or else of all, and the first of equals;
+  the picture of a cover is none.
 
   Raises:
     ValueError: If the container is not in `VIDEOS`, the file is truncated, or its
@@ -118,7 +124,13 @@ def _main_track(container: av.container.InputContainer) -> av.VideoStream:
   if not tracks:
     found = ", ".join(stream.type for stream in container.streams) or "none"
     raise NoVideo(f"it has no video track; its tracks: {found}")
-  return next((stream for stream in tracks if stream.disposition & main), tracks[0])
+  marked = [stream for stream in tracks if stream.disposition & main]
+  return max(marked or tracks, key=_pixels)
+
+
+def _pixels(stream: av.VideoStream) -> int:
+  """Returns the pixels of a track's frames; 0 if nothing can decode it."""
+  return stream.width * stream.height if stream.codec_context is not None else 0
 
 
 def rate(container: av.container.InputContainer, stream: av.VideoStream) -> float:
@@ -236,6 +248,20 @@ def matrix_of(frame: av.VideoFrame) -> int:
   if frame.colorspace in list(Colorspace):
     return frame.colorspace
   return BT709 if frame.height >= 720 else _BT601
+
+
+def pixels_in_words(frame: av.VideoFrame) -> str:
+  """Returns what a frame stores, such as "10 bits, BT.2020, PQ" or "8 bits"."""
+  bits = max(component.bits for component in frame.format.components)
+  full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
+  facts = {
+    f"{bits} bits": True,
+    "full range": full,
+    "BT.2020": frame.color_primaries == BT2020,
+    "PQ": frame.color_trc == PQ,
+    "HLG": frame.color_trc == HLG,
+  }
+  return ", ".join(fact for fact, holds in facts.items() if holds)
 
 
 class Converter:
