@@ -83,7 +83,7 @@ def only(path: Path) -> Clip:
 def reasons(clips: Iterable[Clip]) -> dict[str, str | None]:
   """Why the rules for a training set drop clips, by id; None if they keep one."""
   rules = [
-    dataclasses.replace(rule, least=64) if rule.name == "size" else rule
+    dataclasses.replace(rule, least=40) if rule.name == "size" else rule
     for rule in curation.training()
   ]
   return {
