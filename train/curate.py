@@ -346,11 +346,22 @@ def _on_ray(
     # A worker that dies twice ends the run, instead of being started for ever.
     ray_remote_args_fn=lambda: {"max_retries": 1},
   )
-  with shared.work_bar(console) as on_work:
+  with shared.work_bar(console) as on_work, _causes():
     on_work(doing, 0, len(work))
     for count, row in enumerate(done.iter_rows(), 1):
       yield row["done"]
       on_work(doing, count, len(work))
+
+
+@contextlib.contextmanager
+def _causes() -> Iterator[None]:
+  """Raises what a worker raised, without Ray's report of where."""
+  from ray.exceptions import RayTaskError
+
+  try:
+    yield
+  except RayTaskError as error:
+    raise error.cause from None
 
 
 def _performed(row: dict[str, bytes]) -> dict[str, bytes]:

@@ -34,6 +34,10 @@ _WIDEST_PIXEL = 8
 _MOST_PIXELS = 40_000_000
 """Largest number of pixels of a frame, above 8K. A decoder keeps up to 20 frames."""
 
+THREADS = 0
+"""Threads of a decoder; 0 is one for each core. A process among many sets it to 1: each
+thread keeps frames of its own."""
+
 BT709, _BT601 = 1, 5  # libav's numbers of the two matrices from YUV to RGB.
 # Without all of these flags every pixel is darker by one or two levels of 255.
 _EXACT = (
@@ -115,6 +119,7 @@ def opened(
       )
     stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS)}
     stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = THREADS
     yield container, stream
 
 
