@@ -114,14 +114,15 @@ def probe(path: str | os.PathLike, identity: str | None = None) -> Source | Deci
     times = np.arange(len(times)) / found.fps
   if len(times) >= _MOST_IN_ALL:
     return refused("too large", len(times), _MOST_IN_ALL)
+  fps = rate(times) or found.fps
   return Source(
     str(path).replace("\n", r"\n") if identity is None else identity,
     str(path),
     width,
     height,
     len(times),
-    rate(times) or found.fps,
-    float(times[-1] - times[0]) + 1 / found.fps if len(times) > 1 else 0.0,
+    fps,
+    float(times[-1] - times[0]) + 1 / fps if len(times) > 1 else 0.0,
     found.offset,
     _edges(times),
     path.stat().st_size,

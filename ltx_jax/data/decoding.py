@@ -206,8 +206,9 @@ def shown_from(
   """Yields frames, with their times since the first, from a frame at or before `time`.
 
   A file's index lists the times when frames are decoded, which is before they are
-  shown, and some indices are wrong. So if a seek leads beyond `time`, it is repeated
-  from further back, and in the end the file is read from its start.
+  shown, some indices are wrong, and some are missing. So if a seek fails or leads beyond
+  `time`, it is repeated from further back, and in the end the file is read from its
+  start.
   """
   for back in (*_BACK, time):
     with opened(path) as (container, stream):
@@ -215,7 +216,10 @@ def shown_from(
       in_middle = back < time and seeks(container)
       if in_middle:
         ticks = int((begin + time - back) / stream.time_base)
-        container.seek(ticks, stream=stream)
+        try:
+          container.seek(ticks, stream=stream)
+        except av.FFmpegError:  # A stream without an index.
+          continue
       frames = shown(decode(container, stream))
       start = next(frames, None)
       if in_middle and (start is None or start[0] > begin + time):

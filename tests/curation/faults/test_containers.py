@@ -86,6 +86,9 @@ def test_a_stream_without_a_duration_is_planned_by_its_packets(tmp_path, monkeyp
     assert container.duration is None and container.streams.video[0].frames == 0
   clip = case.only(path)
   assert (clip.frames, clip.end) == (40, 1.6)
+  monkeypatch.setattr(frames, "MOST_FRAMES", 20)
+  source, clips = case.measured(path)
+  assert len(source.edges) == 2 and sum(clip.frames for clip in clips) == 40
 
 
 def test_an_edit_list_and_a_late_start_are_an_offset(tmp_path):
@@ -138,11 +141,11 @@ def test_frames_out_of_order_around_the_edge_of_a_span_are_all_there(
   np.testing.assert_array_equal(np.concatenate(parts), whole.small)
 
 
-def damaged(path, places):
+def damaged(path, places, seed=1):
   """A file of 250 frames, of which the middle half is broken in some places."""
   rng = np.random.default_rng(0)
   noise = rng.integers(60, 200, (25, 72, 128, 3), np.uint8)
-  shown = np.maximum(case.scene(1, 250, 0.3), noise[np.arange(250) % 25] // 2)
+  shown = np.maximum(case.scene(seed, 250, 0.3), noise[np.arange(250) % 25] // 2)
   media_case.write(path, shown, 25, options={"g": "10"})
   content, size = bytearray(path.read_bytes()), path.stat().st_size
   for at in rng.integers(size // 4, 3 * size // 4, places):
@@ -335,8 +338,8 @@ def test_frames_that_take_all_memory_are_refused_before_they_do(tmp_path, monkey
   assert case.reason(image) == case.reason(clip) == "too large"
 
 
-def endless(path, count):
-  """A small file with so many frames that show nothing new."""
+def endless(path, count, apart=1):
+  """A small file of many frames, some milliseconds apart, that show nothing new."""
   with av.open(str(path), "w") as container:
     stream = container.add_stream("mpeg4", 1000, options={"g": "600"})
     stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
@@ -345,7 +348,7 @@ def endless(path, count):
     for k in range(count):
       packet = av.Packet(last if k else first)
       packet.stream, packet.time_base = stream, Fraction(1, 1000)
-      packet.pts = packet.dts = k
+      packet.pts = packet.dts = round(k * apart)
       container.mux(packet)
   return path
 

@@ -170,6 +170,14 @@ def test_more_than_three_flashes_a_second_are_a_strobe_and_no_cuts(
   assert case.reasons([clip]) == {clip.id: reason}
 
 
+@pytest.mark.xfail(reason="black frames part scenes, in a strobe as well")
+def test_a_strobe_of_black_frames_is_a_strobe(tmp_path):
+  shown = case.scene(4, 100)
+  shown[np.arange(100) % 5 < 2] = 0
+  clip = case.only(case.plain(tmp_path / "a.mp4", shown))
+  assert case.reasons([clip]) == {clip.id: "strobe"}
+
+
 def test_a_whip_pan_and_a_fast_zoom_are_no_cuts(tmp_path):
   before = [zoomed(75 + 0.5 * k, 128) for k in range(40)]
   whip = [zoomed(95 + 14 * k, 128) for k in range(13)]
