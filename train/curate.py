@@ -346,26 +346,21 @@ def _on_ray(
     # A worker that dies twice ends the run, instead of being started for ever.
     ray_remote_args_fn=lambda: {"max_retries": 1},
   )
-  with shared.work_bar(console) as on_work, _causes():
+  with shared.work_bar(console) as on_work:
     on_work(doing, 0, len(work))
     for count, row in enumerate(done.iter_rows(), 1):
+      if row["unwritten"]:
+        raise OSError(row["unwritten"])
       yield row["done"]
       on_work(doing, count, len(work))
 
 
-@contextlib.contextmanager
-def _causes() -> Iterator[None]:
-  """Raises what a worker raised, without Ray's report of where."""
-  from ray.exceptions import RayTaskError
-
+def _performed(row: dict[str, bytes]) -> dict[str, bytes | str]:
+  """Does work; an exception would come back as Ray's report of many lines."""
   try:
-    yield
-  except RayTaskError as error:
-    raise error.cause from None
-
-
-def _performed(row: dict[str, bytes]) -> dict[str, bytes]:
-  return {"done": perform(row["work"])}
+    return {"done": perform(row["work"]), "unwritten": ""}
+  except OSError as error:
+    return {"done": b"", "unwritten": str(error)}
 
 
 if __name__ == "__main__":

@@ -206,9 +206,9 @@ def shown_from(
   """Yields frames, with their times since the first, from a frame at or before `time`.
 
   A file's index lists the times when frames are decoded, which is before they are
-  shown, some indices are wrong, and some are missing. So if a seek fails or leads beyond
-  `time`, it is repeated from further back, and in the end the file is read from its
-  start.
+  shown; some indices are wrong, and some files have none. So if a seek fails or leads
+  beyond `time`, it is repeated from further back, and in the end the file is read from
+  its start.
   """
   for back in (*_BACK, time):
     with opened(path) as (container, stream):

@@ -25,7 +25,7 @@ from ltx_jax.curation.measure import measure
 from ltx_jax.data import decoding
 from ltx_jax.files import parse_json
 from train.curation.folder import Folder, save_still
-from train.curation.workers import OUT_OF_MEMORY
+from train.curation.workers import OUT_OF_MEMORY, unwritten
 
 
 def probe(work: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def measured(work: Mapping[str, Any]) -> dict[str, Any]:
       for name, content in stills.items():
         save_still(folder, name, content)
     except OSError as error:
-      return {"unwritten": f"{error}"}
+      return {"unwritten": unwritten(error)}
     clips.append(to_json(clip))
   return {"clips": clips}
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from ltx_jax.curation import frames
 from ltx_jax.curation.clip import Clip, Decision, from_json, to_json
+from ltx_jax.errors import said
 from ltx_jax.files import parse_json
 from train.curation.folder import Folder, Part, commit
 
@@ -171,8 +172,19 @@ def perform(work: bytes) -> bytes:
     decision = answer.get("decision")
     clips = tuple(from_json(Clip, row) for row in answer.get("clips", ()))
     part = Part(given["span"], decision and from_json(Decision, decision), clips)
-  commit(Folder(Path(given["folder"])), part)
+  try:
+    commit(Folder(Path(given["folder"])), part)
+  except OSError as error:
+    raise OSError(unwritten(error)) from None
   return json.dumps({"span": part.span, "clips": len(part.clips)}).encode()
+
+
+def unwritten(error: OSError) -> str:
+  """Returns the sentence that a result could not be written."""
+  return (
+    f"{error.filename} cannot be written ({said(error)}); make room there, and start "
+    "again: what was measured is not lost."
+  )
 
 
 def size_of(path: str) -> int:

@@ -25,7 +25,7 @@ from ltx_jax.curation.clip import Clip, Decision, row_of, spans
 from ltx_jax.curation.lint import lint
 from ltx_jax.data import manifest
 from train.curation import folder as folders
-from train.curation import planning, workers
+from train.curation import planning, selecting, workers, writing
 from train.curation.folder import Folder
 from train.curation.workers import Child, Limits
 
@@ -136,11 +136,21 @@ def test_captions_that_no_file_holds_are_refused(text):
     captioned(text)
 
 
-def test_a_list_of_files_has_its_faults_named_and_its_other_fields_kept(tmp_path):
+def test_fields_of_a_list_that_nobody_knows_come_back_in_the_manifest(tmp_path):
+  case.plain(tmp_path / "a.mp4", case.scene(1))
+  listed, output = tmp_path / "list.jsonl", tmp_path / "out"
+  line = '{"id": "b", "path": "a.mp4", "licence": {"name": "CC0"}, "fps": 1, "end": 1}'
+  listed.write_bytes(b"\xef\xbb\xbf" + line.encode() + b"\r\n\r\n")
+  folder = measured(output, listed)
+  selecting.decide(folder, output, ())
+  writing.write(folder, output, ())
+  (row,) = rows(output / "manifest.jsonl")
+  assert row["licence"] == {"name": "CC0"}
+  assert (row["id"], row["fps"], row["end"]) == ("b@0", 25, 1.6)
+
+
+def test_a_list_of_files_has_its_faults_named(tmp_path):
   listed = tmp_path / "list.jsonl"
-  listed.write_bytes(b'\xef\xbb\xbf{"path": "a.mp4", "licence": "CC0"}\r\n\r\n')
-  (file,) = planning.footage(listed)
-  assert file.id == "a.mp4"
   for content, words in (
     ('{"path": "a.mp4"}\n{"path": ', "line 2 is not JSON"),
     ('{"file": "a.mp4"}', "line 1 must be an object .*path"),
@@ -181,7 +191,9 @@ def test_a_full_disk_stops_the_run_in_words_and_parts_are_whole(
   limits = resource.getrlimit(resource.RLIMIT_FSIZE)
   resource.setrlimit(resource.RLIMIT_FSIZE, (2500, limits[1]))
   try:
-    with pytest.raises(OSError, match=r"stills.*\.jpg"):
+    with pytest.raises(
+      OSError, match=r"stills.*\.jpg cannot be written \(File too large\)"
+    ):
       measured(tmp_path, footage, limits=Limits(seconds=601))
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -195,7 +207,7 @@ def test_a_full_disk_stops_the_run_in_words_and_parts_are_whole(
 def test_a_folder_that_cannot_be_written_stops_the_run_in_words(tmp_path, footage):
   (tmp_path / "out").mkdir()
   (tmp_path / "out" / "parts").write_text("a file where a folder should be")
-  with pytest.raises(OSError, match="parts"):
+  with pytest.raises(OSError, match="parts/.. cannot be written"):
     measured(tmp_path / "out", footage)
 
 
