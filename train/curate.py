@@ -296,6 +296,8 @@ def _show(console: Console, selection: Selection) -> None:
   for (rule, clips, hours), drops in zip(funnel(selection), alone, strict=True):
     table.add_row(rule, f"{clips:,}", f"{hours:.2f}", drops)
   console.print(table)
+  for rule, why in selection.off.items():
+    console.print(f"The rule {rule} is {why}.", highlight=False)
 
 
 def _measures():
@@ -347,12 +349,18 @@ def _on_ray(
   with shared.work_bar(console) as on_work:
     on_work(doing, 0, len(work))
     for count, row in enumerate(done.iter_rows(), 1):
+      if row["unwritten"]:
+        raise OSError(row["unwritten"])
       yield row["done"]
       on_work(doing, count, len(work))
 
 
-def _performed(row: dict[str, bytes]) -> dict[str, bytes]:
-  return {"done": perform(row["work"])}
+def _performed(row: dict[str, bytes]) -> dict[str, bytes | str]:
+  """Does work; an exception would come back as Ray's report of many lines."""
+  try:
+    return {"done": perform(row["work"]), "unwritten": ""}
+  except OSError as error:
+    return {"done": b"", "unwritten": str(error)}
 
 
 if __name__ == "__main__":

@@ -82,6 +82,9 @@ class Source:
       counted from there.
     edges: Seconds at which its spans begin, ascending; the first is 0.
     bytes: Size of the file, by which a change is noticed.
+    track: Number of its video track among all tracks of the file.
+    pixels: What it stores, such as "10 bits, BT.2020, PQ"; "" for an image. All of it
+      is read as 8 bits of ordinary screens (`data.dynamic_range`).
     extra: Fields that have no meaning here.
   """
 
@@ -95,6 +98,8 @@ class Source:
   offset: float = 0.0
   edges: tuple[float, ...] = (0.0,)
   bytes: int = 0
+  track: int = 0
+  pixels: str = ""
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 

@@ -208,6 +208,16 @@ class Selection:
     """Yields all clips with their decisions."""
     return map(self.clip, range(len(self.dropped)))
 
+  @property
+  def off(self) -> dict[str, str]:
+    """Why rules decide about no clip, by their names: none has what they look at."""
+    return {
+      each.name: f"off: no clip has the score {each.measure}"
+      for each in self.filters
+      if isinstance(each, Threshold)
+      and np.isnan(self.table.measure(each.measure)).all()
+    }
+
 
 def select(table: Table, filters: Sequence[Filter]) -> Selection:
   """Applies filters in their order; what they decided on an earlier run is forgotten.
@@ -228,7 +238,7 @@ def select(table: Table, filters: Sequence[Filter]) -> Selection:
   steps, decisions, resolved = [], [], []
   for name in sorted({decision.rule for decision in decided.values()}):
     places = [place for place, decision in decided.items() if decision.rule == name]
-    left, lasts = int((dropped < 0).sum()), float(seconds[places].sum())
+    left, lasts = int((dropped < 0).sum()), float(np.nansum(seconds[places]))
     dropped[places] = len(steps)
     steps.append(Step(name, left, len(places), lasts, len(places)))
     decisions.append(decided.__getitem__)
@@ -242,7 +252,7 @@ def select(table: Table, filters: Sequence[Filter]) -> Selection:
     dropped[drops] = len(steps)
     counts = (int(which.sum()) for which in (reached, drops))
     steps.append(
-      Step(each.name, *counts, float(seconds[drops].sum()), int(alone.sum()))
+      Step(each.name, *counts, float(np.nansum(seconds[drops])), int(alone.sum()))
     )
     decisions.append(verdict.decision)
     resolved.append(verdict.filter)
@@ -252,7 +262,7 @@ def select(table: Table, filters: Sequence[Filter]) -> Selection:
 def funnel(selection: Selection) -> list[tuple[str, int, float]]:
   """Returns rows of what is left, clips and hours: found, after each rule, kept."""
   left = len(selection.dropped)
-  seconds = float(selection.table.measure("seconds").sum())
+  seconds = float(np.nansum(selection.table.measure("seconds")))
   rows = [("found", left, seconds / 3600)]
   for step in selection.steps:
     left, seconds = left - step.dropped, seconds - step.seconds

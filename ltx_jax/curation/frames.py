@@ -87,7 +87,8 @@ def refused(reason: Reason, value: float | str, most: float | None = None) -> De
 def probe(path: str | os.PathLike, identity: str | None = None) -> Source | Decision:
   """Returns a file's size, times and spans, or why it cannot be read.
 
-  Its packets are read once, and its first frame is decoded.
+  Its packets are read once, since what a file says about its duration may be wrong,
+  and its first frame is decoded.
 
   Args:
     path: A video or an image.
@@ -96,37 +97,37 @@ def probe(path: str | os.PathLike, identity: str | None = None) -> Source | Deci
   path = Path(path)
   try:
     video.check_input(path)
-    picture = video.is_picture(path)
-    times, offset = (None, 0.0) if picture else _packet_times(path)
-    # The container has said how large the frames are before one is decoded.
-    found = probing.measure(Clip(RULE, str(path)))
+    found = _picture(path) if video.is_picture(path) else _track(path)
   except decoding.TooLarge as error:
     return refused("too large", str(error))
   except decoding.NoVideo as error:
     return refused("no video", str(error))
   except (ValueError, EOFError, av.FFmpegError, OSError) as error:
     return refused("unreadable", said(error))
-  width, height = found.width, found.height
+  width, height = found.size
   if min(width, height) < _LEAST_SIDE:
     return refused("small", min(width, height), _LEAST_SIDE)
   if max(width, height) > _MOST_SHAPE * min(width, height):
     return refused("shape", max(width, height) / min(width, height), _MOST_SHAPE)
-  fps = found.fps or probing.STILL_FPS
-  times = np.arange(found.frames or 1) / fps if times is None else times
-  times = np.arange(len(times)) / fps if np.isnan(times).any() else times
+  times = found.times
+  if np.isnan(times).any():
+    times = np.arange(len(times)) / found.fps
   if len(times) >= _MOST_IN_ALL:
     return refused("too large", len(times), _MOST_IN_ALL)
+  fps = rate(times) or found.fps
   return Source(
     str(path).replace("\n", r"\n") if identity is None else identity,
     str(path),
     width,
     height,
     len(times),
-    rate(times) or fps,
+    fps,
     float(times[-1] - times[0]) + 1 / fps if len(times) > 1 else 0.0,
-    offset,
+    found.offset,
     _edges(times),
     path.stat().st_size,
+    found.track,
+    found.pixels,
   )
 
 
@@ -134,6 +135,48 @@ def rate(seconds: Float[np.ndarray, "F"]) -> float:
   """Returns the frames per second between the first and the last; 0 for one alone."""
   lasts = float(seconds[-1] - seconds[0]) if len(seconds) else 0.0
   return (len(seconds) - 1) / lasts if lasts > 0 else 0.0
+
+
+class _Looked(NamedTuple):
+  """What a look at a file finds.
+
+  Attributes:
+    size: Width and height in square pixels, upright.
+    times: Times of its frames, sorted, the first at 0; nan where it has none.
+    fps: Frames per second that it names, or those of an image.
+    offset: Time of its first frame in the file.
+    track: Number of its track.
+    pixels: What it stores, in words.
+  """
+
+  size: tuple[int, int]
+  times: Float[np.ndarray, "F"]
+  fps: float
+  offset: float = 0.0
+  track: int = 0
+  pixels: str = ""
+
+
+def _picture(path: Path) -> _Looked:
+  found = probing.measure(Clip(RULE, str(path)))
+  fps = found.fps or probing.STILL_FPS
+  times = np.arange(found.frames or 1) / fps
+  return _Looked((found.width, found.height), times, fps)
+
+
+def _track(path: Path) -> _Looked:
+  """Looks at the main track of a video, whose size is checked before it is decoded."""
+  times, offset = _packet_times(path)
+  with decoding.opened(path) as (container, stream):
+    fps = float(stream.average_rate or stream.guessed_rate or probing.STILL_FPS)
+    aspect = decoding.pixel_aspect(path, stream)
+    frame = next(_Decoder()(container, stream), None)
+    if frame is None:
+      raise EOFError("not one of its frames can be decoded")
+    size = decoding.square_size(frame, aspect)
+    size = size[:: -1 if decoding.turns(frame) % 2 else 1]
+    pixels = decoding.pixels_in_words(frame)
+    return _Looked(size, times, fps, offset, stream.index, pixels)
 
 
 def _packet_times(path: Path) -> tuple[np.ndarray, float]:
@@ -312,10 +355,18 @@ class _Collector:
     )
 
 
+def _over_background(frame: av.VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
+  size = frame.width, frame.height
+  return decoding.Converter()(frame, size, decoding.matrix_of(frame))
+
+
 def _luma(frame: av.VideoFrame) -> UInt8[np.ndarray, "H W"]:
-  """Returns the luma of a frame as it is stored, at 8 bits."""
+  """Returns the luma of a frame as it is stored, at 8 bits, over the background."""
+  parts = frame.format.components
+  if any(component.is_alpha for component in parts):
+    frame = av.VideoFrame.from_ndarray(_over_background(frame), format="rgb24")
   name = frame.format.name
-  deep = any(component.bits > 8 for component in frame.format.components)
+  deep = any(component.bits > 8 for component in parts)
   if deep or not name.startswith(("yuv4", "yuvj4", "gray")):
     frame = frame.reformat(format="yuv420p")
   plane = frame.planes[0]

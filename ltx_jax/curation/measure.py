@@ -28,6 +28,7 @@ from ltx_jax.curation.borders import BorderRule, Crop, Profiles
 from ltx_jax.curation.clip import Clip, Decision, Span, clip_id
 from ltx_jax.curation.frames import Frames
 from ltx_jax.curation.motion import MotionRule, motion
+from ltx_jax.curation.odd_borders import odd_borders
 from ltx_jax.curation.scenes import SceneRule
 
 RULE = "scenes"
@@ -176,15 +177,24 @@ def _measured(span: Span, found: Frames, piece: Piece, rules: Measures) -> Measu
   shown = _scaled(found.small[piece.start : piece.stop], stored, whole[2:])
   times = found.seconds[piece.start : piece.stop]
   places = [int(part * len(shown)) for part in duplicates.PARTS]
-  stills = dict(map(_still, _chosen(found, piece, stored, whole[2:], rules.clips)))
+  images = list(_chosen(found, piece, stored, whole[2:], rules.clips))
+  scores = _scores(shown, times, found.corrupt, rules.motion)
+  odd = round(odd_borders(np.stack(images)), table.DIGITS)
+  stills = dict(map(_still, images))
   clip = dataclasses.replace(
     _clip(span, found, piece),
-    crop=None if stored == whole else found.crop(stored),
-    scores=_scores(shown, times, found.corrupt, rules.motion),
+    crop=_used(found, stored),
+    scores=scores | {"odd_borders": odd},
     hashes=duplicates.to_text(duplicates.hashes(shown[places])),
     stills=tuple(stills),
   )
   return Measured(clip, stills)
+
+
+def _used(found: Frames, stored: Crop) -> Crop | None:
+  """Returns a crop in square pixels, of even sizes; None if that is the whole image."""
+  crop = found.crop(stored)
+  return None if crop == (0, 0, *found.size) else crop
 
 
 def _scaled(

@@ -22,7 +22,7 @@ DIGITS = 4
 may differ in the last bits."""
 
 DERIVED = ("seconds", "frames", "fps", "side", "pixels")
-"""Measures that every clip has; the others are among its scores."""
+"""Measures that every clip has, an image only the last two; others are its scores."""
 
 _HASHES = len(duplicates.PARTS)
 
@@ -103,8 +103,10 @@ def tabled(
 def _derived(row: Mapping[str, Any]) -> tuple[float, ...]:
   """Returns the measures of `DERIVED`."""
   width, height = row["crop"][2:] if row["crop"] else (row["width"], row["height"])
-  lasts = row["end"] - row["start"]
-  return lasts, row["frames"], row["fps"], min(width, height), width * height
+  size = min(width, height), width * height
+  if row["frames"] == 1:
+    return np.nan, np.nan, np.nan, *size
+  return row["end"] - row["start"], row["frames"], row["fps"], *size
 
 
 def _whole(column: array.array, count: int) -> Float[np.ndarray, "n"]:

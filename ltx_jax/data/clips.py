@@ -247,6 +247,8 @@ def check_clip(clip: Clip) -> Clip:
       f"{clip.caption[:40]!r}; at most {CAPTION_LIMIT} are allowed, and a text encoder "
       "reads only about a thousand"
     )
+  if "\0" in clip.caption:
+    raise ValueError("its caption has the character NUL, which no text has; remove it")
   for path in (clip.path, clip.reference):
     if "://" in path:
       raise ValueError(f"its path {path} is an address; download the file first")

@@ -13,7 +13,12 @@ from pathlib import Path
 import av
 import numpy as np
 from av.stream import Disposition
-from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import (
+  ColorRange,
+  Colorspace,
+  Interpolation,
+  VideoReformatter,
+)
 from jaxtyping import UInt8
 
 from ltx_jax.data import images, timing
@@ -28,6 +33,10 @@ _BACK = (0.0, 1.0, 8.0)
 _WIDEST_PIXEL = 8
 _MOST_PIXELS = 40_000_000
 """Largest number of pixels of a frame, above 8K. A decoder keeps up to 20 frames."""
+
+THREADS = 0
+"""Threads of a decoder; 0 is one for each core. A process among many sets it to 1: each
+thread keeps frames of its own."""
 
 BT709, _BT601 = 1, 5  # libav's numbers of the two matrices from YUV to RGB.
 # Without all of these flags every pixel is darker by one or two levels of 255.
@@ -81,7 +90,8 @@ def opened(
   """Opens a video and its main track, which is decoded in threads.
 
   The content of the file decides what it is, not its suffix. The main track is the
-  first that its maker marked so, or else the first; the picture of a cover is none.
+  largest of those that its maker marked so, or else of all, and the first of equals;
+  the picture of a cover is none.
 
   Raises:
     ValueError: If the container is not in `VIDEOS`, the file is truncated, or its
@@ -109,6 +119,7 @@ def opened(
       )
     stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS)}
     stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = THREADS
     yield container, stream
 
 
@@ -118,7 +129,13 @@ def _main_track(container: av.container.InputContainer) -> av.VideoStream:
   if not tracks:
     found = ", ".join(stream.type for stream in container.streams) or "none"
     raise NoVideo(f"it has no video track; its tracks: {found}")
-  return next((stream for stream in tracks if stream.disposition & main), tracks[0])
+  marked = [stream for stream in tracks if stream.disposition & main]
+  return max(marked or tracks, key=_pixels)
+
+
+def _pixels(stream: av.VideoStream) -> int:
+  """Returns the pixels of a track's frames; 0 if nothing can decode it."""
+  return stream.width * stream.height if stream.codec_context is not None else 0
 
 
 def rate(container: av.container.InputContainer, stream: av.VideoStream) -> float:
@@ -189,8 +206,9 @@ def shown_from(
   """Yields frames, with their times since the first, from a frame at or before `time`.
 
   A file's index lists the times when frames are decoded, which is before they are
-  shown, and some indices are wrong. So if a seek leads beyond `time`, it is repeated
-  from further back, and in the end the file is read from its start.
+  shown; some indices are wrong, and some files have none. So if a seek fails or leads
+  beyond `time`, it is repeated from further back, and in the end the file is read from
+  its start.
   """
   for back in (*_BACK, time):
     with opened(path) as (container, stream):
@@ -198,7 +216,10 @@ def shown_from(
       in_middle = back < time and seeks(container)
       if in_middle:
         ticks = int((begin + time - back) / stream.time_base)
-        container.seek(ticks, stream=stream)
+        try:
+          container.seek(ticks, stream=stream)
+        except av.FFmpegError:  # A stream without an index.
+          continue
       frames = shown(decode(container, stream))
       start = next(frames, None)
       if in_middle and (start is None or start[0] > begin + time):
@@ -236,6 +257,20 @@ def matrix_of(frame: av.VideoFrame) -> int:
   if frame.colorspace in list(Colorspace):
     return frame.colorspace
   return BT709 if frame.height >= 720 else _BT601
+
+
+def pixels_in_words(frame: av.VideoFrame) -> str:
+  """Returns what a frame stores, such as "10 bits, BT.2020, PQ" or "8 bits"."""
+  bits = max(component.bits for component in frame.format.components)
+  full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
+  facts = {
+    f"{bits} bits": True,
+    "full range": full,
+    "BT.2020": frame.color_primaries == BT2020,
+    "PQ": frame.color_trc == PQ,
+    "HLG": frame.color_trc == HLG,
+  }
+  return ", ".join(fact for fact, holds in facts.items() if holds)
 
 
 class Converter:

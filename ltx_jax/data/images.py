@@ -34,6 +34,10 @@ class Unsuitable(ValueError):
   """An image is whole but cannot be converted; the message begins with a verb."""
 
 
+class TooLarge(Unsuitable):
+  """An image has more pixels than are read."""
+
+
 def to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "H W 3"]:
   """Returns an image upright, over white and in 8 bits.
 
@@ -166,7 +170,7 @@ def _checked_pixels(picture: Image.Image, limit: int | None) -> int:
   """Returns the number of pixels of a frame.
 
   Raises:
-    Unsuitable: If the frames do not fit into memory.
+    TooLarge: If the frames do not fit into memory.
   """
   pixels, count = picture.width * picture.height, getattr(picture, "n_frames", 1)
   count = (
@@ -174,9 +178,9 @@ def _checked_pixels(picture: Image.Image, limit: int | None) -> int:
   )
   size = f"{picture.width}x{picture.height} pixels"
   if pixels > _MOST_PIXELS:
-    raise Unsuitable(
+    raise TooLarge(
       f"has {size}; at most {_MOST_PIXELS / 1e6:.0f} million are read: make it smaller."
     )
   if count * pixels > _MOST_IN_ALL:
-    raise Unsuitable(f"has {count} frames of {size}; make a video of it.")
+    raise TooLarge(f"has {count} frames of {size}; make a video of it.")
   return pixels

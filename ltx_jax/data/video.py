@@ -132,6 +132,8 @@ def _read_picture(
 ) -> tuple[Frames, float]:
   try:
     return images.read_frames(picture, frames)
+  except images.TooLarge as error:
+    raise decoding.TooLarge(f"{path} {error}") from None
   except (images.Unsuitable, timing.HeldTooLong) as error:
     raise ValueError(f"{path} {error}") from None
   except Exception as error:  # As in `read`.

@@ -120,6 +120,18 @@ def test_a_clip_without_a_measure_is_kept():
   assert len(select([clip("image", 0.04)], [MOTION, BEST]).kept) == 1
 
 
+def test_a_rule_whose_score_no_clip_has_is_off_and_says_so():
+  clips = [clip("a", motion=0.1), clip("b", motion=0.2)]
+  most = dataclasses.replace(BEST, name="ugly", best=None, least=0.5)
+  found = select(clips, [MOTION, BEST, most])
+  assert len(found.kept) == 2 and found.filters == [MOTION, BEST, most]
+  why = "off: no clip has the score aesthetic"
+  assert found.off == {"aesthetic": why, "ugly": why}
+  # Scores that only clips have that were dropped before.
+  gone = select([clip("a", motion=0.0, aesthetic=1.0)], [MOTION, BEST])
+  assert gone.off == {} and gone.filters[1] == BEST
+
+
 def test_measures_that_every_clip_has():
   cropped = dataclasses.replace(clip("a"), crop=(0, 40, 640, 280))
   found = tabled([cropped, clip("b", motion=0.123456)])
@@ -163,11 +175,6 @@ def test_images_are_compared_by_their_only_still():
 def test_a_threshold_is_one_kind_of_number(given, message):
   with pytest.raises(ValueError, match=message):
     Threshold("r", "score", "motion", **given)
-
-
-def test_a_share_without_a_measure_stays_a_share_and_drops_nothing():
-  found = select([clip("a"), clip("b")], [BEST])
-  assert len(found.kept) == 2 and found.filters == [BEST]
 
 
 def test_names_of_rules_differ():

@@ -22,9 +22,10 @@ from configs import curation
 from ltx_jax.curation import frames
 from ltx_jax.curation.clip import Decision, Source, Span, from_json, to_json
 from ltx_jax.curation.measure import measure
+from ltx_jax.data import decoding
 from ltx_jax.files import parse_json
 from train.curation.folder import Folder, save_still
-from train.curation.workers import OUT_OF_MEMORY
+from train.curation.workers import OUT_OF_MEMORY, unwritten
 
 
 def probe(work: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +36,10 @@ def probe(work: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def measured(work: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the clips of a span, or why it cannot be used, and writes its stills."""
+  """Returns the clips of a span, or why it cannot be used, and writes its stills.
+
+  That they cannot be written is no fault of the file: it is said in words of its own.
+  """
   folder = Folder(Path(work["folder"]))
   span = Span(from_json(Source, work["source"]), work["number"])
   found = frames.read(span)
@@ -43,8 +47,11 @@ def measured(work: Mapping[str, Any]) -> dict[str, Any]:
     return {"decision": to_json(found)}
   clips = []
   for clip, stills in measure(span, found, curation.measures()):
-    for name, content in stills.items():
-      save_still(folder, name, content)
+    try:
+      for name, content in stills.items():
+        save_still(folder, name, content)
+    except OSError as error:
+      return {"unwritten": unwritten(error)}
     clips.append(to_json(clip))
   return {"clips": clips}
 
@@ -58,6 +65,7 @@ def main() -> None:
   memory = int(sys.argv[1]) + _address_space()
   resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
   cv2.setNumThreads(1)
+  decoding.THREADS = 1
   Image.MAX_IMAGE_PIXELS = None  # `frames.probe` has a limit of its own.
   # Libraries may print; only answers go to the parent.
   answers = os.fdopen(os.dup(1), "wb")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ltx_jax.curation.clip import Source, Span, from_json, spans, to_json
+from ltx_jax.curation.clip import Clip, Source, Span, from_json, spans, to_json
 from ltx_jax.data import partial
 from ltx_jax.data.suffixes import PICTURES, VIDEOS
 from ltx_jax.files import NotJSON, json_bytes, parse_json, read_lines
@@ -20,16 +22,23 @@ Pool = Callable[[Sequence[bytes], str], Iterator[bytes]]
 what `workers.perform` returns, in any order."""
 
 
+_MEASURED = frozenset(
+  field.name for kind in (Source, Clip) for field in dataclasses.fields(kind)
+)
+
+
 class Footage(NamedTuple):
   """A file that is looked at.
 
   Attributes:
     id: Its name, unique among all.
     path: Where it is.
+    extra: Fields of its line in a list that have no meaning here.
   """
 
   id: str
   path: str
+  extra: Mapping[str, Any] = types.MappingProxyType({})
 
 
 def footage(path: Path) -> list[Footage]:
@@ -37,7 +46,8 @@ def footage(path: Path) -> list[Footage]:
 
   Args:
     path: A folder, with all folders below it; a file; or a list with `path` and, if
-      that shall not be the id, `id` in each line.
+      that shall not be the id, `id` in each line. Its other fields come back in the
+      manifest, but for those that are measured.
 
   Raises:
     ValueError: If there is none, a line is broken, or two have the same id.
@@ -86,7 +96,8 @@ def _listed(path: Path) -> Iterator[Footage]:
         "give each file an id of its own."
       )
     lines[identity] = number
-    yield Footage(identity, os.path.abspath(os.path.join(path.parent, file)))
+    extra = {name: value for name, value in row.items() if name not in _MEASURED}
+    yield Footage(identity, os.path.abspath(os.path.join(path.parent, file)), extra)
 
 
 def shard_of(found: Sequence[Footage], shard: str) -> list[Footage]:
@@ -131,7 +142,11 @@ def plan(
       log.write(json_bytes(row) + b"\n")
       log.flush()
   rows = [known[file.id] for file in found]
-  sources = [from_json(Source, row["source"]) for row in rows if "source" in row]
+  sources = [
+    dataclasses.replace(from_json(Source, row["source"]), extra=dict(file.extra))
+    for row, file in zip(rows, found, strict=True)
+    if "source" in row
+  ]
   write_rows(folder.sources, map(to_json, sources))
   write_rows(folder.refused, (row for row in rows if "decision" in row))
   return sources

@@ -219,7 +219,9 @@ def decide(folder: Folder, into: Path, filters: Sequence[Filter]) -> Selection:
 def write_decisions(folder: Folder, into: Path, selection: Selection) -> None:
   """Writes what was refused and dropped, and the rules that did so."""
   write_rows(into / "decisions.jsonl", decisions(folder, selection))
-  write_rows(into / "rules.jsonl", map(_rule, selection.filters))
+  off = selection.off
+  rows = (_rule(rule, off.get(rule.name)) for rule in selection.filters)
+  write_rows(into / "rules.jsonl", rows)
 
 
 def decisions(folder: Folder, selection: Selection) -> Iterator[dict[str, Any]]:
@@ -231,13 +233,13 @@ def decisions(folder: Folder, selection: Selection) -> Iterator[dict[str, Any]]:
     yield known | {"decision": to_json(selection.decision(place))}
 
 
-def _rule(rule: Filter) -> dict[str, Any]:
-  """Returns a rule as it was applied, with numbers instead of shares."""
+def _rule(rule: Filter, off: str | None) -> dict[str, Any]:
+  """Returns a rule as it was applied: numbers instead of shares, and why it is off."""
   numbers = {"name": rule.name}
   for name in ("reason", "measure", "least", "most", "best"):
     if (value := getattr(rule, name, None)) is not None:
       numbers[name] = value
-  return numbers
+  return numbers | ({"off": off} if off else {})
 
 
 def read_selected(into: Path, name: str = SELECTED) -> list[Clip]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from ltx_jax.curation import frames
 from ltx_jax.curation.clip import Clip, Decision, from_json, to_json
+from ltx_jax.errors import said
 from ltx_jax.files import parse_json
 from train.curation.folder import Folder, Part, commit
 
@@ -30,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 OUT_OF_MEMORY = 77
 """Exit code of a child that was refused memory."""
 
+_KILLED = "its decoder died of SIGKILL"
 _START = 120  # Seconds, on a busy machine.
 _ALONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # A worker has a core.
 
@@ -57,7 +59,16 @@ class Child:
     self._limits, self._module, self._process = limits, module, None
 
   def ask(self, work: bytes) -> dict[str, Any] | Decision:
-    """Returns the answer to a piece of work, or why there is none."""
+    """Returns the answer to a piece of work, or why there is none.
+
+    No file kills its decoder with SIGKILL, but people and full memories do. So work
+    that ended this way is done once more.
+    """
+    answer = self._answer(work)
+    killed = isinstance(answer, Decision) and answer.value == _KILLED
+    return self._answer(work) if killed else answer
+
+  def _answer(self, work: bytes) -> dict[str, Any] | Decision:
     process = self._process = self._process or self._started()
     try:
       process.stdin.write(work + b"\n")
@@ -143,7 +154,10 @@ def perform(work: bytes) -> bytes:
     work: JSON that `probing` or `measuring` made.
 
   Returns:
-    JSON: the answer to a probe; of a measurement, its numbers of clips and seconds.
+    JSON: the answer to a probe; of a measurement, its span and number of clips.
+
+  Raises:
+    OSError: If the result cannot be written.
   """
   given = parse_json(work)
   limits = Limits(**given["limits"])
@@ -158,11 +172,24 @@ def perform(work: bytes) -> bytes:
   if isinstance(answer, Decision):
     part = Part(given["span"], answer)
   else:
+    if "unwritten" in answer:
+      raise OSError(answer["unwritten"])
     decision = answer.get("decision")
     clips = tuple(from_json(Clip, row) for row in answer.get("clips", ()))
     part = Part(given["span"], decision and from_json(Decision, decision), clips)
-  commit(Folder(Path(given["folder"])), part)
+  try:
+    commit(Folder(Path(given["folder"])), part)
+  except OSError as error:
+    raise OSError(unwritten(error)) from None
   return json.dumps({"span": part.span, "clips": len(part.clips)}).encode()
+
+
+def unwritten(error: OSError) -> str:
+  """Returns the sentence that a result could not be written."""
+  return (
+    f"{error.filename} cannot be written ({said(error)}); make room there, and start "
+    "again: what was measured is not lost."
+  )
 
 
 def size_of(path: str) -> int:

@@ -12,7 +12,7 @@ from ltx_jax.curation.filters import Filter, Selection, select
 from ltx_jax.data import partial
 from ltx_jax.data.manifest import write_manifest
 from train.curation import selecting
-from train.curation.folder import Folder
+from train.curation.folder import Folder, read_sources
 from train.page.curation import page
 
 
@@ -34,9 +34,11 @@ def write(folder: Folder, into: Path, filters: Sequence[Filter]) -> Selection:
     filters = [*filters, Captioned.of(told)]
   selection = select(selecting.read_clips(folder, captioned), filters)
   selecting.write_decisions(folder, into, selection)
-  kept = map(selection.clip, selection.kept)
-  bare = (dataclasses.replace(clip, extra={}) for clip in kept)
-  write_manifest(into / "manifest.jsonl", map(row_of, bare))
+  # What captions note is not for trainers; what lists of files say is.
+  given = {source.id: source.extra for source in read_sources(folder)}
+  clips = map(selection.clip, selection.kept)
+  kept = (dataclasses.replace(clip, extra=given[clip.source]) for clip in clips)
+  write_manifest(into / "manifest.jsonl", map(row_of, kept))
   report = page(selection, selecting.refused_of(folder), _stills(folder))
   partial.write_bytes(into / "report.html", report)
   return selection

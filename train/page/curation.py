@@ -89,7 +89,7 @@ def _head(*names: str) -> Element:
 
 
 def _funnel(selection: Selection) -> Element:
-  rules = {rule.name: in_words(rule) for rule in selection.filters}
+  rules = {rule.name: in_words(rule) for rule in selection.filters} | selection.off
   (_, found, hours), *rest = funnel(selection)
   rows = [_stage("found", [f"{found:,}", f"{hours:,.2f}", "", "", "", ""], 1.0)]
   for step, (name, left, lasts) in zip(selection.steps, rest, strict=True):
@@ -119,7 +119,7 @@ def _stage(name: str, cells: Sequence[str], share: float) -> Element:
 def in_words(rule: Filter) -> str:
   """Returns what a rule keeps, in words; "" if it is not a threshold."""
   if isinstance(rule, Threshold) and rule.best is not None:
-    return f"all clips, since none has the measure {rule.measure}"
+    return f"{rule.measure} among the best {_share(rule.best, 1)}"
   bounds = " and ".join(words for _, words in _marks(rule))
   return f"{rule.measure} {bounds}" if bounds else ""
 

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 from train.curation.workers import OUT_OF_MEMORY
 
@@ -18,11 +19,13 @@ def main():
 
   answer({"ready": os.getpid()})
   for line in sys.stdin.buffer:
-    name = json.loads(line)["id"]
+    name = Path(json.loads(line)["id"]).stem
     if name == "hangs":
       time.sleep(60)
     elif name == "dies":
       os.kill(os.getpid(), signal.SIGSEGV)
+    elif name == "killed":
+      os.kill(os.getpid(), signal.SIGKILL)
     elif name == "eats":
       sys.exit(OUT_OF_MEMORY)
     elif name == "fails":

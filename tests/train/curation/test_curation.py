@@ -127,7 +127,10 @@ def test_selection_says_why_and_adds_up(whole, tmp_path):
   assert len(kept) + len(dropped) == len(selection.dropped) + 1
   reasons = {row["id"]: row["decision"]["reason"] for row in dropped}
   assert reasons == {"page.mp4": "unreadable", "frozen.mp4@0": "static"}
-  assert rows(tmp_path / "rules.jsonl")[0]["least"] == 72
+  rules = {row["name"]: row for row in rows(tmp_path / "rules.jsonl")}
+  assert rules["size"]["least"] == 72 and "off" not in rules["size"]
+  off = rules["aesthetic"]
+  assert off["off"] == "off: no clip has the score aesthetic" and "least" not in off
   writing.write(whole, tmp_path, filters)
   assert rows(tmp_path / "decisions.jsonl") == dropped
   clips = read_manifest(tmp_path / "manifest.jsonl")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ltx_jax.curation import frames
 from ltx_jax.curation.clip import Decision
 from train.curation import workers
 from train.curation.workers import Child, Limits
@@ -25,6 +26,7 @@ def asked(child, name):
   [
     ("hangs", "timeout", 8),
     ("dies", "crashed", "its decoder died of SIGSEGV"),
+    ("killed", "crashed", "its decoder died of SIGKILL"),
     ("eats", "crashed", "its decoder took more than 2 GB of memory"),
     ("fails", "crashed", "KeyError: 'a'"),
   ],
@@ -37,6 +39,12 @@ def test_a_file_that_breaks_its_decoder_gets_its_reason_and_the_next_goes_on(
   assert isinstance(found, Decision)
   assert (found.reason, found.value) == (reason, value)
   assert asked(child, "well")["decision"]["reason"] == "small"
+
+
+def test_work_that_somebody_killed_is_done_once_more(child, monkeypatch):
+  answers = iter([frames.refused("crashed", "its decoder died of SIGKILL"), {"a": 1}])
+  monkeypatch.setattr(child, "_answer", lambda work: next(answers))
+  assert asked(child, "well") == {"a": 1}
 
 
 def test_a_child_that_does_not_start_ends_the_run():

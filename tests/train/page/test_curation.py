@@ -62,6 +62,16 @@ def test_the_funnel_adds_up(root, selection):
   assert keeps["aesthetic"] == f"aesthetic at least {selection.filters[-1].least:g}"
 
 
+def test_a_rule_without_scores_is_said_to_be_off(tmp_path):
+  bare = [dataclasses.replace(clip, scores={}) for clip in case.clips()]
+  selection = case.of(bare)
+  root = page_of(tmp_path, selection)
+  lines = rows(tables(root)["Clips and hours after each rule, in their order"])
+  keeps = {line[0]: line[-1] for line in lines}
+  assert keeps["aesthetic"] == "off: no clip has the score aesthetic"
+  assert keeps["length"] == "seconds at least 1 and at most 20"
+
+
 def test_scores_are_drawn_with_their_thresholds(root, selection):
   drawn = panels(sections(root)["Scores"])
   (aesthetic,) = (f"{selection.filters[-1].least:g}",)
@@ -214,11 +224,3 @@ def test_a_choice_is_even_and_has_both_ends():
   assert (some[0], some[-1]) == (0, 100) and (np.diff(some) > 0).all()
   assert gallery.some(places[:3]) == [0, 1, 2]
   assert gallery.some(places, np.full(101, np.nan)) == []
-
-
-def test_a_rule_whose_measure_no_clip_has_says_so(tmp_path):
-  bare = [dataclasses.replace(clip, scores={}) for clip in case.clips(12)]
-  root = page_of(tmp_path, case.of(bare))
-  (table,) = [t for name, t in tables(root).items() if name.startswith("Clips and")]
-  keeps = {line[0]: line[7] for line in rows(table)}
-  assert keeps["aesthetic"] == "all clips, since none has the measure aesthetic"
