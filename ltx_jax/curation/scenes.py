@@ -10,14 +10,17 @@ flash, after which the scene from before goes on:
 
     d_i >= least,   d_i >= ratio x median of d within `window` frames,              (2)
     d_i = max of d within two frames,
-    d(i - 1, i + 3) and d(i - 4, i) >= stays x d_i                                  (3)
+    d(i - 1, i - 1 + k) and d(i - k, i) >= stays x d_i,  k = 4, 6, 9                (3)
 
 The frames of a dissolve blend two scenes, so over its n frames the middle is the mean
 of the ends, as no motion makes it:
 
     D(i, i + n) >= least  and  D(i + n/2, mean of both) <= D(i, i + n) / 4          (4)
 
-where D is the mean absolute difference of RGB. Windows that reach out of the dissolve
+where D is the mean absolute difference of RGB, and no two neighbours differ by half of
+that, as where light flashes. In a wipe the middle is made of parts of both: nearly each
+of its pixels is that of one end, and between a quarter and three quarters of them are
+those of the later one. Windows that reach out of the dissolve
 miss (4), so its ends are found by its blend: from the middle m of the frames found, or
 from the darkest one if they fade through black, to frame b of the scene beyond,
 
@@ -44,8 +47,13 @@ from jaxtyping import Bool, Float, UInt8
 Small = UInt8[np.ndarray, "F h w 3"]
 """All frames of a span, with a shorter side of 72 pixels."""
 
+Image = UInt8[np.ndarray, "h w 3"]
+
 _PART = 16
 """Frames whose HSV is in memory at one time; few, so that the cache holds them."""
+
+_LATER = 4, 6, 9
+"""Frames from one to another that a cut keeps apart; lightning flashes twice."""
 
 _RISE = 16
 """Frames after a black one in which light may rise."""
@@ -166,7 +174,8 @@ def _outstanding(d: Float[np.ndarray, "F"], rule: SceneRule) -> Iterator[int]:
 def _flash(small: Small, i: int, least: float) -> bool:
   """Whether frames before and after i differ by less, farther apart than neighbours."""
   last = len(small) - 1
-  pairs = ((i - 1, min(i + 3, last)), (max(i - 4, 0), i))
+  pairs = [(i - 1, min(i - 1 + k, last)) for k in _LATER]
+  pairs += [(max(i - k, 0), i) for k in _LATER]
   for a, b in pairs:
     both = hsv(small[[a, b]])
     if _difference(both[:1], both[1:])[0] < least:
@@ -181,17 +190,33 @@ def dissolved(small: Small, rule: SceneRule) -> Bool[np.ndarray, "F"]:
   into the scenes on both sides.
   """
   found = np.zeros(len(small), bool)
+  small = small[:, ::2, ::2]  # Every fourth pixel says as much.
+  steps = np.array([0, *map(_apart, small[1:], small[:-1])], np.float32)
   for length in rule.lengths:
     centers = np.arange(length // 2, len(small) - length // 2)
     for start in (centers[~found[centers]] - length // 2).tolist():
-      ends = small[[start, start + length]].astype(np.float32)
-      apart = np.abs(ends[0] - ends[1]).mean()
-      if apart < rule.least:
+      first, middle, last = (small[start + k] for k in (0, length // 2, length))
+      apart = _apart(first, last)
+      if apart < rule.least or steps[start + 1 : start + length + 1].max() > apart / 2:
         continue
-      middle = small[start + length // 2]
-      if np.abs(middle - ends.mean(0)).mean() <= rule.blend * apart:
+      if _is_blend(first, middle, last, rule.blend * apart):
         found[start + 1 : start + length] = True
   return found
+
+
+def _apart(one: Image, other: Image) -> float:
+  """Returns the mean absolute difference of two frames."""
+  return float(np.abs(one.astype(np.int16) - other).mean())
+
+
+def _is_blend(first: Image, middle: Image, last: Image, most: float) -> bool:
+  """Whether a frame is the mean of two others, or made of parts of both."""
+  ends = np.stack([first, last]).astype(np.float32)
+  if np.abs(middle - ends.mean(0)).mean() <= most:
+    return True
+  missing = np.abs(middle - ends).mean(-1)  # 2 h w
+  later = (missing[1] < missing[0]).mean()
+  return bool(missing.min(0).mean() <= most / 2 and 0.25 <= later <= 0.75)
 
 
 def transitions(
@@ -309,8 +334,12 @@ def flashes(
     seconds: When each is shown, ascending.
     rule: Numbers of the rule.
   """
+  if not len(seconds):
+    return np.zeros(0)
   turned = seconds[_swings(mean, rule.flash)]
-  until, since = (np.searchsorted(turned, seconds + side) for side in (0.5, -0.5))
+  # At the ends, the second nearest to the frame.
+  middle = np.clip(seconds, seconds[0] + 0.5, max(seconds[-1] - 0.5, seconds[0] + 0.5))
+  until, since = (np.searchsorted(turned, middle + side) for side in (0.5, -0.5))
   return (until - since) / 2
 
 
@@ -342,7 +371,7 @@ def scenes(
   mean, deviation = light(small)
   strobes = flashes(mean, seconds, rule) > rule.strobe
   starts = {0, *(cut for cut in cuts(small, rule) if not strobes[cut])}
-  out = transitions(small, mean, deviation, rule)
+  out = transitions(small, mean, deviation, rule) & ~strobes
   found: list[Scene] = []
   for i in range(len(small)):
     if out[i]:

@@ -42,8 +42,8 @@ def test_a_plain_file(tmp_path):
   assert found.small.shape == (25, 72, 128, 3)
   assert numbers(found.small) == list(range(25))
   np.testing.assert_allclose(found.seconds, np.arange(25) / 25, atol=1e-3)
-  assert found.profiles.rows.shape == (4, 2, 144)
-  assert found.profiles.columns.shape == (4, 2, 256)
+  assert found.profiles.rows.shape == (4, 3, 144)
+  assert found.profiles.columns.shape == (4, 3, 256)
   assert found.profiles.frames.tolist() == [0, 8, 16, 24]
   assert found.stills.shape == (1, 144, 256, 3) and found.corrupt == 0
   assert frames.rate(found.seconds) == pytest.approx(25)

@@ -27,7 +27,7 @@ def seen(small, bars=0):
   rows, columns = (np.rint(values).astype(np.uint8) for values in light)
   rows = np.maximum(rows, 60)
   rows[:, :bars] = 16
-  rows, columns = (np.stack([one, one], 1) for one in (rows, np.maximum(columns, 60)))
+  rows, columns = (np.stack([one] * 3, 1) for one in (rows, np.maximum(columns, 60)))
   stills = np.arange(0, count, FPS)
   profiles = Profiles(rows, columns, np.full(len(at), 99.0), at)
   return Frames(
