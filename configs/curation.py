@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SIZE = Threshold("size", "small", "side", least=256)
 LENGTH = Threshold("length", "length", "frames", least=25)
-DARK = Threshold("dark", "black", "luma", least=16.0)
+DARK = Threshold("dark", "black", "luma", least=4.0)
 FLAT = Threshold("flat", "black", "contrast", least=4.0)
 STATIC = Threshold("static", "static", "motion_p90", least=0.005)
 SLIDES = Threshold("slides", "slides", "repeated", most=0.8)

@@ -344,7 +344,7 @@ def _on_ray(
     num_cpus=1,
     memory=limits.memory * 1e9,  # Reserved; the child holds to it.
     # A worker that dies twice ends the run, instead of being started for ever.
-    ray_remote_args_fn=lambda: {"max_retries": 1},
+    max_retries=1,
   )
   with shared.work_bar(console) as on_work:
     on_work(doing, 0, len(work))

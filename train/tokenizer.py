@@ -106,6 +106,8 @@ def train_spiece(captions: Sequence[str], pieces: int) -> bytes:
       model_writer=model,
       model_type="unigram",
       vocab_size=len(SPECIAL) + len(longer) + len(SPACE + characters),
+      # Of few captions the trainer keeps fewer pieces; unless told so, it refuses them.
+      hard_vocab_limit=False,
       seed_sentencepieces_file=seeds.name,
       required_chars=characters,
       character_coverage=1.0,
