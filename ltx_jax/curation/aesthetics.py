@@ -148,18 +148,6 @@ def loss(
   return jnp.mean(entropy) + DRIFT * middle**2
 
 
-def score(scores: Float[AnyArray, "n"] | Sequence[float]) -> dict[str, float]:
-  """Returns the scores of a clip, by the names of its measures, from its stills'.
-
-  Raises:
-    ValueError: If there are no stills.
-  """
-  values = np.asarray(scores, np.float64)
-  if not len(values):
-    raise ValueError("A clip has no stills; it needs one to have a score.")
-  return {"aesthetic": float(values.mean()), "aesthetic_least": float(values.min())}
-
-
 def accuracy(logits: Float[AnyArray, "p"], votes: Votes) -> float:
   """Returns the share of pairs whose order is that of the votes; ties do not count.
 

@@ -189,6 +189,21 @@ def clip_id(source: str, start: float) -> str:
   return f"{source}@{round(1000 * start)}"
 
 
+def with_aesthetics(clip: Clip, scores: Mapping[str, float]) -> Clip:
+  """Returns a clip with the mean and the least of its stills' scores.
+
+  Args:
+    clip: The clip; it stays as it is if one of its stills has no score.
+    scores: Scores of stills, by name.
+  """
+  if not clip.stills or not scores.keys() >= set(clip.stills):
+    return clip
+  found = [scores[name] for name in clip.stills]
+  mean, least = sum(found) / len(found), min(found)
+  measures = {"aesthetic": mean, "aesthetic_least": least}
+  return dataclasses.replace(clip, scores={**clip.scores, **measures})
+
+
 def row_of(clip: Clip) -> clips.Clip:
   """Returns the clip as a row of a manifest that trainers read; an image lasts 0 s."""
   moves = clip.frames > 1

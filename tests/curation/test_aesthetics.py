@@ -56,13 +56,6 @@ def test_the_loss_is_the_same_for_swapped_pairs_and_least_at_the_vote():
   assert slope(jnp.array([1.0]), jnp.array([-1.0]), jnp.array([1.0])) < 0
 
 
-def test_a_clip_has_the_mean_and_the_least_of_its_stills():
-  found = aesthetics.score([1.0, -2.0, 4.0])
-  assert found == {"aesthetic": 1.0, "aesthetic_least": -2.0}
-  with pytest.raises(ValueError, match="A clip has no stills"):
-    aesthetics.score([])
-
-
 def test_views_are_all_of_a_picture_and_its_middle_at_native_size():
   picture = np.random.default_rng(0).integers(0, 256, (300, 401, 3), np.uint8)
   whole, middle = aesthetics.views(picture)

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ltx_jax.cli.command_line import nearest
-from ltx_jax.curation.clip import Clip, Decision, Source, from_json, spans, to_json
+from ltx_jax.curation.clip import (
+  Clip,
+  Decision,
+  Source,
+  from_json,
+  spans,
+  to_json,
+  with_aesthetics,
+)
 from ltx_jax.curation.filters import Filter, Selection, Threshold, select
 from ltx_jax.data import partial
 from ltx_jax.files import parse_json
@@ -69,16 +77,7 @@ def read_clips(folder: Folder) -> Iterator[Clip]:
     row["still"]: row["score"] for row in partial.read_json_lines(folder.scores)
   }
   for row in read_rows(folder.clips):
-    clip = from_json(Clip, row)
-    yield _scored(clip, scores) if scores else clip
-
-
-def _scored(clip: Clip, scores: Mapping[str, float]) -> Clip:
-  found = [scores[name] for name in clip.stills if name in scores]
-  if not found:
-    return clip
-  aesthetic = {"aesthetic": sum(found) / len(found), "aesthetic_least": min(found)}
-  return dataclasses.replace(clip, scores={**clip.scores, **aesthetic})
+    yield with_aesthetics(from_json(Clip, row), scores)
 
 
 def with_thresholds(filters: Sequence[Filter], given: Iterable[str]) -> list[Filter]:
