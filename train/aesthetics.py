@@ -209,8 +209,10 @@ def train(options: Train) -> None:
   table = preferences.read_table(options.folder / preferences.FEATURES)
   votes = preferences.read_votes(options.folder / preferences.VOTES)
   judged = preferences.judged(table.names, votes)
-  fields = dataclasses.fields(preferring.Fitting)
-  how = preferring.Fitting(**{f.name: getattr(options, f.name) for f in fields})
+  how = preferring.Fitting(
+    *(options.epochs, options.batch, options.learning_rate, options.weight_decay),
+    *(options.seed, table.groups),
+  )
   print(f"Training on {len(judged.votes)} pairs, {options.folds} folds.", flush=True)
   outcome = preferring.cross_fit(
     table.features, table.sources, judged.pairs, judged.votes, how, options.folds

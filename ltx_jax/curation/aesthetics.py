@@ -48,10 +48,12 @@ class Described(NamedTuple):
 
   Attributes:
     features: Features of the whole picture, and of its middle at native size.
+    groups: Sizes of their groups, which sum up to d.
     labels: Logits of labels; None if the backbone has none.
   """
 
   features: Float[np.ndarray, "n d"]
+  groups: tuple[int, ...]
   labels: Float[np.ndarray, "n k"] | None
 
 
@@ -105,13 +107,16 @@ def describe(
     seen = np.stack([views(picture) for picture in group])
     padded = np.concatenate([seen, np.zeros_like(seen[:1]).repeat(batch, 0)])[:batch]
     found, logits = backbone(padded.reshape(-1, SIDE, SIDE, 3))
-    features.append(np.asarray(found, np.float32).reshape(batch, -1)[: len(group)])
+    both = np.concatenate(found, 1, dtype=np.float32).reshape(batch, -1)
+    features.append(both[: len(group)])
     if logits is not None:
       whole = np.asarray(logits, np.float32).reshape(batch, 2, -1)[: len(group), 0]
       labels.append(whole)
   if not features:
     raise ValueError("There are no pictures; give at least one.")
-  return Described(np.concatenate(features), np.concatenate(labels) if labels else None)
+  groups = 2 * tuple(part.shape[1] for part in found)
+  named = np.concatenate(labels) if labels else None
+  return Described(np.concatenate(features), groups, named)
 
 
 def _batches(items: Iterable, count: int) -> Iterator[list]:

@@ -11,7 +11,7 @@ from ltx_jax.models import aesthetic
 
 @pytest.fixture(scope="module")
 def head():
-  return aesthetic.init_head(jax.random.key(0), np.zeros(12), np.ones(12))
+  return aesthetic.init_head(jax.random.key(0), np.zeros(12), np.ones(12), (12,))
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +73,13 @@ def test_pictures_are_described_in_batches_of_one_size():
   def backbone(seen):
     sizes.append(seen.shape)
     mean = np.float32(seen.mean((1, 2, 3)))
-    return np.stack([mean, -mean], 1), mean[:, None]
+    return [np.stack([mean, -mean], 1), mean[:, None]], mean[:, None]
 
   found = aesthetics.describe(backbone, pictures, batch=2)
   assert set(sizes) == {(4, 224, 224, 3)} and len(sizes) == 3
   np.testing.assert_array_equal(found.features[:, 0], range(5))
-  np.testing.assert_array_equal(found.features[:, 3], -np.arange(5.0))
+  np.testing.assert_array_equal(found.features[:, 4], -np.arange(5.0))
+  assert found.groups == (2, 1, 2, 1) and found.features.shape == (5, 6)
   np.testing.assert_array_equal(found.labels[:, 0], range(5))
   unnamed = aesthetics.describe(lambda seen: (backbone(seen)[0], None), pictures)
   assert unnamed.labels is None

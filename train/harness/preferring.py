@@ -34,6 +34,7 @@ class Fitting:
     learning_rate: Learning rate at the start; it falls to zero along a cosine.
     weight_decay: Weight decay of AdamW.
     seed: Random seed of the head, of dropout, and of the order of pairs.
+    groups: Sizes of the groups of features, which count alike; () is a single one.
   """
 
   epochs: int = 30
@@ -41,6 +42,7 @@ class Fitting:
   learning_rate: float = 1e-3
   weight_decay: float = 0.1
   seed: int = 0
+  groups: tuple[int, ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -95,7 +97,9 @@ def fit(
   used = np.unique(pairs)
   key = jax.random.key(how.seed)
   params = aesthetic.init_head(
-    jax.random.fold_in(key, 0), features[used].mean(0), features[used].std(0)
+    jax.random.fold_in(key, 0),
+    *(features[used].mean(0), features[used].std(0)),
+    how.groups or features.shape[1:],
   )
   layers, statistics = params["layers"], params["statistics"]
   state = _optimizer(how.weight_decay).init(layers)
