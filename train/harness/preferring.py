@@ -32,7 +32,8 @@ class Fitting:
     epochs: Number of times that every pair is seen.
     batch: Number of pairs in a step.
     learning_rate: Learning rate at the start; it falls to zero along a cosine.
-    weight_decay: Weight decay of AdamW.
+    weight_decay: Weight decay of AdamW. It is large: with few sources, a head that may
+      learn them by heart does so.
     seed: Random seed of the head, of dropout, and of the order of pairs.
     groups: Sizes of the groups of features, which count alike; () is a single one.
   """
@@ -40,7 +41,7 @@ class Fitting:
   epochs: int = 30
   batch: int = 256
   learning_rate: float = 1e-3
-  weight_decay: float = 0.1
+  weight_decay: float = 10.0
   seed: int = 0
   groups: tuple[int, ...] = ()
 
