@@ -8,7 +8,7 @@ second term stops a drift that the first one does not see.
 
 People compare two pictures that share a label (`aesthetic_pairs`), so that they compare
 like with like and the network does not learn that dogs are better than cars. A clip has
-the mean and the minimum of its stills' scores.
+the mean and the least of its stills' scores (`clip.with_aesthetics`).
 
 Source: the paper's Siamese network and its pairs (arXiv:2501.00103, section 3.1); the
 probability is that of Bradley and Terry (1952), as in RankNet (Burges 2005).
