@@ -195,13 +195,13 @@ def third(found: Material, among: np.ndarray) -> np.ndarray:
 
 
 def calibration(said: np.ndarray, truth: Truth) -> float:
-  """Returns the calibration error; the factor of the logits is found on one half of
-  the pairs, and used on the other."""
+  """Returns the calibration error; the factor of the logits is found on the votes for
+  one half of the pairs, and tested on the chances of votes for the other."""
   chance, half = np.zeros(len(said)), np.arange(len(said)) % 2 == 0
   for part in (half, ~half):
     factor = aesthetics.sharpness(said[~part], truth.votes[~part])
     chance[part] = sigmoid(factor * said[part])
-  return aesthetics.calibrate(chance, truth.votes).error
+  return aesthetics.calibrate(chance, sigmoid(truth.logits)).error
 
 
 def leak_rows(found: Material) -> Iterator[dict[str, Any]]:
@@ -227,7 +227,7 @@ def leak_rows(found: Material) -> Iterator[dict[str, Any]]:
       *(random, "", "more than with shared labels", random > own),
     )
     yield row(
-      "the same with pairs that share a label",
+      f"R2 of undamaged pictures' scores {words}, pairs that share a label",
       *(own, "", f"at most a third, {random / 3:.3f}", own <= random / 3),
     )
 
