@@ -52,7 +52,7 @@ def training() -> tuple[Filter, ...]:
 
 
 def fine_tuning() -> tuple[Filter, ...]:
-  """Rules for the set of the last stage: the best tenth, by mean and by worst still."""
+  """Rules for the last stage: best tenth, then the half with the best worst still."""
   best = Threshold("best", "aesthetic", "aesthetic", best=0.1)
   worst = Threshold("worst", "aesthetic", "aesthetic_least", best=0.5)
   return *training()[:-1], best, worst

@@ -47,10 +47,10 @@ one."""
 
 Backbone = Callable[
   [UInt8[AnyArray, "b H W 3"]],
-  tuple[Float[AnyArray, "b d"], Float[AnyArray, "b k"] | None],
+  tuple[list[Float[AnyArray, "b _"]], Float[AnyArray, "b k"] | None],
 ]
-"""pictures -> (features, logits of labels or None), of any network for images;
-`models.aesthetic` has one."""
+"""pictures -> (groups of features, logits of labels or None), of any network for
+images; `models.aesthetic` has one."""
 
 Latents = Float[AnyArray, "b f h w c"]
 Tokens = Float[AnyArray, "b n c"]

@@ -106,7 +106,7 @@ class Train:
   epochs: int = 30
   batch: int = 256
   learning_rate: float = 1e-3
-  weight_decay: float = 0.1
+  weight_decay: float = 10.0
   seed: int = 0
 
 
@@ -204,13 +204,15 @@ def train(options: Train) -> None:
     value = getattr(options, name)
     check_number(f"--{name}", value, at_least=least, at_most=most, whole=True)
   check_number("--learning-rate", options.learning_rate, above=0, at_most=1)
-  check_number("--weight-decay", options.weight_decay, at_least=0, at_most=10)
+  check_number("--weight-decay", options.weight_decay, at_least=0, at_most=1000)
   check_seed(options.seed)
   table = preferences.read_table(options.folder / preferences.FEATURES)
   votes = preferences.read_votes(options.folder / preferences.VOTES)
   judged = preferences.judged(table.names, votes)
-  fields = dataclasses.fields(preferring.Fitting)
-  how = preferring.Fitting(**{f.name: getattr(options, f.name) for f in fields})
+  how = preferring.Fitting(
+    *(options.epochs, options.batch, options.learning_rate, options.weight_decay),
+    *(options.seed, table.groups),
+  )
   print(f"Training on {len(judged.votes)} pairs, {options.folds} folds.", flush=True)
   outcome = preferring.cross_fit(
     table.features, table.sources, judged.pairs, judged.votes, how, options.folds

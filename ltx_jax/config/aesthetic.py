@@ -56,6 +56,7 @@ class EfficientNetConfig:
     return (*(i for i, stride in enumerate(strides) if stride == 2), last)
 
   @property
-  def width(self) -> int:
-    """Length of what `models.aesthetic.pooled` returns for a picture."""
-    return 2 * sum(self.stages[i].channels for i in self.maps) + self.features
+  def groups(self) -> tuple[int, ...]:
+    """Sizes of what `models.aesthetic.pooled` returns for a picture."""
+    channels = (self.stages[i].channels for i in self.maps)
+    return (*(size for size in channels for _ in range(2)), self.features)

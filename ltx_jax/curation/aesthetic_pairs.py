@@ -31,7 +31,7 @@ from ltx_jax.errors import check_number, check_seed
 TOP, LEAST = 3, 4
 """Labels of a picture, and pairs that it is in at least, where there are as many."""
 
-_TRIES = 20
+_TRIES, _MISSES = 20, 1000
 
 
 class Pairs(NamedTuple):
@@ -58,6 +58,14 @@ def top_labels(
   return np.argsort(-above, axis=1, kind="stable")[:, :count]
 
 
+def _root(above: list[int], picture: int) -> int:
+  """Returns the picture that stands for a part, and shortens the way to it."""
+  while above[picture] != picture:
+    above[picture] = above[above[picture]]
+    picture = above[picture]
+  return picture
+
+
 class _Drawing:
   """Pairs that were drawn, and the parts of the graph that they make."""
 
@@ -80,12 +88,6 @@ class _Drawing:
     self.degree = np.zeros(len(labels), np.int64)
     self._above = list(range(len(labels)))
 
-  def root(self, picture: int) -> int:
-    while self._above[picture] != picture:
-      self._above[picture] = self._above[self._above[picture]]
-      picture = self._above[picture]
-    return picture
-
   def fits(self, a: int, b: int) -> bool:
     different = a != b and self.sources[a] != self.sources[b]
     return different and (min(a, b), max(a, b)) not in self.used
@@ -94,7 +96,7 @@ class _Drawing:
     self.used[min(a, b), max(a, b)] = label
     self.pairs.append((a, b) if self.rng.random() < 0.5 else (b, a))
     self.degree[[a, b]] += 1
-    self._above[self.root(a)] = self.root(b)
+    self._above[_root(self._above, a)] = _root(self._above, b)
 
   def tree(self) -> None:
     """Connects the pictures of each label with one another."""
@@ -121,7 +123,7 @@ class _Drawing:
       if not fitting:
         return
       other = fitting[0]
-    if self.root(picture) != self.root(other):
+    if _root(self._above, picture) != _root(self._above, other):
       self.add(picture, other, label)
 
   def fill(self, least: int) -> None:
@@ -143,7 +145,7 @@ class _Drawing:
     names = list(self.groups)
     weights = np.sqrt([len(self.groups[name]) for name in names])
     misses = 0
-    while len(self.pairs) < count and misses < 1000:
+    while len(self.pairs) < count and misses < _MISSES:
       label = names[self.rng.choice(len(names), p=weights / weights.sum())]
       a, b = self.rng.choice(self.groups[label], 2, replace=False).tolist()
       if self.fits(a, b):
@@ -192,14 +194,7 @@ def pairs(
 
 def _parts(chosen: np.ndarray, count: int) -> tuple[int, int]:
   above = list(range(count))
-
-  def root(picture: int) -> int:
-    while above[picture] != picture:
-      above[picture] = above[above[picture]]
-      picture = above[picture]
-    return picture
-
   for a, b in chosen.tolist():
-    above[root(a)] = root(b)
+    above[_root(above, a)] = _root(above, b)
   seen = set(chosen.ravel().tolist())
-  return len({root(picture) for picture in seen}), count - len(seen)
+  return len({_root(above, picture) for picture in seen}), count - len(seen)

@@ -8,7 +8,7 @@ second term stops a drift that the first one does not see.
 
 People compare two pictures that share a label (`aesthetic_pairs`), so that they compare
 like with like and the network does not learn that dogs are better than cars. A clip has
-the mean and the minimum of its stills' scores.
+the mean and the least of its stills' scores (`clip.aesthetics`).
 
 Source: the paper's Siamese network and its pairs (arXiv:2501.00103, section 3.1); the
 probability is that of Bradley and Terry (1952), as in RankNet (Burges 2005).
@@ -48,10 +48,12 @@ class Described(NamedTuple):
 
   Attributes:
     features: Features of the whole picture, and of its middle at native size.
+    groups: Sizes of their groups, which sum up to d.
     labels: Logits of labels; None if the backbone has none.
   """
 
   features: Float[np.ndarray, "n d"]
+  groups: tuple[int, ...]
   labels: Float[np.ndarray, "n k"] | None
 
 
@@ -105,13 +107,16 @@ def describe(
     seen = np.stack([views(picture) for picture in group])
     padded = np.concatenate([seen, np.zeros_like(seen[:1]).repeat(batch, 0)])[:batch]
     found, logits = backbone(padded.reshape(-1, SIDE, SIDE, 3))
-    features.append(np.asarray(found, np.float32).reshape(batch, -1)[: len(group)])
+    both = np.concatenate(found, 1, dtype=np.float32).reshape(batch, -1)
+    features.append(both[: len(group)])
     if logits is not None:
       whole = np.asarray(logits, np.float32).reshape(batch, 2, -1)[: len(group), 0]
       labels.append(whole)
   if not features:
     raise ValueError("There are no pictures; give at least one.")
-  return Described(np.concatenate(features), np.concatenate(labels) if labels else None)
+  groups = 2 * tuple(part.shape[1] for part in found)
+  named = np.concatenate(labels) if labels else None
+  return Described(np.concatenate(features), groups, named)
 
 
 def _batches(items: Iterable, count: int) -> Iterator[list]:
@@ -146,18 +151,6 @@ def loss(
   entropy = optax.sigmoid_binary_cross_entropy(first - second, votes)
   middle = jnp.mean(jnp.concatenate([first, second]))
   return jnp.mean(entropy) + DRIFT * middle**2
-
-
-def score(scores: Float[AnyArray, "n"] | Sequence[float]) -> dict[str, float]:
-  """Returns the scores of a clip, by the names of its measures, from its stills'.
-
-  Raises:
-    ValueError: If there are no stills.
-  """
-  values = np.asarray(scores, np.float64)
-  if not len(values):
-    raise ValueError("A clip has no stills; it needs one to have a score.")
-  return {"aesthetic": float(values.mean()), "aesthetic_least": float(values.min())}
 
 
 def accuracy(logits: Float[AnyArray, "p"], votes: Votes) -> float:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, get_args
 
 from ltx_jax.data import clips
@@ -192,6 +192,19 @@ class Clip:
 def clip_id(source: str, start: float) -> str:
   """Returns the id of the clip of a source that begins at a second."""
   return f"{source}@{round(1000 * start)}"
+
+
+def aesthetics(stills: Sequence[str], scores: Mapping[str, float]) -> dict[str, float]:
+  """Returns the mean and the least score of a clip's stills, as its measures.
+
+  Args:
+    stills: Names of the stills.
+    scores: Scores of stills, by name; where one has none, the clip has no measures.
+  """
+  if not stills or any(name not in scores for name in stills):
+    return {}
+  found = [scores[name] for name in stills]
+  return {"aesthetic": sum(found) / len(found), "aesthetic_least": min(found)}
 
 
 def row_of(clip: Clip) -> clips.Clip:

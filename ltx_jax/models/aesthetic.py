@@ -4,13 +4,15 @@
     block: y = conv1(relu6(depthwise(relu6(conv1(x)))));  y + x if the shapes agree
     features = mean over positions of relu6(conv1(x))          1280 numbers
     labels   = dense(features)                                 logits of ImageNet
-    pooled   = mean and deviation of the maps at strides 2 to 32, and the features
-    score    = dense1(dropout(gelu(dense256(layer_norm((pooled - m) / d)))))
+    pooled   = mean and log deviation of the maps at strides 2 to 32, and the features
+    score    = dense1(dropout(gelu(dense256(layer_norm(w (pooled - m) / d)))))
 
 A network that was trained to name things ignores blur and noise, so its last layer is
-half blind to them; means and deviations of its early maps are not. m and d are mean and
-deviation of each number over the pictures that the head is trained on: without them the
-largest of several thousand would drown the others.
+half blind to them; means and deviations of its early maps are not. A blur divides a
+deviation, whatever is shown, so its logarithm is taken. m and d are mean and deviation
+of each number over the pictures that the head is trained on, and w is the inverse root
+of the size of its group, the mean of a map, say. So 16 numbers of an early map count as
+much as 1280 of the last one, which would drown them.
 
 Batch norm is folded into the convolution before it, so every convolution has a bias.
 Convolutions pad with zeros as TensorFlow does. The head may sit on any backbone.
@@ -21,11 +23,13 @@ paper (arXiv:2501.00103), whose backbone is not known.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from ltx_jax.config.aesthetic import EfficientNetConfig
@@ -38,6 +42,7 @@ SIDE = 224
 
 HIDDEN, DROPPED = 256, 0.2
 _MEAN, _SCALE = 127.0, 128.0
+_LEAST = 0.01  # Deviation of a channel that hardly changes.
 
 
 class Seen(NamedTuple):
@@ -152,12 +157,14 @@ class EfficientNet(nn.Module):
     return Seen(maps, features, labels)
 
 
-def pooled(seen: Seen) -> Float[Array, "b d"]:
-  """Returns mean and deviation of every channel of every map, and the features."""
-  maps = [x.astype(jnp.float32) for x in seen.maps]
-  means = [jnp.mean(x, axis=(1, 2)) for x in maps]
-  deviations = [jnp.std(x, axis=(1, 2)) for x in maps]
-  return jnp.concatenate([*means, *deviations, seen.features], axis=-1)
+def pooled(seen: Seen) -> list[Float[Array, "b _"]]:
+  """Returns mean and log deviation of each map's channels, and the features."""
+  groups = []
+  for x in seen.maps:
+    x = x.astype(jnp.float32)
+    deviation = jnp.std(x, axis=(1, 2))
+    groups += [jnp.mean(x, axis=(1, 2)), jnp.log(deviation + _LEAST)]
+  return [*groups, seen.features]
 
 
 def init_backbone(key: Key, config: EfficientNetConfig = LITE0) -> Params:
@@ -173,7 +180,7 @@ def backbone_fn(
   module = EfficientNet(config, policy)
 
   @jax.jit
-  def apply(params: Params, pictures: Array) -> tuple[Array, Array]:
+  def apply(params: Params, pictures: Array) -> tuple[list[Array], Array]:
     seen = module.apply({"params": params}, pictures)
     return pooled(seen), seen.labels
 
@@ -193,7 +200,10 @@ class _Head(nn.Module):
 
 
 def init_head(
-  key: Key, mean: Float[AnyArray, "d"], deviation: Float[AnyArray, "d"]
+  key: Key,
+  mean: Float[AnyArray, "d"],
+  deviation: Float[AnyArray, "d"],
+  groups: Sequence[int],
 ) -> Params:
   """Draws a head.
 
@@ -201,6 +211,7 @@ def init_head(
     key: Random key.
     mean: Mean of each feature over the pictures that it will be trained on.
     deviation: The same of their deviation; a feature that never changes counts as 0.
+    groups: Sizes of the groups of features, which count alike.
 
   Returns:
     `layers`, which are trained, and `statistics`, which are not.
@@ -208,6 +219,8 @@ def init_head(
   mean = jnp.asarray(mean, jnp.float32)
   deviation = jnp.asarray(deviation, jnp.float32)
   scale = jnp.where(deviation > 1e-6, 1 / jnp.maximum(deviation, 1e-6), 0.0)
+  sizes = np.repeat(groups, groups)
+  scale = scale * np.float32(np.sqrt(len(sizes) / len(groups) / sizes))
   layers = jax.jit(_Head().init)(key, mean, jnp.ones(HIDDEN))["params"]
   return {"layers": layers, "statistics": {"mean": mean, "scale": scale}}
 

@@ -11,7 +11,7 @@ from ltx_jax.models import aesthetic
 
 @pytest.fixture(scope="module")
 def head():
-  return aesthetic.init_head(jax.random.key(0), np.zeros(12), np.ones(12))
+  return aesthetic.init_head(jax.random.key(0), np.zeros(12), np.ones(12), (12,))
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +56,6 @@ def test_the_loss_is_the_same_for_swapped_pairs_and_least_at_the_vote():
   assert slope(jnp.array([1.0]), jnp.array([-1.0]), jnp.array([1.0])) < 0
 
 
-def test_a_clip_has_the_mean_and_the_least_of_its_stills():
-  found = aesthetics.score([1.0, -2.0, 4.0])
-  assert found == {"aesthetic": 1.0, "aesthetic_least": -2.0}
-  with pytest.raises(ValueError, match="A clip has no stills"):
-    aesthetics.score([])
-
-
 def test_views_are_all_of_a_picture_and_its_middle_at_native_size():
   picture = np.random.default_rng(0).integers(0, 256, (300, 401, 3), np.uint8)
   whole, middle = aesthetics.views(picture)
@@ -80,12 +73,13 @@ def test_pictures_are_described_in_batches_of_one_size():
   def backbone(seen):
     sizes.append(seen.shape)
     mean = np.float32(seen.mean((1, 2, 3)))
-    return np.stack([mean, -mean], 1), mean[:, None]
+    return [np.stack([mean, -mean], 1), mean[:, None]], mean[:, None]
 
   found = aesthetics.describe(backbone, pictures, batch=2)
   assert set(sizes) == {(4, 224, 224, 3)} and len(sizes) == 3
   np.testing.assert_array_equal(found.features[:, 0], range(5))
-  np.testing.assert_array_equal(found.features[:, 3], -np.arange(5.0))
+  np.testing.assert_array_equal(found.features[:, 4], -np.arange(5.0))
+  assert found.groups == (2, 1, 2, 1) and found.features.shape == (5, 6)
   np.testing.assert_array_equal(found.labels[:, 0], range(5))
   unnamed = aesthetics.describe(lambda seen: (backbone(seen)[0], None), pictures)
   assert unnamed.labels is None

@@ -107,3 +107,11 @@ def test_a_kept_clip_is_a_row_of_a_manifest(tmp_path):
   (row,) = manifest.read_manifest(tmp_path / "m.jsonl")
   assert (row.start, row.end, row.frames, row.fps) == (1.5, 3.5, 50, 25.0)
   assert CLIP.seconds == 2.0 and CLIP.size == (640, 280)
+
+
+def test_a_clip_has_the_mean_and_the_least_of_its_stills():
+  scores = {"a": 1.0, "b": -2.0, "c": 4.0, "other": 9.0}
+  found = clips.aesthetics(("a", "b", "c"), scores)
+  assert found == {"aesthetic": 1.0, "aesthetic_least": -2.0}
+  # One of its stills has no score yet: others must not speak for it.
+  assert clips.aesthetics(("a", "d"), scores) == clips.aesthetics((), scores) == {}

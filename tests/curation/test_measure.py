@@ -100,6 +100,17 @@ def test_stills_are_cropped_and_named_by_their_content():
   assert [*measured(found)[0].stills] == [*part.stills]
 
 
+def test_a_long_clip_has_five_stills_evenly_over_its_length():
+  found = seen(video(pan(1, 12 * FPS, 0.5)))
+  (part,) = measured(found)
+  images = [Image.open(io.BytesIO(content)) for content in part.stills.values()]
+  # Of twelve, one a second: those in the middles of five equal parts.
+  misses = [
+    np.abs(found.stills - np.float32(image)).mean((1, 2, 3)) for image in images
+  ]
+  assert [int(miss.argmin()) for miss in misses] == [1, 3, 6, 8, 10]
+
+
 def test_a_clip_of_less_than_a_second_has_a_still():
   found = seen(video(pan(1, 30), pan(2, 19), pan(3, 30)))
   clips = [part.clip for part in measured(found)]

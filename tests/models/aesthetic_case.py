@@ -10,7 +10,6 @@ from ltx_jax.config.aesthetic import EfficientNetConfig, Stage
 CONFIG = EfficientNetConfig(
   stem=4, stages=(Stage(1, 3, 1, 1, 4), Stage(2, 5, 2, 2, 6)), features=10, labels=7
 )
-WIDTH = 2 * (4 + 6) + 10
 
 
 def released(config: EfficientNetConfig) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from ltx_jax.checkpoints.trees import flatten
 from ltx_jax.config.aesthetic import EfficientNetConfig
 from ltx_jax.models import aesthetic
 from ltx_jax.platforms import CPU
-from tests.models.aesthetic_case import CONFIG, WIDTH, released
+from tests.models.aesthetic_case import CONFIG, released
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +42,19 @@ def test_lite0_has_the_maps_and_the_sizes_of_the_original():
   config = EfficientNetConfig()
   channels = [config.stages[i].channels for i in config.maps]
   assert channels == [16, 24, 40, 112, 320]
-  assert config.width == 2 * 512 + 1280
+  assert config.groups == (16, 16, 24, 24, 40, 40, 112, 112, 320, 320, 1280)
   stored = sum(np.prod(entry.shape) for entry in files.backbone_entries(config))
   channels = sum(conv.shape[0] for conv in files.convolutions(config))
   # Batch norm, which is folded, has two numbers for each channel and a bias only one.
   assert stored + channels == 4_652_008
+
+
+def mean(maps):
+  return np.mean(maps, (1, 2))
+
+
+def log_deviation(maps):
+  return np.log(np.std(maps, (1, 2)) + 0.01)
 
 
 def test_maps_halve_from_stride_two(params, pictures):
@@ -55,14 +63,11 @@ def test_maps_halve_from_stride_two(params, pictures):
   assert [m.shape for m in seen.maps] == [(3, 16, 18, 4), (3, 8, 9, 6)]
   assert seen.features.shape == (3, 10) and seen.labels.shape == (3, 7)
   features, labels = aesthetic.backbone_fn(params, CPU, CONFIG)(pictures)
-  assert features.shape == (3, CONFIG.width) == (3, WIDTH)
-  expected = np.concatenate(
-    [m.mean((1, 2)) for m in seen.maps]
-    + [m.std((1, 2)) for m in seen.maps]
-    + [seen.features],
-    axis=1,
-  )
-  np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
+  assert tuple(part.shape[1] for part in features) == CONFIG.groups
+  assert CONFIG.groups == (4, 4, 6, 6, 10)
+  expected = [f(m) for m in seen.maps for f in (mean, log_deviation)]
+  for found, part in zip(features, [*expected, seen.features], strict=True):
+    np.testing.assert_allclose(found, part, rtol=1e-4, atol=1e-4)
   np.testing.assert_allclose(labels, seen.labels, rtol=1e-4, atol=1e-5)
 
 
@@ -123,7 +128,7 @@ def test_other_files_are_refused_by_name(params, tmp_path):
 def head():
   rng = np.random.default_rng(2)
   deviation = np.append(rng.uniform(0.1, 9, 11), 0)
-  return aesthetic.init_head(jax.random.key(1), rng.normal(size=12), deviation)
+  return aesthetic.init_head(jax.random.key(1), rng.normal(size=12), deviation, (12,))
 
 
 def test_the_head_does_not_see_the_scale_of_features(head):
@@ -140,6 +145,14 @@ def test_the_head_does_not_see_the_scale_of_features(head):
     aesthetic.scores(head, features),
     atol=1e-4,
   )
+
+
+def test_groups_of_any_size_count_alike():
+  groups = (2, 8, 50)
+  head = aesthetic.init_head(jax.random.key(0), np.zeros(60), np.ones(60), groups)
+  scale = np.square(head["statistics"]["scale"])
+  sums = np.add.reduceat(scale, [0, 2, 10])
+  np.testing.assert_allclose(sums, 20, rtol=1e-5)
 
 
 def test_features_that_never_changed_are_not_looked_at(head):

@@ -77,7 +77,8 @@ def voted(corpus, tmp_path_factory):
 def test_pairs_are_drawn_across_sources_and_features_are_kept(voted):
   table = preferences.read_table(voted / "features.safetensors")
   assert len(table.names) == 24 and len(set(table.sources)) == 8
-  assert table.features.shape == (24, 2 * CONFIG.width)
+  assert table.groups == 2 * CONFIG.groups
+  assert table.features.shape == (24, sum(table.groups))
   pairs = preferences.read_pairs(voted / "pairs.jsonl")
   assert len(pairs) == 48
   assert all(a.split("/")[0] != b.split("/")[0] for a, b in pairs)

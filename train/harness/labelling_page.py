@@ -15,19 +15,22 @@ PAGE = (
 <title>Which looks better?</title>
 <style>
   body { margin: 0; background: #777; color: #fff; font: 16px system-ui, sans-serif;
-    height: 100vh; display: flex; flex-direction: column; }
+    height: 100dvh; display: flex; flex-direction: column; }
   header, footer { padding: 10px 16px; display: flex; gap: 12px; align-items: center;
     justify-content: center; flex-wrap: wrap; }
   h1 { font-size: 18px; margin: 0; }
-  main { flex: 1; min-height: 0; display: grid; grid-template-columns: 1fr 1fr;
-    gap: 12px; padding: 0 12px; }
+  main { flex: 1; min-height: 0; display: grid; gap: 12px; padding: 0 12px;
+    grid-auto-rows: minmax(0, 1fr); }
+  @media (min-aspect-ratio: 1) { main { grid-template-columns: 1fr 1fr; } }
   main button { border: 4px solid transparent; background: none; padding: 0;
     min-height: 0; min-width: 0; cursor: pointer; }
   main button:focus-visible, main button:hover { border-color: #fff; }
   img { width: 100%; height: 100%; object-fit: contain; }
   footer button { font: inherit; padding: 8px 14px; }
-  kbd { background: #333; border-radius: 3px; padding: 1px 6px; }
-  [hidden] { display: none; }
+  footer button:disabled { opacity: 0.4; }
+  kbd { background: #333; color: #fff; border-radius: 3px; padding: 1px 6px; }
+  @media (hover: none) { kbd { display: none; } }
+  main[hidden] { visibility: hidden; }
 </style>
 <header><h1>Which picture looks better?</h1><span id="count"></span></header>
 <main id="pair" hidden>
@@ -51,6 +54,7 @@ function show(state) {
   pair = state.pair;
   at("count").textContent = state.done + " of " + state.count;
   at("pair").hidden = pair === null;
+  for (const name of ["first", "tie", "second"]) at(name).disabled = pair === null;
   at("said").textContent = pair === null ? "All pairs have a vote. Thank you." : "";
   if (pair === null) return;
   at("left").src = "/picture/" + pair + "/0";

@@ -35,6 +35,7 @@ from train.curation.folder import Folder
 
 FEATURES, PAIRS, VOTES = "features.safetensors", "pairs.jsonl", "votes.jsonl"
 HEAD, EVALUATION = "aesthetic.safetensors", "evaluation.json"
+_ROWS = "names", "sources", "digests"
 
 
 class Pictures(NamedTuple):
@@ -58,6 +59,7 @@ class Table(NamedTuple):
     names: Name of each picture.
     sources: What it was taken from.
     features: Its features.
+    groups: Sizes of their groups.
     labels: Its logits of labels.
     digests: Hash of its file.
     backbone: Hash of the backbone's file.
@@ -66,6 +68,7 @@ class Table(NamedTuple):
   names: list[str]
   sources: list[str]
   features: Float[np.ndarray, "n d"]
+  groups: tuple[int, ...]
   labels: Float[np.ndarray, "n k"]
   digests: list[str]
   backbone: str
@@ -174,8 +177,10 @@ def describe(
       ]
     )
 
-  features, labels = merged("features"), merged("labels")
-  table = Table(pictures.names, pictures.sources, features, labels, digests, made_by)
+  table = Table(
+    *(pictures.names, pictures.sources, merged("features")),
+    *((seen or old).groups, merged("labels"), digests, made_by),
+  )
   _write_table(path, table)
   return table
 
@@ -183,7 +188,7 @@ def describe(
 def _write_table(path: Path, table: Table) -> None:
   arrays = {"features": table.features, "labels": table.labels}
   tensors = [(k, v.shape, v.dtype, lambda v=v: v) for k, v in arrays.items()]
-  texts = {k: json.dumps(getattr(table, k)) for k in ("names", "sources", "digests")}
+  texts = {k: json.dumps(getattr(table, k)) for k in (*_ROWS, "groups")}
   write_safetensors(path, tensors, texts | {"backbone": table.backbone})
 
 
@@ -199,20 +204,21 @@ def read_table(path: Path) -> Table:
     )
   with open_safetensors(path) as reader:
     try:
-      texts = {
-        k: parse_json(reader.metadata[k]) for k in ("names", "sources", "digests")
-      }
+      names, sources, digests = (parse_json(reader.metadata[k]) for k in _ROWS)
+      groups = tuple(parse_json(reader.metadata["groups"]))
       features, labels = reader.read("features"), reader.read("labels")
-      if not all(len(rows) == len(features) for rows in (*texts.values(), labels)):
+      rows = names, sources, digests, labels
+      if {len(each) for each in rows} != {len(features)}:
+        raise KeyError
+      if sum(groups) != features.shape[1]:
         raise KeyError
       backbone = reader.metadata["backbone"]
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, ValueError):
       raise ValueError(
         f"{path} holds no features of pictures; delete it and run python -m "
         "train.aesthetics pairs again."
       ) from None
-  names, sources, digests = texts["names"], texts["sources"], texts["digests"]
-  return Table(names, sources, features, labels, digests, backbone)
+  return Table(names, sources, features, groups, labels, digests, backbone)
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -32,15 +32,18 @@ class Fitting:
     epochs: Number of times that every pair is seen.
     batch: Number of pairs in a step.
     learning_rate: Learning rate at the start; it falls to zero along a cosine.
-    weight_decay: Weight decay of AdamW.
+    weight_decay: Weight decay of AdamW. It is large: with few sources, a head that may
+      learn them by heart does so.
     seed: Random seed of the head, of dropout, and of the order of pairs.
+    groups: Sizes of the groups of features, which count alike; () is a single one.
   """
 
   epochs: int = 30
   batch: int = 256
   learning_rate: float = 1e-3
-  weight_decay: float = 0.1
+  weight_decay: float = 10.0
   seed: int = 0
+  groups: tuple[int, ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -95,7 +98,9 @@ def fit(
   used = np.unique(pairs)
   key = jax.random.key(how.seed)
   params = aesthetic.init_head(
-    jax.random.fold_in(key, 0), features[used].mean(0), features[used].std(0)
+    jax.random.fold_in(key, 0),
+    *(features[used].mean(0), features[used].std(0)),
+    how.groups or features.shape[1:],
   )
   layers, statistics = params["layers"], params["statistics"]
   state = _optimizer(how.weight_decay).init(layers)
