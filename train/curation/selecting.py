@@ -124,8 +124,7 @@ class ClipFile(Sequence[Clip]):
     return bytes(self._bytes[start:stop])
 
   def _row(self, line: bytes) -> dict[str, Any]:
-    # Our own file, and a million lines of it.
-    row = json.loads(line)
+    row = parse_json(line)
     row["scores"] |= aesthetics(row["stills"], self._scores)
     return row
 
