@@ -192,14 +192,16 @@ def chosen(
   groups: Int[np.ndarray, "clips"],
   pixels: Int[np.ndarray, "clips"],
   scores: Float[np.ndarray, "clips"],
+  seconds: Float[np.ndarray, "clips"],
   ids: Sequence[str],
 ) -> Bool[np.ndarray, "clips"]:
   """Says for each clip whether it is the one of its group that is kept.
 
-  That is the one with most pixels, then the best score, then the smallest id.
+  That is the one with most pixels, then the best score, then the longest one, then the
+  one with the smallest id.
   """
   ranks = np.argsort(np.argsort(np.array(ids, object), kind="stable"), kind="stable")
-  order = np.lexsort((ranks, -scores, -pixels, groups))
+  order = np.lexsort((ranks, -seconds, -scores, -pixels, groups))
   kept = np.zeros(len(groups), bool)
   _, first = np.unique(groups[order], return_index=True)
   kept[order[first]] = True

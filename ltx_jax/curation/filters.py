@@ -144,7 +144,7 @@ class Duplicates:
     kept = duplicates.chosen(
       groups,
       table.measure("pixels")[places],
-      np.nan_to_num(table.measure(self.measure)[places]),
+      *(np.nan_to_num(table.measure(m)[places]) for m in (self.measure, "seconds")),
       [table.ids[place] for place in places],
     )
     best = np.full(len(places), -1)
