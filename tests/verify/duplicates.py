@@ -1,0 +1,136 @@
+"""Copies of six kinds among two thousand drawn clips, found by their hashes alone.
+
+A clip is three stills of a pan over a picture with detail of all sizes. A copy was
+compressed again, halved, made brighter, shown at another rate, so that its stills are
+of other moments, put into a letterbox, which `borders` takes off, or cropped by 5 %.
+Hashes alone find few of the cropped ones: that takes features of a network.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ltx_jax.curation import borders, duplicates
+from tests.curation.test_scenes import texture
+from tests.verify.scenes import row
+
+NAME = "Curation: copies of six kinds among two thousand clips"
+COMMAND = "python -m tests.verify duplicates"
+
+CLIPS, COPIES = 2000, 500
+SIDE = 144, 256
+Still = np.ndarray
+
+
+def compressed(still: Still, rng: np.random.Generator) -> Still:
+  """Compresses a still with a low quality."""
+  buffer = io.BytesIO()
+  Image.fromarray(still).save(buffer, "JPEG", quality=int(rng.integers(15, 40)))
+  return np.asarray(Image.open(buffer))
+
+
+def halved(still: Still, rng: np.random.Generator) -> Still:
+  """Scales a still to half its size."""
+  return np.asarray(Image.fromarray(still).resize((SIDE[1] // 2, SIDE[0] // 2)))
+
+
+def brighter(still: Still, rng: np.random.Generator) -> Still:
+  """Makes a still brighter or darker, with more or less contrast."""
+  lit = still * rng.uniform(0.7, 1.2) + rng.uniform(-15, 15)
+  return lit.round().clip(0, 255).astype(np.uint8)
+
+
+def boxed(still: Still, rng: np.random.Generator) -> Still:
+  """Puts a still into a letterbox, and takes that off again."""
+  bar = int(rng.integers(8, 40))
+  whole = np.pad(still, ((bar, bar), (0, 0), (0, 0)))
+  lines = borders.profile(whole.max(-1))
+  at = np.array([0])
+  moments = (np.stack([part]) for part in lines)
+  x, y, width, height = borders.crop(borders.Profiles(*moments, at))
+  return whole[y : y + height, x : x + width]
+
+
+def cropped(still: Still, rng: np.random.Generator) -> Still:
+  """Cuts 5 % off each side's length."""
+  y, x = (int(rng.integers(0, round(0.05 * n) + 1)) for n in SIDE)
+  return still[y : y + round(0.95 * SIDE[0]), x : x + round(0.95 * SIDE[1])]
+
+
+def as_it_is(still: Still, rng: np.random.Generator) -> Still:
+  """Returns the still."""
+  return still
+
+
+KINDS: dict[str, tuple[Callable[[Still, np.random.Generator], Still], float]] = {
+  "compressed again": (compressed, 0.0),
+  "half the size": (halved, 0.0),
+  "brighter or darker": (brighter, 0.0),
+  "at another rate": (as_it_is, 2.0),
+  "letterboxed": (boxed, 0.0),
+  "cropped": (cropped, 0.0),
+}
+"""What is done to a copy's stills, and by how many pixels its moments are apart."""
+
+
+def hashes_of(
+  seed: int, change: Callable = as_it_is, moved: float = 0.0, copy: int = 0
+) -> np.ndarray:
+  """Returns the hashes of a clip's stills."""
+  rng = np.random.default_rng([seed, copy])
+  picture = texture(seed).clip(0, 255).astype(np.uint8)
+  places = [int(at + moved * (copy > 0)) for at in (10, 50, 90)]
+  stills = [picture[40 : 40 + SIDE[0], x : x + SIDE[1]] for x in places]
+  return duplicates.hashes(np.stack([change(still, rng) for still in stills]))
+
+
+def run() -> list[dict[str, Any]]:
+  """Hides the copies, looks for them, and counts."""
+  own = [hashes_of(seed) for seed in range(CLIPS)]
+  chosen = np.random.default_rng(0).choice(CLIPS, COPIES, replace=False)
+  kinds = list(itertools.islice(itertools.cycle(KINDS), COPIES))
+  copies = [
+    hashes_of(seed, *KINDS[kind], copy=1)
+    for seed, kind in zip(chosen, kinds, strict=True)
+  ]
+  order = np.random.default_rng(1).permutation(CLIPS + COPIES)
+  found = np.empty(CLIPS + COPIES, int)
+  found[order] = duplicates.groups(np.stack([*own, *copies])[order])
+  hits = np.array([found[CLIPS + k] == found[seed] for k, seed in enumerate(chosen)])
+  truth = np.concatenate([np.arange(CLIPS), chosen])
+  pairs = _pairs(found)
+  right = sum(truth[a] == truth[b] for a, b in pairs)
+  precision = right / max(len(pairs), 1)
+  names = np.array(kinds)
+  return [
+    row(
+      f"of {COPIES} copies found", hits.mean(), "", "at least 0.95", hits.mean() >= 0.95
+    ),
+    row(
+      "pairs that are copies, of those found",
+      precision,
+      "",
+      "at least 0.99",
+      precision >= 0.99,
+    ),
+    *(
+      row(f"{kind}: found", hits[names == kind].mean(), "", "", True) for kind in KINDS
+    ),
+  ]
+
+
+def _pairs(groups: np.ndarray) -> list[tuple[int, int]]:
+  """Returns all pairs of clips that share a group."""
+  order = np.argsort(groups, kind="stable")
+  edges = np.flatnonzero(np.diff(groups[order])) + 1
+  return [
+    pair
+    for members in np.split(order, edges)
+    for pair in itertools.combinations(members.tolist(), 2)
+  ]
