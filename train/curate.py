@@ -29,6 +29,7 @@ import dataclasses
 import importlib.util
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -331,6 +332,7 @@ def _on_ray(
   if not work:
     return
   import ray.data
+  from ray.util.annotations import RayDeprecationWarning
 
   # Its lines would tear the bar; what goes wrong is raised.
   logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -339,13 +341,16 @@ def _on_ray(
   context.print_on_execution_start = False
   blocks = min(len(work), _MANY)
   rows = ray.data.from_items([{"work": w} for w in work], override_num_blocks=blocks)
-  done = rows.map(
-    _performed,
-    num_cpus=1,
-    memory=limits.memory * 1e9,  # Reserved; the child holds to it.
-    # A worker that dies twice ends the run, instead of being started for ever.
-    max_retries=1,
-  )
+  with warnings.catch_warnings():
+    # Ray 2.64, which is not taken, has no `max_retries` here.
+    warnings.simplefilter("ignore", RayDeprecationWarning)
+    done = rows.map(
+      _performed,
+      num_cpus=1,
+      memory=limits.memory * 1e9,  # Reserved; the child holds to it.
+      # A worker that dies twice ends the run, instead of being started for ever.
+      max_retries=1,
+    )
   with shared.work_bar(console) as on_work:
     on_work(doing, 0, len(work))
     for count, row in enumerate(done.iter_rows(), 1):

@@ -29,6 +29,7 @@ from ltx_jax.checkpoints.aesthetic import load_backbone
 from ltx_jax.curation import aesthetic_pairs, aesthetics
 from ltx_jax.models.aesthetic import LITE0, backbone_fn
 from ltx_jax.platforms import policy_of
+from ltx_jax.typing import Params
 from tests import damage
 from tests.verify.scenes import row
 from train.harness import preferences, preferring
@@ -134,13 +135,18 @@ def learnt(found: Material, truth: Truth, last: bool = False) -> np.ndarray:
     truth: The pairs.
     last: Whether it sees nothing but the last layer, of the whole picture.
   """
-  features, groups = found.table.features, found.table.groups
+  table = found.table
   if last:
-    end = sum(groups) // 2
-    features, groups = features[:, end - groups[-1] : end], groups[-1:]
-  how = dataclasses.replace(HOW, groups=groups)
-  head = preferring.fit(features, truth.pairs, truth.votes, how)
-  return preferring.score_all(head, features)
+    end = sum(table.groups) // 2
+    features = table.features[:, end - table.groups[-1] : end]
+    table = table._replace(features=features, groups=table.groups[-1:])
+  return preferring.score_all(fitted(table, truth), table.features)
+
+
+def fitted(table: preferences.Table, truth: Truth) -> Params:
+  """Returns a head that was trained on pairs."""
+  how = dataclasses.replace(HOW, groups=table.groups)
+  return preferring.fit(table.features, truth.pairs, truth.votes, how)
 
 
 def held_rows(found: Material) -> Iterator[dict[str, Any]]:
