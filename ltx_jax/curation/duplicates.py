@@ -190,7 +190,7 @@ def _cells(unit: Features, count: int) -> Int[np.ndarray, "clips 2"]:
 
 def chosen(
   groups: Int[np.ndarray, "clips"],
-  pixels: Int[np.ndarray, "clips"],
+  pixels: Int[np.ndarray, "clips"] | Float[np.ndarray, "clips"],
   scores: Float[np.ndarray, "clips"],
   seconds: Float[np.ndarray, "clips"],
   ids: Sequence[str],

@@ -15,14 +15,14 @@ from ltx_jax.models import aesthetic
 from ltx_jax.platforms import CPU
 from tests.models.aesthetic_case import CONFIG
 from train import aesthetics
-from train.harness import preferences
+from train.harness import preferences, scoring
 
 
 def shrink(patch):
   """Gives the programs a tiny network instead of Lite0, and small views."""
   params = aesthetic.init_backbone(jax.random.key(0), CONFIG)
   net = aesthetic.backbone_fn(params, CPU, CONFIG)
-  patch.setattr(aesthetics, "backbone", lambda file: (net, preferences.digest(file)))
+  patch.setattr(scoring, "backbone", lambda file: (net, preferences.digest(file)))
   patch.setattr(pure, "SIDE", 32)
 
 
@@ -194,5 +194,5 @@ def test_the_backbone_is_read_from_its_file(tmp_path, monkeypatch):
   path = tmp_path / "lite0.safetensors"
   params = aesthetic.init_backbone(jax.random.key(0), EfficientNetConfig())
   save_backbone(path, params)
-  fn, digest = aesthetics.backbone(path)
+  fn, digest = scoring.backbone(path)
   assert digest == preferences.digest(path) and callable(fn)
