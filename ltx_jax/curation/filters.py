@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -194,12 +194,12 @@ class Selection:
     """Places of the clips that no rule dropped."""
     return np.flatnonzero(self.dropped < 0)
 
-  def decision(self, place: int) -> Decision | None:
+  def decision(self, place: SupportsIndex) -> Decision | None:
     """Returns why the clip at a place is dropped; None if it is kept."""
     step = int(self.dropped[place])
     return None if step < 0 else self.decisions[step](int(place))
 
-  def clip(self, place: int) -> Clip:
+  def clip(self, place: SupportsIndex) -> Clip:
     """Returns the clip at a place with its decision."""
     clip = self.table.clips[int(place)]
     return dataclasses.replace(clip, decision=self.decision(place))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import operator
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -96,7 +97,7 @@ class ClipFile(Sequence[Clip]):
   def __len__(self) -> int:
     return len(self._starts) - 1
 
-  def __getitem__(self, place: int) -> Clip:
+  def __getitem__(self, place: SupportsIndex) -> Clip:
     clip = from_json(Clip, self.row(place))
     told = self._told.get(clip.id)
     if told is None:
@@ -108,16 +109,17 @@ class ClipFile(Sequence[Clip]):
     with self._path.open("rb") as file:
       yield from map(self._row, file)
 
-  def row(self, place: int) -> dict[str, Any]:
+  def row(self, place: SupportsIndex) -> dict[str, Any]:
     """Returns a clip as an object of JSON."""
     return self._row(self._line(place))
 
-  def line(self, place: int) -> bytes:
+  def line(self, place: SupportsIndex) -> bytes:
     """Returns the line of a clip, with the scores of its stills."""
     line = self._line(place)
     return json_bytes(self._row(line)) + b"\n" if self._scores else line
 
-  def _line(self, place: int) -> bytes:
+  def _line(self, place: SupportsIndex) -> bytes:
+    place = operator.index(place)
     if not 0 <= place < len(self):
       raise IndexError(place)
     start, stop = self._starts[place : place + 2].tolist()
