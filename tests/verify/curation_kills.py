@@ -35,6 +35,9 @@ COMMAND = "python -m tests.verify curation_kills"
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 VIDEOS, KILLS = 24, 20
+OPEN = os.environ | {"RAY_AUTH_MODE": "disabled"}
+"""Ray's nodes ask for a token by default, and its programs give none."""
+
 RESULTS = "manifest.jsonl", "decisions.jsonl", "report.html"
 
 
@@ -58,6 +61,7 @@ def started(footage: Path, output: Path, *options: str) -> subprocess.Popen:
     cwd=ROOT,
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
+    env=OPEN,
     start_new_session=True,
     text=True,
   )
@@ -103,7 +107,7 @@ def nodes() -> Iterator[tuple[str, subprocess.Popen]]:
   ray = [str(Path(sys.executable).with_name("ray")), "start", "--block"]
   own = ["--num-cpus=1", "--disable-usage-stats", "--object-store-memory=200000000"]
   own.append("--node-ip-address=127.0.0.1")
-  quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+  quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": OPEN}
   port = address.rpartition(":")[2]
   commands = (
     [*ray, "--head", f"--port={port}", "--include-dashboard=false", *own],
