@@ -318,7 +318,8 @@ def ray_pool(workers: Workers, console: Console) -> Iterator[Pool]:
   shown = {"log_to_driver": False, "logging_level": "error"}
   if workers.address is None:
     shown |= {"num_cpus": workers.count, "include_dashboard": False}
-  ray.init(workers.address, **shown)
+  # Without an address Ray would look for a cluster that runs here.
+  ray.init(workers.address or "local", **shown)
   try:
     yield lambda work, doing: _on_ray(work, doing, workers.limits, console)
   finally:
