@@ -76,6 +76,13 @@ def test_a_bar_into_which_compression_bleeds_is_cropped_whole():
   assert borders.crop(profiles(*frames)) == (0, 12, W, H - 12)
 
 
+def test_a_gray_edge_is_no_bar():
+  frames = [padded(n, low=200) for n in range(10)]
+  for frame in frames:
+    frame[:10] = 50  # As dark as lines into which an image bleeds, but no bar behind.
+  assert borders.crop(profiles(*frames)) == (0, 0, W, H)
+
+
 def test_an_image_that_grows_dark_slowly_has_no_bar():
   ramp = np.clip(np.arange(H) - 10, 0, None)[:, None]
   frames = [(16 + ramp + image(n, 60) % 4).astype(np.uint8) for n in range(10)]

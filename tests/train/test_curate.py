@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from tests.curation.test_scenes import pan, video
 from tests.data import media_case
@@ -50,3 +51,12 @@ def test_what_is_missing_is_said(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
       curate.main(command)
     assert end.value.code == 2 and words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("address", "asked"), [(None, "local"), ("auto", "auto")])
+def test_without_an_address_no_cluster_is_joined(monkeypatch, address, asked):
+  ray, found = pytest.importorskip("ray"), []
+  monkeypatch.setattr(ray, "init", lambda where, **options: found.append(where))
+  monkeypatch.setattr(ray, "shutdown", lambda: None)
+  with curate.ray_pool(curate.Workers(address), Console()):
+    assert found == [asked]

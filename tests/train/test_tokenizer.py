@@ -53,6 +53,14 @@ def test_common_words_are_pieces_and_rare_ones_are_spelt():
   assert unknown not in processor.encode("nearby zebras")
 
 
+def test_captions_that_are_few_have_fewer_pieces_than_asked_for():
+  same = [f"A woman walks along a street, number {k:04x}." for k in range(0, 9999, 999)]
+  spiece = train_spiece(same, 1000)
+  count = sentencepiece.SentencePieceProcessor(model_proto=spiece).get_piece_size()
+  assert 60 < count < 200
+  assert _encoded(spiece, "a street") == ["▁a", "▁street"]
+
+
 @pytest.mark.parametrize(
   ("captions", "pieces", "said"),
   [((), 100, "no captions"), (CAPTIONS, 60, "--pieces is 60; .* are needed")],
