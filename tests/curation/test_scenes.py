@@ -104,6 +104,17 @@ def test_a_dissolve_belongs_to_no_scene(length):
   assert second.begins == "transition"
 
 
+def test_a_dissolve_ends_where_its_blend_does_and_not_where_windows_see_it():
+  one, two = pan(3, 70), pan(8, 70)
+  share = np.arange(1, 31)[:, None, None, None] / 31
+  small = video(one[:40], (1 - share) * one[40:] + share * two[:30], two[30:])
+  assert np.flatnonzero(scenes.dissolved(small, RULE))[-1] < 66, (
+    "windows see it to here"
+  )
+  first, second = scenes.scenes(small, shown(small))
+  assert first.stop <= 42 and 68 <= second.start <= 72
+
+
 @pytest.mark.parametrize("stays", [0, 8])
 @pytest.mark.parametrize("length", [10, 20])
 def test_a_fade_belongs_to_no_scene_from_its_first_frame_to_its_last(length, stays):
