@@ -158,8 +158,12 @@ def test_scores_of_stills_become_those_of_clips(whole, tmp_path):
   names = one.stills
   scored = [{"still": name, "score": float(k)} for k, name in enumerate(names)]
   whole.scores.write_text("".join(json.dumps(row) + "\n" for row in scored))
-  found = {clip.id: clip.scores for clip in selecting.read_clips(whole).clips}
+  table = selecting.read_clips(whole)
+  found = {clip.id: clip.scores for clip in table.clips}
+  selecting.decide(whole, tmp_path, [])
   whole.scores.unlink()
+  selected = {row["id"]: row["scores"] for row in rows(tmp_path / "selected.jsonl")}
+  assert selected == found
   assert found[one.id]["aesthetic"] == (len(names) - 1) / 2
   assert found[one.id]["aesthetic_least"] == 0
   assert "aesthetic" not in found["frozen.mp4@0"]
