@@ -48,6 +48,8 @@ autodoc_default_options = {
   "member-order": "bysource",
   "special-members": "__call__",
 }
+# The reference describes ltx_jax.curation without the extra [curate].
+autodoc_mock_imports = ["cv2"]
 # Everything is described where it is defined.
 viewcode_follow_imported_members = False
 maximum_signature_line_length = 72
