@@ -139,6 +139,9 @@ def parse_json(
   except ValueError as error:  # Python's own limit; those of `pairs` say what is wrong.
     many = "integer string conversion" in str(error)
     raise NotJSON("a number has too many digits" if many else str(error)) from None
+  brackets = "[{" if isinstance(text, str) else (b"[", b"{")
+  if sum(map(text.count, brackets)) <= _MOST_LEVELS:  # So it cannot be nested deeper.
+    return value
   level = [value] if isinstance(value, dict | list) else []
   for _ in range(_MOST_LEVELS):
     inner = (x.values() if isinstance(x, dict) else x for x in level)
