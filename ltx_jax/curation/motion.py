@@ -66,13 +66,13 @@ class MotionRule(NamedTuple):
 
   every: float = 0.25
   shortest: float = 0.04
-  longest: float = 1.0
+  longest: float = 1.5
   step: float = 2.0
   same: float = 0.5
   share: float = 0.2
   noise: float = 1.0
   ratio: float = 3.0
-  part: float = 0.75
+  part: float = 0.85
 
 
 RULE = MotionRule()
@@ -158,6 +158,9 @@ def _speeds(
     due = seconds[k] + rule.every - 1e-6
     moved, apart = _pair(k, gray, seconds, rule)
     yield tuple(speed / (diagonal * apart) for speed in moved)
+    # The next ones would see the same frames for a shorter time.
+    if seconds[k] + apart > seconds[-1] - 1e-6:
+      break
 
 
 def _pair(
