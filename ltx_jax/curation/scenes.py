@@ -115,16 +115,14 @@ def hsv(rgb: UInt8[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
 
   A gray pixel has no hue; it gets 0.
   """
-  r, g, b = np.moveaxis(rgb.astype(np.float32), -1, 0)
+  r, g, b = np.moveaxis(rgb, -1, 0).astype(np.float32)
   value = np.maximum(np.maximum(r, g), b)
   range_ = value - np.minimum(np.minimum(r, g), b)
-  safe = np.where(range_ > 0, range_, 1)
-  sector = np.select(
-    [range_ == 0, value == r, value == g],
-    [0, (g - b) / safe + 6 * (g < b), (b - r) / safe + 2],
-    (r - g) / safe + 4,
-  )
-  saturation = 255 * range_ / np.where(value > 0, value, 1)
+  safe = np.maximum(range_, 1)  # Both are whole numbers.
+  below = np.where(g < b, np.float32(6), np.float32(0))
+  green = np.where(value == g, (b - r) / safe + 2, (r - g) / safe + 4)
+  sector = np.where(value == r, (g - b) / safe + below, green)
+  saturation = 255 * range_ / np.maximum(value, 1)
   return np.stack([sector * (255 / 6), saturation, value], axis=-1)
 
 
@@ -211,12 +209,13 @@ def _apart(one: Image, other: Image) -> float:
 
 def _is_blend(first: Image, middle: Image, last: Image, most: float) -> bool:
   """Whether a frame is the mean of two others, or made of parts of both."""
-  ends = np.stack([first, last]).astype(np.float32)
-  if np.abs(middle - ends.mean(0)).mean() <= most:
+  first, middle, last = (each.astype(np.int16) for each in (first, middle, last))
+  if np.abs(2 * middle - first - last).mean() / 2 <= most:
     return True
-  missing = np.abs(middle - ends).mean(-1)  # 2 h w
+  missing = np.abs(middle - np.stack([first, last])).sum(-1, dtype=np.int16)  # 2 h w
   later = (missing[1] < missing[0]).mean()
-  return bool(missing.min(0).mean() <= most / 2 and 0.25 <= later <= 0.75)
+  nearest = missing.min(0).mean() / first.shape[-1]
+  return bool(nearest <= most / 2 and 0.25 <= later <= 0.75)
 
 
 def transitions(
