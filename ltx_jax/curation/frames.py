@@ -5,7 +5,7 @@ it is decoded in spans of at most `MOST_FRAMES` frames and `MOST_SECONDS`, its f
 are made small one by one, and full frames are never kept.
 
 Frames are shown as a viewer shows them: upright, with square pixels, high dynamic range
-as on ordinary screens, transparent parts over white (`data.decoding`). Packets are
+as on ordinary screens, transparent parts over black (`data.decoding`). Packets are
 decoded one by one, because a broken one must not end a file.
 """
 

@@ -29,6 +29,7 @@ from ltx_jax.errors import said
 _IN_ORDER = ("avi", "mpeg")
 """Containers whose times are wrong after a seek; they are read from the start."""
 _TIMED_PACKETS, _REORDERED = 3000, 16
+_BACKGROUND = 0  # Level behind transparent pixels: black, as players show.
 _BACK = (0.0, 1.0, 8.0)
 _WIDEST_PIXEL = 8
 _MOST_PIXELS = 40_000_000
@@ -242,7 +243,7 @@ def square_size(frame: av.VideoFrame, aspect: float) -> tuple[int, int]:
 
 
 def to_rgb(frame: av.VideoFrame, aspect: float = 1.0) -> UInt8[np.ndarray, "H W 3"]:
-  """Converts a frame to what a viewer shows: square pixels, upright, over white.
+  """Converts a frame to what a viewer shows: square pixels, upright, over black.
 
   Args:
     frame: Decoded frame.
@@ -274,7 +275,7 @@ def pixels_in_words(frame: av.VideoFrame) -> str:
 
 
 class Converter:
-  """Scales similar frames and converts them to 8-bit RGB, over white.
+  """Scales similar frames and converts them to 8-bit RGB, over black.
 
   High dynamic range and wide gamuts are converted to those of ordinary screens.
   """
@@ -310,4 +311,4 @@ class Converter:
     ).to_ndarray()
     if wide:
       return to_standard(image, frame.color_trc, frame.color_primaries)
-    return images.over_background(image) if clear else image
+    return images.over_background(image, _BACKGROUND) if clear else image

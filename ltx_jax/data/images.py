@@ -72,14 +72,14 @@ def _in_mode(picture: Image.Image, mode: str) -> Image.Image:
 
 
 def over_background(
-  rgba: UInt8[np.ndarray, "*f H W 4"],
+  rgba: UInt8[np.ndarray, "*f H W 4"], level: int = BACKGROUND
 ) -> UInt8[np.ndarray, "*f H W 3"]:
-  """Blends pixels with straight alpha over `BACKGROUND`."""
+  """Blends pixels with straight alpha over a level of red, green and blue."""
   colors = np.empty((*rgba.shape[:-1], 3), np.uint8)
   for top in range(0, rgba.shape[-3], _ROWS):  # Floats of it all would take much more.
     rows = rgba[..., top : top + _ROWS, :, :]
     alpha = rows[..., 3:].astype(np.float32) / 255
-    over = rows[..., :3] * alpha + BACKGROUND * (1 - alpha)
+    over = rows[..., :3] * alpha + level * (1 - alpha)
     colors[..., top : top + _ROWS, :, :] = np.rint(over)
   return colors
 

@@ -42,8 +42,9 @@ _KINDS = {"MPO": "JPEG"}  # Phones add a second image to theirs.
 def read(path: str | os.PathLike, frames: int | None = None) -> tuple[Frames, float]:
   """Reads a clip or an image as a viewer shows it.
 
-  The result is upright, has square pixels, shows white where the file is transparent,
-  and has a constant rate that follows from the time stamps (`timing`).
+  The result is upright, has square pixels, shows black where a video is transparent
+  and white where an image is, and has a constant rate that follows from the time
+  stamps (`timing`).
 
   Args:
     path: A file with a suffix of `VIDEOS` or `PICTURES`.

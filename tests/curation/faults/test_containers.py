@@ -294,13 +294,14 @@ def test_interlaced_and_telecined_files_are_refused(tmp_path):
 
 def test_what_is_transparent_is_measured_as_trainers_read_it(tmp_path):
   shown = np.concatenate([case.scene(1), np.full((40, 72, 128, 1), 255, np.uint8)], -1)
-  shown[:, :, :40] = 0  # Black, and not to be seen.
+  shown[:, :, :40, :3] = 255  # White, and not to be seen.
+  shown[:, :, :40, 3] = 0
   path = case.write(tmp_path / "a.mov", shown, "qtrle", "argb")
   source, (clip,) = case.measured(path)
   read = frames.read(Span(source))
   assert np.abs(video.read(path)[0].astype(int) - read.small).mean() < 1
-  # What is shown there is no bar.
-  assert clip.crop is None and read.profiles.columns[0, 0, :40].min() > 200
+  assert read.profiles.columns[0, 0, :40].max() < 40
+  assert clip.crop == (40, 0, 88, 72)
 
 
 def test_odd_sizes_become_even_and_tiny_ones_are_refused(tmp_path):
