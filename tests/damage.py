@@ -146,9 +146,7 @@ def _photographs() -> Iterator[Path]:
   for place, names in _PHOTOGRAPHS.items():
     package, _, inside = place.partition("/")
     spec = importlib.util.find_spec(package) if package else None
-    root = (
-      Path(spec.submodule_search_locations[0], inside) if spec else share / place
-    )
+    root = Path(spec.submodule_search_locations[0], inside) if spec else share / place
     for name in names.split():
       yield from sorted(root.glob(f"{name}.*"))
 
