@@ -70,6 +70,16 @@ def test_kept_results_stay_on_the_page(place):
   assert "f of a" in place.document.read_text()
 
 
+def test_what_another_run_finds_meanwhile_is_kept(place):
+  other = {"date": "2020-01-01", "commit": "abc", "seconds": 1, "rows": []}
+  body = f"""import json, pathlib
+  pathlib.Path("docs").mkdir(exist_ok=True)
+  pathlib.Path("docs/v.json").write_text(json.dumps({{"other": {other}}}))"""
+  add(place, "a", body)
+  assert run(place)
+  assert json.loads(place.state.read_text()).keys() == {"other", "a"}
+
+
 def test_missed_target_is_kept_and_fails_the_run(place, capsys):
   add(place, "a", ok=False)
   assert not run(place)

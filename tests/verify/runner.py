@@ -207,6 +207,7 @@ def verify(checks: list[Check], todo: list[Check], place: Place) -> bool:
       print(f"{check.name}: no result, {error}", file=sys.stderr, flush=True)
       failed.append(check.module)
       continue
+    results = load(place.state)  # Another run may have added to it meanwhile.
     results[check.module] = {
       "date": datetime.date.today().isoformat(),
       "commit": commit(place.root),
