@@ -27,7 +27,7 @@ from ltx_jax.checkpoints.keys import CONV
 from ltx_jax.checkpoints.networks import differences
 from ltx_jax.checkpoints.safetensors_io import open_safetensors
 from ltx_jax.checkpoints.trees import nest
-from ltx_jax.config.i3d import I3DConfig
+from ltx_jax.config.i3d import I3D, I3DConfig
 from ltx_jax.errors import check_number
 from ltx_jax.typing import Params
 
@@ -64,7 +64,7 @@ def _units(config: I3DConfig) -> Iterator[tuple[str, str, tuple[int, int, int]]]
     n_in = b0 + b1b + b2b + b3b
 
 
-def i3d_shapes(config: I3DConfig = I3DConfig()) -> dict[str, tuple[int, ...]]:
+def i3d_shapes(config: I3DConfig = I3D) -> dict[str, tuple[int, ...]]:
   """Returns the names and shapes of the tensors of a file."""
   shapes, width = {}, 0
   for name, _, (n_in, n_out, size) in _units(config):
@@ -79,7 +79,7 @@ def i3d_shapes(config: I3DConfig = I3DConfig()) -> dict[str, tuple[int, ...]]:
 def from_released(
   tensors: Tensors,
   epsilon: float = EPSILON,
-  config: I3DConfig = I3DConfig(),
+  config: I3DConfig = I3D,
   name: str = "The file",
 ) -> Params:
   """Turns the tensors of a file into parameters.
@@ -117,7 +117,7 @@ def from_released(
   return nest(flat)
 
 
-def load_i3d(path: str | os.PathLike[str], config: I3DConfig = I3DConfig()) -> Params:
+def load_i3d(path: str | os.PathLike[str], config: I3DConfig = I3D) -> Params:
   """Reads I3D from a safetensors file, in float32.
 
   Args:

@@ -33,6 +33,9 @@ class I3DConfig:
   classes: int = 400
 
 
+I3D = I3DConfig()
+"""The network of published figures."""
+
 POOLS = {"4b": (3, 2), "5b": (2, 2)}
 """Size and stride of the pooling over time and space before a block."""
 

@@ -1,11 +1,11 @@
 """Features of clips, the numbers that `fvd` compares: three places they come from.
 
-| name        | what it sees                                | what it needs             |
-|-------------|---------------------------------------------|---------------------------|
-| precomputed | whatever another program computed           | an .npz file, `features`  |
-| i3d         | 400 logits for actions of Kinetics-400      | a file of weights         |
-| shapes      | place, speed, size and colours of the small | nothing                   |
-|             | world's shape, by the rules of its judge    |                           |
+| name        | what it sees                                    | what it needs        |
+|-------------|-------------------------------------------------|----------------------|
+| precomputed | whatever another program computed               | an .npz file         |
+| i3d         | logits of 400 actions (Kinetics-400)            | a file of weights    |
+| shapes      | place, speed, size and colours of a moving      | nothing              |
+|             | shape, by the rules of its judge                |                      |
 
 I3D looks at single frames more than at motion. The shapes' features see motion as well
 as colour, so that they show what a distance of features can do and what it costs in
@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
 from ltx_jax.checkpoints.fingerprint import fingerprint
-from ltx_jax.config.i3d import LEAST_FRAMES, SIDE, I3DConfig
+from ltx_jax.config.i3d import I3D, LEAST_FRAMES, SIDE, I3DConfig
 from ltx_jax.metrics.figure import Figure, no_weights
 from ltx_jax.models import i3d
 from ltx_jax.moving_shapes.foreground import foreground
@@ -140,9 +140,7 @@ def read_precomputed(path: str | os.PathLike[str]) -> Precomputed:
   return Precomputed(name, digest, found.astype(np.float64), clips)
 
 
-def i3d_features(
-  params: Params, policy: Policy, config: I3DConfig = I3DConfig()
-) -> Features:
+def i3d_features(params: Params, policy: Policy, config: I3DConfig = I3D) -> Features:
   """Returns the features of FVD.
 
   Args:
@@ -168,8 +166,8 @@ def no_i3d(name: str = "fvd-i3d") -> Figure:
   return no_weights(
     name,
     "the weights of I3D for Kinetics-400",
-    "save the state dict of a PyTorch I3D as safetensors and name that file, or name an "
-    ".npz file of features from another program; other figures are reported without it",
+    "save the state dict of a PyTorch I3D as safetensors and name that file, or name "
+    "an .npz file of features from another program; other figures do without",
   )
 
 

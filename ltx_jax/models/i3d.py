@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
+from ltx_jax.config import i3d as sizes
 from ltx_jax.config.i3d import LEAST_FRAMES, POOLS, SIDE, Branches, I3DConfig
 from ltx_jax.platforms import Policy
 from ltx_jax.typing import AnyArray, Params
@@ -97,7 +98,7 @@ class I3D(nn.Module):
     return jnp.mean(nn.Dense(self.config.classes, name="logits")(x), axis=1)
 
 
-def logits_fn(policy: Policy, config: I3DConfig = I3DConfig()) -> LogitsFn:
+def logits_fn(policy: Policy, config: I3DConfig = sizes.I3D) -> LogitsFn:
   """Returns logits(params, frames), which stretches frames to 224x224.
 
   Args:
