@@ -27,8 +27,8 @@ def no_vgg16() -> Figure:
   return no_weights(
     NAME,
     "the weights of VGG16 and the heads of LPIPS",
-    "make their file with python -m train.perceptual_weights and name it; PSNR and SSIM "
-    "are reported without it",
+    "make their file with python -m train.perceptual_weights and name it; PSNR and "
+    "SSIM are reported without it",
   )
 
 

@@ -44,9 +44,7 @@ def test_all_ties_have_no_win_rate_and_equal_scores():
   np.testing.assert_array_equal(scores.bound, 0)
 
 
-def test_strengths_are_those_of_choix():
-  """Of choix 0.4.1: `opt_pairwise` of 0.5-fractional data has no such function; the
-  numbers solve equation (1), which the next lines check without it."""
+def test_strengths_solve_their_equation():
   counts = of([[0, 7, 3, 2], [4, 0, 6, 1], [5, 2, 0, 9], [3, 8, 1, 0]])
   value = bradley_terry(counts).value
   chance = 1 / (1 + np.exp(value - value[:, None]))
@@ -81,7 +79,7 @@ def test_strengths_from_the_papers_three_pairs_predict_its_totals():
 
 def test_a_model_that_always_wins_has_a_finite_score_that_is_a_bound():
   scores = bradley_terry(of([[0, 9, 9], [0, 0, 5], [0, 4, 0]]))
-  assert scores.bound.tolist() == [1, 0, 0] or scores.bound.tolist() == [1, -1, -1]
+  assert scores.bound.tolist() == [1, -1, -1]  # The two others always lose to it.
   assert np.isfinite(scores.value).all() and scores.value.argmax() == 0
   more = bradley_terry(of([[0, 90, 90], [0, 0, 5], [0, 4, 0]]))
   assert more.value[0] > scores.value[0] + 1
@@ -109,7 +107,9 @@ def test_a_cycle_does_not_fit_and_a_line_does():
   assert cycle.freedom == 1 and cycle.p < 1e-6
   chance = np.array([[0, 2, 4], [1, 0, 2], [1, 1, 0]]) * 1.0
   line = misfit(of(60 * chance / (chance + chance.T + np.eye(3))))
-  assert line.statistic == pytest.approx(0, abs=1e-9) and line.p == 1
+  assert line.statistic == pytest.approx(0, abs=1e-9) and line.p == pytest.approx(
+    1, abs=1e-4
+  )
   pair = misfit(of([[0, 3], [2, 0]]))
   assert pair.freedom == 0 and np.isnan(pair.p)
 
