@@ -79,14 +79,15 @@ def test_the_floor_is_what_two_samples_of_one_distribution_have():
     assert floor == pytest.approx(np.mean(found), rel=0.1)
 
 
-def test_the_line_ends_at_the_true_distance():
-  """Means 1 apart in each of 8 features: 8, whatever the number of clips."""
-  x, y = sample(1, 600, 8, False), sample(2, 600, 8, False) + 1
+def test_the_line_through_fewer_clips_ends_at_the_true_distance():
+  """Of one distribution that is 0, and the slope is the floor times the clips."""
+  x, y = sample(1, 600, 8, False), sample(2, 600, 8, False)
   line = fvd.frechet_at_infinity(x, y)
   assert len(line.sizes) == 8 and line.sizes[0] == 150 and line.sizes[-1] == 600
-  assert line.slope > 0
-  biased = line.found[0] - 8
-  assert abs(line.value - 8) < max(0.5, abs(biased))
+  floor = noise_floor(of(np.zeros(8), np.eye(8)), 150)
+  assert line.found[0] == pytest.approx(floor, rel=0.4)
+  assert abs(line.value) < 0.2 * floor
+  assert line.slope == pytest.approx(150 * floor, rel=0.4)
   again = fvd.frechet_at_infinity(x, y)
   assert again == line
   with pytest.raises(ValueError, match="from 9 to 20 clips of 12, with 8 features"):
