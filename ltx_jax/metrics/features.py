@@ -121,7 +121,7 @@ def read_precomputed(path: str | os.PathLike[str]) -> Precomputed:
   if not path.is_file():
     raise ValueError(f"There is no file {path}; {should}.")
   try:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
       arrays = {name: file[name] for name in file.files}
   except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile):
     raise ValueError(f"{path} is no readable .npz file; {should}.") from None
