@@ -85,8 +85,6 @@ class _Resamples(NamedTuple):
   def combined(self, drawn: Sequence[np.ndarray]) -> np.ndarray:
     """Returns the variance of a statistic, given for the resamples of each kind."""
     prompts, raters, votes = (_variance(each) for each in drawn)
-    if min(self.prompts, self.raters) == 1:
-      return prompts + raters  # One of both is 0.
     return combined_variance(prompts, raters, votes)
 
 
