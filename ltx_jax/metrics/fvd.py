@@ -158,8 +158,12 @@ def frechet(one: Moments, other: Moments) -> float:
 def noise_floor(moment: Moments, n: int, other_n: int | None = None) -> float:
   """Returns equation (2): the FVD of two samples of one distribution.
 
+  The eigenvalues of a sample's covariance are farther apart than the true ones, which
+  lowers the floor, by about d / 2n of itself where all are alike: by 9 % for 400
+  features of 2048 clips.
+
   Args:
-    moment: Moments of its clips, the more the better: those of real clips.
+    moment: Moments of its clips, the more the better: of both samples together.
     n: Number of clips of one sample.
     other_n: Number of clips of the other; None is as many.
   """
