@@ -68,7 +68,8 @@ def combined_variance(
   single: Float[np.ndarray, "*shape"],
 ) -> Float[np.ndarray, "*shape"]:
   """Returns equation (2) of two variances by clusters and of that by observations."""
-  return np.maximum(first + second - single, np.maximum(first, second))
+  larger = np.maximum(first, second)
+  return np.asarray(np.maximum(first + second - single, larger))
 
 
 def cluster_numbers(labels: Shaped[np.ndarray, "n"]) -> tuple[np.ndarray, int]:
@@ -77,11 +78,11 @@ def cluster_numbers(labels: Shaped[np.ndarray, "n"]) -> tuple[np.ndarray, int]:
   return numbers, len(names)
 
 
-def _variance(residuals: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
+def _variance(residuals: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int]:
   numbers, count = cluster_numbers(labels)
   sums = np.bincount(numbers, residuals)
   small = count / (count - 1) if count > 1 else 0.0
-  return small * float(sums @ sums) / len(residuals) ** 2, count
+  return np.asarray(small * (sums @ sums) / len(residuals) ** 2), count
 
 
 def clustered_mean(
