@@ -8,7 +8,7 @@ import pytest
 import ltx_jax
 from ltx_jax.data import video
 from ltx_jax.moving_shapes import world
-from train import evaluate
+from train.evaluate import shapes as evaluate
 from train.harness.figures import WORDS
 
 SIZE = {"frames": 9, "height": 64, "width": 64}

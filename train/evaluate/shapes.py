@@ -31,7 +31,6 @@ from rich.progress import track
 import ltx_jax
 from ltx_jax.cli.command_line import cli, errors_in_words
 from ltx_jax.cli.console import path_and_strength
-from ltx_jax.cli.program import run as run_program
 from ltx_jax.data.pixels import to_floats
 from ltx_jax.errors import check_number
 from ltx_jax.metrics.linear_code import LinearCode, fit_linear_code
@@ -367,7 +366,3 @@ def main(argv: Sequence[str] | None = None) -> None:
   console = Console()
   console.print(table(outcome["results"]))
   console.print(f"{path} has the figures of every clip.", highlight=False)
-
-
-if __name__ == "__main__":
-  run_program(main)
