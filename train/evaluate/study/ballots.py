@@ -79,8 +79,8 @@ class Ballots:
     for row in votes:
       if not self._is_whole(row, "vote", "choice", "replaces"):
         raise ValueError(
-          f"The file of votes holds {shown_value(row)}, which is no vote of this study; "
-          "restore the file."
+          f"The file of votes holds {shown_value(row)}, which is no vote of this "
+          "study; restore the file."
         )
       person = self._people.get(row["rater"])
       if person is None:

@@ -25,8 +25,8 @@ from train.evaluate.study.design import Clip
 
 Frames = UInt8[np.ndarray, "F H W 3"]
 
-_BLUR = 0.04  # Of the shorter side, in standard deviations.
-_SEEN = 4.0  # Least mean difference of a damaged copy, of 255.
+_BLUR = 0.06  # Of the shorter side, in standard deviations.
+_STRONG, _SEEN = 16, 0.02  # Levels that are seen, and the least share of such pixels.
 _TIME = 1_000_000_000  # Seconds since 1970: all files have one age.
 
 
@@ -139,10 +139,11 @@ def damaged(frames: Frames, how: str) -> Frames | None:
     # Frame by frame, since floats take four times the memory.
     soft = [blurred(frame[None].astype(np.float32), sigma)[0] for frame in frames]
     copy = np.stack([np.clip(frame, 0, 255).round().astype(np.uint8) for frame in soft])
-  difference = np.mean(
-    [np.abs(a.astype(np.int16) - b).mean() for a, b in zip(frames, copy, strict=True)]
-  )
-  return copy if difference >= _SEEN else None
+  changed = [
+    (np.abs(a.astype(np.int16) - b).max(-1) > _STRONG).mean()
+    for a, b in zip(frames, copy, strict=True)
+  ]
+  return copy if np.mean(changed) >= _SEEN else None
 
 
 def keep(folder: Path, frames: Frames, rate: float) -> Clip:
