@@ -13,6 +13,7 @@ Names of models stand in study.json and votes.jsonl, which are never served.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -140,7 +141,7 @@ class Study:
   rules: Rules
   rate: float
 
-  @property
+  @functools.cached_property
   def sha256(self) -> str:
     """Hash of all that is fixed."""
     return hashlib.sha256(_canonical(_plain(self))).hexdigest()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import uuid
 
 import numpy as np
 
-from train.evaluate.study.ballots import Ballots
+from train.evaluate.study.trials import Deck
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,22 +62,29 @@ class Crowd:
 
 
 def votes_of(study, raters, crowd):
-  """Lets all raters vote to the end through the rules of the server."""
-  ballots, rows = Ballots(study, raters), []
-  now, waiting = 1e9, list(raters)
-  while waiting:
-    for rater in tuple(waiting):
-      ballots.open(rater, now)
-      face = ballots.state(rater)["open"]
-      if face is None:
-        waiting.remove(rater)
+  """Lets all raters vote in turns, to the end: lines as the server writes them."""
+  decks, shown = (
+    {rater: Deck(study, rater) for rater in raters},
+    {r: [] for r in raters},
+  )
+  sha256 = study.sha256  # It is a hash of all items.
+  counts, rows, going = collections.Counter(), [], list(raters)
+
+  def needs(subject):
+    return counts[subject] < study.rules.votes_per_pair
+
+  while going:
+    for rater in tuple(going):
+      trial = decks[rater].next(shown[rater], needs)
+      if trial is None:
+        going.remove(rater)
         continue
-      now += 7
-      trial = ballots._people[rater].open
-      row = {name: face[name] for name in ("trial", "left", "right")}
-      row |= {"vote": str(uuid.UUID(int=len(rows))), "plays": 1, "seconds": 7}
-      row |= {"choice": crowd.choice(rater, trial), "replaces": None, "screen": "1x1"}
-      line = ballots.check(rater, row, now)
-      ballots.apply(line)
-      rows.append(line)
+      shown[rater].append(trial)
+      counts[trial.subject] += trial.kind == "pair"
+      row = {"trial": trial.number, "kind": trial.kind, "item": trial.item}
+      row |= {"left": trial.left, "right": trial.right, "good": trial.good}
+      row |= {"vote": str(uuid.UUID(int=len(rows))), "study": sha256}
+      row |= {"rater": rater, "choice": crowd.choice(rater, trial), "replaces": None}
+      row |= {"shown": 1e9, "answered": 1e9 + 7, "plays": 1, "seconds": 7}
+      rows.append(row | {"screen": "1x1"})
   return rows

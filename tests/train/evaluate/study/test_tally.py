@@ -24,14 +24,13 @@ def crowded(seed, count, habit=None):
   return tally.people(made, rows), rows
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
   ("habit", "least", "most"), [("left", 0.95, 1), ("random", 0.95, 1), (None, 0, 0.05)]
 )
 def test_careless_raters_are_flagged_and_careful_ones_are_not(habit, least, most):
   flagged = [
     bool(person.flags)
-    for seed in range(8)
+    for seed in range(4)
     for person in crowded(seed, 25, habit)[0].values()
   ]
   assert least <= sum(flagged) / len(flagged) <= most
