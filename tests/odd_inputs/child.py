@@ -42,7 +42,8 @@ PROGRAMS = (
   *("sample.doctor", "sample.app.__main__", "sample.making", "sample.__main__"),
   *("train.vae", "train.transformer", "train.manifest", "train.precompute"),
   *("train.records", "train.curves", "train.compile", "train.plan"),
-  *("train.evaluate", "train.tokenizer", "train.perceptual_weights"),
+  *("train.evaluate.__main__", "train.evaluate.study.__main__"),
+  *("train.tokenizer", "train.perceptual_weights"),
   *("train.aesthetics", "train.aesthetic_weights"),
 )
 TOKENIZER = ROOT / "ltx_jax" / "assets" / "moving_shapes" / "tokenizer"

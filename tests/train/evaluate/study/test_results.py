@@ -190,7 +190,7 @@ def truth(world, models):
 def test_intervals_cover_what_is_true_and_resampled_votes_do_not():
   world, right, plain, errors = World((0.9, 0.3, -0.3, -0.9), ties=0.0), [], [], []
   true = truth(world, 4)
-  for seed in range(60):
+  for seed in range(200):
     made, rows = simulated(seed, world, models=4, items=60, raters=10)
     votes = tally.votes(made, tally.pairs(rows))
     found = vote_intervals.intervals(votes, seed, 300)
@@ -205,15 +205,15 @@ def test_intervals_cover_what_is_true_and_resampled_votes_do_not():
     each = vote_intervals.intervals(alone, seed, 300).differences
     plain.append(((each.low < less) & (less < each.high))[upper])
     errors.append(found.scores.value - true)
-  assert 0.9 <= np.mean(right) <= 0.99
+  assert 0.91 <= np.mean(right) <= 0.99
   assert np.mean(plain) < 0.9
-  assert np.abs(np.mean(errors, 0)).max() < 0.1
+  assert np.abs(np.mean(errors, 0)).max() < 0.05
 
 
 @pytest.mark.slow
 def test_a_habit_of_one_side_moves_no_rate_and_is_reported():
   moved, found = [], []
-  for seed in range(8):
+  for seed in range(24):
     pair = []
     for left in (0.0, 0.3):
       world = World((0.6, 0.0, -0.6), left=left)
@@ -222,5 +222,5 @@ def test_a_habit_of_one_side_moves_no_rate_and_is_reported():
       pair.append([m["win rate"]["value"] for m in out["models"].values()])
     moved.append(np.subtract(*pair))
     found.append(out["left clip"]["value"])
-  assert np.abs(np.mean(moved, 0)).max() < 0.03
+  assert np.abs(np.mean(moved, 0)).max() < 0.015
   assert np.mean(found) > 0.54
