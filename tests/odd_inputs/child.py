@@ -43,6 +43,7 @@ PROGRAMS = (
   *("train.vae", "train.transformer", "train.manifest", "train.precompute"),
   *("train.records", "train.curves", "train.compile", "train.plan"),
   *("train.evaluate.__main__", "train.evaluate.study.__main__"),
+  "train.evaluate.vbench.__main__",
   *("train.tokenizer", "train.perceptual_weights"),
   *("train.aesthetics", "train.aesthetic_weights"),
 )

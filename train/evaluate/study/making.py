@@ -2,12 +2,8 @@
 
 A folder has the clips of one model, `ITEM.mp4` each, and is named after it; it may hold
 `model.json` with what is to be remembered of the model, such as the hash of its
-checkpoint. `prompts.jsonl` has a line for each item:
-
-    {"id": "0017", "prompt": "a fox in the snow", "image": "fox.png", "tags": ["snow"]}
-
-with an optional start image and tags. The study appears under its name when all of it
-is written.
+checkpoint. `prompts.jsonl` has a line for each item (`data.prompt_list`). The study
+appears under its name when all of it is written.
 """
 
 from __future__ import annotations
@@ -23,9 +19,10 @@ from typing import Any
 from rich.progress import track
 
 from ltx_jax.data import video
+from ltx_jax.data.prompt_list import Prompt, read_prompts
 from ltx_jax.data.suffixes import VIDEOS
 from ltx_jax.errors import shown
-from ltx_jax.files import NotJSON, parse_json, read_lines, read_text
+from ltx_jax.files import NotJSON, parse_json, read_text
 from train.evaluate.study import clips, design, raters
 from train.evaluate.study.clips import Facts
 from train.evaluate.study.design import Damaged, Item, Rules, Study
@@ -65,61 +62,6 @@ class Wanted:
   fps: float | None
   drop: bool
   cut: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Prompt:
-  """A line of the file of prompts.
-
-  Attributes:
-    id: Name of the clips' files.
-    prompt: Text.
-    image: Start image, if there is one.
-    tags: Groups.
-  """
-
-  id: str
-  prompt: str
-  image: Path | None
-  tags: tuple[str, ...]
-
-
-def read_prompts(path: Path) -> list[Prompt]:
-  """Reads the file of prompts.
-
-  Raises:
-    ValueError: If a line is something else, or two have one id.
-  """
-  prompts: dict[str, Prompt] = {}
-  for number, line in enumerate(read_lines(path), start=1):
-    if not line.strip():
-      continue
-    try:
-      row = parse_json(line)
-    except NotJSON:
-      row = None
-    prompt = _prompt(row, path.parent)
-    if prompt is None or prompt.id in prompts:
-      why = "names an item again" if prompt else f"is {shown(row or line)}"
-      raise ValueError(
-        f'Line {number} of {path} {why}; each has an item of its own: {{"id": "0017", '
-        '"prompt": "a fox in the snow"}, with "image" and "tags" if there are any.'
-      )
-    prompts[prompt.id] = prompt
-  if not prompts:
-    raise ValueError(f"{path} has no prompts; give a line for each item.")
-  return list(prompts.values())
-
-
-def _prompt(row: Any, folder: Path) -> Prompt | None:
-  if not isinstance(row, dict) or set(row) - {"id", "prompt", "image", "tags"}:
-    return None
-  name, text, image = row.get("id"), row.get("prompt"), row.get("image")
-  tags = row.get("tags", [])
-  good = all(isinstance(x, str) and x for x in (name, text))
-  good &= image is None or isinstance(image, str)
-  good &= isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)
-  return Prompt(name, text, image and folder / image, tuple(tags)) if good else None
 
 
 def find_clips(folders: Sequence[Path]) -> dict[str, dict[str, Path]]:
