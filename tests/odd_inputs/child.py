@@ -42,8 +42,7 @@ PROGRAMS = (
   *("sample.doctor", "sample.app.__main__", "sample.making", "sample.__main__"),
   *("train.vae", "train.transformer", "train.manifest", "train.precompute"),
   *("train.records", "train.curves", "train.compile", "train.plan"),
-  *("train.evaluate.__main__", "train.evaluate.study.__main__"),
-  "train.evaluate.vbench.__main__",
+  *(f"train.evaluate{part}.__main__" for part in ("", ".study", ".vbench")),
   *("train.tokenizer", "train.perceptual_weights"),
   *("train.aesthetics", "train.aesthetic_weights"),
 )
