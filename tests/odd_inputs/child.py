@@ -43,7 +43,7 @@ PROGRAMS = (
   *("train.vae", "train.transformer", "train.manifest", "train.precompute"),
   *("train.records", "train.curves", "train.compile", "train.plan"),
   *("train.evaluate.__main__", "train.evaluate.reconstruction.__main__"),
-  *(f"train.evaluate.{part}.__main__" for part in ("study", "vbench")),
+  *(f"train.evaluate.{part}.__main__" for part in ("loss", "study", "vbench")),
   *("train.tokenizer", "train.perceptual_weights"),
   *("train.aesthetics", "train.aesthetic_weights"),
 )

@@ -8,7 +8,6 @@ Source: Netflix, "Toward A Practical Perceptual Video Quality Metric", 2016.
 from __future__ import annotations
 
 import functools
-import json
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +15,8 @@ from pathlib import Path
 
 from jaxtyping import UInt8
 from numpy import ndarray
+
+from ltx_jax.files import parse_json, read_text
 
 MISSING = (
   "vmaf needs an ffmpeg with libvmaf on the PATH, which this machine does not have; "
@@ -71,4 +72,4 @@ def vmaf(
     if done.returncode or not log.is_file():
       said = " ".join(done.stderr.split())[-200:]
       raise ValueError(f"ffmpeg found no VMAF of frames of {size}: {said}; do without.")
-    return float(json.loads(log.read_text())["pooled_metrics"]["vmaf"]["mean"])
+    return float(parse_json(read_text(log))["pooled_metrics"]["vmaf"]["mean"])

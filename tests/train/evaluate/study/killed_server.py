@@ -70,8 +70,9 @@ def rater(server, token, stop, acknowledged, problems, waits):
       face = json.loads(content)["open"]
       if face is None:
         return
-      last, sent = ballot(face), time.monotonic()
+      last = ballot(face)
       while not stop.is_set():
+        sent = time.monotonic()
         try:
           status, content = ask("POST", "/vote", last)
         except (OSError, http.client.HTTPException):
@@ -84,7 +85,6 @@ def rater(server, token, stop, acknowledged, problems, waits):
         if status != 425 and status != 503:
           problems.append((status, content))
           break
-        sent = time.monotonic()  # It was too early: the vote is sent again.
         time.sleep(0.1)
     except (OSError, http.client.HTTPException, ValueError, TypeError):
       time.sleep(0.05)
@@ -100,7 +100,7 @@ class Outcome(NamedTuple):
     problems: Other answers than those that a page expects.
     head: Hash of the last line.
     said: What the server said when it ended.
-    waits: Seconds from a vote to its acknowledgement, kills included.
+    waits: Seconds that each acknowledged request took.
     seconds: Seconds from the first start to the last vote.
   """
 
