@@ -46,7 +46,7 @@ def test_a_model_that_answers_nothing_has_the_energy_of_its_target(
   monkeypatch.setattr(type(model), "velocity", lambda self, xt, *rest: 0 * xt)
   found = measuring.losses(model, clips[0], 0)
   energy = 1 + np.mean(np.square(clips[0].batch["latents"]))
-  assert abs(found / energy - 1).max() < 0.25
+  assert abs(found / energy - 1).max() < 0.4
   assert abs(found.mean() / energy - 1) < 0.08
 
 
@@ -126,5 +126,5 @@ def test_a_size_that_no_clip_has_is_refused(model, tmp_path, monkeypatch):
   video.write("0.mp4", world.clip(world.captions()[0], 0, 9, 32, 32), 24.0)
   (tmp_path / "a.jsonl").write_text('{"path": "0.mp4", "caption": "a"}\n')
   opened = material.open_source("a.jsonl")
-  with pytest.raises(ValueError, match="has no clip of 9x64x64"):
-    next(material.samples(opened, model, bucket_of("9x64x64"), 1))
+  with pytest.raises(ValueError, match="has no clip of 17x32x32"):
+    next(material.samples(opened, model, bucket_of("17x32x32"), 1))
