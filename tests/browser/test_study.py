@@ -158,6 +158,8 @@ def test_a_whole_session_by_keyboard_and_no_name_reaches_the_browser(browser, st
     awake(page)
     assert shown(page) == f"Pair 1 of {study.count}"
     assert page.text_content("#name1") == "Left"
+    style = "getComputedStyle(document.getElementById('back'))"
+    assert page.evaluate(f"{style}.color != {style}.backgroundColor")
     assert page.evaluate("document.getElementById('clip1').muted")
     page.keyboard.press("Space")
     assert page.evaluate("document.getElementById('clip1').paused")
@@ -238,6 +240,8 @@ def test_a_phone_shows_clips_above_one_another_with_buttons_for_thumbs(browser, 
     assert page.text_content("#name1") == "Upper"
     boxes = [page.locator(f"#clip{k}").bounding_box() for k in (1, 2)]
     assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"]
+    footer = page.locator("footer").bounding_box()
+    assert boxes[1]["y"] + boxes[1]["height"] <= footer["y"]  # Both are seen at once.
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     for name in ("left", "tie", "right"):
       box = page.locator(f"#{name}").bounding_box()
