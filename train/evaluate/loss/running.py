@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,14 +13,17 @@ from rich.progress import track
 import ltx_jax
 from ltx_jax.files import atomic_file
 from ltx_jax.metrics.figure import Figure
+from train.evaluate.header import header, weights
 from train.evaluate.loss import material, measuring
 from train.evaluate.loss.__main__ import Options, bucket_of
 from train.evaluate.loss.measuring import BINS, Row
 from train.evaluate.reconstruction.writing import write_csv, write_json
 
 
-def measure(options: Options) -> tuple[list[Row], material.Source]:
-  """Returns the losses of all clips, under every model.
+def measure(
+  options: Options,
+) -> tuple[list[Row], material.Source, dict[str, dict[str, str]]]:
+  """Returns the losses of all clips under every model, the source, and hashes.
 
   The first model's VAE and text encoder make the inputs of all.
   """
@@ -38,7 +40,7 @@ def measure(options: Options) -> tuple[list[Row], material.Source]:
       }
       at = np.asarray(sigma, np.float64)
       rows.append(Row(text, sample.name, sample.video, at, losses))
-  return rows, opened
+  return rows, opened, {name: weights(model) for name, model in models.items()}
 
 
 def run(options: Options, say: Callable[[str], None]) -> None:
@@ -47,7 +49,7 @@ def run(options: Options, say: Callable[[str], None]) -> None:
   Raises:
     ValueError: If a model or clips cannot be read, or do not fit.
   """
-  rows, opened = measure(options)
+  rows, opened, networks = measure(options)
   options.output.mkdir(parents=True, exist_ok=True)
   write_csv(
     options.output / "clips.csv",
@@ -70,9 +72,8 @@ def run(options: Options, say: Callable[[str], None]) -> None:
       title: [figure.as_json() for figure in figures]
       for title, figures in found.items()
     }
-  settings = dataclasses.asdict(options) | {"output": str(options.output)}
-  about = {"settings": settings, "data": opened.source.fingerprint}
-  write_json(options.output / "loss.json", {**about, "buckets": content})
+  top = header(options, opened.source.fingerprint, networks)
+  write_json(options.output / "loss.json", {**top, "buckets": content})
   if not draw(options.output / "loss.png", rows):
     say("note: no curves are drawn, because matplotlib is missing; pip install it.")
   say(f"{options.output} has clips.csv and loss.json.")

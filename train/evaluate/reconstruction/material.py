@@ -47,12 +47,14 @@ class Material(NamedTuple):
     fingerprint: Hash of the source, or the names of both folders.
     count: Number of clips.
     clips: The clips, one after another.
+    networks: Hashes of the networks that made them, by the name of the model.
   """
 
   about: str
   fingerprint: str
   count: int
   clips: Iterator[Compared]
+  networks: dict[str, dict[str, str]]
 
 
 def of_folders(made: Path, original: Path) -> Material:
@@ -78,7 +80,7 @@ def of_folders(made: Path, original: Path) -> Material:
       yield Compared(name, name, theirs, {"made": ours}, theirs_fps)
 
   about = f"{made} against {original}, as their files decode"
-  return Material(about, f"{made} {original}", len(found[0]), clips())
+  return Material(about, f"{made} {original}", len(found[0]), clips(), {})
 
 
 def _videos(folder: Path) -> dict[str, Path]:
@@ -130,4 +132,4 @@ def of_source(
       name, origin = names[int(row[0])], origins[int(row[0])]
       yield Compared(name, origin, frames, made, float(batch["fps"][0]))
 
-  return Material(f"{path}, {size}", source.fingerprint, len(chosen), clips())
+  return Material(f"{path}, {size}", source.fingerprint, len(chosen), clips(), {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ltx_jax.metrics.lpips import lpips
 from ltx_jax.models.perceptual import features_fn
 from ltx_jax.platforms import policy_of
 from ltx_jax.releases.loading import load_vae
+from train.evaluate.header import header, weights
 from train.evaluate.reconstruction import material, measuring, writing
 from train.evaluate.reconstruction.__main__ import Clips, Folders
 from train.evaluate.reconstruction.material import Material
@@ -30,7 +30,8 @@ def material_of(options: Clips | Folders) -> Material:
   bucket = Bucket(options.frames, options.height, options.width)
   model = load_vae(options.model)
   found = material.of_source(options.data, model, bucket, options.count, options.sigmas)
-  return found._replace(about=f"VAE of {options.model} on {found.about}")
+  about = f"VAE of {options.model} on {found.about}"
+  return found._replace(about=about, networks={options.model: weights(model)})
 
 
 def lpips_of(path: Path | None) -> Lpips | None:
@@ -89,14 +90,6 @@ def write(
   for line in missing:
     say(line)
   content["missing"] = missing
-  writing.write_json(folder / "figures.json", {**about(options, found), **content})
+  top = header(options, found.fingerprint, found.networks)
+  writing.write_json(folder / "figures.json", {**top, "about": found.about, **content})
   say(f"{folder} has clips.csv, frames.csv, worst.png and figures.json.")
-
-
-def about(options: Clips | Folders, found: Material) -> dict[str, Any]:
-  """Returns what the figures are of."""
-  settings = {
-    name: value if isinstance(value, int | float | tuple) else str(value)
-    for name, value in dataclasses.asdict(options).items()
-  }
-  return {"settings": settings, "about": found.about, "data": found.fingerprint}

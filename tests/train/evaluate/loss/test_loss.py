@@ -94,7 +94,8 @@ def test_the_program_writes_losses_of_videos_with_captions(tmp_path, capsys):
   assert "loss (sigma 0.9 to 1.0) " in out and ", 2 clips; squared error" in out
   found = json.loads((tmp_path / "out" / "loss.json").read_text())
   assert len(found["buckets"][BUCKET]["moving-shapes"]) == 11
-  assert found["settings"]["seed"] == 0 and found["data"]
+  assert found["settings"]["seed"] == 0 and found["data"] and found["device"]
+  assert set(found["weights"]["moving-shapes"]) >= {"transformer", "vae"}
   table = (tmp_path / "out" / "clips.csv").read_text().splitlines()
   assert len(table) == 1 + 2 * 10
   assert (tmp_path / "out" / "loss.png").is_file()

@@ -158,6 +158,7 @@ def test_clips_of_a_source_go_through_the_vae_at_each_level(tmp_path, capsys):
   found = json.loads((tmp_path / "figures.json").read_text())
   psnr = [found[how]["figures"][0]["value"] for how in ("sigma 0", "sigma 0.1")]
   assert psnr[0] != psnr[1] and min(psnr) > 8
+  assert found["weights"]["moving-shapes"]["vae"] and found["device"]
   lines = (tmp_path / "frames.csv").read_text().splitlines()
   assert len(lines) == 1 + 2 * 9
   assert (tmp_path / "worst.png").is_file()
