@@ -1,9 +1,10 @@
-"""`python -m tests.experiments [vae] [NAME ...]`: trains, measures, writes the page.
+"""`python -m tests.experiments [vae|prompts] [NAME ...]`: trains, measures, writes the page.
 
     python -m tests.experiments                  # every run that has no result yet
     python -m tests.experiments baseline uniform
     python -m tests.experiments --page           # docs/experiments.md from the results
     python -m tests.experiments vae              # the VAE's: docs/experiments-vae.md
+    python -m tests.experiments prompts          # other wordings, sizes and lengths
 
 A run of the transformer takes two CPU cores about a quarter of an hour.
 """
@@ -76,8 +77,13 @@ TRANSFORMER = runner.Family(
 
 
 def main() -> None:
-  """Runs the transformer's experiments, or the VAE's."""
+  """Runs the transformer's experiments, the VAE's, or those of prompts."""
   arguments = sys.argv[1:]
+  if arguments == ["prompts"]:
+    from tests.experiments.prompts import run
+
+    run.run()
+    return page.write_page(RESULTS)
   if arguments[:1] == ["vae"]:
     from tests.experiments.vae.run import FAMILY
 
