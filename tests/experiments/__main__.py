@@ -1,4 +1,4 @@
-"""`python -m tests.experiments [vae|prompts] [NAME ...]`: trains, measures, writes the page.
+"""`python -m tests.experiments [vae|prompts] [NAME ...]`: runs, measures, writes pages.
 
     python -m tests.experiments                  # every run that has no result yet
     python -m tests.experiments baseline uniform

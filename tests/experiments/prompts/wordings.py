@@ -69,8 +69,9 @@ def mistyped(caption: str) -> str:
   """Has two letters of one attribute in the wrong order."""
   words = world.parse(caption)
   word = getattr(words, ATTRIBUTES[_drawn(caption, len(ATTRIBUTES))])
-  middle = len(word) // 2
-  swapped = word[: middle - 1] + word[middle] + word[middle - 1] + word[middle + 1 :]
+  places = range(len(word) // 2, len(word))
+  k = next(k for k in places if word[k - 1] != word[k])
+  swapped = word[: k - 1] + word[k] + word[k - 1] + word[k + 1 :]
   return caption.replace(word, swapped, 1)
 
 
