@@ -1,10 +1,11 @@
-"""`python -m tests.experiments [vae|prompts] [NAME ...]`: runs, measures, writes pages.
+"""`python -m tests.experiments [vae|prompts|study] [NAME ...]`: runs, and writes pages.
 
     python -m tests.experiments                  # every run that has no result yet
     python -m tests.experiments baseline uniform
     python -m tests.experiments --page           # docs/experiments.md from the results
     python -m tests.experiments vae              # the VAE's: docs/experiments-vae.md
     python -m tests.experiments prompts          # other wordings, sizes and lengths
+    python -m tests.experiments study            # asks people about the VAE's clips
 
 A run of the transformer takes two CPU cores about a quarter of an hour.
 """
@@ -77,13 +78,18 @@ TRANSFORMER = runner.Family(
 
 
 def main() -> None:
-  """Runs the transformer's experiments, the VAE's, or those of prompts."""
+  """Runs the experiments that the command line names."""
   arguments = sys.argv[1:]
   if arguments == ["prompts"]:
     from tests.experiments.prompts import run
 
     run.run()
     return page.write_page(RESULTS)
+  if arguments == ["study"]:
+    from tests.experiments.vae import study
+
+    runs = Path("runs", "experiments").absolute()
+    return study.make(runs / "vae", runs / "study")
   if arguments[:1] == ["vae"]:
     from tests.experiments.vae.run import FAMILY
 
