@@ -1,4 +1,4 @@
-"""`python -m tests.experiments [vae|prompts|study] [NAME ...]`: runs, and writes pages.
+"""`python -m tests.experiments [vae|prompts|study|example]`: runs, writes pages.
 
     python -m tests.experiments                  # every run that has no result yet
     python -m tests.experiments baseline uniform
@@ -6,6 +6,7 @@
     python -m tests.experiments vae              # the VAE's: docs/experiments-vae.md
     python -m tests.experiments prompts          # other wordings, sizes and lengths
     python -m tests.experiments study            # asks people about the VAE's clips
+    python -m tests.experiments example          # a study with simulated raters
 
 A run of the transformer takes two CPU cores about a quarter of an hour.
 """
@@ -94,6 +95,10 @@ def main() -> None:
     from tests.experiments.vae.run import FAMILY
 
     return runner.main(FAMILY, __doc__, arguments[1:])
+  if arguments == ["example"]:
+    from tests.experiments import example
+
+    return example.run(Path("runs", "study-example").absolute())
   return runner.main(TRANSFORMER, __doc__, arguments)
 
 

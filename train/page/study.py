@@ -108,7 +108,7 @@ def _facts(found: Figures) -> Element:
     row("Items", [str(found["items"])]),
     row("Answers that were changed", [str(found["answers taken back"])]),
     row("Flagged raters", [", ".join(found["flagged"]) or "none"]),
-    *[row(f"Model {name}", [notes]) for name, notes in models.items()],
+    *[row(f"Model {name}", [notes]) for name, notes in models.items() if notes],
   ]
   return table([], rows, "What was compared")
 
