@@ -106,9 +106,14 @@ def components(scores: np.ndarray) -> Components:
 
 
 def scores_of(found: Mapping[str, Rows], names: Sequence[str]) -> np.ndarray:
-  """Returns the scores of wordings as `components` takes them."""
-  captions = list(dict.fromkeys(row["caption"] for row in found[names[0]]))
-  seeds = sorted({row["seed"] for row in found[names[0]]})
+  """Returns the scores of wordings as `components` takes them.
+
+  They are those of the captions and seeds that all of them have.
+  """
+  captions, seeds = (
+    sorted(set.intersection(*({row[key] for row in found[name]} for name in names)))
+    for key in ("caption", "seed")
+  )
   table = np.zeros((len(captions), len(names), len(seeds)))
   for place, name in enumerate(names):
     by = {(row["caption"], row["seed"]): score(row) for row in found[name]}
