@@ -33,6 +33,12 @@ to level 0.9 and moderate after that, and each level perturbs other blocks:
       --guidance-sigmas 1 0.9 0.5 --guidance 1 6 3 --stg 0 2 1 --rescale 0.7 \\
       --stg-blocks none 2 2,5
 
+Many videos: --prompts is a list with a JSON line for each, and --output a folder. A run
+that was interrupted goes on; FOLDER.jsonl has the seed and settings of each video, and
+`train.evaluate.study` and `train.evaluate.vbench` read what it makes:
+
+    python -m sample.generate --prompts prompts.jsonl --output clips/ours --batch 4
+
 The default model is the small one that ships with this code. It draws moving shapes and
 knows no other words. For a released checkpoint, give its file and the folder of the
 T5-XXL text encoder, or a preset's name, which downloads both:
@@ -65,10 +71,23 @@ def longer(prompts: Sequence[str], options: Options) -> tuple[str, ...]:
   return tuple(joined(options.enhance.apply(parts(prompt))) for prompt in prompts)
 
 
+def make_list(options: Options) -> None:
+  """Makes the videos of --prompts."""
+  from sample import lists  # Flax and the models, which --help need not wait for.
+
+  console = Console(soft_wrap=True)
+  shared.show_notes(console)
+  shared.use_compile_cache()
+  lists.run(options, console)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
   """Reads the command line, generates, writes, and says what was done."""
   options = cli(Options, argv, program="python -m sample.generate", about=__doc__)
   check(options)
+  if options.prompt_list is not None:
+    make_list(options)
+    return
   prompts = all_prompts(options.prompts, options.prompt_file)
   check_outputs(options, len(prompts) * len(options.seed))
   # From here on the options contain all prompts, wherever they came from.

@@ -68,12 +68,35 @@ def request_of(
   Raises:
     ValueError: If --strict refuses the size, or media cannot be read.
   """
+  prompts = [p for p in options.prompts for _ in options.seed]
+  several = len(options.seed) > 1
+  seeds = tuple(options.seed * len(options.prompts)) if several else options.seed[0]
+  return request_for(model, options, prompts, seeds, read)
+
+
+def request_for(
+  model: ltx_jax.LTXVideo,
+  options: Options,
+  prompts: Sequence[str],
+  seeds: int | tuple[int, ...],
+  read: Callable[[Any], Any] = lambda path: path,
+) -> Request:
+  """Returns the request of the flags for given prompts.
+
+  Args:
+    model: The model.
+    options: Options of the command line.
+    prompts: Prompts, one a video.
+    seeds: A seed for all of them, or one for each.
+    read: Function that reads the media of a path; None leaves that to the library.
+
+  Raises:
+    ValueError: If --strict refuses the size, or media cannot be read.
+  """
   vae, size = model.config.vae, (options.frames, options.height, options.width)
   note = model.recipe.canvas(vae, *size).note
   if note and options.strict:
     raise ValueError(f"--strict refuses this size: {note}")
-  prompts = [p for p in options.prompts for _ in options.seed]
-  several = len(options.seed) > 1
   return model.recipe.request(
     vae,
     [prompts] if options.windows.window is None else by_window(prompts),
@@ -85,7 +108,7 @@ def request_of(
       for item in conditions_of(options)
     ],
     video=options.video and read(options.video),
-    seed=tuple(options.seed * len(options.prompts)) if several else options.seed[0],
+    seed=seeds,
   )
 
 

@@ -11,7 +11,7 @@ import tyro
 from ltx_jax.cli import console as shared
 from ltx_jax.data import outputs
 from ltx_jax.diffusion.conditioning import Condition, Reference
-from ltx_jax.errors import check_fps, check_seed
+from ltx_jax.errors import check_fps, check_number, check_seed
 from ltx_jax.files import refuse_overwriting
 from ltx_jax.sizes import check_size
 from ltx_jax.typing import Weights
@@ -39,6 +39,14 @@ class Options:
 
   prompt_file: Annotated[Path | None, IfAny] = None
   """Text file with more prompts, one per line. Lines that begin with # are ignored."""
+
+  prompt_list: Annotated[Path | None, IfAny, tyro.conf.arg(name="prompts")] = None
+  """List of prompts, a JSON line for each video: {"id": "17", "prompt": "a fox"}, with
+  "image" (first frame) and "seed" if there are any. --output is a folder then, which
+  gets ID.mp4 for each; what it has already is kept."""
+
+  batch: int = 1
+  """Number of videos of --prompts that are made together."""
 
   output: Path = Path("video.mp4")
   """Output: .mp4, .webm, .mov, .gif, .webp, .png, .jpg, or a folder of numbered PNGs
@@ -167,7 +175,29 @@ def check(options: Options) -> None:
     raise ValueError("--seed needs a number, or several.")
   for seed in options.seed:
     check_seed(seed)
+  check_number("--batch", options.batch, at_least=1, at_most=1000, whole=True)
   _check_partners(options)
+  if options.prompt_list is not None:
+    _check_list(options)
+
+
+def _check_list(options: Options) -> None:
+  """Refuses what a list of prompts leaves no room for."""
+  given = {
+    "prompts on the command line": options.prompts,
+    "--prompt-file": options.prompt_file,
+    "--enhance": options.enhance.enhance,
+    "several seeds": options.seed[1:],
+  }
+  if extra := [name for name, value in given.items() if value]:
+    raise ValueError(
+      f"--prompts has a line for each video; leave out {' and '.join(extra)}."
+    )
+  if options.output.suffix:
+    raise ValueError(
+      f"--output is {options.output}, but with --prompts it is a folder; give a name "
+      "without a suffix."
+    )
 
 
 def _check_partners(options: Options) -> None:

@@ -15,7 +15,7 @@ from ltx_jax.data.pixels import to_floats
 from ltx_jax.models.vae import encode_moments, init_vae
 from ltx_jax.moving_shapes import texture, world
 from tests.experiments import runner
-from tests.experiments.vae import page, run, variants
+from tests.experiments.vae import page, run, study, variants
 from tests.experiments.vae.variants import PLAN, VARIANTS, Plan, phases
 from tests.policies import QUICK
 
@@ -229,3 +229,18 @@ def test_a_verdict_names_what_the_control_does_better():
   )
   assert said == ' The price: the control is better in "a".'
   assert page.beside({"b": "within noise"}) == ""
+
+
+@pytest.mark.slow
+def test_a_study_of_people_shows_every_recipe_and_the_originals(
+  tmp_path, tiny_plan, monkeypatch
+):
+  names = "baseline", "no-gan"
+  monkeypatch.setattr(study, "VARIANTS", {name: VARIANTS[name] for name in names})
+  study.make(tmp_path / "runs", tmp_path / "shown", tiny_plan)
+  for name in ("original", *names):
+    files = sorted(path.name for path in (tmp_path / "shown/clips" / name).iterdir())
+    assert files == ["00.mp4", "01.mp4", "02.mp4", "03.mp4"]
+  made = json.loads((tmp_path / "shown/study/study.json").read_text())
+  assert sorted(made["models"]) == ["baseline", "no-gan", "original"]
+  assert {item["prompt"] for item in made["items"]} <= set(world.held_out_captions())

@@ -13,7 +13,7 @@ from tests.program import ROOT
 
 BAD = {
   "refuses": [],
-  "traceback": ["has 'Traceback", "exit code is 1", "does not name '7'"],
+  "traceback": ["has 'Traceback", "exit code is 1"],  # A line's number may have a 7.
   "hangs": ["did not end"],
   "works for ever": ["did not end"],
   "leaves": ["video.mp4.partial is left behind"],

@@ -168,7 +168,8 @@ def _flags(options: type, paths_alone: bool = False) -> list[str]:
       flags = _flags(inner, paths_alone)
       names += [flag if bare else f"{name}.{flag}" for flag in flags]
     elif tyro.conf.Positional not in get_args(kind):
-      names += [name] if not paths_alone or "Path" in str(kind) else []
+      given = [a.name for a in get_args(kind)[1:] if getattr(a, "name", None)]
+      names += [*given, name][:1] if not paths_alone or "Path" in str(kind) else []
   return names
 
 

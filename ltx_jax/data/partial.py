@@ -27,7 +27,7 @@ def publish(temporary: Path, path: Path) -> None:
   with temporary.open("rb+") as file:
     os.fsync(file.fileno())
   temporary.replace(path)
-  _sync(path.parent)
+  sync_folder(path.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -41,7 +41,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary.unlink(missing_ok=True)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
   """Syncs renames to disk, so that their order holds after a power cut."""
   descriptor = os.open(folder, os.O_RDONLY)
   try:

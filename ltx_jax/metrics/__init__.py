@@ -1,1 +1,11 @@
-"""Measures of reconstructions and latents, and the linear baseline of the VAE."""
+"""Measures of videos, of sets of videos, of votes on them, and of latents.
+
+| what            | modules                                                          |
+|-----------------|------------------------------------------------------------------|
+| a clip          | `frames`, `warp`                                                 |
+| two clips       | `psnr`, `ssim`, `lpips`, `flicker`, `bands`, `reconstruction`    |
+| sets of clips   | `features`, `fvd`                                                |
+| votes           | `win_rates`, `vote_intervals`, `agreement`                       |
+| a figure        | `figure`, `estimates`, `tails`                                   |
+| latents         | `latents`, `linear_code`                                         |
+"""

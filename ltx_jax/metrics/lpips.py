@@ -1,7 +1,8 @@
 """LPIPS of a clip: the mean over its frames of `losses.perceptual.lpips`.
 
 A few frames at a time are compared, so memory does not grow with the clip. Figures are
-comparable only if they come from the same weights.
+comparable only if they come from the same weights, so those of VGG16 are called
+`lpips-vgg16`. Pixels are in [-1, 1]; from [0, 1] other numbers come out, with no error.
 """
 
 from __future__ import annotations
@@ -14,7 +15,21 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ltx_jax.losses import perceptual
+from ltx_jax.metrics.figure import Figure, no_weights
 from ltx_jax.typing import AnyArray, FeaturesFn, Params, Video
+
+NAME = "lpips-vgg16"
+"""Name of the figure; other networks give other numbers."""
+
+
+def no_vgg16() -> Figure:
+  """Returns what is reported without the weights of LPIPS."""
+  return no_weights(
+    NAME,
+    "the weights of VGG16 and the heads of LPIPS",
+    "make their file with python -m train.perceptual_weights and name it; PSNR and "
+    "SSIM are reported without it",
+  )
 
 
 def lpips(

@@ -7,16 +7,23 @@ covariance s_xy,
            / ((mu_x^2 + mu_y^2 + C1) (s_x^2 + s_y^2 + C2))
 
 with C1 = (0.01 peak)^2 and C2 = (0.03 peak)^2. The window has 11 x 11 pixels and a
-standard deviation of 1.5. Only windows inside the image count. The index of a frame is
-the mean over windows and the channels red, green and blue; that of a clip is the mean
-over frames.
+standard deviation of 1.5 (`GAUSSIAN`). Only windows inside the image count. The index
+of a frame is the mean over windows and the channels red, green and blue; that of a clip
+is the mean over frames.
+
+Some publish another index: 7 x 7 pixels of equal weight, and the covariance of a sample
+(`UNIFORM`). The two differ in the second decimal, so a figure says which it is.
 
 Source: Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error
 Visibility to Structural Similarity", 2004. The numbers are those of scikit-image's
-`structural_similarity` with `gaussian_weights=True, use_sample_covariance=False`.
+`structural_similarity` with `gaussian_weights=True, use_sample_covariance=False`, and
+for `UNIFORM` with its defaults.
 """
 
 from __future__ import annotations
+
+import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,30 +40,54 @@ _K1, _K2 = 0.01, 0.03
 
 _OFFSETS = np.arange(WINDOW) - WINDOW // 2
 _TAPS = np.exp(-0.5 * (_OFFSETS / _DEVIATION) ** 2)
-_TAPS = [float(tap) for tap in _TAPS / _TAPS.sum()]
 
 
-def _slide(x: Array, axis: int) -> Array:
-  """Returns weighted sums of 11 neighbours along an axis, where all of them exist."""
-  n = x.shape[axis] - WINDOW + 1
-  parts = (jax.lax.slice_in_dim(x, i, i + n, axis=axis) for i in range(WINDOW))
-  return sum(tap * part for tap, part in zip(_TAPS, parts, strict=True))
+class Window(NamedTuple):
+  """A window, the product of equal weights along rows and columns.
+
+  Attributes:
+    name: Name in recipes.
+    taps: The weights along a side; their sum is 1.
+    covariance: Factor of variances and covariance: n / (n - 1) for that of a sample.
+  """
+
+  name: str
+  taps: tuple[float, ...]
+  covariance: float = 1.0
 
 
-@jax.jit
+GAUSSIAN = Window(
+  "Gaussian window of 11, sigma 1.5", tuple(float(x) for x in _TAPS / _TAPS.sum())
+)
+"""The window of the original work."""
+
+UNIFORM = Window("uniform window of 7, sample covariance", (1 / 7,) * 7, 49 / 48)
+"""The defaults of scikit-image, which TokenBench publishes."""
+
+
+def _slide(x: Array, axis: int, taps: tuple[float, ...]) -> Array:
+  """Returns weighted sums of neighbours along an axis, where all of them exist."""
+  n = x.shape[axis] - len(taps) + 1
+  parts = (jax.lax.slice_in_dim(x, i, i + n, axis=axis) for i in range(len(taps)))
+  return sum(tap * part for tap, part in zip(taps, parts, strict=True))
+
+
+@functools.partial(jax.jit, static_argnames="window")
 def ssim_of_frame(
-  x: Float[Array, "H W 3"], y: Float[Array, "H W 3"]
+  x: Float[Array, "H W 3"], y: Float[Array, "H W 3"], window: Window = GAUSSIAN
 ) -> Float[Array, ""]:
   """Returns the index of a frame; pixels from 0 to 1."""
   maps = jnp.stack([x, y, x * x + y * y, x * y])
   # Fused into the second pass, the first one would be computed eleven times over.
-  maps = jax.lax.optimization_barrier(_slide(maps, 1))
-  mean_x, mean_y, squares, product = _slide(maps, 2)
+  maps = jax.lax.optimization_barrier(_slide(maps, 1, window.taps))
+  mean_x, mean_y, squares, product = _slide(maps, 2, window.taps)
   c1, c2 = _K1**2, _K2**2
   both = mean_x * mean_y
   means = mean_x * mean_x + mean_y * mean_y
-  index = (2 * both + c1) * (2 * (product - both) + c2)
-  return jnp.mean(index / ((means + c1) * (squares - means + c2)))
+  covariance = window.covariance * (product - both)
+  variances = window.covariance * (squares - means)
+  index = (2 * both + c1) * (2 * covariance + c2)
+  return jnp.mean(index / ((means + c1) * (variances + c2)))
 
 
 def check_size(height: int, width: int) -> None:
@@ -76,6 +107,7 @@ def ssim_by_frame(
   video: Shaped[AnyArray, "F H W 3"],
   reference: Shaped[AnyArray, "F H W 3"],
   peak: float,
+  window: Window = GAUSSIAN,
 ) -> Float64[np.ndarray, "F"]:
   """Returns the index of every frame.
 
@@ -84,15 +116,16 @@ def ssim_by_frame(
       index.
     reference: Pixels to compare with, of the same shape and range.
     peak: Largest pixel: 255 for uint8.
+    window: Window; part of what the number means.
 
   Raises:
-    ValueError: If the frames are smaller than the window.
+    ValueError: If the frames are smaller than the window of 11.
   """
   check_size(*video.shape[1:3])
   pairs = zip(np.asarray(video), np.asarray(reference), strict=True)
   scale = np.float32(1 / peak)
   return np.array(
-    [float(ssim_of_frame(scale * x, scale * y)) for x, y in pairs], np.float64
+    [float(ssim_of_frame(scale * x, scale * y, window)) for x, y in pairs], np.float64
   )
 
 
@@ -100,6 +133,7 @@ def ssim(
   video: Shaped[AnyArray, "F H W 3"],
   reference: Shaped[AnyArray, "F H W 3"],
   peak: float,
+  window: Window = GAUSSIAN,
 ) -> float:
   """Compares a clip with its reference: the mean of `ssim_by_frame`.
 
@@ -108,6 +142,7 @@ def ssim(
       index.
     reference: Pixels to compare with, of the same shape and range.
     peak: Largest pixel: 255 for uint8.
+    window: Window; part of what the number means.
 
   Returns:
     At most 1, for equal clips; around 0 if nothing is alike.
@@ -115,4 +150,4 @@ def ssim(
   Raises:
     ValueError: If the frames are smaller than the window.
   """
-  return float(ssim_by_frame(video, reference, peak).mean())
+  return float(ssim_by_frame(video, reference, peak, window).mean())

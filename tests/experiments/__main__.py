@@ -1,9 +1,12 @@
-"""`python -m tests.experiments [vae] [NAME ...]`: trains, measures, writes the page.
+"""`python -m tests.experiments [vae|prompts|study|example]`: runs, writes pages.
 
     python -m tests.experiments                  # every run that has no result yet
     python -m tests.experiments baseline uniform
     python -m tests.experiments --page           # docs/experiments.md from the results
     python -m tests.experiments vae              # the VAE's: docs/experiments-vae.md
+    python -m tests.experiments prompts          # other wordings, sizes and lengths
+    python -m tests.experiments study            # asks people about the VAE's clips
+    python -m tests.experiments example          # a study with simulated raters
 
 A run of the transformer takes two CPU cores about a quarter of an hour.
 """
@@ -76,12 +79,26 @@ TRANSFORMER = runner.Family(
 
 
 def main() -> None:
-  """Runs the transformer's experiments, or the VAE's."""
+  """Runs the experiments that the command line names."""
   arguments = sys.argv[1:]
+  if arguments == ["prompts"]:
+    from tests.experiments.prompts import run
+
+    run.run()
+    return page.write_page(RESULTS)
+  if arguments == ["study"]:
+    from tests.experiments.vae import study
+
+    runs = Path("runs", "experiments").absolute()
+    return study.make(runs / "vae", runs / "study")
   if arguments[:1] == ["vae"]:
     from tests.experiments.vae.run import FAMILY
 
     return runner.main(FAMILY, __doc__, arguments[1:])
+  if arguments == ["example"]:
+    from tests.experiments import example
+
+    return example.run(Path("runs", "study-example").absolute())
   return runner.main(TRANSFORMER, __doc__, arguments)
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 
+from tests.experiments.prompts import page as prompts
 from tests.experiments.variants import BASELINE, SEEDS, STEPS, VARIANTS
 from tests.verify.runner import write
 
@@ -227,6 +228,7 @@ def draw(path: Path, results: dict[str, dict[int, dict]]) -> None:
 def write_page(folder: Path) -> None:
   """Writes the page next to the folder of results, and its image."""
   results = read(folder, VARIANTS)
-  write(folder.with_suffix(".md"), page(results))
+  sections = page(results), prompts.section(folder / "prompts")
+  write(folder.with_suffix(".md"), "\n".join(sections))
   if results:
     draw(folder.parent / "images" / "experiments.png", results)

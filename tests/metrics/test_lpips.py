@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from ltx_jax.losses import perceptual
-from ltx_jax.metrics.lpips import lpips
+from ltx_jax.metrics.lpips import lpips, no_vgg16
 from tests.models.perceptual_case import SMALL, small_features
 
 
@@ -48,3 +48,10 @@ def test_clips_of_other_shapes_are_refused(unchecked):
   clip, noisy = clips()
   with pytest.raises(ValueError, match=r"shape \(5, 16, 20, 3\), its reference \(4,"):
     measure(clip, noisy[:4])
+
+
+def test_without_weights_a_sentence_says_how_to_make_them():
+  found = no_vgg16()
+  assert found.value is None
+  assert found.line.startswith("lpips-vgg16: no weights. lpips-vgg16 needs the weights")
+  assert "train.perceptual_weights" in found.line

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ltx_jax.metrics.ssim import ssim, ssim_by_frame
+from ltx_jax.metrics.ssim import UNIFORM, ssim, ssim_by_frame
 
 RNG = np.random.default_rng(0)
 
@@ -22,18 +22,22 @@ def test_the_numbers_are_those_of_scikit_image():
   assert ssim(*images(), 255.0) == pytest.approx(np.mean(expected), rel=2e-6)
 
 
-def direct(x, y):
-  """The formula, window by window."""
+def gaussian():
   place = np.arange(11) - 5
   weights = np.exp(-(place[:, None] ** 2 + place**2) / (2 * 1.5**2))[..., None]
-  weights /= weights.sum()
-  found = []
-  for i in range(len(x) - 10):
-    for j in range(x.shape[1] - 10):
-      a, b = (z[i : i + 11, j : j + 11].astype(np.float64) for z in (x, y))
+  return weights / weights.sum()
+
+
+def direct(x, y, weights, sample=1.0):
+  """The formula, window by window."""
+  found, side = [], len(weights)
+  for i in range(len(x) - side + 1):
+    for j in range(x.shape[1] - side + 1):
+      a, b = (z[i : i + side, j : j + side].astype(np.float64) for z in (x, y))
       ma, mb = ((weights * z).sum((0, 1)) for z in (a, b))
       va, vb = ((weights * (z - m) ** 2).sum((0, 1)) for z, m in ((a, ma), (b, mb)))
       both = (weights * (a - ma) * (b - mb)).sum((0, 1))
+      va, vb, both = sample * va, sample * vb, sample * both
       c1, c2 = 2.55**2, 7.65**2
       index = (2 * ma * mb + c1) * (2 * both + c2)
       found.append(index / ((ma**2 + mb**2 + c1) * (va + vb + c2)))
@@ -43,7 +47,18 @@ def direct(x, y):
 def test_it_is_the_mean_of_the_formula_over_windows_inside_the_image():
   x = RNG.integers(0, 256, (1, 13, 15, 3), np.uint8)
   y = np.clip(x + RNG.normal(0, 40, x.shape), 0, 255).astype(np.uint8)
-  assert ssim(x, y, 255.0) == pytest.approx(direct(x[0], y[0]), abs=1e-5)
+  expected = direct(x[0], y[0], gaussian())
+  assert ssim(x, y, 255.0) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_other_window_has_equal_weights_and_the_covariance_of_a_sample():
+  """As scikit-image's defaults: 7 x 7 pixels, 49 / 48 of the variance."""
+  x = RNG.integers(0, 256, (1, 13, 15, 3), np.uint8)
+  y = np.clip(x + RNG.normal(0, 40, x.shape), 0, 255).astype(np.uint8)
+  expected = direct(x[0], y[0], np.full((7, 7, 1), 1 / 49), 49 / 48)
+  found = ssim(x, y, 255.0, UNIFORM)
+  assert found == pytest.approx(expected, abs=1e-5)
+  assert abs(found - ssim(x, y, 255.0)) > 1e-3
 
 
 def test_equal_clips_have_one_and_peak_and_pixels_scale_together():

@@ -42,7 +42,9 @@ PROGRAMS = (
   *("sample.doctor", "sample.app.__main__", "sample.making", "sample.__main__"),
   *("train.vae", "train.transformer", "train.manifest", "train.precompute"),
   *("train.records", "train.curves", "train.compile", "train.plan"),
-  *("train.evaluate", "train.tokenizer", "train.perceptual_weights"),
+  *("train.evaluate.__main__", "train.evaluate.reconstruction.__main__"),
+  *(f"train.evaluate.{part}.__main__" for part in ("loss", "study", "vbench")),
+  *("train.tokenizer", "train.perceptual_weights"),
   *("train.aesthetics", "train.aesthetic_weights"),
 )
 TOKENIZER = ROOT / "ltx_jax" / "assets" / "moving_shapes" / "tokenizer"

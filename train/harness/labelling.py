@@ -26,11 +26,11 @@ from PIL import Image
 from ltx_jax.files import NotJSON, parse_json
 from train.harness.labelling_page import PAGE, TOKEN
 from train.harness.preferences import append_rows, read_votes
+from train.page.safety import HEADERS, policy
 
 VOTES = (0, 0.5, 1)
 _LONGEST = 1000  # Bytes of a vote.
-_POLICY = "default-src 'none'; img-src 'self'; connect-src 'self'; "
-_POLICY += "script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+_POLICY = policy(PAGE, "img-src 'self'")
 
 
 class Refused(Exception):
@@ -217,8 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
     self.send_header("Content-Length", str(len(content)))
     self.send_header("Cache-Control", "no-store")
     self.send_header("Content-Security-Policy", _POLICY)
-    self.send_header("Cross-Origin-Resource-Policy", "same-origin")
-    self.send_header("X-Content-Type-Options", "nosniff")
-    self.send_header("Referrer-Policy", "no-referrer")
+    for name, value in HEADERS.items():
+      self.send_header(name, value)
     self.end_headers()
     self.wfile.write(content)

@@ -8,7 +8,8 @@ import pytest
 import ltx_jax
 from ltx_jax.data import video
 from ltx_jax.moving_shapes import world
-from train import evaluate
+from train.evaluate import shapes as evaluate
+from train.evaluate.__main__ import main
 from train.harness.figures import WORDS
 
 SIZE = {"frames": 9, "height": 64, "width": 64}
@@ -159,7 +160,7 @@ def test_the_program_prints_a_table_and_writes_its_files(tmp_path, monkeypatch, 
   )
   arguments = "generation --model some.safetensors --frames 9 --height 64 --width 64"
   arguments += f" --clips 2 --conditioned 1 --output {tmp_path / 'new'}"
-  evaluate.main(arguments.split())
+  main(arguments.split())
   assert sources == ["some.safetensors"]
   printed = capsys.readouterr().out
   for text in ("judged right, all five", "100.0%", "from a first frame", "compilation"):
@@ -194,7 +195,7 @@ def test_bad_input_is_answered_in_words(tmp_path, monkeypatch, capsys):
     ),
   ):
     with pytest.raises(SystemExit) as end:
-      evaluate.main([*arguments, "--output", str(tmp_path)])
+      main([*arguments, "--output", str(tmp_path)])
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert named in line

@@ -1,18 +1,8 @@
-"""Measures a model on the moving shapes, with captions that were never trained on.
+"""Models of the moving shapes: what a judge reads back from their pixels.
 
-    python -m train.evaluate reconstruction --model moving-shapes
-    python -m train.evaluate generation --model moving-shapes
-    python -m train.evaluate judge --blur 2 --noise 20
-    python -m train.evaluate judge --rounded 0.7
-
-`reconstruction` sends clips through the VAE (the posterior's mode, decoded at noise
-level 0) and, for comparison, through the best linear code of the same size.
-`generation` makes videos from captions, and from captions with a rendered first frame;
-the judge reads the five words back from the pixels, and a second one reads the shape
-from its corners. `judge` tests the judges themselves, on rendered clips with or without
-round corners, blur and noise.
-
-Each command prints a table and writes NAME.json; the first two draw contact sheets.
+`reconstruction` sends clips through the VAE, and through the best linear code of the
+same size. `generation` makes videos from captions that were never trained on. `judge`
+tests the judges themselves.
 """
 
 from __future__ import annotations
@@ -29,9 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 import ltx_jax
-from ltx_jax.cli.command_line import cli, errors_in_words
 from ltx_jax.cli.console import path_and_strength
-from ltx_jax.cli.program import run as run_program
 from ltx_jax.data.pixels import to_floats
 from ltx_jax.errors import check_number
 from ltx_jax.metrics.linear_code import LinearCode, fit_linear_code
@@ -347,27 +335,20 @@ def check(options: Options) -> None:
   check_number("--rounded", getattr(options, "rounded", 0.0), at_least=0, below=1)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-  """Runs what the command line says, prints a table and writes the files."""
-  options = cli(
-    Reconstruction | Generation | Judge,
-    argv,
-    program="python -m train.evaluate",
-    about=__doc__,
-  )
+def run(options: Options) -> None:
+  """Does what was asked for, prints a table and writes the files.
+
+  Raises:
+    ValueError: If a number is out of range, or a model cannot be loaded.
+  """
   name = type(options).__name__.lower()
-  with errors_in_words():
-    check(options)
-    options.output.mkdir(parents=True, exist_ok=True)
-    outcome = _PROGRAMS[type(options)](options)
-    settings = dataclasses.asdict(options) | {"output": str(options.output)}
-    content = {"program": name, "settings": settings, **outcome}
-    path = options.output / f"{name}.json"
-    write_text(path, json.dumps(content, indent=2, default=float) + "\n")
+  check(options)
+  options.output.mkdir(parents=True, exist_ok=True)
+  outcome = _PROGRAMS[type(options)](options)
+  settings = dataclasses.asdict(options) | {"output": str(options.output)}
+  content = {"program": name, "settings": settings, **outcome}
+  path = options.output / f"{name}.json"
+  write_text(path, json.dumps(content, indent=2, default=float) + "\n")
   console = Console()
   console.print(table(outcome["results"]))
   console.print(f"{path} has the figures of every clip.", highlight=False)
-
-
-if __name__ == "__main__":
-  run_program(main)

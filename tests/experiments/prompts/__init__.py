@@ -1,0 +1,1 @@
+"""How the small model takes other wordings, other captions and other sizes."""

@@ -1,0 +1,1 @@
+"""Measures models: `shapes` with a judge, `study` with people."""

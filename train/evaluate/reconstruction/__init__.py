@@ -1,0 +1,1 @@
+"""Figures of reconstructions, with their intervals, from clips or two folders."""

@@ -1,0 +1,1 @@
+"""A blind comparison of models by people: `make`, `serve` and `results`."""
