@@ -32,7 +32,7 @@ def programs(root: Path = ROOT) -> list[str]:
   """Lists the modules of `sample` and `train` that run as programs."""
   found = []
   for package in _PACKAGES:
-    paths = [*(root / package).glob("*.py"), *(root / package).glob("*/__main__.py")]
+    paths = [*(root / package).glob("*.py"), *(root / package).glob("**/__main__.py")]
     for path in sorted(paths):
       if 'if __name__ == "__main__"' in path.read_text():
         parts = path.relative_to(root).with_suffix("").parts
