@@ -55,7 +55,8 @@ class WindowRule(NamedTuple):
 
   Attributes:
     bits: Largest number of bits in which hashes of the same window differ.
-    windows: Least number of windows of one still that are the same and agree.
+    likeness: Least sum, over the windows of one still that agree, of how many bits
+      fewer differ than would be too many.
     smallest: Least side of a crop, as a part of the whole's.
     beyond: How far a crop may seem to reach out of the whole, as a part of its side.
     agree: How far the sides of a crop may lie apart by two windows that agree.
@@ -63,7 +64,7 @@ class WindowRule(NamedTuple):
   """
 
   bits: int = 3
-  windows: int = 3
+  likeness: int = 8
   smallest: float = 0.6
   beyond: float = 0.06
   agree: float = 0.1
@@ -291,16 +292,26 @@ def _may(
   one: Windows, other: Windows, stills: int, rule: WindowRule
 ) -> Bool[np.ndarray, "clips"]:
   """Says which pairs have enough windows of nearly the same hash, wherever they lie."""
-  near = _differ(one[..., :, None], other[..., None, :]) <= rule.bits
-  counts = ((near & (one > 0)[..., None]).any(-1)).sum(-1)
-  return _enough(counts, stills, rule)
+  first, second = one[..., :, None], other[..., None, :]
+  differ = _differ(first, second)
+  near = (differ <= rule.bits) & (first > 0) & (second > 0)
+  return _enough(_likeness(near, differ, rule), stills, rule)
 
 
 def _enough(
-  counts: Int[np.ndarray, "clips stills"], stills: int, rule: WindowRule
+  likeness: Int[np.ndarray, "clips stills"], stills: int, rule: WindowRule
 ) -> Bool[np.ndarray, "clips"]:
   """Says which clips share enough windows."""
-  return ((counts > 0).sum(1) >= stills) & (counts.max(1) >= rule.windows)
+  return ((likeness > 0).sum(1) >= stills) & (likeness.max(1) >= rule.likeness)
+
+
+def _likeness(
+  same: Bool[np.ndarray, "clips stills w1 w2"],
+  differ: UInt8[np.ndarray, "clips stills w1 w2"],
+  rule: WindowRule,
+) -> Int[np.ndarray, "clips stills"]:
+  """Sums how near windows are to those that are the same, each of the second once."""
+  return np.where(same, rule.bits + 1 - differ.astype(np.int64), 0).max(-2).sum(-1)
 
 
 def _is_crop(
@@ -313,7 +324,7 @@ def _is_crop(
 def shared(
   whole: Windows, crop: Windows, rule: WindowRule = RULE
 ) -> Int[np.ndarray, "clips stills"]:
-  """Counts the windows by which the frame of one clip lies in the other's.
+  """Returns how sure windows are that the frame of one clip lies in the other's.
 
   Only those count that agree on where it lies with the ones whose hashes differ least.
 
@@ -339,8 +350,7 @@ def shared(
   for side in frame:
     apart = side - np.take_along_axis(side.reshape(flat), best, -1)[..., None]
     near &= np.abs(apart) <= rule.agree
-  # Each window of the crop once.
-  return near.any(-2).sum(-1)
+  return _likeness(near, differ, rule)
 
 
 def _side(windows: UInt64[np.ndarray, "..."], side: int) -> Float[np.ndarray, "..."]:

@@ -21,7 +21,7 @@ def seen(*stills):
   return np.concatenate([windows.windows(image[None]) for image in stills])[None]
 
 
-def count(whole, crop):
+def likeness(whole, crop):
   return int(windows.shared(seen(whole), seen(crop)).sum())
 
 
@@ -30,27 +30,27 @@ CROPS = [(26, 160, 44, 290), (20, 164, 40, 250), (40, 164, 60, 296)]
 
 @pytest.mark.parametrize("crop", CROPS)
 def test_a_crop_shares_windows_with_the_whole(crop):
-  found = [count(still(k), still(k, *crop)) for k in range(6)]
-  assert np.mean(np.array(found) >= RULE.windows) > 0.8
+  found = [likeness(still(k), still(k, *crop)) for k in range(6)]
+  assert np.mean(np.array(found) >= RULE.likeness) > 0.8
 
 
 def test_the_whole_is_no_crop_of_its_crop():
-  assert all(count(still(k, *CROPS[2]), still(k)) < RULE.windows for k in range(6))
+  assert all(likeness(still(k, *CROPS[2]), still(k)) < RULE.likeness for k in range(6))
 
 
 def test_a_crop_may_have_another_size_and_light():
   small = still(1, *CROPS[0])[::2, ::2]
   dark = (still(1, *CROPS[0]) * 0.8 + 10).astype(np.uint8)
-  assert count(still(1), small) >= RULE.windows
-  assert count(still(1), dark) >= RULE.windows
+  assert likeness(still(1), small) >= RULE.likeness
+  assert likeness(still(1), dark) >= RULE.likeness
 
 
 def test_other_mirrored_and_shifted_pictures_are_no_crops():
   for k in range(6):
-    assert count(still(k), still(k + 1)) < RULE.windows
-    assert count(still(k), still(k)[:, ::-1]) < RULE.windows
+    assert likeness(still(k), still(k + 1)) < RULE.likeness
+    assert likeness(still(k), still(k)[:, ::-1]) < RULE.likeness
     # A camera that turned by an eighth of its view.
-    assert count(still(k), still(k, left=72, right=328)) < RULE.windows
+    assert likeness(still(k), still(k, left=72, right=328)) < RULE.likeness
 
 
 def test_a_window_is_as_wide_as_its_two_spots_are_apart():
@@ -111,7 +111,7 @@ def test_enough_windows_of_enough_stills_must_be_the_same():
   clips[1, 0] = 0
   assert len(windows.cropped(clips, 3)[0]) == 0
   assert len(windows.cropped(clips, 2)[0]) == 1
-  assert len(windows.cropped(clips, 2, RULE._replace(windows=13))[0]) == 0
+  assert len(windows.cropped(clips, 2, RULE._replace(likeness=49))[0]) == 0
 
 
 def test_windows_that_many_clips_share_say_nothing():

@@ -1,8 +1,8 @@
 """New thresholds on 10^5 and 10^6 clips that were measured before, duplicates included.
 
 The clips are made up: a tenth has the hashes and windows of another one, a tenth was
-too short to be measured. No video is there, so none can be opened. Each selection is a program of
-its own, whose memory the system counts.
+too short to be measured. No video is there, so none can be opened. Each selection is a
+program of its own, whose memory the system counts.
 """
 
 from __future__ import annotations
