@@ -291,11 +291,22 @@ def _differ(
 def _may(
   one: Windows, other: Windows, stills: int, rule: WindowRule
 ) -> Bool[np.ndarray, "clips"]:
-  """Says which pairs have enough windows of nearly the same hash, wherever they lie."""
-  first, second = one[..., :, None], other[..., None, :]
-  differ = _differ(first, second)
-  near = (differ <= rule.bits) & (first > 0) & (second > 0)
-  return _enough(_likeness(near, differ, rule), stills, rule)
+  """Says which pairs may be crops, wherever their windows lie: most are not."""
+  near, differ = _near(one, other, rule)
+  found = _enough(_likeness(near, differ, rule), stills, rule)
+  turned = (each.swapaxes(-1, -2) for each in (near, differ))
+  return found | _enough(_likeness(*turned, rule), stills, rule)
+
+
+def _near(
+  first: Windows, second: Windows, rule: WindowRule
+) -> tuple[
+  Bool[np.ndarray, "clips stills w1 w2"], UInt8[np.ndarray, "clips stills w1 w2"]
+]:
+  """Says which windows have nearly the same hash, and returns how many bits differ."""
+  one, other = first[..., :, None], second[..., None, :]
+  differ = _differ(one, other)
+  return (differ <= rule.bits) & (one > 0) & (other > 0), differ
 
 
 def _enough(
@@ -333,18 +344,16 @@ def shared(
     crop: Windows of the other one.
     rule: Numbers of the comparison.
   """
-  first, second = whole[..., :, None], crop[..., None, :]
-  differ = _differ(first, second)
-  near = (differ <= rule.bits) & (first > 0) & (second > 0)
-  frame = []
+  near, differ = _near(whole, crop, rule)
+  first, second, frame = whole[..., :, None], crop[..., None, :], []
   for axis in (0, 1):
     start, stop = _side(first, axis), _side(first, axis + 2)
     begins, ends = _side(second, axis), _side(second, axis + 2)
     size = (stop - start) / np.maximum(ends - begins, 1e-3)
-    from_ = start - size * begins
-    near &= (size >= rule.smallest) & (from_ >= -rule.beyond)
-    near &= from_ + size <= 1 + rule.beyond
-    frame += [from_, from_ + size]
+    begin = start - size * begins
+    near &= (size >= rule.smallest) & (begin >= -rule.beyond)
+    near &= begin + size <= 1 + rule.beyond
+    frame += [begin, begin + size]
   flat = *near.shape[:-2], near.shape[-2] * near.shape[-1]
   best = np.where(near, differ, _HASH).reshape(flat).argmin(-1)[..., None]
   for side in frame:
