@@ -1,8 +1,8 @@
 """Clips as columns: what rules look at, for millions of them at once.
 
-A clip takes kilobytes as an object, and its numbers a hundred bytes. Rules look at
-numbers only, so these are kept as arrays, one for each measure. The clip itself is
-asked for by its place, where it is shown or written.
+A clip takes kilobytes as an object, and its numbers 400 bytes. Rules look at numbers
+only, so these are kept as arrays, one for each measure. The clip itself is asked for by
+its place, where it is shown or written.
 """
 
 from __future__ import annotations

@@ -45,6 +45,21 @@ def test_a_crop_may_have_another_size_and_light():
   assert likeness(still(1), dark) >= RULE.likeness
 
 
+def placed(*sides):
+  """Windows of one still with hashes of their own, at places in 63rds."""
+  hashes = np.random.default_rng(0).integers(0, 2**40, len(sides), np.uint64)
+  shifts = np.array([18, 12, 6, 0])
+  places = (np.array(sides, np.int64) << shifts).sum(1).astype(np.uint64)
+  return ((hashes << np.uint64(24)) | places)[None, None]
+
+
+def test_windows_that_place_the_crop_elsewhere_do_not_count():
+  whole = placed((20, 20, 40, 40), (10, 20, 40, 50), (20, 20, 40, 40))
+  assert windows.shared(whole, whole) == 3 * (RULE.bits + 1)
+  crop = placed((20, 20, 40, 40), (10, 20, 40, 50), (10, 20, 40, 40))
+  assert windows.shared(whole, crop) == 2 * (RULE.bits + 1)
+
+
 def test_other_mirrored_and_shifted_pictures_are_no_crops():
   for k in range(6):
     assert likeness(still(k), still(k + 1)) < RULE.likeness
