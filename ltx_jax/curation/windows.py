@@ -42,7 +42,7 @@ _CELLS = 5
 _PLAIN = 3  # Least number of ones, and of zeros, of the 20 bits of a direction.
 _PLACE = 6  # Bits of the place of a side.
 _HASH = 64 - 4 * _PLACE
-_KEY = 27  # Bits by which windows are looked up.
+_KEY = 27  # Bits of a hash by which windows are looked up.
 _CHUNK = 1 << 13  # Pairs that are compared at one time.
 
 Windows = UInt64[np.ndarray, "clips stills windows"]
@@ -230,9 +230,8 @@ def cropped(windows: Windows, stills: int, rule: WindowRule = RULE) -> Pairs:
   """
   codes = np.zeros(0, np.int64)
   for still in range(windows.shape[1]):
-    for shift in (64 - _KEY, 64 - _HASH):
-      found = _candidates(windows[:, still], shift, rule)
-      codes = np.unique(np.concatenate([codes, *found]))
+    found = _candidates(windows[:, still], rule)
+    codes = np.unique(np.concatenate([codes, *found]))
   same = [np.zeros((2, 0), np.int64)]
   for start in range(0, len(codes), _CHUNK):
     pairs = np.stack(np.divmod(codes[start : start + _CHUNK], len(windows)))
@@ -245,18 +244,19 @@ def cropped(windows: Windows, stills: int, rule: WindowRule = RULE) -> Pairs:
 
 
 def _candidates(
-  windows: UInt64[np.ndarray, "clips windows"], shift: int, rule: WindowRule
+  windows: UInt64[np.ndarray, "clips windows"], rule: WindowRule
 ) -> Iterator[Int[np.ndarray, "pairs"]]:
   """Yields pairs of clips that have a window of nearly the same hash, as one number.
 
+  A key is the first bits of a hash, which most windows of a copy share.
+
   Args:
     windows: Windows of one still of each clip.
-    shift: How far right the key lies in a window.
     rule: Numbers of the comparison.
   """
   # Key and place in one number: sorting these is much faster than sorting places.
   low = np.uint64(64 - _KEY)
-  keys = (windows >> np.uint64(shift)) << low
+  keys = (windows >> low) << low
   keys |= np.arange(keys.size, dtype=np.uint64).reshape(keys.shape)
   keys = keys[windows > 0]
   keys.sort()
