@@ -43,7 +43,7 @@ _PLAIN = 3  # Least number of ones, and of zeros, of the 20 bits of a direction.
 _PLACE = 6  # Bits of the place of a side.
 _HASH = 64 - 4 * _PLACE
 _KEY = 27  # Bits of a hash by which windows are looked up.
-_CHUNK = 1 << 13  # Pairs that are compared at one time.
+_CHUNK = 1 << 9  # Pairs that are compared at one time, within a processor's cache.
 
 Windows = UInt64[np.ndarray, "clips stills windows"]
 Window = tuple[float, float, float, float]
@@ -322,7 +322,8 @@ def _likeness(
   rule: WindowRule,
 ) -> Int[np.ndarray, "clips stills"]:
   """Sums how near windows are to those that are the same, each of the second once."""
-  return np.where(same, rule.bits + 1 - differ.astype(np.int64), 0).max(-2).sum(-1)
+  near = np.where(same, np.uint8(rule.bits + 1) - differ, np.uint8(0))
+  return near.max(-2).sum(-1, dtype=np.int64)
 
 
 def _is_crop(
