@@ -155,7 +155,8 @@ class Clip:
     caption: One line; "" without a caption.
     scores: Measures by name.
     stills: Names of its stills, in order.
-    hashes: Hash of each still (`duplicates`), in hexadecimal.
+    hashes: Hash of each still that duplicates are found by, in hexadecimal.
+    windows: Windows of the same stills (`windows`), in hexadecimal.
     decision: Why it is dropped; None if it is kept.
     extra: Fields that have no meaning here.
   """
@@ -175,6 +176,7 @@ class Clip:
   scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
   stills: tuple[str, ...] = ()
   hashes: tuple[str, ...] = ()
+  windows: tuple[str, ...] = ()
   decision: Decision | None = None
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 

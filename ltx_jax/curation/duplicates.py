@@ -11,9 +11,10 @@ in one of 4 bands of 16 bits, and most that differ by 5; clips that share a band
 still are compared in all stills. Hashes of almost only zeros or ones, of images without
 detail, say nothing.
 
-Crops change many bits. They are found by features of a network, if there are any: two
-clips are the same if the cosine of their features is high, compared within the cells of
-k-means only. Mirrored clips are other clips.
+Crops change many bits. They are found by windows that a picture places itself
+(`windows`), and by features of a network, if there are any: two clips are the same if
+the cosine of their features is high, compared within the cells of k-means only.
+Mirrored clips are other clips.
 
 Result and choice do not depend on the order of the clips.
 
@@ -22,6 +23,7 @@ Source: the difference hash is that of N. Krawetz, "Kind of like that", 2013.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -101,7 +103,10 @@ def from_text(hashes: Sequence[str]) -> list[int]:
 
 
 def groups(
-  hashes: Hashes, rule: DuplicateRule = RULE, features: Features | None = None
+  hashes: Hashes,
+  rule: DuplicateRule = RULE,
+  features: Features | None = None,
+  crops: Pairs | None = None,
 ) -> Int[np.ndarray, "clips"]:
   """Returns a number for each clip that it shares with those that are the same.
 
@@ -109,6 +114,8 @@ def groups(
     hashes: Hashes of the stills of each clip.
     rule: Numbers of the rule.
     features: Features of each clip, if there are any.
+    crops: Pairs of clips of which one is a cropped copy of the other, if these were
+      looked for (`windows.cropped`).
   """
   parents = list(range(len(hashes)))
 
@@ -117,7 +124,8 @@ def groups(
       parents[clip] = clip = parents[parents[clip]]
     return clip
 
-  for pairs in _same(hashes, rule, features):
+  others = [] if crops is None else [crops]
+  for pairs in itertools.chain(others, _same(hashes, rule, features)):
     for one, other in zip(*(clips.tolist() for clips in pairs), strict=True):
       one, other = sorted((root(one), root(other)))
       parents[other] = one

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from ltx_jax.curation import duplicates
+from ltx_jax.curation import duplicates, windows
 from ltx_jax.curation.clip import Clip, Decision, Reason
 from ltx_jax.curation.table import Table
 from ltx_jax.errors import check_number
@@ -117,30 +117,59 @@ class Duplicates:
     name: Name of the rule.
     numbers: Numbers of the comparison.
     measure: Measure whose largest value is kept among equal sizes.
+    cropping: What a cropped copy is.
+    crops: A table, and the pairs of its clips that are cropped copies, by the number of
+      their hashes. They are looked for once, whichever clips reach the rule.
   """
 
   name: str = "duplicates"
   numbers: duplicates.DuplicateRule = duplicates.RULE
   measure: str = "aesthetic"
+  cropping: windows.WindowRule = windows.RULE
+  crops: tuple[Table, Mapping[int, duplicates.Pairs]] | None = dataclasses.field(
+    default=None, repr=False, compare=False
+  )
 
   def verdict(self, table: Table, reached: Bool[np.ndarray, "n"]) -> Verdict:
     """Returns what it says of the clips that reach it; those without hashes stay."""
+    known = self.crops is not None and self.crops[0] is table
+    crops = self.crops[1] if known else self._cropped(table)
     instead = np.full(len(table.ids), -1)
-    for count in range(1, table.hashes.shape[1] + 1):
+    for count, pairs in crops.items():
       places = np.flatnonzero(reached & (table.hashed == count))
-      instead[places] = self._kept_instead(table, places, count)
+      instead[places] = self._kept_instead(table, places, count, pairs)
 
     def decision(place: int) -> Decision:
       return Decision(self.name, "duplicate", table.ids[instead[place]])
 
-    return Verdict(self, instead >= 0, decision)
+    rule = dataclasses.replace(self, crops=(table, crops))
+    return Verdict(rule, instead >= 0, decision)
+
+  def _least(self, count: int) -> int:
+    """Returns how many stills must be the same, of clips with so many."""
+    return min(self.numbers.stills, count)
+
+  def _cropped(self, table: Table) -> dict[int, duplicates.Pairs]:
+    """Returns the cropped copies among clips with the same number of hashes."""
+    found = {}
+    for count in np.unique(table.hashed[table.hashed > 0]).tolist():
+      seen = table.windows[:, :count]
+      one, other = windows.cropped(seen, self._least(count), self.cropping)
+      both = (table.hashed[one] == count) & (table.hashed[other] == count)
+      found[count] = one[both], other[both]
+    return found
 
   def _kept_instead(
-    self, table: Table, places: Int[np.ndarray, "m"], count: int
+    self,
+    table: Table,
+    places: Int[np.ndarray, "m"],
+    count: int,
+    crops: duplicates.Pairs,
   ) -> Int[np.ndarray, "m"]:
     """Returns the place of the clip that is kept instead of each; -1 if it is kept."""
-    numbers = self.numbers._replace(stills=min(self.numbers.stills, count))
-    groups = duplicates.groups(table.hashes[places, :count], numbers)
+    numbers = self.numbers._replace(stills=self._least(count))
+    pairs = _among(crops, places, len(table.ids))
+    groups = duplicates.groups(table.hashes[places, :count], numbers, crops=pairs)
     kept = duplicates.chosen(
       groups,
       table.measure("pixels")[places],
@@ -150,6 +179,17 @@ class Duplicates:
     best = np.full(len(places), -1)
     best[groups[kept]] = places[kept]
     return np.where(kept, -1, best[groups])
+
+
+def _among(
+  pairs: duplicates.Pairs, places: Int[np.ndarray, "m"], clips: int
+) -> duplicates.Pairs:
+  """Returns the pairs of clips that both lie at some places, counted from these."""
+  where = np.full(clips, -1)
+  where[places] = np.arange(len(places))
+  one, other = (where[each] for each in pairs)
+  both = (one >= 0) & (other >= 0)
+  return one[both], other[both]
 
 
 class Step(NamedTuple):

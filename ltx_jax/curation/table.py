@@ -1,8 +1,8 @@
 """Clips as columns: what rules look at, for millions of them at once.
 
-A clip takes kilobytes as an object, and its numbers a hundred bytes. Rules look at
-numbers only, so these are kept as arrays, one for each measure. The clip itself is
-asked for by its place, where it is shown or written.
+A clip takes kilobytes as an object, and its numbers 400 bytes. Rules look at numbers
+only, so these are kept as arrays, one for each measure. The clip itself is asked for by
+its place, where it is shown or written.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt64
 
-from ltx_jax.curation import duplicates
+from ltx_jax.curation import duplicates, windows
 from ltx_jax.curation.clip import Clip, Decision, from_json, to_json
 
 DIGITS = 4
@@ -25,6 +25,7 @@ DERIVED = ("seconds", "frames", "fps", "side", "pixels")
 """Measures that every clip has, an image only the last two; others are its scores."""
 
 _HASHES = len(duplicates.PARTS)
+_WINDOWS = 8 * windows.COUNT * _HASHES
 
 
 class Table(NamedTuple):
@@ -36,6 +37,7 @@ class Table(NamedTuple):
     numbers: Measures by name, rounded; nan where a clip has none, as images no motion.
     hashes: Hashes of their stills, 0 where a clip has fewer.
     hashed: How many hashes each has.
+    windows: Windows of the same stills, 0 where a clip has fewer.
     decided: Why clips were dropped while they were measured, by their places.
     files: Number of files that they are from.
   """
@@ -45,6 +47,7 @@ class Table(NamedTuple):
   numbers: Mapping[str, Float[np.ndarray, "n"]]
   hashes: UInt64[np.ndarray, "n h"]
   hashed: Int[np.ndarray, "n"]
+  windows: UInt64[np.ndarray, "n h w"]
   decided: Mapping[int, Decision]
   files: int
 
@@ -64,12 +67,12 @@ def tabled(
     rows: The same as objects of JSON, in order; None asks the clips.
 
   Raises:
-    ValueError: If a clip has too many hashes, or one that is none.
+    ValueError: If a clip has too many hashes or windows, or one that is none.
   """
   ids, files, decided = [], set(), {}
   derived = [array.array("d") for _ in DERIVED]
   scores: dict[str, array.array] = {}
-  hashes, hashed = array.array("Q"), array.array("b")
+  hashes, hashed, seen = array.array("Q"), array.array("b"), bytearray()
   for place, row in enumerate(map(to_json, clips) if rows is None else rows):
     ids.append(row["id"])
     files.add(row["source"])
@@ -83,11 +86,17 @@ def tabled(
         column.extend([np.nan] * (place - len(column)))
       column.append(value)
     codes = duplicates.from_text(row["hashes"])
-    if len(codes) > _HASHES:
-      raise ValueError(f"{row['id']} has {len(codes)} hashes; {_HASHES} are known.")
+    # Clips that were measured by an earlier version have no windows.
+    views = row.get("windows", ())
+    if max(len(codes), len(views)) > _HASHES:
+      raise ValueError(
+        f"{row['id']} has {len(codes)} hashes and windows of {len(views)} stills; "
+        f"{_HASHES} are known."
+      )
     hashes.extend(codes)
     hashes.extend([0] * (_HASHES - len(codes)))
     hashed.append(len(codes))
+    seen += windows.from_text(views).ljust(_WINDOWS, b"\0")
   numbers = scores | dict(zip(DERIVED, derived, strict=True))
   return Table(
     clips,
@@ -95,6 +104,7 @@ def tabled(
     {name: _whole(column, len(ids)) for name, column in numbers.items()},
     np.frombuffer(hashes, np.uint64).reshape(-1, _HASHES),
     np.frombuffer(hashed, np.int8).astype(np.int64),
+    np.frombuffer(seen, "<u8").reshape(-1, _HASHES, windows.COUNT),
     decided,
     len(files),
   )

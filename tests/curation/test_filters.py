@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ltx_jax.curation import filters
-from ltx_jax.curation.clip import Clip, Decision
+from ltx_jax.curation import filters, windows
+from ltx_jax.curation.clip import Clip, Decision, from_json, to_json
 from ltx_jax.curation.filters import Duplicates, Threshold
 from ltx_jax.curation.table import DERIVED, tabled
+from tests.curation.test_scenes import texture
 
 LENGTH = Threshold("length", "length", "seconds", least=1.0, most=20.0)
 MOTION = Threshold("motion", "static", "motion", least=0.005)
@@ -16,13 +17,12 @@ BEST = Threshold("aesthetic", "aesthetic", "aesthetic", best=0.3)
 
 
 def clip(name, seconds=4.0, size=(640, 360), **given):
-  scores = {k: v for k, v in given.items() if k != "hashes"}
-  hashes = given.get("hashes", ())
+  codes = {name: given.pop(name, ()) for name in ("hashes", "windows")}
   frames = round(25 * seconds)
   return Clip(
     *(name, "a", 0, "a.mp4", 0.0, seconds, *size, frames, 25.0),
-    scores=scores,
-    hashes=hashes,
+    scores=given,
+    **codes,
   )
 
 
@@ -162,6 +162,52 @@ def test_the_largest_of_duplicates_is_kept():
 def test_images_are_compared_by_their_only_still():
   same = [clip(name, hashes=("00ff00ff00ff00ff",)) for name in "ab"]
   assert len(select(same, [Duplicates()]).kept) == 1
+
+
+def seen(seed, cut=0):
+  """The windows of three stills, with a part cut off."""
+  picture = texture(seed)[: 144 - cut, cut:256].clip(0, 255).astype(np.uint8)
+  return {"windows": windows.to_text(windows.windows(np.stack([picture] * 3)))}
+
+
+def test_a_cropped_copy_is_a_duplicate_of_the_whole():
+  codes = [(4 * text,) * 3 for text in ("00ff", "0f0f", "33cc")]
+  whole = clip("a", size=(1280, 720), hashes=codes[0], **seen(1))
+  crop = clip("b", hashes=codes[1], **seen(1, 12))
+  clips = [crop, whole, clip("c", hashes=codes[2], **seen(2)), clip("d")]
+  for order in (clips, clips[::-1]):
+    found = select(order, [Duplicates()])
+    assert sorted(kept(found)) == ["a", "c", "d"]
+    (dropped,) = (c for c in found.clips() if c.decision)
+    assert dropped.decision == Decision("duplicates", "duplicate", "a")
+  # What an earlier rule drops is nobody's duplicate, and counts alone.
+  small = Threshold("size", "small", "side", most=400)
+  found = select(clips, [small, Duplicates()])
+  assert decided(found) == {"a": "size", "b": None, "c": None, "d": None}
+  assert found.steps[1].alone == 1
+  # The rule as it was applied looks for the copies of other clips again.
+  rule = found.filters[1]
+  assert decided(select(clips[:1] + clips[2:], [rule]))["b"] is None
+  assert decided(select([clips[0], whole], [rule]))["b"] == "duplicates"
+
+
+def test_clips_without_windows_are_compared_by_their_hashes():
+  """An earlier version measured them."""
+  codes = ("00ff00ff00ff00ff",) * 3
+  rows = [to_json(clip(name, hashes=codes)) for name in "ab"]
+  for row in rows:
+    del row["windows"]
+  clips = [from_json(Clip, row) for row in rows]
+  assert len(filters.select(tabled(clips, rows), [Duplicates()]).kept) == 1
+
+
+@pytest.mark.parametrize("name", ["hashes", "windows"])
+def test_a_clip_of_too_many_stills_is_refused(name):
+  codes = ("00ff00ff00ff00ff",) * 4
+  with pytest.raises(ValueError, match="a has .* of 4 stills; 3 are known|a has 4 ha"):
+    tabled([clip("a", **{name: codes})])
+  with pytest.raises(ValueError, match="windows 'x' are not"):
+    tabled([clip("a", windows=("x",))])
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
-"""Copies of six kinds among two thousand drawn clips, found by their hashes alone.
+"""Copies of six kinds among two thousand drawn clips, found by hashes and windows.
 
 A clip is three stills of a pan over a picture with detail of all sizes. A copy was
 compressed again, halved, made brighter, shown at another rate, so that its stills are
 of other moments, put into a letterbox, which `borders` takes off, or cropped by 5 %.
-Hashes alone find few of the cropped ones: that takes features of a network.
+Others are cropped by more, each side's length for itself, and compressed again; they
+are counted apart.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ltx_jax.curation import borders, duplicates
+from ltx_jax.curation import borders, duplicates, windows
 from tests.curation.test_scenes import texture
 from tests.verify.scenes import row
 
 NAME = "Curation: copies of six kinds among two thousand clips"
 COMMAND = "python -m tests.verify duplicates"
 
-CLIPS, COPIES = 2000, 500
+CLIPS, COPIES, NARROW = 2000, 500, 100
 SIDE = 144, 256
 Still = np.ndarray
 
@@ -63,6 +64,18 @@ def cropped(still: Still, rng: np.random.Generator) -> Still:
   return still[y : y + round(0.95 * SIDE[0]), x : x + round(0.95 * SIDE[1])]
 
 
+def narrow(least: float, most: float) -> Callable[[Still, np.random.Generator], Still]:
+  """Returns what cuts off as much of the width, and of the height, anywhere."""
+
+  def change(still: Still, rng: np.random.Generator) -> Still:
+    cut = rng.uniform(least, most, 2)
+    y, x = (rng.uniform(0, cut) * SIDE).round().astype(int)
+    height, width = ((1 - cut) * SIDE).round().astype(int)
+    return compressed(still[y : y + height, x : x + width], rng)
+
+  return change
+
+
 def as_it_is(still: Still, rng: np.random.Generator) -> Still:
   """Returns the still."""
   return still
@@ -79,36 +92,57 @@ KINDS: dict[str, tuple[Callable[[Still, np.random.Generator], Still], float]] = 
 """What is done to a copy's stills, and by how many pixels its moments are apart."""
 
 
-def hashes_of(
+NARROWER = {
+  "cropped by 5 to 15 %": narrow(0.05, 0.15),
+  "cropped by 15 to 25 %": narrow(0.15, 0.25),
+}
+
+Codes = tuple[np.ndarray, np.ndarray]
+
+
+def codes_of(
   seed: int, change: Callable = as_it_is, moved: float = 0.0, copy: int = 0
-) -> np.ndarray:
-  """Returns the hashes of a clip's stills."""
+) -> Codes:
+  """Returns the hashes and the windows of a clip's stills."""
   rng = np.random.default_rng([seed, copy])
   picture = texture(seed).clip(0, 255).astype(np.uint8)
   places = [int(at + moved * (copy > 0)) for at in (10, 50, 90)]
   stills = [picture[40 : 40 + SIDE[0], x : x + SIDE[1]] for x in places]
-  return duplicates.hashes(np.stack([change(still, rng) for still in stills]))
+  shown = [change(still, rng)[None] for still in stills]
+  return (
+    np.concatenate([duplicates.hashes(still) for still in shown]),
+    np.concatenate([windows.windows(still) for still in shown]),
+  )
+
+
+def grouped(clips: list[Codes]) -> np.ndarray:
+  """Returns the group of each clip, given in another order."""
+  order = np.random.default_rng(1).permutation(len(clips))
+  hashes, places = (np.stack(codes)[order] for codes in zip(*clips, strict=True))
+  crops = windows.cropped(places, duplicates.RULE.stills)
+  found = np.empty(len(clips), int)
+  found[order] = duplicates.groups(hashes, crops=crops)
+  return found
 
 
 def run() -> list[dict[str, Any]]:
   """Hides the copies, looks for them, and counts."""
-  own = [hashes_of(seed) for seed in range(CLIPS)]
-  chosen = np.random.default_rng(0).choice(CLIPS, COPIES, replace=False)
+  own = [codes_of(seed) for seed in range(CLIPS)]
+  rng = np.random.default_rng(0)
+  chosen = rng.choice(CLIPS, COPIES, replace=False)
   kinds = list(itertools.islice(itertools.cycle(KINDS), COPIES))
   copies = [
-    hashes_of(seed, *KINDS[kind], copy=1)
+    codes_of(seed, *KINDS[kind], copy=1)
     for seed, kind in zip(chosen, kinds, strict=True)
   ]
-  order = np.random.default_rng(1).permutation(CLIPS + COPIES)
-  found = np.empty(CLIPS + COPIES, int)
-  found[order] = duplicates.groups(np.stack([*own, *copies])[order])
+  found = grouped([*own, *copies])
   hits = np.array([found[CLIPS + k] == found[seed] for k, seed in enumerate(chosen)])
   truth = np.concatenate([np.arange(CLIPS), chosen])
   pairs = _pairs(found)
   right = sum(truth[a] == truth[b] for a, b in pairs)
   precision = right / max(len(pairs), 1)
   names = np.array(kinds)
-  return [
+  rows = [
     row(
       f"of {COPIES} copies found", hits.mean(), "", "at least 0.95", hits.mean() >= 0.95
     ),
@@ -123,6 +157,12 @@ def run() -> list[dict[str, Any]]:
       row(f"{kind}: found", hits[names == kind].mean(), "", "", True) for kind in KINDS
     ),
   ]
+  for kind, change in NARROWER.items():
+    seeds = rng.choice(CLIPS, NARROW, replace=False)
+    found = grouped([*own, *(codes_of(seed, change, copy=2) for seed in seeds)])
+    share = np.mean(found[CLIPS:] == found[seeds])
+    rows.append(row(f"{kind} and compressed again: found", share, "", "", True))
+  return rows
 
 
 def _pairs(groups: np.ndarray) -> list[tuple[int, int]]:

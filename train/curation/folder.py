@@ -32,8 +32,8 @@ from ltx_jax.data import partial
 from ltx_jax.errors import shown
 from ltx_jax.files import NotJSON, json_bytes, parse_json, replacing
 
-SCHEMA = 1
-"""Version of the layout and of what is measured."""
+SCHEMA = 2
+"""Version of the layout and of what is measured: since 2 the windows of clips."""
 
 _LIBRARIES = ("av", "numpy", "opencv-python-headless", "pillow")
 
