@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -58,11 +59,10 @@ def rater(server, token, stop, acknowledged, problems, waits):
 
   def ask(method, path, body=None):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    connection.request(method, f"/r/{token}{path}", body and json.dumps(body))
-    reply = connection.getresponse()
-    content = reply.read()
-    connection.close()
-    return reply.status, content
+    with contextlib.closing(connection):  # Also if the server is killed meanwhile.
+      connection.request(method, f"/r/{token}{path}", body and json.dumps(body))
+      reply = connection.getresponse()
+      return reply.status, reply.read()
 
   while not stop.is_set():
     try:
