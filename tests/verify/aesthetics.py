@@ -40,7 +40,7 @@ from train.harness.preferring import Fitting
 NAME = "Curation: the aesthetic network, against damage that is known"
 COMMAND = "python -m tests.verify aesthetics"
 
-PICTURES, PAIRS, TESTED, FOLDS = 9600, 16000, 2000, 4
+PICTURES, PAIRS, TESTED, FOLDS = 3600, 8000, 2000, 4
 SHARPNESS, LIKING = 4.0, 1.5
 HOW = Fitting(epochs=10)
 SEVERAL = 3
