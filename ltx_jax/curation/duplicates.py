@@ -23,7 +23,6 @@ Source: the difference hash is that of N. Krawetz, "Kind of like that", 2013.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -117,19 +116,19 @@ def groups(
     crops: Pairs of clips of which one is a cropped copy of the other, if these were
       looked for (`windows.cropped`).
   """
-  parents = list(range(len(hashes)))
-
-  def root(clip: int) -> int:
-    while parents[clip] != clip:
-      parents[clip] = clip = parents[parents[clip]]
-    return clip
-
-  others = [] if crops is None else [crops]
-  for pairs in itertools.chain(others, _same(hashes, rule, features)):
-    for one, other in zip(*(clips.tolist() for clips in pairs), strict=True):
-      one, other = sorted((root(one), root(other)))
-      parents[other] = one
-  return np.array([root(clip) for clip in range(len(hashes))], np.int64)
+  parents = np.arange(len(hashes))
+  others = [(parents[:0], parents[:0])] if crops is None else [crops]
+  pairs = [*others, *_same(hashes, rule, features)]
+  one, other = map(np.concatenate, zip(*pairs, strict=True))
+  # The smallest clip of a group reaches all others, twice as far with each turn.
+  while True:
+    low = np.minimum(parents[one], parents[other])
+    before = parents.copy()
+    for side in (parents[one], parents[other], one, other):
+      np.minimum.at(parents, side, low)
+    parents = parents[parents]
+    if np.array_equal(parents, before):
+      return parents
 
 
 def _same(

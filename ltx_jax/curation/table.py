@@ -38,6 +38,8 @@ class Table(NamedTuple):
     hashes: Hashes of their stills, 0 where a clip has fewer.
     hashed: How many hashes each has.
     windows: Windows of the same stills, 0 where a clip has fewer.
+    paths: Their files.
+    times: Start and end of each, in seconds.
     decided: Why clips were dropped while they were measured, by their places.
     files: Number of files that they are from.
   """
@@ -48,6 +50,8 @@ class Table(NamedTuple):
   hashes: UInt64[np.ndarray, "n h"]
   hashed: Int[np.ndarray, "n"]
   windows: UInt64[np.ndarray, "n h w"]
+  paths: Sequence[str]
+  times: Float[np.ndarray, "n 2"]
   decided: Mapping[int, Decision]
   files: int
 
@@ -69,13 +73,16 @@ def tabled(
   Raises:
     ValueError: If a clip has too many hashes or windows, or one that is none.
   """
-  ids, files, decided = [], set(), {}
+  ids, paths, files, decided = [], [], {}, {}
+  times = array.array("d")
   derived = [array.array("d") for _ in DERIVED]
   scores: dict[str, array.array] = {}
   hashes, hashed, seen = array.array("Q"), array.array("b"), bytearray()
   for place, row in enumerate(map(to_json, clips) if rows is None else rows):
     ids.append(row["id"])
-    files.add(row["source"])
+    # One text for all clips of a file.
+    paths.append(files.setdefault(row["source"], row["path"]))
+    times.extend((row["start"], row["end"]))
     if row["decision"]:
       decided[place] = from_json(Decision, row["decision"])
     for column, value in zip(derived, _derived(row), strict=True):
@@ -105,6 +112,8 @@ def tabled(
     np.frombuffer(hashes, np.uint64).reshape(-1, _HASHES),
     np.frombuffer(hashed, np.int8).astype(np.int64),
     np.frombuffer(seen, "<u8").reshape(-1, _HASHES, windows.COUNT),
+    paths,
+    np.frombuffer(times).reshape(-1, 2),
     decided,
     len(files),
   )

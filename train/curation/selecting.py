@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import operator
+import os
 import re
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -92,7 +94,9 @@ class ClipFile(Sequence[Clip]):
     with self._path.open("rb") as file:
       lengths = np.fromiter(map(len, file), np.int64)
     self._starts = np.concatenate([[0], np.cumsum(lengths)])
-    self._bytes = np.memmap(self._path, np.uint8, "r") if len(lengths) else b""
+    # Not mapped: pages of the file would count as memory of the program.
+    self._file = self._path.open("rb", buffering=0)
+    weakref.finalize(self, self._file.close)
 
   def __len__(self) -> int:
     return len(self._starts) - 1
@@ -123,7 +127,7 @@ class ClipFile(Sequence[Clip]):
     if not 0 <= place < len(self):
       raise IndexError(place)
     start, stop = self._starts[place : place + 2].tolist()
-    return bytes(self._bytes[start:stop])
+    return os.pread(self._file.fileno(), stop - start, start)
 
   def _row(self, line: bytes) -> dict[str, Any]:
     row = parse_json(line)
@@ -233,10 +237,12 @@ def write_decisions(folder: Folder, into: Path, selection: Selection) -> None:
 def decisions(folder: Folder, selection: Selection) -> Iterator[dict[str, Any]]:
   """Yields a row for everything that is refused and for each clip that is dropped."""
   yield from read_rows(folder.refused)
-  for place in np.flatnonzero(selection.dropped >= 0):
-    row = selection.table.clips.row(place)
-    known = {name: row[name] for name in ("id", "path", "start", "end")}
-    yield known | {"decision": to_json(selection.decision(place))}
+  table = selection.table
+  for place in np.flatnonzero(selection.dropped >= 0).tolist():
+    start, end = table.times[place].tolist()
+    known = {"id": table.ids[place], "path": table.paths[place]}
+    decision = to_json(selection.decision(place))
+    yield known | {"start": start, "end": end, "decision": decision}
 
 
 def _rule(rule: Filter, off: str | None) -> dict[str, Any]:
