@@ -13,6 +13,7 @@ A run of the transformer takes two CPU cores about a quarter of an hour.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -78,28 +79,49 @@ TRANSFORMER = runner.Family(
 )
 
 
+def of_prompts(_: Path) -> None:
+  """Measures other wordings, sizes and lengths."""
+  from tests.experiments.prompts import run
+
+  run.run()
+  page.write_page(RESULTS)
+
+
+def study_of_vaes(folder: Path) -> None:
+  """Makes a study for people on the clips of the VAE's experiments."""
+  from tests.experiments.vae import study
+
+  study.make(folder.parent / "vae", folder)
+
+
+def example_of_study(folder: Path) -> None:
+  """Makes a study with simulated raters, from end to end."""
+  from tests.experiments import example
+
+  example.run(folder)
+
+
+OTHERS = {"prompts": of_prompts, "study": study_of_vaes, "example": example_of_study}
+"""What is no family of recipes, by the word that chooses it."""
+
+
 def main() -> None:
   """Runs the experiments that the command line names."""
   arguments = sys.argv[1:]
-  if arguments == ["prompts"]:
-    from tests.experiments.prompts import run
-
-    run.run()
-    return page.write_page(RESULTS)
-  if arguments == ["study"]:
-    from tests.experiments.vae import study
-
-    runs = Path("runs", "experiments").absolute()
-    return study.make(runs / "vae", runs / "study")
-  if arguments[:1] == ["vae"]:
+  name = arguments[0] if arguments else ""
+  if name == "vae":
     from tests.experiments.vae.run import FAMILY
 
     return runner.main(FAMILY, __doc__, arguments[1:])
-  if arguments == ["example"]:
-    from tests.experiments import example
-
-    return example.run(Path("runs", "study-example").absolute())
-  return runner.main(TRANSFORMER, __doc__, arguments)
+  if name not in OTHERS:
+    return runner.main(TRANSFORMER, __doc__, arguments)
+  do = OTHERS[name]
+  parser = argparse.ArgumentParser(
+    prog=f"python -m tests.experiments {name}", description=do.__doc__
+  )
+  kept = {"type": Path, "default": Path("runs", "experiments", name)}
+  parser.add_argument("--folder", **kept, help="where clips and runs are kept")
+  return do(parser.parse_args(arguments[1:]).folder.absolute())
 
 
 if __name__ == "__main__":
