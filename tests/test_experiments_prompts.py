@@ -130,7 +130,7 @@ def test_the_page_tells_what_was_measured(tmp_path):
       for caption in captions[:3]
       for seed in (0, 1)
     ]
-    (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+    measure.file_of(tmp_path, name).write_text(json.dumps(rows))
   ceilings = dict.fromkeys(page.judged_elsewhere(), 1.0)
   noted = {"minutes": 3.2, "commit": "abc", "ceilings": ceilings}
   (tmp_path / "noted.json").write_text(json.dumps(noted))

@@ -197,11 +197,16 @@ def _videos(
       yield model.generate(prompt, seed=seed, conditions=(first,), **how)[0]
 
 
+def file_of(folder: Path, name: str) -> Path:
+  """Returns the file with a condition's results."""
+  return folder / f"{name.replace(',', '').replace(' ', '-')}.json"
+
+
 def measured(folder: Path, names: Sequence[str] = ()) -> None:
   """Measures the conditions that have no results in a folder yet."""
   model = None
   for name, condition in conditions().items():
-    path = folder / f"{name}.json"
+    path = file_of(folder, name)
     if path.is_file() or (names and name not in names):
       continue
     if condition.image is not None and not has_clips():

@@ -35,8 +35,9 @@ released weights.
 
 def read(folder: Path) -> dict[str, list[dict[str, Any]]]:
   """Returns what was measured, by condition."""
+  paths = {name: measure.file_of(folder, name) for name in measure.conditions()}
   return {
-    path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))
+    name: json.loads(path.read_text()) for name, path in paths.items() if path.is_file()
   }
 
 
