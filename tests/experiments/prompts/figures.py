@@ -1,7 +1,7 @@
 """Figures with intervals from what the judge said, and how much wording matters.
 
 Clips of one caption are no independent witnesses, so intervals are clustered by
-caption. Two conditions are compared clip by clip where they have captions and seeds in
+caption. Two conditions are compared where they have captions and numbers of seeds in
 common. How much wording matters is the share of its variance: with y the score of a
 wording w and a seed s of one caption,
 
