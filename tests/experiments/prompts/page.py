@@ -27,9 +27,9 @@ HEADER = """\
 A clip's score is the share of its five words that the judge reads right, among those
 that the prompt asks for. Intervals are of 95 %, clustered by caption. A change is that
 against the same captions as trained, 25 frames of 128x128 at 24 a second, with other
-noise; it counts where its interval leaves 0 out. The judge's own ceiling is what it
-reads in rendered clips of that kind. All of this is about shapes, and says nothing about
-the released weights.
+noise; it counts where its interval leaves 0 out. The ceiling is what the judge reads in
+rendered clips of that kind. All of this is about shapes, and says nothing about the
+released weights.
 """
 
 
