@@ -160,8 +160,12 @@ def fitted(table: preferences.Table, truth: Truth) -> Params:
 
 
 def held_rows(found: Material) -> Iterator[dict[str, Any]]:
-  """Yields the rows about sources that were held out."""
-  logits, blind, truths, orders, fewer = [], [], [], [], []
+  """Yields the rows about sources that were held out.
+
+  A head that is told the chances of votes, instead of votes, shows what the backbone
+  and the sources limit, whatever the number of votes.
+  """
+  logits, blind, truths, orders, fewer, told, best_orders = [], [], [], [], [], [], []
   for number in range(FOLDS):
     held = found.fold == number
     known, truth = rated(found, ~held, PAIRS), rated(found, held, TESTED)
@@ -169,6 +173,9 @@ def held_rows(found: Material) -> Iterator[dict[str, Any]]:
     logits.append(differences(scores, truth))
     blind.append(differences(learnt(found, known, last=True), truth))
     orders.append(aesthetics.kendall(scores[held], found.quality[held]))
+    sure = learnt(found, known._replace(votes=sigmoid(known.logits)))
+    told.append(differences(sure, truth))
+    best_orders.append(aesthetics.kendall(sure[held], found.quality[held]))
     some = learnt(found, rated(found, third(found, ~held), PAIRS))
     fewer.append(aesthetics.kendall(some[held], found.quality[held]))
     truths.append(truth)
@@ -182,6 +189,9 @@ def held_rows(found: Material) -> Iterator[dict[str, Any]]:
   )
   order = float(np.mean(orders))
   yield row("Kendall's tau with the hidden quality", order, "", "0.8", order >= 0.8)
+  limit, most = share(np.concatenate(told), truth), float(np.mean(best_orders))
+  yield row("accuracy if votes had no chance in them", 100 * limit, words, "", True)
+  yield row("Kendall's tau if votes had no chance in them", most, "", "", True)
   less = float(np.mean(fewer))
   yield row(
     "the same from a third as many sources",
