@@ -88,6 +88,8 @@ def test_components_tell_wording_from_seed():
   wording, seed = rng.normal(0, 3, (400, 7, 1)), rng.normal(0, 1, (400, 1, 4))
   found = figures.components(wording + seed + rng.normal(0, 0.5, (400, 7, 4)))
   np.testing.assert_allclose(found, [9, 1, 0.25], rtol=0.15)
+  chance = figures.components(rng.normal(0, 3, (400, 7, 4)))
+  assert max(chance[:2]) < 0.3 and chance.rest == pytest.approx(9, rel=0.1)
   assert figures.components(np.ones((2, 7, 4))) == (0, 0, 0)
 
 

@@ -127,6 +127,10 @@ def test_selection_says_why_and_adds_up(whole, tmp_path):
   assert len(kept) + len(dropped) == len(selection.dropped) + 1
   reasons = {row["id"]: row["decision"]["reason"] for row in dropped}
   assert reasons == {"page.mp4": "unreadable", "frozen.mp4@0": "static"}
+  known = {row["id"]: row for row in rows(whole.clips)}["frozen.mp4@0"]
+  frozen = next(row for row in dropped if row["id"] == "frozen.mp4@0")
+  names = "path", "start", "end"
+  assert [frozen[name] for name in names] == [known[name] for name in names]
   rules = {row["name"]: row for row in rows(tmp_path / "rules.jsonl")}
   assert rules["size"]["least"] == 72 and "off" not in rules["size"]
   off = rules["aesthetic"]
