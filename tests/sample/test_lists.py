@@ -50,10 +50,10 @@ def test_each_line_is_the_video_that_its_own_command_makes(program, listed):
     code, *_ = program(*row["arguments"], "--output", "alone.mp4", "--no-sheet")
     assert code == 0
     alone, made = (video.read(p)[0].astype(int) for p in ("alone.mp4", path))
-    # On the mean: newer encoders do not write a clip twice in the same way.
-    assert abs(alone - made).mean() < 1
+    # The first frames: newer encoders do not write later ones twice in the same way.
+    assert abs(alone[0] - made[0]).max() <= 8
   one, two = (video.read(folder / f"{n}.mp4")[0].astype(int) for n in ("one", "two"))
-  assert abs(one - two).mean() > 3
+  assert abs(one[0] - two[0]).max() > 30
   (listed / "theirs").mkdir()
   found = making.find_clips([folder, listed / "theirs"])
   assert set(found["ours"]) == {"one", "two", "three"}
