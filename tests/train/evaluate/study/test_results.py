@@ -1,5 +1,6 @@
 """Figures of votes with known answers, and of all odd ones."""
 
+import dataclasses
 import itertools
 import json
 
@@ -147,6 +148,13 @@ def test_models_that_never_met_have_no_common_ranking():
 def test_without_a_vote_there_are_no_results():
   with pytest.raises(ValueError, match="none of them a vote"):
     found([row("a", "item1", "secret0", "secret0", "tie", "same")])
+
+
+def test_a_model_without_notes_has_no_row_of_them():
+  made, rows = simulated()
+  noted = dataclasses.replace(made, models=made.models | {"secret1": {"steps": 4}})
+  page = reporting.pages.page(results.results(cast_of(rows, noted), 5))
+  assert b"Model secret1" in page and b"Model secret0" not in page
 
 
 def test_a_changed_file_is_said_on_the_page():
