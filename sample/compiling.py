@@ -9,11 +9,11 @@ from ltx_jax.analysis.compiled import StageReport, compile_stage
 from ltx_jax.analysis.devices import TARGETS
 from ltx_jax.checkpoints import t5
 from ltx_jax.checkpoints.lightricks import read_config
+from ltx_jax.cli.mesh import mesh_of
 from ltx_jax.config import ModelConfig
 from ltx_jax.errors import check_number
 from ltx_jax.releases.presets import PRESETS, HubFile, recipe_for, suggestion
 from sample.compile import Options
-from sample.flags import mesh_of
 
 _GB = 10**9
 

@@ -8,17 +8,13 @@ noise level: one value is for all steps, several are for the levels of
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-import jax
 import tyro
-from jax.sharding import Mesh
 
 from ltx_jax.config import SchedulerConfig
 from ltx_jax.diffusion.branches import Mode
 from ltx_jax.diffusion.sampling import Blocks, Sampling
-from ltx_jax.parallel.mesh import AXES, make_mesh
 from ltx_jax.typing import Tiling
 
 OfRecipe = tyro.conf.arg(help_behavior_hint="(default: from the model's recipe)")
@@ -226,29 +222,3 @@ _READ = {
   "tiling": _tiling,
   "schedule": lambda name: SchedulerConfig(sampler=_SCHEDULES[name]),
 }
-
-
-def mesh_of(
-  text: str | None, devices: Sequence[jax.Device] | None = None
-) -> Mesh | None:
-  """Returns the mesh that `AXIS=DEVICES,...` describes, or None for None.
-
-  Args:
-    text: Value of --mesh on the command line.
-    devices: Devices that the mesh is made of (see `make_mesh`).
-
-  Raises:
-    ValueError: If it has another form, or the devices are missing.
-  """
-  if text is None:
-    return None
-  parts = [part.partition("=") for part in text.split(",")]
-  sizes = {axis: number for axis, _, number in parts}
-  known = len(sizes) == len(parts) and sizes.keys() <= set(AXES)
-  if not (known and all(map(str.isdecimal, sizes.values()))):
-    raise ValueError(
-      f"--mesh is {text}; give numbers of devices for any of "
-      f"{', '.join(AXES)}, such as data=2,context=4."
-    )
-  numbers = {axis: int(number) for axis, number in sizes.items()}
-  return make_mesh(**numbers, devices=devices)

@@ -4,7 +4,8 @@
     FOLDER.jsonl    its prompt, seed, hash and command line, a line for each video
 
 A video appears under its name when it is whole, and then its line. So a run that was
-killed goes on where it was, and what was made with other settings is noticed.
+killed goes on where it was, and what was made with other settings is noticed. On how
+many devices a video is made is no setting: a run may go on with another --mesh.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def options_of(options: Options, prompt: Prompt) -> Options:
     prompts=(prompt.prompt,),
     prompt_list=None,
     batch=1,
+    mesh=None,
     output=Options(prompts=()).output,
     image=options.image if prompt.image is None else prompt.image,
     seed=options.seed if prompt.seed is None else (prompt.seed,),

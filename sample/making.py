@@ -12,6 +12,7 @@ from rich.console import Console
 
 import ltx_jax
 from ltx_jax.cli import console as shared
+from ltx_jax.cli.mesh import mesh_of
 from ltx_jax.data import contact_sheet, outputs, video
 from ltx_jax.pipeline.generate import Way, generate
 from ltx_jax.pipeline.hints import hints
@@ -20,7 +21,6 @@ from ltx_jax.pipeline.request import Request
 from ltx_jax.platforms import Policy
 from sample import settings
 from sample.ahead import compile_ahead
-from sample.flags import mesh_of
 from sample.options import Options, conditions_of, outputs_of, sheet_of
 from sample.passes import way_of
 from sample.prompts import by_window, parts

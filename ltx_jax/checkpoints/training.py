@@ -136,7 +136,7 @@ class TrainingCheckpoints:
     flat = _flatten(target)
     self._check_arrays(step, flat)
     arguments = ocp.args.Composite(state=ocp.args.StandardRestore(flat))
-    with self._damage_in_words(step):
+    with _damage_in_words(self.folder / str(step)):
       values = self._manager.restore(step, args=arguments)["state"]
     return jax.tree.map_with_path(lambda path, _: values[path_name(path)], target)
 
@@ -149,28 +149,11 @@ class TrainingCheckpoints:
     self.wait()
     self._manager.close()
 
-  @contextlib.contextmanager
-  def _damage_in_words(self, step: int) -> Iterator[None]:
-    """Says which checkpoint is damaged; Orbax raises almost anything.
-
-    Raises:
-      ValueError: With the folder of the checkpoint.
-    """
-    try:
-      with _late_reads_hushed():
-        yield
-    except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
-      raise ValueError(
-        f"The checkpoint {self.folder / str(step)} is not whole, or another version of "
-        "this code wrote it; remove that folder, and the same command goes on from the "
-        "checkpoint before it, or starts anew."
-      ) from error
-
   def _check_record(self, step: int) -> None:
     import orbax.checkpoint as ocp
 
     arguments = ocp.args.Composite(record=ocp.args.JsonRestore())
-    with self._damage_in_words(step):
+    with _damage_in_words(self.folder / str(step)):
       found = self._manager.restore(step, args=arguments)["record"]
       found = {name: found[name] for name in self._record}
     where = f"The checkpoint {self.folder / str(step)}"
@@ -191,16 +174,95 @@ class TrainingCheckpoints:
     self.changed = changes(found["config"], self._record["config"])
 
   def _check_arrays(self, step: int, target: Mapping[str, Any]) -> None:
-    with self._damage_in_words(step):
+    checkpoint = self.folder / str(step)
+    with _damage_in_words(checkpoint):
       saved = self._manager.metadata(step).item_metadata["state"].tree
-    found = {name: str(tuple(leaf.shape)) for name, leaf in saved.items()}
-    expected = {name: str(tuple(leaf.shape)) for name, leaf in target.items()}
-    differing = _differences(found, expected)
-    if differing:
-      raise ValueError(
-        f"The checkpoint {self.folder / str(step)} does not fit this run: "
-        f"{'; '.join(differing)}."
-      )
+    _check_shapes(checkpoint, saved, target)
+
+
+def read_newest(
+  folder: str | os.PathLike, trees: Mapping[str, PyTree]
+) -> tuple[int, dict[str, PyTree]]:
+  """Reads parts of a run's newest complete checkpoint; the run may still be training.
+
+  Args:
+    folder: Folder of the run's checkpoints.
+    trees: Trees of `jax.ShapeDtypeStruct`s with shardings, by their paths in the state,
+      such as `params/transformer`.
+
+  Returns:
+    The step, and the trees by their paths, without those that the state has nothing of.
+
+  Raises:
+    ValueError: If there is no checkpoint, or it is damaged, or arrays are missing,
+      unknown or of another shape.
+  """
+  import orbax.checkpoint as ocp
+
+  folder = Path(folder).absolute()
+  registry = ocp.handlers.create_default_handler_registry(
+    state=ocp.handlers.PyTreeCheckpointHandler(),
+    record=ocp.handlers.JsonCheckpointHandler(),
+  )
+  with _without_warnings():
+    options = ocp.CheckpointManagerOptions(read_only=True)
+    manager = ocp.CheckpointManager(folder, options=options, handler_registry=registry)
+  with _without_warnings(), manager:
+    step = manager.latest_step()
+    if step is None:
+      raise ValueError(f"There is no checkpoint in {folder}; name another run.")
+    with _damage_in_words(folder / str(step)):
+      saved = manager.item_metadata(step)["state"].tree
+    there = {path: tree for path, tree in trees.items() if _below(path, saved)}
+    flat = _flatten(there)
+    found = {name: saved[name] for path in there for name in _below(path, saved)}
+    _check_shapes(folder / str(step), found, flat)
+    how = ocp.checkpoint_utils.construct_restore_args(flat)
+    part = ocp.args.PyTreeRestore(flat, restore_args=how, partial_restore=True)
+    with _damage_in_words(folder / str(step)):
+      values = manager.restore(step, args=ocp.args.Composite(state=part))["state"]
+  return step, jax.tree.map_with_path(lambda path, _: values[path_name(path)], there)
+
+
+def _below(path: str, saved: Mapping[str, Any]) -> list[str]:
+  """Returns the names of the arrays of a tree."""
+  return [name for name in saved if name.startswith(f"{path}/")]
+
+
+def _check_shapes(
+  checkpoint: Path, saved: Mapping[str, Any], target: Mapping[str, Any]
+) -> None:
+  """Refuses a checkpoint whose arrays have other names or shapes than is expected.
+
+  Raises:
+    ValueError: With the first that differ.
+  """
+  found, expected = (
+    {name: str(tuple(leaf.shape)) for name, leaf in arrays.items()}
+    for arrays in (saved, target)
+  )
+  if differing := _differences(found, expected):
+    raise ValueError(
+      f"The checkpoint {checkpoint} does not fit this run: {'; '.join(differing)}."
+    )
+
+
+@contextlib.contextmanager
+def _damage_in_words(checkpoint: Path) -> Iterator[None]:
+  """Says which checkpoint is damaged; Orbax raises almost anything.
+
+  Raises:
+    ValueError: With the folder of the checkpoint.
+  """
+  try:
+    with _late_reads_hushed():
+      yield
+  except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
+    raise ValueError(
+      f"The checkpoint {checkpoint} is not whole, or another version of this code "
+      "wrote it; remove that folder, and the same command goes on from the checkpoint "
+      "before it, or starts anew."
+    ) from error
 
 
 @contextlib.contextmanager

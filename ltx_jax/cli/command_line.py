@@ -10,6 +10,7 @@ import io
 import itertools
 import os
 import re
+import shlex
 import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -99,6 +100,16 @@ def cli(
     return run_tyro(
       lambda: tyro.cli(options, args=argv, prog=program, description=about)
     )
+
+
+def as_typed(program: str, argv: Sequence[str] | None = None) -> str:
+  """Returns the command that runs a program, for a shell.
+
+  Args:
+    program: The command without arguments, e.g. `python -m sample.generate`.
+    argv: Arguments that replace the process's own.
+  """
+  return f"{program} {shlex.join(sys.argv[1:] if argv is None else argv)}".rstrip()
 
 
 def with_home(argv: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -352,3 +353,13 @@ def test_other_errors_keep_their_traceback():
 def test_a_size_is_answered_with_its_two_sides(words, meant):
   with pytest.raises(ValueError, match=re.escape(meant)):
     command_line.refuse_unknown(words, ["width", "height", "seed"], "program")
+
+
+def test_a_command_is_written_as_a_shell_reads_it(monkeypatch):
+  program = "python -m sample.generate"
+  given = ["a fox's den", "--output", "a b.mp4"]
+  command = command_line.as_typed(program, given)
+  assert shlex.split(command) == [*program.split(), *given]
+  assert command_line.as_typed(program, []) == program
+  monkeypatch.setattr(sys, "argv", ["generate.py", "--seed", "3"])
+  assert command_line.as_typed(program) == f"{program} --seed 3"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ltx_jax.data import video
-from sample import settings
+from sample import lists, settings
 from train.evaluate.study import making
 
 PROMPT = "a large red circle moving right on a navy background"
@@ -81,6 +81,67 @@ def test_other_settings_and_strange_videos_are_refused(program, listed):
   (listed / "clips" / "ours" / "mine.mp4").write_bytes(b"x")
   code, _, err = program(*command())
   assert code == 2 and "also holds mine.mp4, of no item of --prompts" in err
+
+
+FOUR = ("--mesh", "data=2,context=2")
+
+
+@pytest.fixture
+def frames(monkeypatch):
+  """The frames of each video as they were given to the encoder, by its path."""
+  written, write = {}, video.write
+
+  def keep(path, clip, *how, **more):
+    written[str(path)] = np.asarray(clip, int)
+    write(path, clip, *how, **more)
+
+  monkeypatch.setattr(lists.video, "write", keep)
+  return written
+
+
+def row_of(line):
+  """What a manifest says of a video, without the hash of its file."""
+  row = json.loads(line)
+  assert row.pop("sha256")
+  return row
+
+
+def test_several_devices_make_the_same_folder(program, listed, frames):
+  for folder, mesh in (("one", ()), ("four", FOUR)):
+    code, out, err = program(
+      *SIZE, "--prompts", "prompts.jsonl", "--batch", "2", "--output", folder, *mesh
+    )
+    assert (code, err) == (0, "") and "3 of 3" in out
+  one, four = ((listed / f"{name}.jsonl").read_text() for name in ("one", "four"))
+  assert [*map(row_of, one.splitlines())] == [*map(row_of, four.splitlines())]
+  for name in ("one", "two", "three"):
+    alone, shared = frames[f"one/{name}.mp4"], frames[f"four/{name}.mp4"]
+    assert abs(alone - shared).max() <= 1 and alone.std() > 1
+    assert (listed / "four" / f"{name}.mp4").is_file()
+
+
+def test_a_run_goes_on_with_another_number_of_devices(program, listed, monkeypatch):
+  keep, kept = lists.keep, []
+
+  def interrupted(folder, prompt, *rest):
+    if kept:
+      raise KeyboardInterrupt
+    kept.append(prompt.id)
+    return keep(folder, prompt, *rest)
+
+  monkeypatch.setattr(lists, "keep", interrupted)
+  code, *_ = program(*command(*FOUR))
+  assert code == 130
+  monkeypatch.setattr(lists, "keep", keep)
+  manifest = listed / "clips" / "ours.jsonl"
+  (first,) = manifest.read_text().splitlines()
+  code, out, _ = program(*command("--mesh", "data=2"))
+  assert code == 0 and "3 videos, 1 of them there" in out
+  code, out, _ = program(*command())
+  assert code == 0 and "3 videos, 3 of them there" in out
+  lines = manifest.read_text().splitlines()
+  assert lines[0] == first and json.loads(first)["id"] == kept[0]
+  assert sorted(row_of(line)["id"] for line in lines) == ["one", "three", "two"]
 
 
 @pytest.mark.parametrize(

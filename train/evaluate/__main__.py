@@ -19,9 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ltx_jax.cli.command_line import cli, errors_in_words
+from ltx_jax.cli.command_line import as_typed, cli, errors_in_words
 from ltx_jax.cli.program import run as run_program
 from train.evaluate.shapes import Generation, Judge, Reconstruction, run
+
+_PROGRAM = "python -m train.evaluate"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -29,11 +31,11 @@ def main(argv: Sequence[str] | None = None) -> None:
   options = cli(
     Reconstruction | Generation | Judge,
     argv,
-    program="python -m train.evaluate",
+    program=_PROGRAM,
     about=__doc__,
   )
   with errors_in_words():
-    run(options)
+    run(options, as_typed(_PROGRAM, argv))
 
 
 if __name__ == "__main__":

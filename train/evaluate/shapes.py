@@ -8,10 +8,11 @@ tests the judges themselves.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import tyro
@@ -26,12 +27,15 @@ from ltx_jax.metrics.linear_code import LinearCode, fit_linear_code
 from ltx_jax.metrics.psnr import psnr, psnr_inside
 from ltx_jax.moving_shapes import world
 from ltx_jax.moving_shapes.damage import blurred, noisy
+from ltx_jax.moving_shapes.source import Shapes
 from ltx_jax.sizes import check_size
 from train.harness.figures import decibels, shares, spread, table
 from train.harness.judging import SHOWN, judged, timed, verdict, with_vae
 from train.harness.reporting import write_text
 
 _IN_WORDS = tyro.conf.arg(help_behavior_hint="")  # Its text says what the default is.
+Pairs = list[tuple[str, int]]
+"""Captions of clips, each with its seed."""
 UNSEEN_SEED = 10**9  # Loaders draw 32-bit seeds; the captions differ in any case.
 
 
@@ -161,16 +165,21 @@ def compare(
   return record
 
 
+def unseen_clips(options: Reconstruction) -> Pairs:
+  """Returns the captions and seeds of the clips that are sent through the VAE."""
+  captions = spread(world.held_out_captions(), options.clips)
+  return [(caption, UNSEEN_SEED + i) for i, caption in enumerate(captions)]
+
+
 def evaluate_reconstruction(model: Any, options: Reconstruction) -> dict[str, Any]:
   """Returns the figures; writes the contact sheet.
 
   PSNR is in decibels, over whole frames and inside the shape's bounding box.
   """
-  captions = spread(world.held_out_captions(), options.clips)
+  pairs = unseen_clips(options)
   code = linear_code(model, options) if options.fitted else None
-  pairs = [(caption, UNSEEN_SEED + i) for i, caption in enumerate(captions)]
   records, shown, labels = [], [], []
-  starts = range(0, len(captions), options.batch)
+  starts = range(0, len(pairs), options.batch)
   for start in track(starts, "Reconstructing", total=len(starts)):
     chosen = pairs[start : start + options.batch]
     videos = np.stack([world.clip(c, s, *options.size) for c, s in chosen])
@@ -202,7 +211,7 @@ def evaluate_reconstruction(model: Any, options: Reconstruction) -> dict[str, An
 # --- Generation -----------------------------------------------------------------------
 
 
-def prompts_and_seeds(options: Generation) -> list[tuple[str, int]]:
+def prompts_and_seeds(options: Generation) -> Pairs:
   """Returns the prompts and seeds of the clips to make.
 
   Raises:
@@ -280,11 +289,15 @@ def evaluate_generation(model: Any, options: Generation) -> dict[str, Any]:
 # --- The judge ------------------------------------------------------------------------
 
 
+def rendered_clips(options: Judge) -> Pairs:
+  """Returns the captions and seeds of the clips that the judge reads."""
+  return [(c, i) for i, c in enumerate(spread(world.captions(), options.clips))]
+
+
 def evaluate_judge(options: Judge) -> dict[str, Any]:
   """Returns the share of rendered clips that the judge reads right."""
-  captions = spread(world.captions(), options.clips)
   agreements, figures, records = [], [], []
-  for seed, caption in enumerate(track(captions, "Judging rendered clips")):
+  for caption, seed in track(rendered_clips(options), "Judging rendered clips"):
     clip = video = world.clip(caption, seed, *options.size, options.rounded)
     soft = blurred(clip.astype(np.float32), options.blur) if options.blur else clip
     if options.blur or options.noise:
@@ -314,12 +327,29 @@ def load(options: Generation) -> Any:
   return model if options.vae is None else with_vae(model, options.vae)
 
 
+class _Program(NamedTuple):
+  """A command: loads a model (None needs none), names clips, and measures them."""
+
+  load: Callable[[Any], Any]
+  clips: Callable[[Any], Pairs]
+  evaluate: Callable[[Any, Any], dict[str, Any]]
+  fps: Callable[[Any], float] = lambda model: Shapes.fps
+
+
 _PROGRAMS = {
-  Reconstruction: lambda options: evaluate_reconstruction(
-    ltx_jax.load(options.model, text_encoder=False), options
+  Reconstruction: _Program(
+    lambda options: ltx_jax.load(options.model, text_encoder=False),
+    unseen_clips,
+    evaluate_reconstruction,
   ),
-  Generation: lambda options: evaluate_generation(load(options), options),
-  Judge: evaluate_judge,
+  Generation: _Program(
+    load, prompts_and_seeds, evaluate_generation, lambda model: model.recipe.fps
+  ),
+  Judge: _Program(
+    lambda options: None,
+    rendered_clips,
+    lambda model, options: evaluate_judge(options),
+  ),
 }
 _LEAST = {"clips": 1, "fitted": 0, "batch": 1, "conditioned": 0}
 _LEAST |= {"blur": 0.0, "noise": 0.0}
@@ -335,8 +365,12 @@ def check(options: Options) -> None:
   check_number("--rounded", getattr(options, "rounded", 0.0), at_least=0, below=1)
 
 
-def run(options: Options) -> None:
+def run(options: Options, command: str) -> None:
   """Does what was asked for, prints a table and writes the files.
+
+  Args:
+    options: What is measured.
+    command: The command that does it.
 
   Raises:
     ValueError: If a number is out of range, or a model cannot be loaded.
@@ -344,9 +378,17 @@ def run(options: Options) -> None:
   name = type(options).__name__.lower()
   check(options)
   options.output.mkdir(parents=True, exist_ok=True)
-  outcome = _PROGRAMS[type(options)](options)
-  settings = dataclasses.asdict(options) | {"output": str(options.output)}
-  content = {"program": name, "settings": settings, **outcome}
+  program = _PROGRAMS[type(options)]
+  model, pairs = program.load(options), program.clips(options)
+  outcome = program.evaluate(model, options)
+  from train.evaluate.header import Origin, weights  # --help needs no JAX.
+
+  origin = Origin(options, command)
+  also = len(outcome.get("clips from a first frame", ()))
+  origin.add(options.size, program.fps(model), len(pairs) + also)
+  data = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]
+  networks = {} if model is None else {options.model: weights(model)}
+  content = {"program": name, **origin.header(data, networks), **outcome}
   path = options.output / f"{name}.json"
   write_text(path, json.dumps(content, indent=2, default=float) + "\n")
   console = Console()

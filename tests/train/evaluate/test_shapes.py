@@ -20,6 +20,8 @@ class FakeModel:
 
   def __init__(self, error=0.0, change=lambda caption: caption):
     self.config = types.SimpleNamespace(vae=ltx_jax.VAEConfig())
+    self.params = {"vae": {"kernel": np.float32([error])}}
+    self.recipe = types.SimpleNamespace(fps=12.0)
     self.calls = []
     self._error = error
     self._change = change
@@ -167,8 +169,23 @@ def test_the_program_prints_a_table_and_writes_its_files(tmp_path, monkeypatch, 
     assert text in printed
   content = json.loads((tmp_path / "new" / "generation.json").read_text())
   assert content["settings"]["clips"] == 2
+  assert content["command"] == f"python -m train.evaluate {arguments}"
+  size = {"frames": 9, "height": 64, "width": 64, "fps": 12.0, "clips": 3}
+  assert (content["number of clips"], content["sizes"]) == (3, [size])
+  assert content["weights"]["some.safetensors"]["vae"]
   assert content["results"]["from text"]["judged right"]["all five"] == 1
   assert [r["wrong"] for r in content["clips"]] == ["", ""]
+
+
+def test_reports_of_other_clips_have_other_data(tmp_path):
+  data = []
+  for count in ("2", "2", "3"):
+    given = "--frames", "9", "--height", "64", "--width", "64", "--clips", count
+    main(["judge", *given, "--output", str(tmp_path)])
+    content = json.loads((tmp_path / "judge.json").read_text())
+    assert content["sizes"][0]["clips"] == int(count) and content["weights"] == {}
+    data.append(content["data"])
+  assert data[0] == data[1] != data[2]
 
 
 def test_the_clips_may_be_decoded_by_another_vae(monkeypatch):

@@ -73,14 +73,15 @@ class Sample(NamedTuple):
   Attributes:
     name: Name of the clip.
     video: Video that it was cut from.
-    batch: Arrays of a batch of this one: `latents`, `places`, `grid` and `fps`.
-    text: Text input of the transformer.
+    batch: Arrays of a batch of this one: `latents`, `places`, `grid` and `fps`; of
+      records also the caption, as tokens or encoded.
+    caption: Caption in words; None of records.
   """
 
   name: str
   video: str
   batch: Batch
-  text: EncodedText
+  caption: str | None
 
   @property
   def number(self) -> int:
@@ -95,7 +96,7 @@ def samples(
 
   Args:
     opened: The source.
-    model: Model whose VAE and text encoder make the inputs of clips that have none.
+    model: Model whose VAE encodes clips that are not encoded.
     bucket: Size of the clips.
     count: Largest number of clips.
 
@@ -117,13 +118,22 @@ def samples(
       batch = batch | {"latents": np.asarray(latents, np.float32)}
     place = int(row[0])
     caption = opened.captions[place] if opened.captions else None
-    text = _text(model, batch, caption)
-    yield Sample(opened.names[place], opened.videos[place], as_tokens(batch), text)
+    yield Sample(opened.names[place], opened.videos[place], as_tokens(batch), caption)
 
 
-def _text(model: Networks, batch: Batch, caption: str | None) -> EncodedText:
-  if caption is not None:
-    return model.encode_text([caption])
+def text_of(sample: Sample, model: Networks) -> EncodedText:
+  """Returns the text input of the transformer.
+
+  Args:
+    sample: The clip.
+    model: Model whose text encoder makes it, unless the clip has it already.
+
+  Raises:
+    ValueError: If there is no text encoder.
+  """
+  batch = sample.batch
+  if sample.caption is not None:
+    return model.encode_text([sample.caption])
   if "text" in batch:
     return batch["text"], batch["mask"]
   if model.config.text_encoder is None:

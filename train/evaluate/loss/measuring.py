@@ -24,7 +24,7 @@ from ltx_jax.diffusion import objective
 from ltx_jax.diffusion.latents import token_coordinates
 from ltx_jax.metrics.figure import Figure, figure
 from ltx_jax.pipeline.networks import Networks
-from ltx_jax.typing import NoiseLevels, Tokens
+from ltx_jax.typing import EncodedText, NoiseLevels, Tokens
 from train.evaluate.loss.material import Sample
 
 BINS = 10
@@ -55,8 +55,10 @@ def levels(seed: int, sample: Sample) -> tuple[Array, Float[Array, "10"]]:
   return key_noise, (jnp.arange(BINS) + jax.random.uniform(key_sigma, (BINS,))) / BINS
 
 
-def losses(model: Networks, sample: Sample, seed: int) -> Float64[np.ndarray, "10"]:
-  """Returns a clip's loss in each bin."""
+def losses(
+  model: Networks, sample: Sample, text: EncodedText, seed: int
+) -> Float64[np.ndarray, "10"]:
+  """Returns a clip's loss in each bin, under a text."""
   key, sigma = levels(seed, sample)
   vae, batch = model.config.vae, sample.batch
   coords = token_coordinates(
@@ -68,10 +70,9 @@ def losses(model: Networks, sample: Sample, seed: int) -> Float64[np.ndarray, "1
   )
   tokens = jnp.asarray(batch["latents"], jnp.float32)
   one = objective.Clips(tokens, coords, batch["places"], batch["grid"])
-  text, mask = sample.text
 
   def velocity(xt: Tokens, at: Float[Array, "#b n 3"], of: NoiseLevels) -> Tokens:
-    return model.velocity(xt, at, text, mask, of.sigma[:, 0])
+    return model.velocity(xt, at, *text, of.sigma[:, 0])
 
   found = [
     objective.loss_at(velocity, one, sigma[k : k + 1], jax.random.fold_in(key, k)).loss

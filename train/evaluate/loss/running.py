@@ -11,45 +11,69 @@ import numpy as np
 from rich.progress import track
 
 import ltx_jax
+from ltx_jax.cli.mesh import mesh_of
 from ltx_jax.files import atomic_file
 from ltx_jax.metrics.figure import Figure
-from train.evaluate.header import header, weights
-from train.evaluate.loss import material, measuring
+from ltx_jax.pipeline.networks import Networks
+from train.evaluate.header import Origin, weights
+from train.evaluate.loss import material, measuring, training
 from train.evaluate.loss.__main__ import Options, bucket_of
 from train.evaluate.loss.measuring import BINS, Row
 from train.evaluate.reconstruction.writing import write_csv, write_json
 
 
-def measure(
-  options: Options,
-) -> tuple[list[Row], material.Source, dict[str, dict[str, str]]]:
-  """Returns the losses of all clips under every model, the source, and hashes.
+def load(options: Options) -> dict[str, Networks]:
+  """Returns the models that are measured, by their names.
 
-  The first model's VAE and text encoder make the inputs of all.
+  Raises:
+    ValueError: If one cannot be loaded.
   """
-  opened = material.open_source(options.data)
-  models = {name: ltx_jax.load(name) for name in options.models}
-  first, rows = next(iter(models.values())), []
-  for text in options.buckets:
-    found = material.samples(opened, first, bucket_of(text), options.count)
-    for sample in track(found, f"Clips of {text}", total=options.count):
+  mesh = mesh_of(options.mesh)
+  models = {name: ltx_jax.load(name, mesh=mesh) for name in options.named}
+  of_run = {} if options.run is None else training.models_of(options.run, mesh)
+  return models | of_run
+
+
+def measure(
+  origin: Origin, models: dict[str, Networks], opened: material.Source
+) -> list[Row]:
+  """Returns the losses of all clips under every model.
+
+  The first model's VAE makes the inputs of all. Each has its own text encoder, which
+  may have been trained with it; one without takes the first model's.
+  """
+  options, first, rows = origin.options, next(iter(models.values())), []
+  for size in options.buckets:
+    bucket = bucket_of(size)
+    found = material.samples(opened, first, bucket, options.count)
+    for sample in track(found, f"Clips of {size}", total=options.count):
       _, sigma = measuring.levels(options.seed, sample)
-      losses = {
-        name: measuring.losses(model, sample, options.seed)
-        for name, model in models.items()
-      }
+      losses = {}
+      for name, model in models.items():
+        encoder = first if model.config.text_encoder is None else model
+        text = material.text_of(sample, encoder)
+        losses[name] = measuring.losses(model, sample, text, options.seed)
       at = np.asarray(sigma, np.float64)
-      rows.append(Row(text, sample.name, sample.video, at, losses))
-  return rows, opened, {name: weights(model) for name, model in models.items()}
+      rows.append(Row(size, sample.name, sample.video, at, losses))
+      shape = bucket.frames, bucket.height, bucket.width
+      origin.add(shape, sample.batch["fps"][0])
+  return rows
 
 
-def run(options: Options, say: Callable[[str], None]) -> None:
+def run(options: Options, command: str, say: Callable[[str], None]) -> None:
   """Measures, writes the files and says the figures.
+
+  Args:
+    options: What is measured.
+    command: The command that does it.
+    say: Function that prints a line.
 
   Raises:
     ValueError: If a model or clips cannot be read, or do not fit.
   """
-  rows, opened, networks = measure(options)
+  origin = Origin(options, command)
+  opened, models = material.open_source(options.data), load(options)
+  rows = measure(origin, models, opened)
   options.output.mkdir(parents=True, exist_ok=True)
   write_csv(
     options.output / "clips.csv",
@@ -72,7 +96,8 @@ def run(options: Options, say: Callable[[str], None]) -> None:
       title: [figure.as_json() for figure in figures]
       for title, figures in found.items()
     }
-  top = header(options, opened.source.fingerprint, networks)
+  networks = {name: weights(model) for name, model in models.items()}
+  top = origin.header(opened.source.fingerprint, networks)
   write_json(options.output / "loss.json", {**top, "buckets": content})
   if not draw(options.output / "loss.png", rows):
     say("note: no curves are drawn, because matplotlib is missing; pip install it.")

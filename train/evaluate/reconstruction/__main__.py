@@ -24,11 +24,12 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from ltx_jax.cli.command_line import cli, errors_in_words
+from ltx_jax.cli.command_line import as_typed, cli, errors_in_words
 from ltx_jax.cli.program import run as run_program
 from ltx_jax.errors import check_number
 from ltx_jax.sizes import check_size
 
+_PROGRAM = "python -m train.evaluate.reconstruction"
 _IN_WORDS = tyro.conf.arg(help_behavior_hint="")  # Its text says what the default is.
 
 
@@ -94,8 +95,13 @@ def check(options: Clips | Folders) -> None:
     check_number("--sigmas", sigma, at_least=0, at_most=1)
 
 
-def run(options: Clips | Folders, console: Console) -> None:
+def run(options: Clips | Folders, command: str, console: Console) -> None:
   """Measures, writes the files and prints the figures.
+
+  Args:
+    options: What is measured.
+    command: The command that does it.
+    console: Where figures are printed.
 
   Raises:
     ValueError: If clips or weights cannot be read, or do not fit.
@@ -103,7 +109,10 @@ def run(options: Clips | Folders, console: Console) -> None:
   check(options)
   from train.evaluate.reconstruction import running  # The models: --help need not wait.
 
-  running.run(options, lambda words: _say(console, words))
+  # Decided here: run as a program, this module has other classes than if imported.
+  of = running.of_folders if isinstance(options, Folders) else running.of_clips
+  origin = running.Origin(options, command)
+  running.run(origin, of, lambda words: _say(console, words))
 
 
 def _say(console: Console, words: Any) -> None:
@@ -115,11 +124,11 @@ def main(argv: Sequence[str] | None = None) -> None:
   options = cli(
     Clips | Folders,
     argv,
-    program="python -m train.evaluate.reconstruction",
+    program=_PROGRAM,
     about=__doc__,
   )
   with errors_in_words():
-    run(options, Console())
+    run(options, as_typed(_PROGRAM, argv), Console())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +21,7 @@ from ltx_jax.moving_shapes import world
 from ltx_jax.moving_shapes.source import WORLDS, Shapes
 from ltx_jax.pipeline.networks import Networks
 from ltx_jax.pipeline.round_trip import round_trip
+from train.evaluate.header import sha256_of
 
 
 class Compared(NamedTuple):
@@ -44,7 +47,7 @@ class Material(NamedTuple):
 
   Attributes:
     about: What they are, for a recipe.
-    fingerprint: Hash of the source, or the names of both folders.
+    fingerprint: Hash of the source, or of the files of both folders.
     count: Number of clips.
     clips: The clips, one after another.
     networks: Hashes of the networks that made them, by the name of the model.
@@ -80,7 +83,13 @@ def of_folders(made: Path, original: Path) -> Material:
       yield Compared(name, name, theirs, {"made": ours}, theirs_fps)
 
   about = f"{made} against {original}, as their files decode"
-  return Material(about, f"{made} {original}", len(found[0]), clips(), {})
+  return Material(about, _hash(found), len(found[0]), clips(), {})
+
+
+def _hash(folders: Sequence[dict[str, Path]]) -> str:
+  """Returns a hash of the files of folders, by their names."""
+  each = [sorted((n, sha256_of(path)) for n, path in of.items()) for of in folders]
+  return hashlib.sha256(json.dumps(each).encode()).hexdigest()[:16]
 
 
 def _videos(folder: Path) -> dict[str, Path]:

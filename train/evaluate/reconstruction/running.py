@@ -16,17 +16,20 @@ from ltx_jax.metrics.lpips import lpips
 from ltx_jax.models.perceptual import features_fn
 from ltx_jax.platforms import policy_of
 from ltx_jax.releases.loading import load_vae
-from train.evaluate.header import header, weights
+from train.evaluate.header import Origin, weights
 from train.evaluate.reconstruction import material, measuring, writing
 from train.evaluate.reconstruction.__main__ import Clips, Folders
 from train.evaluate.reconstruction.material import Material
 from train.evaluate.reconstruction.measuring import Lpips, Row
 
 
-def material_of(options: Clips | Folders) -> Material:
-  """Returns the clips that the options name."""
-  if isinstance(options, Folders):
-    return material.of_folders(options.made, options.original)
+def of_folders(options: Folders) -> Material:
+  """Returns the clips of two folders."""
+  return material.of_folders(options.made, options.original)
+
+
+def of_clips(options: Clips) -> Material:
+  """Returns the clips of a source, with what a VAE makes of them."""
   bucket = Bucket(options.frames, options.height, options.width)
   model = load_vae(options.model)
   found = material.of_source(options.data, model, bucket, options.count, options.sigmas)
@@ -43,12 +46,20 @@ def lpips_of(path: Path | None) -> Lpips | None:
   return lambda made, original: lpips(features, params, made, original)
 
 
-def run(options: Clips | Folders, say: Callable[[str], None]) -> None:
+def run(
+  origin: Origin, material_of: Callable[[Any], Material], say: Callable[[str], None]
+) -> None:
   """Measures, writes the files and says the figures.
+
+  Args:
+    origin: The options, and the command that they are from.
+    material_of: Function that returns the clips that the options name.
+    say: Function that prints a line.
 
   Raises:
     ValueError: If clips or weights cannot be read, or do not fit.
   """
+  options = origin.options
   distance, found = lpips_of(options.lpips), material_of(options)
   options.output.mkdir(parents=True, exist_ok=True)
   by_how: dict[str, list[Row]] = collections.defaultdict(list)
@@ -56,20 +67,21 @@ def run(options: Clips | Folders, say: Callable[[str], None]) -> None:
   for clip in track(found.clips, "Measuring clips", total=found.count):
     rows = measuring.measure(clip, distance)
     worst.add(clip, rows[0])
+    origin.add(clip.original.shape[:3], clip.fps)
     for row in rows:
       by_how[row.how].append(row)
-  write(options, found, by_how, worst, say)
+  write(origin, found, by_how, worst, say)
 
 
 def write(
-  options: Clips | Folders,
+  origin: Origin,
   found: Material,
   by_how: dict[str, list[Row]],
   worst: writing.Worst,
   say: Callable[[str], None],
 ) -> None:
   """Writes the files and says the figures."""
-  folder = options.output
+  folder = origin.options.output
   content: dict[str, Any] = {}
   rows = [row for of in by_how.values() for row in of]
   writing.clips_csv(folder / "clips.csv", rows)
@@ -90,6 +102,7 @@ def write(
   for line in missing:
     say(line)
   content["missing"] = missing
-  top = header(options, found.fingerprint, found.networks)
+  files = [origin.options.lpips]
+  top = origin.header(found.fingerprint, found.networks, files)
   writing.write_json(folder / "figures.json", {**top, "about": found.about, **content})
   say(f"{folder} has clips.csv, frames.csv, worst.png and figures.json.")

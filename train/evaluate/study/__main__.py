@@ -21,6 +21,7 @@ hold for other people and prompts.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,11 +30,12 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from ltx_jax.cli.command_line import cli, errors_in_words
+from ltx_jax.cli.command_line import as_typed, cli, errors_in_words
 from ltx_jax.cli.program import run as run_program
 from ltx_jax.errors import check_fps, check_number, check_seed
 from train.evaluate.study import design
 
+_PROGRAM = "python -m train.evaluate.study"
 _IN_WORDS = tyro.conf.arg(help_behavior_hint="")  # Its text says what the default is.
 _Folder = tyro.conf.Positional[Path]
 
@@ -138,8 +140,15 @@ def serve(options: Serve, console: Console) -> None:
   )
 
 
-def results(options: Results, console: Console) -> None:
-  """Writes the results and prints the most important ones."""
+def results(options: Results, console: Console, command: str) -> None:
+  """Writes the results and prints the most important ones.
+
+  Args:
+    options: Which study.
+    console: Where results are printed.
+    command: The command that makes them.
+  """
+  from train.evaluate.header import made_by
   from train.evaluate.study import reporting, tally
   from train.evaluate.study import results as figures
   from train.page.study import markdown
@@ -150,7 +159,7 @@ def results(options: Results, console: Console) -> None:
     _say(console, f"THE FILE OF VOTES WAS CHANGED: {cast.fault}.")
   found = figures.results(cast, options.resamples)
   folder = options.output or options.study / design.RESULTS
-  paths = reporting.write(folder, cast, found)
+  paths = reporting.write(folder, cast, made_by(command) | found)
   _say(console, markdown(found))
   _say(console, f"Look at {paths[1]}.")
 
@@ -164,10 +173,11 @@ def main(argv: Sequence[str] | None = None) -> None:
   options = cli(
     Make | Serve | Results,
     argv,
-    program="python -m train.evaluate.study",
+    program=_PROGRAM,
     about=__doc__,
   )
-  run = {Make: make, Serve: serve, Results: results}[type(options)]
+  told = functools.partial(results, command=as_typed(_PROGRAM, argv))
+  run = {Make: make, Serve: serve, Results: told}[type(options)]
   with errors_in_words():
     run(options, Console())
 

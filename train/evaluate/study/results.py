@@ -58,6 +58,8 @@ def results(cast: Cast, resamples: int = RESAMPLES) -> Figures:
     "question": study.question,
     "models": {name: dict(notes) for name, notes in study.models.items()},
     "items": len(study.items),
+    "number of clips": sum(len(item.clips) for item in study.items),
+    "fps": study.rate,
     "clips that did not play": _broken(cast.rows),
     "answers taken back": cast.taken_back,
     "all": figures(study, rows, resamples),

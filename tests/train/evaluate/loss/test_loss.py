@@ -30,7 +30,7 @@ def test_draws_depend_on_the_seed_and_the_name_alone(model, clips):
   (first,) = material.samples(opened, model, bucket_of(BUCKET), 1)
   assert first.name == clips[0].name
   one, again, other = (
-    measuring.losses(model, clip, seed)
+    measuring.losses(model, clip, material.text_of(clip, model), seed)
     for clip, seed in ((first, 0), (clips[0], 0), (clips[0], 1))
   )
   np.testing.assert_array_equal(one, again)
@@ -44,7 +44,8 @@ def test_a_model_that_answers_nothing_has_the_energy_of_its_target(
 ):
   """|0 - (noise - x0)|^2 is about 1 + E x0^2, as noise has variance 1."""
   monkeypatch.setattr(type(model), "velocity", lambda self, xt, *rest: 0 * xt)
-  found = measuring.losses(model, clips[0], 0)
+  text = material.text_of(clips[0], model)
+  found = measuring.losses(model, clips[0], text, 0)
   energy = 1 + np.mean(np.square(clips[0].batch["latents"]))
   assert abs(found / energy - 1).max() < 0.4
   assert abs(found.mean() / energy - 1) < 0.08
@@ -96,6 +97,9 @@ def test_the_program_writes_losses_of_videos_with_captions(tmp_path, capsys):
   assert len(found["buckets"][BUCKET]["moving-shapes"]) == 11
   assert found["settings"]["seed"] == 0 and found["data"] and found["device"]
   assert set(found["weights"]["moving-shapes"]) >= {"transformer", "vae"}
+  assert found["command"].startswith("python -m train.evaluate.loss --data ")
+  size = {"frames": 9, "height": 32, "width": 32, "fps": 24.0, "clips": 2}
+  assert (found["number of clips"], found["sizes"]) == (2, [size])
   table = (tmp_path / "out" / "clips.csv").read_text().splitlines()
   assert len(table) == 1 + 2 * 10
   assert (tmp_path / "out" / "loss.png").is_file()
@@ -107,6 +111,9 @@ def test_the_program_writes_losses_of_videos_with_captions(tmp_path, capsys):
     (("--buckets", "9x32"), "give sizes as FRAMESxHEIGHTxWIDTH"),
     (("--models", "a", "a"), "--models needs one or several, each once"),
     (("--count", "0"), "--count is 0"),
+    (("--buckets",), "--buckets needs a size"),
+    (("--mesh", "data"), "--mesh is data; give numbers of devices"),
+    (("--run", "."), "has no model/, which a transformer's training writes"),
     (("--data", "bare.jsonl"), "1 clips of bare.jsonl have no caption"),
     (("--data", "bare.jsonl", "--buckets", "9x64"), "FRAMESxHEIGHTxWIDTH"),
   ],

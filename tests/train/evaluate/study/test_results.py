@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from ltx_jax.metrics import vote_intervals
 from tests.train.evaluate.study.cases import study
 from tests.train.evaluate.study.simulated import Crowd, World, votes_of
 from train.evaluate.study import reporting, results, tally
+from train.evaluate.study.__main__ import main
 from train.evaluate.study.design import Rules
 from train.evaluate.study.tally import Cast
 
@@ -175,6 +177,17 @@ def test_all_files_are_written_and_names_are_no_markup(tmp_path):
   assert len(paths[4].read_text().splitlines()) == len(rows) + 1
   assert paths[3].read_bytes().startswith(b"<?xml")
   assert reporting.table_of([{"item": "=1+1"}]).splitlines()[1].split(",")[4] == "'=1+1"
+
+
+def test_results_say_what_made_them_and_of_how_many_clips(tmp_path, monkeypatch):
+  made, rows = simulated()
+  monkeypatch.setattr(tally, "read", lambda *asked: cast_of(rows, made))
+  given = ["results", "runs/a study", "--resamples", "20", "--output", str(tmp_path)]
+  main(given)
+  found = json.loads((tmp_path / "results.json").read_text())
+  command = ["python", "-m", "train.evaluate.study", *given]
+  assert shlex.split(found["command"]) == command and found["commit"]
+  assert (found["number of clips"], found["fps"]) == (3 * 40, made.rate)
 
 
 def truth(world, models):
