@@ -193,6 +193,7 @@ def bundled_ffmpeg() -> Any:
 
       Path(folder, "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
       os.environ["PATH"] = f"{folder}{os.pathsep}{before}"
+    vmaf.program.cache_clear()  # The PATH is another one.
     try:
       yield
     finally:
