@@ -2,7 +2,7 @@
 
 | what            | modules                                                          |
 |-----------------|------------------------------------------------------------------|
-| a clip          | `frames`, `warp`                                                 |
+| a clip          | `frames`, `warp`, `optical_flow`                                 |
 | two clips       | `psnr`, `ssim`, `lpips`, `flicker`, `bands`, `reconstruction`    |
 | sets of clips   | `features`, `fvd`                                                |
 | votes           | `win_rates`, `vote_intervals`, `agreement`                       |

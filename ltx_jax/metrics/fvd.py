@@ -38,7 +38,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from ltx_jax.errors import check_number, check_seed
-from ltx_jax.metrics.estimates import Estimate, cluster_numbers, estimate
+from ltx_jax.metrics.estimates import Estimate, estimate
 
 ENOUGH = 10
 """Clips for each feature below which a covariance is a poor estimate."""
@@ -268,8 +268,9 @@ def frechet_interval(
   Args:
     one: Features of one set of clips.
     other: Features of the other.
-    clusters: What clips of each side share, such as a source video, whose clips stay
-      together; None takes clips as independent.
+    clusters: What each clip shares with others, of either side, such as a source video:
+      these stay together, so that a clip and its reconstruction are left out at once.
+      None takes all clips as independent.
     groups: Number of groups.
     seed: Seed of the dealing.
 
@@ -278,11 +279,11 @@ def frechet_interval(
   """
   check_number("groups", groups, at_least=2, whole=True)
   check_seed(seed)
-  rng = np.random.default_rng(seed)
-  labels = clusters or (np.arange(len(one)), np.arange(len(other)))
+  labels = clusters or (np.arange(len(one)), len(one) + np.arange(len(other)))
+  dealt = _dealt(labels, groups, np.random.default_rng(seed))
   parts = [
-    _dealt(features, label, groups, rng)
-    for features, label in zip((one, other), labels, strict=True)
+    [moments(features[group == g]) for g in range(groups)]
+    for features, group in zip((one, other), dealt, strict=True)
   ]
   value = frechet(*(functools.reduce(merge, part) for part in parts))
   without = np.array(
@@ -296,14 +297,21 @@ def frechet_interval(
 
 
 def _dealt(
-  features: np.ndarray, labels: np.ndarray, groups: int, rng: np.random.Generator
-) -> list[Moments]:
-  """Returns the moments of groups of whole clusters."""
-  numbers, count = cluster_numbers(labels)
-  if count < groups:
-    raise ValueError(
-      f"{count} independent clips cannot be dealt into {groups} groups; give more "
-      "clips, or fewer groups."
-    )
-  group = rng.permutation(np.arange(count) % groups)[numbers]
-  return [moments(features[group == g]) for g in range(groups)]
+  labels: Sequence[np.ndarray], groups: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+  """Returns the group of each clip of both sides, the same for the same label.
+
+  Labels of both sides are dealt first, then each side's own, one a group in turn.
+  """
+  shared = rng.permutation(np.intersect1d(*labels))
+  found = []
+  for side in labels:
+    names, numbers = np.unique(side, return_inverse=True)
+    if len(names) < groups:
+      raise ValueError(
+        f"{len(names)} independent clips cannot be dealt into {groups} groups; give "
+        "more clips, or fewer groups."
+      )
+    order = np.concatenate([shared, rng.permutation(np.setdiff1d(names, shared))])
+    found.append(np.argsort(order)[numbers] % groups)
+  return found

@@ -8,9 +8,9 @@ v_t(p) = 1 where what is at p in frame t is still seen in frame t + 1,
 
 (1) means something on static scenes only, and a frozen clip is perfect. (2) takes
 motion away, given the flow. The flow is that of the original: moving shapes give it
-exactly (`moving_shapes.flow`). Both depend on size, rate and flow, so what is reported
-is the ratio of a reconstruction's to the original's: below 1 it is blurred or frozen,
-above 1 it shimmers.
+exactly (`moving_shapes.flow`), for other clips it is estimated (`optical_flow`). Both
+depend on size, rate and flow, so what is reported is the ratio of a reconstruction's to
+the original's: below 1 it is blurred or frozen, above 1 it shimmers.
 
 Source: Lai et al., "Learning Blind Video Temporal Consistency" (arXiv:1808.00449), (2);
 Huang et al., "VBench" (arXiv:2311.17982), 1 - (1).
@@ -19,6 +19,8 @@ Huang et al., "VBench" (arXiv:2311.17982), 1 - (1).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +31,21 @@ from ltx_jax.typing import AnyArray
 
 Flow = Float[AnyArray, "b F-1 H W 2"]
 """How far each pixel moves to the next frame: (down, right), in pixels."""
+
+ROUNDING = 1 / 6 / 255**2
+"""Equation (2) of two frames that differ by their rounding to 8 bits alone."""
+
+
+class Motion(NamedTuple):
+  """What a clip's pixels do from one frame to the next.
+
+  Attributes:
+    flow: How far each pixel moves, (down, right) in pixels.
+    visible: Where the next frame still shows what this one does.
+  """
+
+  flow: Float[np.ndarray, "H W 2"]
+  visible: Bool[np.ndarray, "H W"]
 
 
 @jax.jit
@@ -44,7 +61,6 @@ def flicker(video: UInt8[AnyArray, "b F H W 3"]) -> Float[Array, "b"]:
   return jnp.mean(rows, axis=(1, 2)) / (3 * video.shape[3] * 255.0)
 
 
-@jax.jit
 def warp_error(
   video: UInt8[AnyArray, "b F H W 3"],
   flow: Flow,
@@ -58,6 +74,37 @@ def warp_error(
     visible: Where the next frame still shows what this one does. What leaves the frame
       is left out in any case.
   """
+  missed, counted = _warped(video, flow, visible)
+  return missed / counted
+
+
+def warp_errors(
+  videos: Sequence[UInt8[np.ndarray, "F H W 3"]], motions: Iterable[Motion]
+) -> Float64[np.ndarray, "k"]:
+  """Returns equation (2) of clips that one flow is for, two frames at a time.
+
+  Args:
+    videos: The clip that the flow is of, and its reconstructions.
+    motions: Motion from each frame to the next; a flow of a whole clip of 1080p would
+      take gigabytes.
+  """
+  missed = counted = np.zeros(len(videos))
+  for t, (flow, visible) in enumerate(motions):
+    pair = np.stack([video[t : t + 2] for video in videos])
+    same = (np.broadcast_to(x, (len(pair), 1, *x.shape)) for x in (flow, visible))
+    now = _warped(pair, *same)
+    missed, counted = missed + np.asarray(now[0]), counted + np.asarray(now[1])
+  with np.errstate(invalid="ignore"):
+    return missed / counted
+
+
+@jax.jit
+def _warped(
+  video: UInt8[AnyArray, "b F H W 3"],
+  flow: Flow,
+  visible: Bool[AnyArray, "b F-1 H W"],
+) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
+  """Returns the sum of squared errors of each clip, and how many pixels count."""
   pixels = jnp.asarray(video, jnp.float32) / 255
   place = jnp.stack(
     jnp.meshgrid(*map(jnp.arange, video.shape[2:4]), indexing="ij"), axis=-1
@@ -69,7 +116,7 @@ def warp_error(
   apart = one(pixels[:, 1:], jnp.clip(place, 0, last)) - pixels[:, :-1]
   counted = (inside & jnp.asarray(visible)).astype(jnp.float32)
   error = jnp.sum(counted * jnp.mean(apart * apart, axis=-1), axis=(1, 2, 3))
-  return error / jnp.sum(counted, axis=(1, 2, 3))
+  return error, jnp.sum(counted, axis=(1, 2, 3))
 
 
 def _sample(

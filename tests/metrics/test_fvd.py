@@ -115,6 +115,31 @@ def test_the_interval_covers_and_keeps_sources_together():
     fvd.frechet_interval(x[:5], y)
 
 
+def test_a_source_of_both_sides_is_left_out_of_both():
+  """The distance of clips and slightly changed ones is about the change alone."""
+  x = sample(0, 60, 3, False)
+  y, names = x + 0.01, np.array([f"video {k}" for k in range(60)])
+  paired = fvd.frechet_interval(x, y, (names, names))
+  apart = fvd.frechet_interval(x, y)
+  assert paired.value == pytest.approx(3e-4, rel=1e-6)
+  assert apart.value == pytest.approx(3e-4, rel=1e-6)
+  assert paired.error < 1e-6 < apart.error
+  order = np.random.default_rng(0).permutation(60)
+  again = fvd.frechet_interval(x, y[order], (names, names[order]))
+  assert again.error == pytest.approx(paired.error, abs=1e-6)
+
+
+def test_sources_of_one_side_fill_every_group():
+  one, other = np.arange(12), np.arange(6, 18)
+  dealt = fvd._dealt((one, other), 10, np.random.default_rng(0))
+  assert all(set(side) == set(range(10)) for side in dealt)
+  shared = [
+    side[np.isin(names, np.arange(6, 12))]
+    for side, names in zip(dealt, (one, other), strict=True)
+  ]
+  np.testing.assert_array_equal(*shared)
+
+
 def test_the_kernel_distance_is_the_mean_over_all_pairs():
   x, y = sample(0, 6, 4), sample(1, 9, 4)
   pairs = [np.mean((a @ b.T / 4) ** 2) for a, b in ((x, x), (y, y), (x, y))]

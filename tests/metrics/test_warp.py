@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ltx_jax.metrics.warp import flicker, ratio, warp_error
+from ltx_jax.metrics.warp import Motion, flicker, ratio, warp_error, warp_errors
 from ltx_jax.moving_shapes import world
 from ltx_jax.moving_shapes.flow import flow
 
@@ -59,6 +59,18 @@ def test_the_exact_flow_of_moving_shapes_takes_motion_away(caption):
   assert flicker(frozen)[0] == 0
   unmoved = warp_error(video, np.zeros_like(moved), visible)
   assert warp_error(video, -moved, visible)[0] > unmoved[0] > 0
+
+
+def test_two_frames_at_a_time_give_the_error_of_the_whole_clip():
+  caption, rng = world.captions()[9], np.random.default_rng(1)
+  video = world.clip(caption, 0, *SIZE)
+  noisy = np.clip(video + rng.normal(0, 9, video.shape), 0, 255).astype(np.uint8)
+  moved, visible = flow(caption, 0, *SIZE)
+  both = np.stack([video, noisy])
+  same = (np.stack([x, x]) for x in (moved, visible))
+  found = warp_errors([video, noisy], map(Motion, moved, visible))
+  np.testing.assert_allclose(found, warp_error(both, *same), rtol=1e-5)
+  assert np.isnan(warp_errors([video], map(Motion, moved, 0 * visible))).all()
 
 
 def test_nothing_visible_has_no_error():

@@ -10,8 +10,8 @@ programs made, under the same names; they must have one size, length and rate.
 Files: clips.csv (figures of each clip), frames.csv and frames.png (curves over the
 frame index), worst.png (the ten worst next to their originals) and figures.json. Each
 figure is a line with its interval, number of clips and recipe. Clips of one video count
-as one witness. LPIPS needs --lpips, VMAF an ffmpeg that has it; without them a sentence
-says so.
+as one witness. LPIPS needs --lpips, rFVD --fvd, VMAF an ffmpeg that has it, and the
+warp error of real clips OpenCV; without them a sentence says so.
 """
 
 from __future__ import annotations
@@ -40,10 +40,13 @@ class Reported:
   Attributes:
     lpips: File of VGG16 and the heads of LPIPS (python -m train.perceptual_weights);
       default: without LPIPS.
+    fvd: File of I3D's weights for rFVD (safetensors), or `shapes` for the features of
+      moving shapes; default: without rFVD.
     output: Folder for the results; it is created if it does not exist.
   """
 
   lpips: Annotated[Path | None, _IN_WORDS] = None
+  fvd: Annotated[str | None, _IN_WORDS] = None
   output: Path = Path("runs/reconstruction")
 
 

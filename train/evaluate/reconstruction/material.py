@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +16,17 @@ from ltx_jax.data import video
 from ltx_jax.data.manifest import read_manifest
 from ltx_jax.data.suffixes import VIDEOS
 from ltx_jax.data.videos import Videos
+from ltx_jax.metrics import optical_flow
 from ltx_jax.metrics.frames import check_pair
-from ltx_jax.moving_shapes import world
-from ltx_jax.moving_shapes.source import WORLDS, Shapes
+from ltx_jax.metrics.warp import Motion
+from ltx_jax.moving_shapes import flow, world
+from ltx_jax.moving_shapes.source import NAME, WORLDS, Shapes
 from ltx_jax.pipeline.networks import Networks
 from ltx_jax.pipeline.round_trip import round_trip
 from train.evaluate.header import sha256_of
+
+Motions = Callable[[], Iterable[Motion]]
+"""Yields the motion of a clip from each frame to the next."""
 
 
 class Compared(NamedTuple):
@@ -33,6 +38,7 @@ class Compared(NamedTuple):
     original: Frames.
     made: Reconstructions, by what was done.
     fps: Frames per second.
+    motions: Motion of the original; None if nothing here can tell it.
   """
 
   name: str
@@ -40,6 +46,7 @@ class Compared(NamedTuple):
   original: UInt8[np.ndarray, "F H W 3"]
   made: dict[str, UInt8[np.ndarray, "F H W 3"]]
   fps: float
+  motions: Motions | None
 
 
 class Material(NamedTuple):
@@ -80,7 +87,8 @@ def of_folders(made: Path, original: Path) -> Material:
       theirs, theirs_fps = video.read(found[1][name])
       paths = str(found[0][name]), str(found[1][name])
       check_pair(ours, theirs, paths, (ours_fps, theirs_fps))
-      yield Compared(name, name, theirs, {"made": ours}, theirs_fps)
+      made = {"made": ours}
+      yield Compared(name, name, theirs, made, theirs_fps, _estimated(theirs))
 
   about = f"{made} against {original}, as their files decode"
   return Material(about, _hash(found), len(found[0]), clips(), {})
@@ -90,6 +98,17 @@ def _hash(folders: Sequence[dict[str, Path]]) -> str:
   """Returns a hash of the files of folders, by their names."""
   each = [sorted((n, sha256_of(path)) for n, path in of.items()) for of in folders]
   return hashlib.sha256(json.dumps(each).encode()).hexdigest()[:16]
+
+
+def _estimated(video: UInt8[np.ndarray, "F H W 3"]) -> Motions | None:
+  """Returns the motion as it is estimated, if there is a program for it."""
+  return (lambda: optical_flow.motions(video)) if optical_flow.available() else None
+
+
+def _exact(caption: str, seed: int, bucket: Bucket) -> Motions:
+  """Returns the motion of a clip of the small world, as it is drawn."""
+  size = bucket.frames, bucket.height, bucket.width
+  return lambda: map(Motion, *flow.flow(caption, seed, *size))
 
 
 def _videos(folder: Path) -> dict[str, Path]:
@@ -139,6 +158,7 @@ def of_source(
         for sigma in sigmas
       }
       name, origin = names[int(row[0])], origins[int(row[0])]
-      yield Compared(name, origin, frames, made, float(batch["fps"][0]))
+      motions = _exact(name, number, bucket) if path == NAME else _estimated(frames)
+      yield Compared(name, origin, frames, made, float(batch["fps"][0]), motions)
 
   return Material(f"{path}, {size}", source.fingerprint, len(chosen), clips(), {})

@@ -8,6 +8,7 @@
 | lpips-vgg16      | distance of features (with --lpips)             | 0           |
 | vmaf             | what people would score (where ffmpeg has it)   | about 99    |
 | flicker ratio    | change between frames, against the original's   | 1           |
+| warp error ratio | the same beyond the motion of the original      | 1           |
 | sharpness ratio  | change between pixels, against the original's   | 1           |
 """
 
@@ -23,12 +24,13 @@ from jaxtyping import Float64, UInt8
 from ltx_jax.data.pixels import to_floats
 from ltx_jax.metrics import figure as figures
 from ltx_jax.metrics import lpips as lpips_of
+from ltx_jax.metrics import optical_flow
 from ltx_jax.metrics.figure import Figure
 from ltx_jax.metrics.frames import plain, still
 from ltx_jax.metrics.psnr import psnr_of_clip, psnr_of_frames, squared_error
 from ltx_jax.metrics.sharpness import sharpness
 from ltx_jax.metrics.ssim import ssim_by_frame
-from ltx_jax.metrics.warp import flicker, ratio
+from ltx_jax.metrics.warp import ROUNDING, flicker, ratio, warp_errors
 from train.evaluate.reconstruction import vmaf
 from train.evaluate.reconstruction.material import Compared
 
@@ -38,6 +40,8 @@ Lpips = Callable[[np.ndarray, np.ndarray], float]
 GROUP = 8
 """Frames that share a latent frame; the first frame of a clip has one of its own."""
 
+WARP = "warp error ratio"
+
 UNITS = {"psnr": "dB", "psnr_frames": "dB"}
 RECIPES = {
   "psnr": "PSNR of the error of a whole clip, 8 bits, at most 100",
@@ -46,6 +50,8 @@ RECIPES = {
   lpips_of.NAME: "LPIPS v0.1, VGG16, mean over frames",
   "vmaf": "VMAF of ffmpeg's libvmaf, its default model, mean over frames",
   "flicker ratio": "change between frames against the original's; below 1 is smoother",
+  WARP: "squared error of frames moved by the original's motion, against its own, each "
+  "with the noise of 8 bits",
   "sharpness ratio": "change between pixels against the original's; below 1 is blur",
 }
 
@@ -81,7 +87,21 @@ def measure(clip: Compared, lpips: Lpips | None) -> list[Row]:
     clip: The clip.
     lpips: Function for LPIPS; None without its weights.
   """
-  return [_row(clip, how, made, lpips) for how, made in clip.made.items()]
+  moved = _warp_ratios(clip)
+  rows = [_row(clip, how, made, lpips) for how, made in clip.made.items()]
+  for row in rows if moved is not None else ():
+    row.figures[WARP] = moved[row.how]
+  return rows
+
+
+def _warp_ratios(clip: Compared) -> dict[str, float] | None:
+  """Returns the warp error of each reconstruction against the original's."""
+  if clip.motions is None:
+    return None
+  errors = warp_errors([clip.original, *clip.made.values()], clip.motions())
+  errors = errors + ROUNDING  # A drawn clip may have no other error.
+  found = ratio(errors[1:], np.repeat(errors[:1], len(clip.made)))
+  return dict(zip(clip.made, found.tolist(), strict=True))
 
 
 def _row(
@@ -134,8 +154,12 @@ def summary(rows: Sequence[Row], about: str) -> list[Figure]:
 
 def absent(row: Row) -> list[str]:
   """Returns a sentence for each figure that could not be measured."""
-  lines = [] if lpips_of.NAME in row.figures else [lpips_of.no_vgg16().line]
-  return lines if "vmaf" in row.figures else [*lines, f"{vmaf.MISSING}."]
+  sentences = {
+    lpips_of.NAME: lpips_of.no_vgg16().line,
+    "vmaf": f"{vmaf.MISSING}.",
+    WARP: optical_flow.MISSING,
+  }
+  return [text for name, text in sentences.items() if name not in row.figures]
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:

@@ -12,13 +12,15 @@ from rich.progress import track
 
 from ltx_jax.checkpoints.perceptual import load_perceptual
 from ltx_jax.config.runs import Bucket
+from ltx_jax.metrics.features import no_i3d
 from ltx_jax.metrics.lpips import lpips
 from ltx_jax.models.perceptual import features_fn
 from ltx_jax.platforms import policy_of
 from ltx_jax.releases.loading import load_vae
 from train.evaluate.header import Origin, weights
-from train.evaluate.reconstruction import material, measuring, writing
+from train.evaluate.reconstruction import distance, material, measuring, writing
 from train.evaluate.reconstruction.__main__ import Clips, Folders
+from train.evaluate.reconstruction.distance import Gathered
 from train.evaluate.reconstruction.material import Material
 from train.evaluate.reconstruction.measuring import Lpips, Row
 
@@ -60,17 +62,21 @@ def run(
     ValueError: If clips or weights cannot be read, or do not fit.
   """
   options = origin.options
-  distance, found = lpips_of(options.lpips), material_of(options)
+  features_apart = lpips_of(options.lpips)
+  gathered = Gathered(distance.read(options.fvd)) if options.fvd else None
+  found = material_of(options)
   options.output.mkdir(parents=True, exist_ok=True)
   by_how: dict[str, list[Row]] = collections.defaultdict(list)
   worst = writing.Worst()
   for clip in track(found.clips, "Measuring clips", total=found.count):
-    rows = measuring.measure(clip, distance)
+    rows = measuring.measure(clip, features_apart)
     worst.add(clip, rows[0])
     origin.add(clip.original.shape[:3], clip.fps)
     for row in rows:
       by_how[row.how].append(row)
-  write(origin, found, by_how, worst, say)
+    if gathered:
+      gathered.add(clip)
+  write(origin, found, by_how, worst, gathered, say)
 
 
 def write(
@@ -78,6 +84,7 @@ def write(
   found: Material,
   by_how: dict[str, list[Row]],
   worst: writing.Worst,
+  gathered: Gathered | None,
   say: Callable[[str], None],
 ) -> None:
   """Writes the files and says the figures."""
@@ -91,6 +98,9 @@ def write(
   worst.write(folder / "worst.png")
   for how, of in by_how.items():
     figures, said = measuring.summary(of, found.about), measuring.remarks(of)
+    if gathered:
+      figures.append(gathered.figure(how, found.about))
+      said += gathered.remarks(how)
     for line in (f"{how}:", *(figure.line for figure in figures), *said):
       say(line)
     content[how] = {
@@ -99,10 +109,11 @@ def write(
       "psnr by place": measuring.by_place(measuring.curve(of, "psnr")),
     }
   missing = measuring.absent(rows[0])
+  missing += [] if gathered else [no_i3d("rfvd-i3d").line]
   for line in missing:
     say(line)
   content["missing"] = missing
-  files = [origin.options.lpips]
+  files = [origin.options.lpips, distance.file_of(origin.options.fvd)]
   top = origin.header(found.fingerprint, found.networks, files)
   writing.write_json(folder / "figures.json", {**top, "about": found.about, **content})
   say(f"{folder} has clips.csv, frames.csv, worst.png and figures.json.")

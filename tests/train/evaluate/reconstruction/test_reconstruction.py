@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from ltx_jax.data import video
-from ltx_jax.metrics import lpips
+from ltx_jax.metrics import lpips, optical_flow
+from ltx_jax.metrics.features import shape_features
+from ltx_jax.metrics.warp import Motion
 from ltx_jax.moving_shapes import world
-from train.evaluate.reconstruction import measuring, vmaf, writing
+from ltx_jax.moving_shapes.flow import flow
+from train.evaluate.reconstruction import distance, measuring, vmaf, writing
 from train.evaluate.reconstruction.__main__ import main
 from train.evaluate.reconstruction.material import Compared
 
@@ -25,14 +28,19 @@ def clip(seed=0, frames=9, size=(32, 48)):
   return world.clip(world.captions()[seed], seed, frames, *size)
 
 
-def compared(made, original, name="one", source="one"):
-  return Compared(name, source, original, {"made": made}, 24.0)
+def compared(made, original, name="one", source="one", motions=None):
+  return Compared(name, source, original, {"made": made}, 24.0, motions)
+
+
+def motions(seed=0, frames=9, size=(32, 48)):
+  return map(Motion, *flow(world.captions()[seed], seed, frames, *size))
 
 
 def test_a_clip_and_itself_are_equal_by_every_figure():
-  (row,) = measuring.measure(compared(clip(), clip()), lambda a, b: 0.0)
+  moved = compared(clip(), clip(), motions=motions)
+  (row,) = measuring.measure(moved, lambda a, b: 0.0)
   expected = {"psnr": 100, "psnr_frames": 100, "ssim": 1, lpips.NAME: 0}
-  expected |= {"flicker ratio": 1, "sharpness ratio": 1}
+  expected |= {"flicker ratio": 1, "sharpness ratio": 1, measuring.WARP: 1}
   assert row.figures == pytest.approx(expected, abs=1e-6)
   assert not row.still and not row.plain
 
@@ -43,6 +51,49 @@ def test_one_level_of_error_has_the_known_decibels():
   assert row.figures["psnr"] == pytest.approx(48.1308, abs=1e-4)
   assert row.figures["psnr_frames"] == pytest.approx(48.1308, abs=1e-4)
   np.testing.assert_allclose(row.psnr, 48.1308, atol=1e-4)
+
+
+def test_warp_error_sees_shimmer_and_not_a_steady_error():
+  rng, original = np.random.default_rng(0), clip()
+  shimmer = (original.astype(int) + rng.integers(0, 30, (9, 1, 1, 1))).clip(0, 255)
+  made = {"steady": np.minimum(original, 225) + np.uint8(30)}
+  made["shimmer"] = shimmer.astype(np.uint8)
+  each = Compared("one", "one", original, made, 24.0, motions)
+  steady, shimmering = (
+    row.figures[measuring.WARP] for row in measuring.measure(each, None)
+  )
+  assert steady < 2 and shimmering > 10
+
+
+def test_without_a_flow_a_sentence_says_what_to_install():
+  (row,) = measuring.measure(compared(clip(), clip()), None)
+  assert measuring.WARP not in row.figures
+  assert optical_flow.MISSING in measuring.absent(row)
+
+
+def gathered(made_of, count=12):
+  found = distance.Gathered(shape_features())
+  for k in range(count):
+    found.add(compared(made_of(clip(k)), clip(k), f"{k}", f"video {k}"))
+  return found
+
+
+def test_frechet_distance_to_itself_is_zero_and_sees_clips_run_backwards():
+  same = gathered(lambda x: x).figure("made", "a test")
+  assert same.name == "rfvd-shapes" and same.value == pytest.approx(0, abs=1e-9)
+  assert same.high == pytest.approx(0, abs=1e-9) and (same.n, same.sources) == (12, 12)
+  assert "two samples of 12 clips are about" in same.recipe
+  backwards = gathered(lambda x: x[::-1])
+  figure = backwards.figure("made", "a test")
+  assert figure.value > 0.1 and figure.low < figure.value < figure.high
+  assert "12 clips are fewer than 10 for each of 13" in backwards.remarks("made")[0]
+
+
+def test_frechet_distance_of_few_sources_has_no_interval_and_of_one_clip_is_refused():
+  few = gathered(lambda x: x, 3).figure("made", "a test")
+  assert (few.low, few.high) == (None, None) and "no interval" in few.line
+  with pytest.raises(ValueError, match="1 and 1 clips"):
+    gathered(lambda x: x, 1).figure("made", "a test")
 
 
 def test_clips_of_one_video_are_one_witness():
@@ -120,7 +171,11 @@ def test_two_folders_are_compared_clip_by_clip(tmp_path, capsys):
   assert {float(row["ssim"]) for row in rows} == {1.0}
   found = json.loads((tmp_path / "out" / "figures.json").read_text())
   assert found["made"]["psnr by place"]["first frame"] == 100
-  assert len(found["missing"]) == 2
+  lacks = ["lpips-vgg16", "vmaf", "warp error ratio", "rfvd-i3d"]
+  if optical_flow.available():
+    lacks.remove("warp error ratio")
+  for name, words in zip(lacks, found["missing"], strict=True):
+    assert name in words.lower()
 
 
 @pytest.mark.parametrize(
@@ -141,6 +196,13 @@ def test_clips_that_do_not_correspond_are_refused(tmp_path, capsys, frames, fps,
   assert re.search(words, " ".join(capsys.readouterr().err.split()))
 
 
+def test_a_file_of_weights_that_is_not_there_is_named(tmp_path, capsys):
+  with pytest.raises(SystemExit) as ended:
+    main(["clips", "--fvd", "i3d.safetensors", "--output", str(tmp_path)])
+  assert ended.value.code == 2
+  assert "--fvd is i3d.safetensors" in capsys.readouterr().err
+
+
 def test_folders_with_other_names_are_refused(tmp_path, capsys):
   put(tmp_path / "a", "0.mp4", clip())
   put(tmp_path / "b", "1.mp4", clip())
@@ -151,11 +213,13 @@ def test_folders_with_other_names_are_refused(tmp_path, capsys):
 
 def test_clips_of_a_source_go_through_the_vae_at_each_level(tmp_path, capsys):
   size = ["--frames", "9", "--height", "32", "--width", "32", "--count", "2"]
-  output = ["--sigmas", "0", "0.1", "--output", str(tmp_path)]
+  output = ["--sigmas", "0", "0.1", "--fvd", "shapes", "--output", str(tmp_path)]
   main(["clips", *size, *output])
   out = capsys.readouterr().out
   assert "sigma 0:" in out and "sigma 0.1:" in out
   found = json.loads((tmp_path / "figures.json").read_text())
+  figures = {f["name"]: f["value"] for f in found["sigma 0"]["figures"]}
+  assert figures["rfvd-shapes"] > 0 and figures["warp error ratio"] > 0
   psnr = [found[how]["figures"][0]["value"] for how in ("sigma 0", "sigma 0.1")]
   assert psnr[0] != psnr[1] and min(psnr) > 8
   assert found["weights"]["moving-shapes"]["vae"] and found["device"]
@@ -183,7 +247,7 @@ def test_vmaf_is_what_ffmpeg_says_where_it_has_it(tmp_path, monkeypatch):
   assert vmaf.vmaf(clip(), clip(), 24.0) == 97.5
   (row,) = measuring.measure(compared(clip(), clip()), None)
   assert row.figures["vmaf"] == 97.5
-  assert measuring.absent(row) == [lpips.no_vgg16().line]
+  assert measuring.absent(row) == [lpips.no_vgg16().line, optical_flow.MISSING]
   path.write_text("#!/bin/sh\necho nothing >&2; exit 1\n")
   with pytest.raises(ValueError, match="ffmpeg found no VMAF of frames of 48x32"):
     vmaf.vmaf(clip(), clip(), 24.0)
