@@ -11,10 +11,13 @@ VMAF says of a clip and of its blurred copy, if an ffmpeg here has it.
 from __future__ import annotations
 
 import contextlib
+import csv
 import importlib.util
 import io
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -113,6 +116,39 @@ def itself(clip: np.ndarray) -> list[dict]:
     row(
       "the same: LPIPS of a random VGG16", distance, "0, within 1e-9", distance < 1e-9
     ),
+  ]
+
+
+def losses() -> list[dict]:
+  """Rows for the loss of the small model, measured again, and on four devices."""
+  command = [sys.executable, "-m", "train.evaluate.loss", "--count", "2"]
+  with tempfile.TemporaryDirectory() as name:
+    for place, more, devices in (
+      ("one", (), 1),
+      ("again", (), 1),
+      ("four", ("--mesh", "fsdp=4"), 4),
+    ):
+      flags = f"--xla_force_host_platform_device_count={devices}"
+      subprocess.run(
+        [*command, "--output", str(Path(name, place)), *more],
+        env=os.environ | {"XLA_FLAGS": flags},
+        stdout=subprocess.DEVNULL,
+        check=True,
+      )
+    found = {
+      path.name: np.array(
+        [float(each["loss"]) for each in csv.DictReader((path / "clips.csv").open())]
+      )
+      for path in Path(name).iterdir()
+    }
+  one, title = found["one"], f"loss of the small model, {len(found['one'])} losses"
+  same = int((found["again"] == one).sum())
+  apart = float(abs(found["four"] / one - 1).max())
+  return [
+    row(
+      f"{title}: equal to the bit when measured again", same, "all", same == one.size
+    ),
+    row(f"{title}: four devices against one", apart, "< 1e-5", apart < 1e-5),
   ]
 
 
@@ -229,6 +265,7 @@ def run() -> list[dict]:
   return [
     *one_level(clip),
     *itself(clip),
+    *losses(),
     *motion(clip),
     *gaussians(),
     *shapes(),
