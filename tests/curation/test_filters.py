@@ -185,10 +185,16 @@ def test_a_cropped_copy_is_a_duplicate_of_the_whole():
   found = select(clips, [small, Duplicates()])
   assert decided(found) == {"a": "size", "b": None, "c": None, "d": None}
   assert found.steps[1].alone == 1
-  # The rule as it was applied looks for the copies of other clips again.
-  rule = found.filters[1]
-  assert decided(select(clips[:1] + clips[2:], [rule]))["b"] is None
-  assert decided(select([clips[0], whole], [rule]))["b"] == "duplicates"
+  assert found.filters[1] == Duplicates()
+
+
+def test_copies_are_looked_for_once(monkeypatch):
+  calls = []
+  found = windows.cropped
+  monkeypatch.setattr(windows, "cropped", lambda *a: calls.append(a) or found(*a))
+  clips = [clip(name, hashes=("00ff00ff00ff00ff",) * 3, **seen(1)) for name in "ab"]
+  assert select(clips, [Duplicates()]).steps[0].alone == 1
+  assert len(calls) == 1
 
 
 def test_clips_without_windows_are_compared_by_their_hashes():
