@@ -202,7 +202,10 @@ class Duplicates:
     """Returns the same for clips with the same number of hashes."""
     numbers = self.numbers._replace(stills=self._least(count))
     pairs = _among(crops, places, len(table.ids))
-    groups = duplicates.groups(table.hashes[places, :count], numbers, crops=pairs)
+    finer = None if table.details is None else table.details[places, :count]
+    groups = duplicates.groups(
+      table.hashes[places, :count], numbers, crops=pairs, finer=finer
+    )
     kept = duplicates.chosen(
       groups,
       table.measure("pixels")[places],
