@@ -119,10 +119,15 @@ class Captioned:
     decided = {clip.id: clip.decision for clip in clips if clip.decision}
     return cls({id: d for id, d in decided.items() if d.rule == name}, name)
 
-  def verdict(self, table: Table, reached: Bool[np.ndarray, "n"]) -> Verdict:
+  def verdict(
+    self,
+    table: Table,
+    reached: Bool[np.ndarray, "n"],
+    everyone: Bool[np.ndarray, "n"],
+  ) -> Verdict:
     """Returns what captioning said, whatever clips reach it."""
     drops = np.array([id in self.decisions for id in table.ids], bool)
-    return Verdict(self, drops, lambda place: self.decisions[table.ids[place]])
+    return Verdict(self, drops, drops, lambda place: self.decisions[table.ids[place]])
 
 
 def prompt(seconds: Sequence[float], faults: Sequence[Fault] = ()) -> str:

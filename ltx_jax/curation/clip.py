@@ -157,6 +157,7 @@ class Clip:
     stills: Names of its stills, in order.
     hashes: Hash of each still that duplicates are found by, in hexadecimal.
     windows: Windows of the same stills (`windows`), in hexadecimal.
+    details: Details of the same stills (`details`), in hexadecimal.
     decision: Why it is dropped; None if it is kept.
     extra: Fields that have no meaning here.
   """
@@ -177,6 +178,7 @@ class Clip:
   stills: tuple[str, ...] = ()
   hashes: tuple[str, ...] = ()
   windows: tuple[str, ...] = ()
+  details: tuple[str, ...] = ()
   decision: Decision | None = None
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 

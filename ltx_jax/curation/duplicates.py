@@ -9,7 +9,9 @@ differ by at most `bits`.
 Not all pairs of 10^8 clips can be compared. Hashes that differ by 3 bits or less agree
 in one of 4 bands of 16 bits, and most that differ by 5; clips that share a band of one
 still are compared in all stills. Hashes of almost only zeros or ones, of images without
-detail, say nothing.
+detail, say nothing. Stills that are the same by their hashes must not contradict each
+other in finer ones (`details`), since the hash of a bright thing on a dark ground is
+hardly more than its outline.
 
 Crops change many bits. They are found by windows that a picture places itself
 (`windows`), and by features of a network, if there are any: two clips are the same if
@@ -30,6 +32,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8, UInt64
 from PIL import Image
 
+from ltx_jax.curation import details
+from ltx_jax.curation.details import Details
+
 PARTS = (1 / 6, 1 / 2, 5 / 6)
 """Parts of a clip's length at which its stills are compared."""
 
@@ -49,6 +54,9 @@ class DuplicateRule(NamedTuple):
     bits: Largest number of bits in which hashes of the same still differ.
     stills: Least number of stills that are the same.
     plain: Hashes with fewer ones, or fewer zeros, say nothing.
+    told: Least number of finer differences that are clear and the same in both stills,
+      of 256. A plain disc has up to 78.
+    contradict: Largest share of finer differences with another sign, of the clear ones.
     cosine: Least cosine of the features of clips that are the same.
     cell: Clips in a cell of k-means, about.
     crowd: Clips that a clip is compared with at most for one band, the nearest ones in
@@ -58,6 +66,8 @@ class DuplicateRule(NamedTuple):
   bits: int = 5
   stills: int = 2
   plain: int = 6
+  told: int = 80
+  contradict: float = 0.11
   cosine: float = 0.97
   cell: int = 1000
   crowd: int = 256
@@ -106,6 +116,7 @@ def groups(
   rule: DuplicateRule = RULE,
   features: Features | None = None,
   crops: Pairs | None = None,
+  finer: Details | None = None,
 ) -> Int[np.ndarray, "clips"]:
   """Returns a number for each clip that it shares with those that are the same.
 
@@ -115,10 +126,13 @@ def groups(
     features: Features of each clip, if there are any.
     crops: Pairs of clips of which one is a cropped copy of the other, if these were
       looked for (`windows.cropped`).
+    finer: Details of the same stills; without them hashes alone decide.
   """
   parents = np.arange(len(hashes))
   others = [(parents[:0], parents[:0])] if crops is None else [crops]
-  pairs = [*others, *_same(hashes, rule, features)]
+  pairs = [*others, *_same(hashes, rule, finer)]
+  if features is not None:
+    pairs += _alike(hashes, features, rule)
   one, other = map(np.concatenate, zip(*pairs, strict=True))
   # The smallest clip of a group reaches all others, twice as far with each turn.
   while True:
@@ -132,9 +146,9 @@ def groups(
 
 
 def _same(
-  hashes: Hashes, rule: DuplicateRule, features: Features | None
+  hashes: Hashes, rule: DuplicateRule, finer: Details | None
 ) -> Iterator[Pairs]:
-  """Yields pairs of clips that are the same."""
+  """Yields pairs of clips that are the same by their hashes, and by their details."""
   ones = np.bitwise_count(hashes)
   plain = (ones < rule.plain) | (ones > 64 - rule.plain)
   for still in range(hashes.shape[1]):
@@ -142,9 +156,11 @@ def _same(
       near = np.bitwise_count(hashes[one] ^ hashes[other]) <= rule.bits
       near &= ~plain[one] & ~plain[other]
       same = near.sum(1) >= rule.stills
+      one, other, near = one[same], other[same], near[same]
+      if finer is not None:
+        near &= details.agree(finer[one], finer[other], rule.told, rule.contradict)
+      same = near.sum(1) >= rule.stills
       yield one[same], other[same]
-  if features is not None:
-    yield from _alike(hashes, features, rule)
 
 
 def _candidates(

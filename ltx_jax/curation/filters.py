@@ -30,12 +30,14 @@ class Verdict(NamedTuple):
 
   Attributes:
     filter: The rule, with its share as a number.
-    drops: Whether it drops each clip.
+    drops: Whether it drops each clip that reaches it.
+    alone: Whether it would drop each clip if it were the only rule.
     decision: Returns why it drops the clip at a place.
   """
 
   filter: Filter
   drops: Bool[np.ndarray, "n"]
+  alone: Bool[np.ndarray, "n"]
   decision: Callable[[int], Decision]
 
 
@@ -48,8 +50,19 @@ class Filter(Protocol):
     """Name of the rule in decisions."""
     ...
 
-  def verdict(self, table: Table, reached: Bool[np.ndarray, "n"]) -> Verdict:
-    """Returns what it says of all clips, judged by those that reach it."""
+  def verdict(
+    self,
+    table: Table,
+    reached: Bool[np.ndarray, "n"],
+    everyone: Bool[np.ndarray, "n"],
+  ) -> Verdict:
+    """Returns what it says of all clips.
+
+    Args:
+      table: The clips.
+      reached: Those that no earlier rule dropped.
+      everyone: Those that would reach it if it were the only rule.
+    """
     ...
 
 
@@ -96,7 +109,12 @@ class Threshold:
     least = float(values[-math.ceil(self.best * len(values))])
     return dataclasses.replace(self, least=least, best=None)
 
-  def verdict(self, table: Table, reached: Bool[np.ndarray, "n"]) -> Verdict:
+  def verdict(
+    self,
+    table: Table,
+    reached: Bool[np.ndarray, "n"],
+    everyone: Bool[np.ndarray, "n"],
+  ) -> Verdict:
     """Returns what it says of all clips; its share is one of those that reach it."""
     rule, values = self.resolved(table, reached), table.measure(self.measure)
     low = values < (-np.inf if rule.least is None else rule.least)
@@ -106,7 +124,7 @@ class Threshold:
       bound = rule.least if low[place] else rule.most
       return Decision(self.name, self.reason, float(values[place]), bound)
 
-    return Verdict(rule, low | high, decision)
+    return Verdict(rule, low | high, low | high, decision)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,32 +136,28 @@ class Duplicates:
     numbers: Numbers of the comparison.
     measure: Measure whose largest value is kept among equal sizes.
     cropping: What a cropped copy is.
-    crops: A table, and the pairs of its clips that are cropped copies, by the number of
-      their hashes. They are looked for once, whichever clips reach the rule.
   """
 
   name: str = "duplicates"
   numbers: duplicates.DuplicateRule = duplicates.RULE
   measure: str = "aesthetic"
   cropping: windows.WindowRule = windows.RULE
-  crops: tuple[Table, Mapping[int, duplicates.Pairs]] | None = dataclasses.field(
-    default=None, repr=False, compare=False
-  )
 
-  def verdict(self, table: Table, reached: Bool[np.ndarray, "n"]) -> Verdict:
-    """Returns what it says of the clips that reach it; those without hashes stay."""
-    known = self.crops is not None and self.crops[0] is table
-    crops = self.crops[1] if known else self._cropped(table)
-    instead = np.full(len(table.ids), -1)
-    for count, pairs in crops.items():
-      places = np.flatnonzero(reached & (table.hashed == count))
-      instead[places] = self._kept_instead(table, places, count, pairs)
+  def verdict(
+    self,
+    table: Table,
+    reached: Bool[np.ndarray, "n"],
+    everyone: Bool[np.ndarray, "n"],
+  ) -> Verdict:
+    """Returns what it says of all clips; those without hashes stay."""
+    crops = self._cropped(table)
+    instead = self._instead(table, reached, crops)
+    alone = self._instead(table, everyone, crops)
 
     def decision(place: int) -> Decision:
       return Decision(self.name, "duplicate", table.ids[instead[place]])
 
-    rule = dataclasses.replace(self, crops=(table, crops))
-    return Verdict(rule, instead >= 0, decision)
+    return Verdict(self, instead >= 0, alone >= 0, decision)
 
   def _least(self, count: int) -> int:
     """Returns how many stills must be the same, of clips with so many."""
@@ -159,17 +173,39 @@ class Duplicates:
       found[count] = one[both], other[both]
     return found
 
-  def _kept_instead(
+  def _instead(
+    self,
+    table: Table,
+    which: Bool[np.ndarray, "n"],
+    crops: Mapping[int, duplicates.Pairs],
+  ) -> Int[np.ndarray, "n"]:
+    """Returns the place of the clip that is kept instead of each; -1 if none is.
+
+    Args:
+      table: The clips.
+      which: Those that are compared.
+      crops: Cropped copies among all, by the number of hashes.
+    """
+    instead = np.full(len(table.ids), -1)
+    for count, pairs in crops.items():
+      places = np.flatnonzero(which & (table.hashed == count))
+      instead[places] = self._instead_among(table, places, count, pairs)
+    return instead
+
+  def _instead_among(
     self,
     table: Table,
     places: Int[np.ndarray, "m"],
     count: int,
     crops: duplicates.Pairs,
   ) -> Int[np.ndarray, "m"]:
-    """Returns the place of the clip that is kept instead of each; -1 if it is kept."""
+    """Returns the same for clips with the same number of hashes."""
     numbers = self.numbers._replace(stills=self._least(count))
     pairs = _among(crops, places, len(table.ids))
-    groups = duplicates.groups(table.hashes[places, :count], numbers, crops=pairs)
+    finer = None if table.details is None else table.details[places, :count]
+    groups = duplicates.groups(
+      table.hashes[places, :count], numbers, crops=pairs, finer=finer
+    )
     kept = duplicates.chosen(
       groups,
       table.measure("pixels")[places],
@@ -285,10 +321,8 @@ def select(table: Table, filters: Sequence[Filter]) -> Selection:
   everyone = dropped < 0
   for each in filters:
     reached = dropped < 0
-    verdict = each.verdict(table, reached)
-    drops = verdict.drops & reached
-    # With the number that its share came to, among all clips.
-    alone = verdict.filter.verdict(table, everyone).drops & everyone
+    verdict = each.verdict(table, reached, everyone)
+    drops, alone = verdict.drops & reached, verdict.alone & everyone
     dropped[drops] = len(steps)
     counts = (int(which.sum()) for which in (reached, drops))
     steps.append(

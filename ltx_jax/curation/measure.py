@@ -23,7 +23,15 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from ltx_jax.curation import borders, duplicates, frames, scenes, table, windows
+from ltx_jax.curation import (
+  borders,
+  details,
+  duplicates,
+  frames,
+  scenes,
+  table,
+  windows,
+)
 from ltx_jax.curation.borders import BorderRule, Crop, Profiles
 from ltx_jax.curation.clip import Clip, Decision, Span, clip_id
 from ltx_jax.curation.frames import Frames
@@ -171,7 +179,7 @@ def _clip(span: Span, found: Frames, piece: Piece) -> Clip:
 
 
 def _measured(span: Span, found: Frames, piece: Piece, rules: Measures) -> Measured:
-  """Returns a clip with its crop, scores, hashes, windows and stills."""
+  """Returns a clip with its crop, scores, codes and stills."""
   stored = borders.crop(_within(found.profiles, piece.start, piece.stop), rules.borders)
   whole = (0, 0, found.profiles.columns.shape[2], found.profiles.rows.shape[2])
   shown = _scaled(found.small[piece.start : piece.stop], stored, whole[2:])
@@ -187,6 +195,7 @@ def _measured(span: Span, found: Frames, piece: Piece, rules: Measures) -> Measu
     scores=scores | {"odd_borders": odd},
     hashes=duplicates.to_text(duplicates.hashes(shown[places])),
     windows=windows.to_text(windows.windows(shown[places])),
+    details=details.to_text(details.details(shown[places])),
     stills=tuple(stills),
   )
   return Measured(clip, stills)

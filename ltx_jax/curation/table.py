@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt64
 
-from ltx_jax.curation import duplicates, windows
+from ltx_jax.curation import details, duplicates, windows
 from ltx_jax.curation.clip import Clip, Decision, from_json, to_json
 
 DIGITS = 4
@@ -26,6 +26,7 @@ DERIVED = ("seconds", "frames", "fps", "side", "pixels")
 
 _HASHES = len(duplicates.PARTS)
 _WINDOWS = 8 * windows.COUNT * _HASHES
+_DETAILS = 8 * details.WORDS * _HASHES
 
 
 class Table(NamedTuple):
@@ -38,6 +39,8 @@ class Table(NamedTuple):
     hashes: Hashes of their stills, 0 where a clip has fewer.
     hashed: How many hashes each has.
     windows: Windows of the same stills, 0 where a clip has fewer.
+    details: Details of the same stills, 0 where a clip has fewer; None if no clip has
+      any, since an earlier version measured them.
     paths: Their files.
     times: Start and end of each, in seconds.
     decided: Why clips were dropped while they were measured, by their places.
@@ -50,6 +53,7 @@ class Table(NamedTuple):
   hashes: UInt64[np.ndarray, "n h"]
   hashed: Int[np.ndarray, "n"]
   windows: UInt64[np.ndarray, "n h w"]
+  details: UInt64[np.ndarray, "n h d"] | None
   paths: Sequence[str]
   times: Float[np.ndarray, "n 2"]
   decided: Mapping[int, Decision]
@@ -71,13 +75,14 @@ def tabled(
     rows: The same as objects of JSON, in order; None asks the clips.
 
   Raises:
-    ValueError: If a clip has too many hashes or windows, or one that is none.
+    ValueError: If a clip has codes of too many stills, or one that is none.
   """
   ids, paths, files, decided = [], [], {}, {}
   times = array.array("d")
   derived = [array.array("d") for _ in DERIVED]
   scores: dict[str, array.array] = {}
-  hashes, hashed, seen = array.array("Q"), array.array("b"), bytearray()
+  hashes, hashed = array.array("Q"), array.array("b")
+  seen, finer = bytearray(), bytearray()
   for place, row in enumerate(map(to_json, clips) if rows is None else rows):
     ids.append(row["id"])
     # One text for all clips of a file.
@@ -92,18 +97,13 @@ def tabled(
       if len(column) < place:
         column.extend([np.nan] * (place - len(column)))
       column.append(value)
-    codes = duplicates.from_text(row["hashes"])
-    # Clips that were measured by an earlier version have no windows.
-    views = row.get("windows", ())
-    if max(len(codes), len(views)) > _HASHES:
-      raise ValueError(
-        f"{row['id']} has {len(codes)} hashes and windows of {len(views)} stills; "
-        f"{_HASHES} are known."
-      )
-    hashes.extend(codes)
-    hashes.extend([0] * (_HASHES - len(codes)))
-    hashed.append(len(codes))
-    seen += windows.from_text(views).ljust(_WINDOWS, b"\0")
+    _check_stills(row)
+    hashed.append(len(row["hashes"]))
+    hashes.extend(duplicates.from_text(row["hashes"]))
+    hashes.extend([0] * (_HASHES - hashed[-1]))
+    seen += windows.from_text(row.get("windows", ())).ljust(_WINDOWS, b"\0")
+    finer += details.from_text(row.get("details", ())).ljust(_DETAILS, b"\0")
+  words = np.frombuffer(finer, "<u8").reshape(-1, _HASHES, details.WORDS)
   numbers = scores | dict(zip(DERIVED, derived, strict=True))
   return Table(
     clips,
@@ -112,11 +112,21 @@ def tabled(
     np.frombuffer(hashes, np.uint64).reshape(-1, _HASHES),
     np.frombuffer(hashed, np.int8).astype(np.int64),
     np.frombuffer(seen, "<u8").reshape(-1, _HASHES, windows.COUNT),
+    words if words.any() else None,
     paths,
     np.frombuffer(times).reshape(-1, 2),
     decided,
     len(files),
   )
+
+
+def _check_stills(row: Mapping[str, Any]) -> None:
+  """Refuses codes of too many stills; clips of an earlier version lack some codes."""
+  for name in ("hashes", "windows", "details"):
+    if len(row.get(name, ())) > _HASHES:
+      raise ValueError(
+        f"{row['id']} has {name} of {len(row[name])} stills; {_HASHES} are known."
+      )
 
 
 def _derived(row: Mapping[str, Any]) -> tuple[float, ...]:

@@ -14,6 +14,9 @@ the places of its sides in its frame. A clip is a cropped copy if its whole fram
 in the other's, by windows of enough stills that agree. The same scene from a camera
 that turned is none.
 
+Windows also speak against it: those at the same place of the scene that have other
+bits. So pictures with the same outline, such as two sides of a globe, are no copies.
+
 Source: spots are those of D. G. Lowe, "Distinctive Image Features from Scale-Invariant
 Keypoints", 2004, at one scale. That two of them need no scale is our own.
 """
@@ -56,10 +59,13 @@ class WindowRule(NamedTuple):
   Attributes:
     bits: Largest number of bits in which hashes of the same window differ.
     likeness: Least sum, over the windows of one still that agree, of how many bits
-      fewer differ than would be too many.
+      fewer differ than would be too many; a window that contradicts takes away as much
+      as one gives in which no bit differs.
     smallest: Least side of a crop, as a part of the whole's.
     beyond: How far a crop may seem to reach out of the whole, as a part of its side.
     agree: How far the sides of a crop may lie apart by two windows that agree.
+    same: How far the sides of windows lie apart at most at the same place, as a part of
+      the whole's.
     crowd: A key that more windows share, as those of a logo, says nothing.
   """
 
@@ -68,6 +74,7 @@ class WindowRule(NamedTuple):
   smallest: float = 0.6
   beyond: float = 0.06
   agree: float = 0.1
+  same: float = 0.02
   crowd: int = 64
 
 
@@ -339,6 +346,7 @@ def shared(
   """Returns how sure windows are that the frame of one clip lies in the other's.
 
   Only those count that agree on where it lies with the ones whose hashes differ least.
+  From the first that differ least also follows which windows lie at the same place.
 
   Args:
     whole: Windows of the clip with the larger frame.
@@ -346,21 +354,29 @@ def shared(
     rule: Numbers of the comparison.
   """
   near, differ = _near(whole, crop, rule)
-  first, second, frame = whole[..., :, None], crop[..., None, :], []
+  first = [_side(whole[..., :, None], side) for side in range(4)]
+  second = [_side(crop[..., None, :], side) for side in range(4)]
+  begins, ends = [], []
   for axis in (0, 1):
-    start, stop = _side(first, axis), _side(first, axis + 2)
-    begins, ends = _side(second, axis), _side(second, axis + 2)
-    size = (stop - start) / np.maximum(ends - begins, 1e-3)
-    begin = start - size * begins
-    near &= (size >= rule.smallest) & (begin >= -rule.beyond)
-    near &= begin + size <= 1 + rule.beyond
-    frame += [begin, begin + size]
+    length = np.maximum(second[axis + 2] - second[axis], 1e-3)
+    size = (first[axis + 2] - first[axis]) / length
+    begins.append(first[axis] - size * second[axis])
+    ends.append(begins[axis] + size)
+    near &= (size >= rule.smallest) & (begins[axis] >= -rule.beyond)
+    near &= ends[axis] <= 1 + rule.beyond
   flat = *near.shape[:-2], near.shape[-2] * near.shape[-1]
   best = np.where(near, differ, _HASH).reshape(flat).argmin(-1)[..., None]
-  for side in frame:
-    apart = side - np.take_along_axis(side.reshape(flat), best, -1)[..., None]
-    near &= np.abs(apart) <= rule.agree
-  return _likeness(near, differ, rule)
+  frame = []
+  for side in (*begins, *ends):
+    frame.append(np.take_along_axis(side.reshape(flat), best, -1)[..., None])
+    near &= np.abs(side - frame[-1]) <= rule.agree
+  beside = (whole > 0)[..., :, None] & (crop > 0)[..., None, :]
+  for side in range(4):
+    begin, end = frame[side % 2], frame[side % 2 + 2]
+    place = begin + (end - begin) * second[side]
+    beside &= np.abs(first[side] - place) <= rule.same
+  against = (beside.any(-2) & ~near.any(-2)).sum(-1)
+  return np.maximum(_likeness(near, differ, rule) - (rule.bits + 1) * against, 0)
 
 
 def _side(windows: UInt64[np.ndarray, "..."], side: int) -> Float[np.ndarray, "..."]:

@@ -1,13 +1,16 @@
 """Duplicates: copies are found however they were made, and nothing else is."""
 
+import importlib.util
 import io
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ltx_jax.curation import duplicates
+from ltx_jax.curation import details, duplicates, windows
 from ltx_jax.curation.duplicates import RULE, DuplicateRule
+from tests import real_clips
+from tests.curation.globe import globe
 from tests.curation.test_scenes import texture
 
 
@@ -143,6 +146,41 @@ def test_the_largest_best_first_is_kept():
     np.zeros(3, int), *np.ones((2, 3)), np.arange(3.0), list("abc")
   )
   assert longest.tolist() == [False, False, True]
+
+
+def copies_of(clips):
+  """Groups of clips, each of three stills, and of a compressed copy of each."""
+  everyone = [*clips, *([copied(image, "jpeg") for image in clip] for clip in clips)]
+  kinds = duplicates.hashes, windows.windows, details.details
+  hashes, seen, finer = (
+    np.stack([kind(np.stack(c)) for c in everyone]) for kind in kinds
+  )
+  crops = windows.cropped(seen, RULE.stills)
+  return duplicates.groups(hashes, crops=crops, finer=finer)
+
+
+def test_globes_are_copies_of_themselves_only():
+  clips = [[globe(10 * k + still) for still in range(3)] for k in range(8)]
+  assert copies_of(clips).tolist() == 2 * list(range(8))
+  hashes = np.stack([duplicates.hashes(np.stack(clip)) for clip in clips])
+  assert len(np.unique(duplicates.groups(hashes))) < 4
+
+
+@pytest.mark.skipif(
+  importlib.util.find_spec("gradio") is None, reason="the gradio wheel is not installed"
+)
+def test_real_views_of_the_earth_are_copies_of_themselves_only():
+  cut = next(cut for cut in real_clips.CUTS if cut.scene == "earth")
+  frames, _ = real_clips.frames_of(real_clips.source(cut))
+  starts = (cut.start + cut.every * k for k in range(len(cut.captions)))
+  clips = [
+    [frames[start + at].reformat(256, 144, "rgb24").to_ndarray() for at in (4, 12, 20)]
+    for start in starts
+  ]
+  count = len(clips)
+  assert copies_of(clips).tolist() == 2 * list(range(count))
+  hashes = np.stack([duplicates.hashes(np.stack(clip)) for clip in clips])
+  assert len(np.unique(duplicates.groups(hashes))) < count / 2
 
 
 def test_none_is_no_group():

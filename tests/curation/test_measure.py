@@ -53,7 +53,8 @@ def test_each_scene_is_a_clip_without_the_frames_next_to_its_cuts():
   assert (two.start, two.end, two.frames) == (1.68, 2.8, 28)
   assert one.fps == two.fps == FPS and one.decision is None and one.crop is None
   assert two.scores["motion"] > 1.5 * one.scores["motion"] > 0
-  assert len(one.hashes) == len(duplicates.PARTS)
+  for codes in (one.hashes, one.windows, one.details):
+    assert len(codes) == len(duplicates.PARTS)
 
 
 def test_all_frames_but_the_trimmed_ones_lie_in_a_piece():

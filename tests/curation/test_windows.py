@@ -60,6 +60,16 @@ def test_windows_that_place_the_crop_elsewhere_do_not_count():
   assert windows.shared(whole, crop) == 2 * (RULE.bits + 1)
 
 
+def test_windows_at_the_same_place_that_differ_speak_against_a_crop():
+  whole = placed((20, 20, 40, 40), (10, 20, 40, 50), (20, 20, 50, 50))
+  crop = whole.copy()
+  crop[0, 0, 2] ^= np.uint64(0xFF << 24)
+  assert windows.shared(whole, crop) == (2 - 1) * (RULE.bits + 1)
+  # Elsewhere they say nothing.
+  crop[0, 0, 2] += np.uint64((8 << 18) + (8 << 6))
+  assert windows.shared(whole, crop) == 2 * (RULE.bits + 1)
+
+
 def test_other_mirrored_and_shifted_pictures_are_no_crops():
   for k in range(6):
     assert likeness(still(k), still(k + 1)) < RULE.likeness

@@ -1,4 +1,4 @@
-"""Copies of six kinds among two thousand drawn clips, found by hashes and windows.
+"""Copies of six kinds among two thousand drawn clips, found by their codes.
 
 A clip is three stills of a pan over a picture with detail of all sizes. A copy was
 compressed again, halved, made brighter, shown at another rate, so that its stills are
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ltx_jax.curation import borders, duplicates, windows
+from ltx_jax.curation import borders, details, duplicates, windows
 from tests.curation.test_scenes import texture
 from tests.verify.scenes import row
 
@@ -97,31 +97,29 @@ NARROWER = {
   "cropped by 15 to 25 %": narrow(0.15, 0.25),
 }
 
-Codes = tuple[np.ndarray, np.ndarray]
+Codes = tuple[np.ndarray, ...]
 
 
 def codes_of(
   seed: int, change: Callable = as_it_is, moved: float = 0.0, copy: int = 0
 ) -> Codes:
-  """Returns the hashes and the windows of a clip's stills."""
+  """Returns the hashes, the windows and the details of a clip's stills."""
   rng = np.random.default_rng([seed, copy])
   picture = texture(seed).clip(0, 255).astype(np.uint8)
   places = [int(at + moved * (copy > 0)) for at in (10, 50, 90)]
   stills = [picture[40 : 40 + SIDE[0], x : x + SIDE[1]] for x in places]
   shown = [change(still, rng)[None] for still in stills]
-  return (
-    np.concatenate([duplicates.hashes(still) for still in shown]),
-    np.concatenate([windows.windows(still) for still in shown]),
-  )
+  kinds = duplicates.hashes, windows.windows, details.details
+  return tuple(np.concatenate(list(map(kind, shown))) for kind in kinds)
 
 
 def grouped(clips: list[Codes]) -> np.ndarray:
   """Returns the group of each clip, given in another order."""
   order = np.random.default_rng(1).permutation(len(clips))
-  hashes, places = (np.stack(codes)[order] for codes in zip(*clips, strict=True))
+  hashes, places, finer = (np.stack(codes)[order] for codes in zip(*clips, strict=True))
   crops = windows.cropped(places, duplicates.RULE.stills)
   found = np.empty(len(clips), int)
-  found[order] = duplicates.groups(hashes, crops=crops)
+  found[order] = duplicates.groups(hashes, crops=crops, finer=finer)
   return found
 
 

@@ -1,8 +1,8 @@
 """New thresholds on 10^5 and 10^6 clips that were measured before, duplicates included.
 
-The clips are made up: a tenth has the hashes and windows of another one, a tenth was
-too short to be measured. No video is there, so none can be opened. Each selection is a
-program of its own, whose memory the system counts.
+The clips are made up: a tenth has the hashes, windows and details of another one, a
+tenth was too short to be measured. No video is there, so none can be opened. Each
+selection is a program of its own, whose memory the system counts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ltx_jax.curation.details import WORDS
 from ltx_jax.curation.windows import COUNT
 from tests.verify.scenes import row
 from train.curation.folder import Folder, write_rows
@@ -52,8 +53,8 @@ def clips(count: int) -> Iterator[dict[str, Any]]:
     }
     scores |= {"local": 0.1 * r[4], "repeated": r[5] ** 8, "flashes": 4 * r[6] ** 4}
     short = {"rule": "scenes", "reason": "length", "value": 12, "threshold": 25}
-    drawn = np.random.default_rng(seeds[k]).bytes(3 * 8 * COUNT).hex()
-    size = len(drawn) // 3
+    drawn = np.random.default_rng(seeds[k])
+    seen, finer = (_codes(drawn.bytes(3 * 8 * size)) for size in (COUNT, WORDS))
     stills = [hashlib.sha256(b"%d %d" % (k, n)).hexdigest()[:32] for n in range(5)]
     yield {
       **{"id": f"{video}@{round(1000 * start)}", "source": video, "span": 0},
@@ -63,9 +64,16 @@ def clips(count: int) -> Iterator[dict[str, Any]]:
       "scores": {name: round(v, 4) for name, v in scores.items()} if measured else {},
       "stills": [f"{name}.jpg" for name in stills] if measured else [],
       "hashes": [f"{code:016x}" for code in codes[k].tolist()] if measured else [],
-      "windows": [drawn[n * size :][:size] for n in range(3)] if measured else [],
+      "windows": seen if measured else [],
+      "details": finer if measured else [],
       "decision": None if measured else short,
     }
+
+
+def _codes(content: bytes) -> list[str]:
+  """Returns three equal parts, in hexadecimal."""
+  size = len(content) // 3
+  return [content[n * size :][:size].hex() for n in range(3)]
 
 
 def selected(folder: Path, *options: str) -> tuple[float, float]:

@@ -32,8 +32,9 @@ from ltx_jax.data import partial
 from ltx_jax.errors import shown
 from ltx_jax.files import NotJSON, json_bytes, parse_json, replacing
 
-SCHEMA = 2
-"""Version of the layout and of what is measured: since 2 the windows of clips."""
+SCHEMA = 3
+"""Version of the layout and of what is measured: since 2 the windows of clips, since 3
+their details."""
 
 _LIBRARIES = ("av", "numpy", "opencv-python-headless", "pillow")
 
