@@ -43,6 +43,8 @@ COMMAND = "python -m tests.verify aesthetics"
 PICTURES, PAIRS, TESTED, FOLDS = 3600, 8000, 2000, 4
 SHARPNESS, LIKING = 4.0, 1.5
 HOW = Fitting(epochs=10)
+DEALS = 50
+"""Number of random deals of labels to sources."""
 SEVERAL = 3
 """Least number of sources of a label that says something about labels."""
 
@@ -237,20 +239,22 @@ def leak_rows(found: Material) -> Iterator[dict[str, Any]]:
   none of them has scores that do not depend on them.
 
   Pictures of one source look alike, and many labels have pictures of one source only,
-  so pictures alone cannot tell a label from a source. The mean scores of sources can,
+  so pictures alone cannot tell a label from a source: labels that are dealt to sources
+  at random explain as much for that reason alone. The mean scores of sources can tell,
   among labels of several sources.
   """
   every, whole = np.ones(len(found.quality), bool), found.quality == 0
   liked = likings(found)[whole]
   labels = aesthetic_pairs.top_labels(found.table.labels, 1)[whole, 0]
   sources = np.array(found.table.sources)[whole]
-  leaks = []
+  leaks, chance = [], []
   for shared in (False, True):
     scores = learnt(found, rated(found, every, PAIRS, shared))[whole]
     liking = float(np.corrcoef(scores, liked)[0, 1] ** 2)
     alone = aesthetics.explained(scores, labels)
     several = aesthetics.explained(*by_source(scores, labels, sources))
     leaks.append((liking, several, alone))
+    chance.append(by_chance(scores, labels, sources))
   for words, random, own in zip(LEAKS, *leaks, strict=True):
     yield row(
       f"R2 of {words}, random pairs",
@@ -260,6 +264,28 @@ def leak_rows(found: Material) -> Iterator[dict[str, Any]]:
       f"R2 of {words}, pairs that share a label",
       *(own, "", f"at most a third, {random / 3:.3f}", own <= random / 3),
     )
+  for value, words in zip(
+    chance, ("random pairs", "pairs that share a label"), strict=True
+  ):
+    yield row(
+      f"the same R2 of labels that are dealt to sources at random, {words}",
+      *(value, "", "", True),
+    )
+
+
+def by_chance(scores: np.ndarray, labels: np.ndarray, sources: np.ndarray) -> float:
+  """Returns the mean R2 of scores on labels that are dealt to sources at random.
+
+  Pictures of one source and one label stay together.
+  """
+  groups, places = np.unique(
+    np.stack([labels, np.unique(sources, return_inverse=True)[1]]),
+    axis=1,
+    return_inverse=True,
+  )
+  rng = np.random.default_rng(0)
+  dealt = (rng.permutation(groups[0])[places.ravel()] for _ in range(DEALS))
+  return float(np.mean([aesthetics.explained(scores, each) for each in dealt]))
 
 
 def by_source(
@@ -286,12 +312,16 @@ def by_source(
 def damage_rows(found: Material) -> Iterator[dict[str, Any]]:
   """Yields the rows about damage that a head never saw, on sources it never saw."""
   for number, name in enumerate(damage.WAYS):
-    held, shows = found.fold == number % FOLDS, found.amounts[:, number] > 0
-    scores = learnt(found, rated(found, ~held & ~shows, PAIRS))
-    truth = rated(found, held, TESTED)
-    rows = shows[truth.pairs].any(1)
-    truth = Truth(*(values[rows] for values in truth))
-    best = share(differences(scores, truth), truth)
+    shows, said, truths = found.amounts[:, number] > 0, [], []
+    for fold in range(FOLDS):
+      held = found.fold == fold
+      scores = learnt(found, rated(found, ~held & ~shows, PAIRS))
+      truth = rated(found, held, TESTED)
+      rows = shows[truth.pairs].any(1)
+      truths.append(Truth(*(values[rows] for values in truth)))
+      said.append(differences(scores, truths[-1]))
+    truth = Truth(*map(np.concatenate, zip(*truths, strict=True)))
+    best = share(np.concatenate(said), truth)
     yield row(
       f"{len(truth.votes)} pairs with {name}, which was held out: accuracy",
       *(100 * best, "% of the optimum", "80", best >= 0.8),
