@@ -43,16 +43,6 @@ COMMAND = "python -m tests.verify aesthetics"
 PICTURES, PAIRS, TESTED, FOLDS = 3600, 8000, 2000, 4
 SHARPNESS, LIKING = 4.0, 1.5
 HOW = Fitting(epochs=10)
-DEALS = 50
-"""Number of random deals of labels to sources."""
-SEVERAL = 3
-"""Least number of sources of a label that says something about labels."""
-
-LEAKS = (
-  "undamaged pictures' scores on how the rater likes their label",
-  "the mean scores of sources on their label, labels of 3 sources or more",
-  "undamaged pictures' scores on their label, whatever their sources",
-)
 
 
 class Material(NamedTuple):
@@ -232,83 +222,6 @@ def calibration(said: np.ndarray, truth: Truth) -> float:
   return aesthetics.calibrate(chance, sigmoid(truth.logits)).error
 
 
-def leak_rows(found: Material) -> Iterator[dict[str, Any]]:
-  """Yields the rows about pairs that share a label, and random ones.
-
-  The likings of the rater are no quality. Among undamaged pictures, a head that learnt
-  none of them has scores that do not depend on them.
-
-  Pictures of one source look alike, and many labels have pictures of one source only,
-  so pictures alone cannot tell a label from a source: labels that are dealt to sources
-  at random explain as much for that reason alone. The mean scores of sources can tell,
-  among labels of several sources.
-  """
-  every, whole = np.ones(len(found.quality), bool), found.quality == 0
-  liked = likings(found)[whole]
-  labels = aesthetic_pairs.top_labels(found.table.labels, 1)[whole, 0]
-  sources = np.array(found.table.sources)[whole]
-  leaks, chance = [], []
-  for shared in (False, True):
-    scores = learnt(found, rated(found, every, PAIRS, shared))[whole]
-    liking = float(np.corrcoef(scores, liked)[0, 1] ** 2)
-    alone = aesthetics.explained(scores, labels)
-    several = aesthetics.explained(*by_source(scores, labels, sources))
-    leaks.append((liking, several, alone))
-    chance.append(by_chance(scores, labels, sources))
-  for words, random, own in zip(LEAKS, *leaks, strict=True):
-    yield row(
-      f"R2 of {words}, random pairs",
-      *(random, "", "more than with shared labels", random > own),
-    )
-    yield row(
-      f"R2 of {words}, pairs that share a label",
-      *(own, "", f"at most a third, {random / 3:.3f}", own <= random / 3),
-    )
-  for value, words in zip(
-    chance, ("random pairs", "pairs that share a label"), strict=True
-  ):
-    yield row(
-      f"the same R2 of labels that are dealt to sources at random, {words}",
-      *(value, "", "", True),
-    )
-
-
-def by_chance(scores: np.ndarray, labels: np.ndarray, sources: np.ndarray) -> float:
-  """Returns the mean R2 of scores on labels that are dealt to sources at random.
-
-  Pictures of one source and one label stay together.
-  """
-  groups, places = np.unique(
-    np.stack([labels, np.unique(sources, return_inverse=True)[1]]),
-    axis=1,
-    return_inverse=True,
-  )
-  rng = np.random.default_rng(0)
-  dealt = (rng.permutation(groups[0])[places.ravel()] for _ in range(DEALS))
-  return float(np.mean([aesthetics.explained(scores, each) for each in dealt]))
-
-
-def by_source(
-  scores: np.ndarray, labels: np.ndarray, sources: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the mean scores of sources and their labels, of labels of several sources.
-
-  Args:
-    scores: Scores of pictures.
-    labels: The label of each.
-    sources: The source of each; it may have pictures of several labels.
-  """
-  groups, places = np.unique(
-    np.stack([labels, np.unique(sources, return_inverse=True)[1]]),
-    axis=1,
-    return_inverse=True,
-  )
-  means = np.bincount(places.ravel(), scores) / np.bincount(places.ravel())
-  counts = np.bincount(groups[0])
-  enough = counts[groups[0]] >= SEVERAL
-  return means[enough], groups[0][enough]
-
-
 def damage_rows(found: Material) -> Iterator[dict[str, Any]]:
   """Yields the rows about damage that a head never saw, on sources it never saw."""
   for number, name in enumerate(damage.WAYS):
@@ -331,7 +244,7 @@ def damage_rows(found: Material) -> Iterator[dict[str, Any]]:
 def all_rows(folder: Path, count: int = PICTURES) -> Iterator[dict[str, Any]]:
   """Yields all rows; pictures and features are kept in a folder."""
   found = material(folder, count)
-  for rows in (held_rows, leak_rows, damage_rows):
+  for rows in (held_rows, damage_rows):
     yield from rows(found)
 
 
