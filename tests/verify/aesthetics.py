@@ -43,14 +43,6 @@ COMMAND = "python -m tests.verify aesthetics"
 PICTURES, PAIRS, TESTED, FOLDS = 3600, 8000, 2000, 4
 SHARPNESS, LIKING = 4.0, 1.5
 HOW = Fitting(epochs=10)
-SEVERAL = 3
-"""Least number of sources of a label that says something about labels."""
-
-LEAKS = (
-  "undamaged pictures' scores on how the rater likes their label",
-  "the mean scores of sources on their label, labels of 3 sources or more",
-  "undamaged pictures' scores on their label, whatever their sources",
-)
 
 
 class Material(NamedTuple):
@@ -230,68 +222,19 @@ def calibration(said: np.ndarray, truth: Truth) -> float:
   return aesthetics.calibrate(chance, sigmoid(truth.logits)).error
 
 
-def leak_rows(found: Material) -> Iterator[dict[str, Any]]:
-  """Yields the rows about pairs that share a label, and random ones.
-
-  The likings of the rater are no quality. Among undamaged pictures, a head that learnt
-  none of them has scores that do not depend on them.
-
-  Pictures of one source look alike, and many labels have pictures of one source only,
-  so pictures alone cannot tell a label from a source. The mean scores of sources can,
-  among labels of several sources.
-  """
-  every, whole = np.ones(len(found.quality), bool), found.quality == 0
-  liked = likings(found)[whole]
-  labels = aesthetic_pairs.top_labels(found.table.labels, 1)[whole, 0]
-  sources = np.array(found.table.sources)[whole]
-  leaks = []
-  for shared in (False, True):
-    scores = learnt(found, rated(found, every, PAIRS, shared))[whole]
-    liking = float(np.corrcoef(scores, liked)[0, 1] ** 2)
-    alone = aesthetics.explained(scores, labels)
-    several = aesthetics.explained(*by_source(scores, labels, sources))
-    leaks.append((liking, several, alone))
-  for words, random, own in zip(LEAKS, *leaks, strict=True):
-    yield row(
-      f"R2 of {words}, random pairs",
-      *(random, "", "more than with shared labels", random > own),
-    )
-    yield row(
-      f"R2 of {words}, pairs that share a label",
-      *(own, "", f"at most a third, {random / 3:.3f}", own <= random / 3),
-    )
-
-
-def by_source(
-  scores: np.ndarray, labels: np.ndarray, sources: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the mean scores of sources and their labels, of labels of several sources.
-
-  Args:
-    scores: Scores of pictures.
-    labels: The label of each.
-    sources: The source of each; it may have pictures of several labels.
-  """
-  groups, places = np.unique(
-    np.stack([labels, np.unique(sources, return_inverse=True)[1]]),
-    axis=1,
-    return_inverse=True,
-  )
-  means = np.bincount(places.ravel(), scores) / np.bincount(places.ravel())
-  counts = np.bincount(groups[0])
-  enough = counts[groups[0]] >= SEVERAL
-  return means[enough], groups[0][enough]
-
-
 def damage_rows(found: Material) -> Iterator[dict[str, Any]]:
   """Yields the rows about damage that a head never saw, on sources it never saw."""
   for number, name in enumerate(damage.WAYS):
-    held, shows = found.fold == number % FOLDS, found.amounts[:, number] > 0
-    scores = learnt(found, rated(found, ~held & ~shows, PAIRS))
-    truth = rated(found, held, TESTED)
-    rows = shows[truth.pairs].any(1)
-    truth = Truth(*(values[rows] for values in truth))
-    best = share(differences(scores, truth), truth)
+    shows, said, truths = found.amounts[:, number] > 0, [], []
+    for fold in range(FOLDS):
+      held = found.fold == fold
+      scores = learnt(found, rated(found, ~held & ~shows, PAIRS))
+      truth = rated(found, held, TESTED)
+      rows = shows[truth.pairs].any(1)
+      truths.append(Truth(*(values[rows] for values in truth)))
+      said.append(differences(scores, truths[-1]))
+    truth = Truth(*map(np.concatenate, zip(*truths, strict=True)))
+    best = share(np.concatenate(said), truth)
     yield row(
       f"{len(truth.votes)} pairs with {name}, which was held out: accuracy",
       *(100 * best, "% of the optimum", "80", best >= 0.8),
@@ -301,7 +244,7 @@ def damage_rows(found: Material) -> Iterator[dict[str, Any]]:
 def all_rows(folder: Path, count: int = PICTURES) -> Iterator[dict[str, Any]]:
   """Yields all rows; pictures and features are kept in a folder."""
   found = material(folder, count)
-  for rows in (held_rows, leak_rows, damage_rows):
+  for rows in (held_rows, damage_rows):
     yield from rows(found)
 
 
