@@ -15,7 +15,7 @@ from ltx_jax.config.runs import AutoBuckets, Bucket
 from ltx_jax.data.buckets import Ids
 from ltx_jax.data.clips import Clip, Clips
 from ltx_jax.data.source import Batch
-from ltx_jax.moving_shapes import texture, world
+from ltx_jax.moving_shapes import texture, tint, world
 
 NAME = "moving-shapes"
 """Name of the small world where data sources are named."""
@@ -23,7 +23,10 @@ NAME = "moving-shapes"
 TEXTURED = "moving-shapes-textured"
 """Name of the same with fine texture."""
 
-WORLDS = {NAME: world.clip, TEXTURED: texture.clip}
+TINTED = "moving-shapes-tinted"
+"""Name of the same in other colours."""
+
+WORLDS = {NAME: world.clip, TEXTURED: texture.clip, TINTED: tint.clip}
 """What renders the clips of a source, by its name."""
 
 
