@@ -20,7 +20,7 @@ from ltx_jax.metrics import optical_flow
 from ltx_jax.metrics.frames import check_pair
 from ltx_jax.metrics.warp import Motion
 from ltx_jax.moving_shapes import flow, world
-from ltx_jax.moving_shapes.source import NAME, WORLDS, Shapes
+from ltx_jax.moving_shapes.source import NAME, TINTED, WORLDS, Shapes
 from ltx_jax.pipeline.networks import Networks
 from ltx_jax.pipeline.round_trip import round_trip
 from train.evaluate.header import sha256_of
@@ -158,7 +158,8 @@ def of_source(
         for sigma in sigmas
       }
       name, origin = names[int(row[0])], origins[int(row[0])]
-      motions = _exact(name, number, bucket) if path == NAME else _estimated(frames)
+      known = path in (NAME, TINTED)
+      motions = _exact(name, number, bucket) if known else _estimated(frames)
       yield Compared(name, origin, frames, made, float(batch["fps"][0]), motions)
 
   return Material(f"{path}, {size}", source.fingerprint, len(chosen), clips(), {})
