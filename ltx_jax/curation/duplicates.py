@@ -222,18 +222,21 @@ def _cells(unit: Features, count: int) -> Int[np.ndarray, "clips 2"]:
 
 def chosen(
   groups: Int[np.ndarray, "clips"],
-  pixels: Int[np.ndarray, "clips"] | Float[np.ndarray, "clips"],
-  scores: Float[np.ndarray, "clips"],
-  seconds: Float[np.ndarray, "clips"],
+  measures: Sequence[Int[np.ndarray, "clips"] | Float[np.ndarray, "clips"]],
   ids: Sequence[str],
 ) -> Bool[np.ndarray, "clips"]:
   """Says for each clip whether it is the one of its group that is kept.
 
-  That is the one with most pixels, then the best score, then the longest one, then the
-  one with the smallest id.
+  That is the one with the largest first measure, then with the largest second one, and
+  so on, then the one with the smallest id.
+
+  Args:
+    groups: Result of `groups`.
+    measures: Numbers of each clip, the first ones before the others.
+    ids: Their ids.
   """
   ranks = np.argsort(np.argsort(np.array(ids, object), kind="stable"), kind="stable")
-  order = np.lexsort((ranks, -seconds, -scores, -pixels, groups))
+  order = np.lexsort((ranks, *(-each for each in reversed(measures)), groups))
   kept = np.zeros(len(groups), bool)
   _, first = np.unique(groups[order], return_index=True)
   kept[order[first]] = True

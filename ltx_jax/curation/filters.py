@@ -134,13 +134,14 @@ class Duplicates:
   Attributes:
     name: Name of the rule.
     numbers: Numbers of the comparison.
-    measure: Measure whose largest value is kept among equal sizes.
+    measures: Measures of which the largest value is kept, the first ones before the
+      others. More bits a pixel mean less compression, in files of one codec.
     cropping: What a cropped copy is.
   """
 
   name: str = "duplicates"
   numbers: duplicates.DuplicateRule = duplicates.RULE
-  measure: str = "aesthetic"
+  measures: tuple[str, ...] = ("pixels", "aesthetic", "bits", "seconds")
   cropping: windows.WindowRule = windows.RULE
 
   def verdict(
@@ -208,8 +209,7 @@ class Duplicates:
     )
     kept = duplicates.chosen(
       groups,
-      table.measure("pixels")[places],
-      *(np.nan_to_num(table.measure(m)[places]) for m in (self.measure, "seconds")),
+      [np.nan_to_num(table.measure(name)[places]) for name in self.measures],
       [table.ids[place] for place in places],
     )
     best = np.full(len(places), -1)

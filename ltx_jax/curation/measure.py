@@ -33,7 +33,7 @@ from ltx_jax.curation import (
   windows,
 )
 from ltx_jax.curation.borders import BorderRule, Crop, Profiles
-from ltx_jax.curation.clip import Clip, Decision, Span, clip_id
+from ltx_jax.curation.clip import Clip, Decision, Source, Span, clip_id
 from ltx_jax.curation.frames import Frames
 from ltx_jax.curation.motion import MotionRule, motion
 from ltx_jax.curation.odd_borders import odd_borders
@@ -187,18 +187,24 @@ def _measured(span: Span, found: Frames, piece: Piece, rules: Measures) -> Measu
   places = [int(part * len(shown)) for part in duplicates.PARTS]
   images = list(_chosen(found, piece, stored, whole[2:], rules.clips))
   scores = _scores(shown, times, found.corrupt, rules.motion)
-  odd = round(odd_borders(np.stack(images)), table.DIGITS)
+  apart = {"odd_borders": odd_borders(np.stack(images)), "bits": _bits(span.source)}
+  scores |= {name: round(value, table.DIGITS) for name, value in apart.items()}
   stills = dict(map(_still, images))
   clip = dataclasses.replace(
     _clip(span, found, piece),
     crop=_used(found, stored),
-    scores=scores | {"odd_borders": odd},
+    scores=scores,
     hashes=duplicates.to_text(duplicates.hashes(shown[places])),
     windows=windows.to_text(windows.windows(shown[places])),
     details=details.to_text(details.details(shown[places])),
     stills=tuple(stills),
   )
   return Measured(clip, stills)
+
+
+def _bits(source: Source) -> float:
+  """Returns the bits of a file for each of its pixels."""
+  return 8 * source.bytes / (source.frames * source.width * source.height)
 
 
 def _used(found: Frames, stored: Crop) -> Crop | None:

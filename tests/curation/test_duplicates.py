@@ -99,9 +99,7 @@ def test_the_order_does_not_matter():
   def kept(order):
     found = duplicates.groups(hashes[order], rule, features[order])
     names = [ids[k] for k in order]
-    best = duplicates.chosen(
-      found, pixels[order], scores[order], np.zeros(len(order)), names
-    )
+    best = duplicates.chosen(found, [pixels[order], scores[order]], names)
     return {names[k] for k in np.flatnonzero(best)}
 
   plain = kept(np.arange(360))
@@ -138,12 +136,11 @@ def test_the_largest_best_first_is_kept():
   pixels = np.array([100, 400, 400, 50, 50, 1])
   scores = np.array([9.0, 1.0, 2.0, 1.0, 1.0, 0.0])
   ids = ["a", "b", "c", "e", "d", "f"]
-  seconds = np.ones(len(ids))
-  kept = duplicates.chosen(groups, pixels, scores, seconds, ids)
+  kept = duplicates.chosen(groups, [pixels, scores], ids)
   assert [i for i, k in zip(ids, kept, strict=True) if k] == ["c", "d", "f"]
-  # Among equal ones the longest is kept, before the smallest id.
+  # Among equal ones the next measure decides, before the smallest id.
   longest = duplicates.chosen(
-    np.zeros(3, int), *np.ones((2, 3)), np.arange(3.0), list("abc")
+    np.zeros(3, int), [*np.ones((2, 3)), np.arange(3.0)], list("abc")
   )
   assert longest.tolist() == [False, False, True]
 

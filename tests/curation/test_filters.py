@@ -159,6 +159,16 @@ def test_the_largest_of_duplicates_is_kept():
   assert decided(select(clips, [small, Duplicates()]))["a"] is None
 
 
+def test_the_least_compressed_of_equally_large_duplicates_is_kept():
+  same = {"hashes": ("00ff00ff00ff00ff",) * 3}
+  clips = [clip("a", bits=0.02, **same), clip("b", bits=1.5, **same)]
+  assert kept(select(clips, [Duplicates()])) == ["b"]
+  # People's scores say more.
+  better = clip("a", bits=0.02, aesthetic=2.0, **same)
+  worse = clip("b", bits=1.5, aesthetic=1.0, **same)
+  assert kept(select([better, worse], [Duplicates()])) == ["a"]
+
+
 def test_images_are_compared_by_their_only_still():
   same = [clip(name, hashes=("00ff00ff00ff00ff",)) for name in "ab"]
   assert len(select(same, [Duplicates()]).kept) == 1

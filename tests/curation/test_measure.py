@@ -1,5 +1,6 @@
 """From frames to clips: nothing vanishes, each is cropped, measured and shown."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -124,6 +125,15 @@ def test_an_image_has_no_motion():
   assert part.clip.frames == 1 and part.clip.seconds == 0
   assert "motion" not in part.clip.scores and part.clip.decision is None
   assert len(part.stills) == 1
+
+
+def test_a_clip_has_the_bits_of_its_file_for_each_pixel():
+  found = seen(video(pan(1, 30)))
+  span = span_of(found)
+  pixels = span.source.frames * span.source.width * span.source.height
+  source = dataclasses.replace(span.source, bytes=pixels)
+  (part,) = measure(dataclasses.replace(span, source=source), found, RULES)
+  assert part.clip.scores["bits"] == 8
 
 
 def test_a_frozen_clip_and_a_slow_one_are_told_apart():

@@ -70,7 +70,9 @@ def test_two_frames_at_a_time_give_the_error_of_the_whole_clip():
   same = (np.stack([x, x]) for x in (moved, visible))
   found = warp_errors([video, noisy], map(Motion, moved, visible))
   np.testing.assert_allclose(found, warp_error(both, *same), rtol=1e-5)
-  assert np.isnan(warp_errors([video], map(Motion, moved, 0 * visible))).all()
+  assert np.isnan(
+    warp_errors([video], map(Motion, moved, np.zeros_like(visible)))
+  ).all()
 
 
 def test_nothing_visible_has_no_error():
