@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, UInt8, UInt64
+from jaxtyping import Bool, Int, UInt8, UInt64
 from PIL import Image
 
 WORDS = 8
@@ -59,12 +59,12 @@ def agree(
   clear, sure = one[..., half:], other[..., half:]
   either, both = _count(clear | sure), _count(clear & sure & ~turned)
   against = _count((clear | sure) & turned)
-  return (both >= told) & (against <= contradict * either)
+  return np.asarray((both >= told) & (against <= contradict * either))
 
 
-def _count(words: UInt64[np.ndarray, "... words"]) -> np.ndarray:
+def _count(words: UInt64[np.ndarray, "... words"]) -> Int[np.ndarray, "..."]:
   """Returns the number of ones of each still."""
-  return np.bitwise_count(words).sum(-1, dtype=np.int64)
+  return np.asarray(np.bitwise_count(words).sum(-1, dtype=np.int64))
 
 
 def to_text(details: UInt64[np.ndarray, "n words"]) -> tuple[str, ...]:
