@@ -163,6 +163,8 @@ def test_the_least_compressed_of_equally_large_duplicates_is_kept():
   same = {"hashes": ("00ff00ff00ff00ff",) * 3}
   clips = [clip("a", bits=0.02, **same), clip("b", bits=1.5, **same)]
   assert kept(select(clips, [Duplicates()])) == ["b"]
+  longer = clip("a", seconds=4.5, bits=0.02, **same)
+  assert kept(select([longer, clips[1]], [Duplicates()])) == ["b"]
   # People's scores say more.
   better = clip("a", bits=0.02, aesthetic=2.0, **same)
   worse = clip("b", bits=1.5, aesthetic=1.0, **same)
