@@ -55,7 +55,8 @@ class Clips(Reported):
   """Clips of a source through a VAE.
 
   Attributes:
-    data: Manifest, folder of videos, or moving-shapes.
+    data: Manifest, folder of videos, or small world: moving-shapes, with texture
+      moving-shapes-textured, in other colours moving-shapes-tinted.
     model: Preset, or path of a checkpoint.
     count: Largest number of clips.
     frames: Number of frames per clip, 8k + 1.
