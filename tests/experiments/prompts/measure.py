@@ -64,8 +64,7 @@ def conditions() -> Mapping[str, Condition]:
   found = {"trained captions": Condition(trained, seeds=SEEDS)}
   for name, wording in WORDINGS.items():
     unasked = wordings.left_out if wording is wordings.without_one else None
-    captions = held_out if wording is wordings.plain else held_out[::2]
-    found[name] = Condition(captions, wording, seeds=SEEDS, unasked=unasked)
+    found[name] = Condition(held_out, wording, seeds=SEEDS, unasked=unasked)
   return found | _domains(held_out[::3])
 
 
