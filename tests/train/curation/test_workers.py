@@ -5,8 +5,10 @@ import json
 import pytest
 
 from ltx_jax.curation import frames
-from ltx_jax.curation.clip import Decision
+from ltx_jax.curation.clip import Decision, Span, to_json
+from ltx_jax.data import decoding
 from train.curation import workers
+from train.curation.folder import Folder
 from train.curation.workers import Child, Limits
 
 
@@ -51,6 +53,22 @@ def test_a_child_that_does_not_start_ends_the_run():
   child = Child(Limits(), "tests.train.curation.no_such_module")
   with pytest.raises(RuntimeError, match="no_such_module .* did not start"):
     asked(child, "well")
+
+
+def test_a_child_conceals_damage_as_one_thread_does(tmp_path, monkeypatch):
+  """With several, what a frame looks like depends on their number and timing."""
+  pytest.importorskip("cv2")
+  from tests.curation.faults.test_containers import case, damaged
+
+  path = damaged(tmp_path / "a.mp4", 1)
+  child = Child(Limits())
+  span = Span(frames.probe(path, "a"))
+  answer = child.ask(workers.measuring(Folder(tmp_path), span, Limits()))
+  child.close()
+  monkeypatch.setattr(decoding, "THREADS", 1)
+  _, clips = case.measured(path)
+  assert clips[0].scores["corrupt"] > 0
+  assert answer["clips"] == [to_json(clip) for clip in clips]
 
 
 def test_a_probe_that_crashes_is_a_row_with_its_reason(monkeypatch):
