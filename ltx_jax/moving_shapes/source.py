@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -26,8 +27,39 @@ TEXTURED = "moving-shapes-textured"
 TINTED = "moving-shapes-tinted"
 """Name of the same in other colours."""
 
-WORLDS = {NAME: world.clip, TEXTURED: texture.clip, TINTED: tint.clip}
+FAINT = "moving-shapes-faint"
+"""Name of those of its clips whose shape differs little from its background. A squared
+error hardly counts them, so a VAE rounds their corners first."""
+
+WORLDS = {
+  NAME: world.clip,
+  TEXTURED: texture.clip,
+  TINTED: tint.clip,
+  FAINT: world.clip,
+}
 """What renders the clips of a source, by its name."""
+
+
+_FAINT = 151.0
+"""Largest distance, of 442, of a faint shape's colour from its background's."""
+
+
+def shapes(name: str, captions: Sequence[str]) -> Shapes:
+  """Returns a small world's samples of captions; of `FAINT`, of the faint ones.
+
+  Args:
+    name: One of `WORLDS`.
+    captions: Some of `world.captions()` or `world.later_captions()`.
+  """
+  shown = [c for c in captions if name != FAINT or _contrast(c) <= _FAINT]
+  return Shapes(tuple(shown), name=name)
+
+
+def _contrast(caption: str) -> float:
+  """Returns the distance in RGB of a shape's colour from its background's."""
+  named = world.parse(caption)
+  colors = world.PALETTE[named.color], world.BACKGROUNDS[named.background]
+  return math.dist(*colors)
 
 
 def manifest(buckets: Sequence[Bucket], variants: int) -> Clips:

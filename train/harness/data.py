@@ -27,7 +27,7 @@ from ltx_jax.data.source import Batch, Mixture, Source, resolved
 from ltx_jax.data.token_dropping import as_tokens
 from ltx_jax.data.videos import Videos
 from ltx_jax.moving_shapes import world
-from ltx_jax.moving_shapes.source import WORLDS, Shapes
+from ltx_jax.moving_shapes.source import WORLDS, shapes
 from ltx_jax.text.cache import encoder_fingerprint
 from train.harness.checks import check_beside, check_records
 
@@ -124,8 +124,8 @@ def _open_clips(
   Only the first source holds out by number.
   """
   if path in WORLDS:
-    aside = Shapes(tuple(world.held_out_captions()), name=path)
-    return Shapes(name=path), aside, []
+    trained, aside = world.train_captions(), world.held_out_captions()
+    return shapes(path, trained), shapes(path, aside), []
   clips = read_manifest(path)
   scores = np.array([clip.scores.get(HELD_OUT, np.nan) for clip in clips])
   chosen, notes = held_out(clips.ids, scores, run.held_out if first else 0)

@@ -19,7 +19,7 @@ from ltx_jax.data.source import Batch
 from ltx_jax.data.token_dropping import as_tokens
 from ltx_jax.data.videos import Videos
 from ltx_jax.moving_shapes import world
-from ltx_jax.moving_shapes.source import WORLDS, Shapes
+from ltx_jax.moving_shapes.source import WORLDS, shapes
 from ltx_jax.pipeline.networks import Networks
 from ltx_jax.typing import EncodedText
 
@@ -49,8 +49,8 @@ def open_source(path: str) -> Source:
     ValueError: If it is none of these, or videos lack captions.
   """
   if path in WORLDS:
-    captions = world.held_out_captions()
-    return Source(path, Shapes(tuple(captions), name=path), *[captions] * 3)
+    source = shapes(path, world.held_out_captions())
+    return Source(path, source, *[source.captions] * 3)
   if (Path(path) / INDEX).is_file():
     records = Records(path)
     ids = list(records.index.ids)

@@ -56,7 +56,8 @@ class Clips(Reported):
 
   Attributes:
     data: Manifest, folder of videos, or small world: moving-shapes, with texture
-      moving-shapes-textured, in other colours moving-shapes-tinted.
+      moving-shapes-textured, in other colours moving-shapes-tinted, of little contrast
+      moving-shapes-faint.
     model: Preset, or path of a checkpoint.
     count: Largest number of clips.
     frames: Number of frames per clip, 8k + 1.

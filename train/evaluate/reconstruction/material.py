@@ -20,7 +20,7 @@ from ltx_jax.metrics import optical_flow
 from ltx_jax.metrics.frames import check_pair
 from ltx_jax.metrics.warp import Motion
 from ltx_jax.moving_shapes import flow, world
-from ltx_jax.moving_shapes.source import NAME, TINTED, WORLDS, Shapes
+from ltx_jax.moving_shapes.source import TEXTURED, WORLDS, shapes
 from ltx_jax.pipeline.networks import Networks
 from ltx_jax.pipeline.round_trip import round_trip
 from train.evaluate.header import sha256_of
@@ -135,9 +135,8 @@ def of_source(
     ValueError: If no clip is large and long enough.
   """
   if path in WORLDS:
-    captions = tuple(world.held_out_captions())
-    source, names = Shapes(captions, name=path), list(captions)
-    origins = names
+    source = shapes(path, world.held_out_captions())
+    names = origins = list(source.captions)
   else:
     source = Videos(read_manifest(path))
     names = [clip.id for clip in source.clips]
@@ -158,7 +157,7 @@ def of_source(
         for sigma in sigmas
       }
       name, origin = names[int(row[0])], origins[int(row[0])]
-      known = path in (NAME, TINTED)
+      known = path in WORLDS and path != TEXTURED
       motions = _exact(name, number, bucket) if known else _estimated(frames)
       yield Compared(name, origin, frames, made, float(batch["fps"][0]), motions)
 
