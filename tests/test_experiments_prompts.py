@@ -112,6 +112,43 @@ def test_a_second_object_is_asked_for_in_another_colour():
   assert measure.seen(two, 0, clip)["shown"] == [True, False]
 
 
+class Renderer:
+  """A model that renders what it is told, and says how often it was asked."""
+
+  def __init__(self):
+    self.calls = 0
+
+  def generate(self, prompts, *, seed, frames, height, width, fps):
+    self.calls += 1
+    clips = [
+      world.clip(*pair, frames, height, width)
+      for pair in zip(prompts, seed, strict=True)
+    ]
+    return np.stack(clips)
+
+
+def test_a_clip_is_generated_once_for_all_that_is_judged_of_it(tmp_path, monkeypatch):
+  captions, model = world.held_out_captions()[:2], Renderer()
+  size = 49, 64, 64
+  asked = {
+    "whole": measure.Condition(captions, size=size),
+    "end": measure.Condition(captions, size=size, frames=25),
+    "short": measure.Condition(captions, size=(25, 64, 64)),
+  }
+  monkeypatch.setattr(measure, "conditions", lambda: asked)
+  monkeypatch.setattr(measure.ltx_jax, "load", lambda name: model)
+  measure.measured(tmp_path)
+  whole, end, _ = (
+    json.loads(measure.file_of(tmp_path, name).read_text()) for name in asked
+  )
+  assert model.calls == 2
+  assert len(whole) == len(end) == 2 * len(measure.SEEDS)
+  assert [row["caption"] for row in whole] == [row["caption"] for row in end]
+  assert all(row["right"]["shape"] for row in (*whole, *end))
+  measure.measured(tmp_path)
+  assert model.calls == 2
+
+
 def test_what_the_prompt_leaves_out_is_not_judged():
   asked = measure.conditions()["one attribute left out"]
   clip = world.clip(asked.captions[0], 0, 25, 64, 64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,13 +20,14 @@ from ltx_jax.metrics.psnr import psnr
 from ltx_jax.moving_shapes import world
 from tests import real_clips
 from tests.experiments.prompts import wordings
+from tests.experiments.prompts.figures import Rows
 from tests.experiments.prompts.wordings import ATTRIBUTES, WORDINGS
 from train.harness.judging import verdict
 
 SIZE = 25, 128, 128
 FPS = 24.0
-SEEDS, FEWER = (0, 1, 2, 3), (0, 1)
-"""Random seeds of a caption, of wordings and of domains."""
+SEEDS = 0, 1, 2, 3
+"""Random seeds of a caption."""
 
 _BATCH = 8
 _SEEN = 0.01  # Share of an image that a colour takes at least if it is there.
@@ -39,7 +41,6 @@ class Condition(NamedTuple):
     prompt: From a caption to what the model is told.
     size: Frames, height and width.
     fps: Frames a second.
-    seeds: Random seeds of every caption.
     unasked: From a caption to the attribute that its prompt lacks, if one does.
     frames: Frames that the judge sees, from the end; None for all.
     image: From a caption's number to the first frame, if it is given.
@@ -50,7 +51,6 @@ class Condition(NamedTuple):
   prompt: Callable[[str], str] = wordings.plain
   size: tuple[int, int, int] = SIZE
   fps: float = FPS
-  seeds: Sequence[int] = FEWER
   unasked: Callable[[str], str] | None = None
   frames: int | None = None
   image: Callable[[int], np.ndarray] | None = None
@@ -61,15 +61,15 @@ def conditions() -> Mapping[str, Condition]:
   """Returns all conditions by name."""
   held_out = world.held_out_captions()
   trained = wordings.matched(held_out, world.train_captions())
-  found = {"trained captions": Condition(trained, seeds=SEEDS)}
+  found = {"trained captions": Condition(trained)}
   for name, wording in WORDINGS.items():
     unasked = wordings.left_out if wording is wordings.without_one else None
-    found[name] = Condition(held_out, wording, seeds=SEEDS, unasked=unasked)
-  return found | _domains(held_out[::3])
+    found[name] = Condition(held_out, wording, unasked=unasked)
+  return found | _domains(held_out)
 
 
 def _domains(held_out: Sequence[str]) -> dict[str, Condition]:
-  later = world.later_captions()[::3]
+  later = world.later_captions()
   return {
     "96x160 pixels": Condition(held_out, size=(25, 96, 160)),
     "192x192 pixels": Condition(held_out, size=(25, 192, 192)),
@@ -130,17 +130,22 @@ def shows(image: np.ndarray, color: str, background: str) -> bool:
   return bool((apart.argmin(-1) == 0).mean() >= _SEEN)
 
 
-def results(model: Any, condition: Condition, name: str) -> list[dict[str, Any]]:
-  """Generates the clips of a condition, and returns what the judge says of each."""
-  pairs = [
-    (k, seed) for k in range(len(condition.captions)) for seed in condition.seeds
-  ]
+def results(model: Any, named: Mapping[str, Condition]) -> Mapping[str, Rows]:
+  """Generates the clips of conditions that differ only in what the judge sees.
+
+  Returns:
+    What the judge says of each clip, by the conditions' names.
+  """
+  (name, condition), *_ = named.items()
+  found: dict[str, list] = {each: [] for each in named}
+  pairs = list(itertools.product(range(len(condition.captions)), SEEDS))
   shown = track(pairs, f"Generating, {name}")
   videos = _videos(model, condition, pairs)
-  return [
-    {"caption": condition.captions[k], "seed": seed} | seen(condition, k, video)
-    for (k, seed), video in zip(shown, videos, strict=True)
-  ]
+  for (k, seed), video in zip(shown, videos, strict=True):
+    row = {"caption": condition.captions[k], "seed": seed}
+    for each, judged in named.items():
+      found[each].append(row | seen(judged, k, video))
+  return found
 
 
 def seen(condition: Condition, number: int, video: np.ndarray) -> dict[str, Any]:
@@ -203,18 +208,19 @@ def file_of(folder: Path, name: str) -> Path:
 
 def measured(folder: Path, names: Sequence[str] = ()) -> None:
   """Measures the conditions that have no results in a folder yet."""
-  model = None
-  for name, condition in conditions().items():
-    path = file_of(folder, name)
-    if path.is_file() or (names and name not in names):
-      continue
-    if condition.image is not None and not has_clips():
-      continue
-    model = model or ltx_jax.load("moving-shapes")
-    # It would say of each prompt that it never saw such words.
-    logging.getLogger("ltx_jax").setLevel(logging.ERROR)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results(model, condition, name)) + "\n")
+  left = [
+    (name, condition)
+    for name, condition in conditions().items()
+    if not file_of(folder, name).is_file() and (not names or name in names)
+    if condition.image is None or has_clips()
+  ]
+  model = ltx_jax.load("moving-shapes") if left else None
+  # It would say of each prompt that it never saw such words.
+  logging.getLogger("ltx_jax").setLevel(logging.ERROR)
+  folder.mkdir(parents=True, exist_ok=True)
+  for _, alike in itertools.groupby(left, lambda pair: pair[1]._replace(frames=None)):
+    for name, rows in results(model, dict(alike)).items():
+      file_of(folder, name).write_text(json.dumps(rows) + "\n")
 
 
 def ceiling(condition: Condition) -> float:
