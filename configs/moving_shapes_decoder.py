@@ -5,11 +5,13 @@
 
 The latents are those of the previous run, so the transformer may also be trained first.
 The shipped decoder had 400 steps at three quarters of these learning rates, the 900 of
-this recipe, and then two more runs of 2,000 and 3,000 steps, each from the weights of
-the one before:
+this recipe, and then four more runs, each from the weights of the one before. The last
+two had clips of little contrast more often, whose corners it had rounded. The model card
+has all commands; the last one is
 
-    python -m train.vae moving_shapes_decoder --init-from VAE --steps 3000 --seed 12 \\
-      --optimizer.learning-rate 4e-4 --optimizer.muon-learning-rate 6e-3
+    python -m train.vae moving_shapes_decoder --init-from VAE --steps 3000 --seed 32 \\
+      --data moving-shapes moving-shapes-faint --data-weights 0.4 0.6 \\
+      --optimizer.learning-rate 6e-4 --optimizer.muon-learning-rate 8e-3
 """
 
 from __future__ import annotations
