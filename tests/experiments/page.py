@@ -29,9 +29,9 @@ INTRODUCTION = """\
 
 Written by `python -m tests.experiments`; do not edit by hand. The paper's claims about
 the transformer, each beside a control that differs from the baseline in one thing: the
-small transformer from nothing, on records of the shipped VAE and text encoder, {steps}
-steps of 2,048 tokens, two seeds, on two CPU cores. What holds for 4 million parameters
-and 30 core-minutes may not hold at 2 billion.
+small transformer from nothing, on records of the VAE and text encoder that were shipped
+until 2026-11-30, {steps} steps of 2,048 tokens, two seeds, on two CPU cores. What holds
+for 4 million parameters and 30 core-minutes may not hold at 2 billion.
 
 A difference counts where it is larger than the two seeds of all recipes make likely
 (twice the standard error of a difference of two means of two); otherwise the table says
