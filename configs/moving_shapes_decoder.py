@@ -6,8 +6,8 @@
 The latents are those of the previous run, so the transformer may also be trained first.
 The shipped decoder had 400 steps at three quarters of these learning rates, the 900 of
 this recipe, and then four more runs, each from the weights of the one before. The last
-two had clips of little contrast more often, whose corners it had rounded. The model card
-has all commands; the last one is
+two had more clips of little contrast, whose corners it had rounded. The model card has
+all commands; the last one is
 
     python -m train.vae moving_shapes_decoder --init-from VAE --steps 3000 --seed 32 \\
       --data moving-shapes moving-shapes-faint --data-weights 0.4 0.6 \\

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from ltx_jax.metrics.estimates import Estimate
 from ltx_jax.moving_shapes import world
 from tests.experiments.prompts import figures, measure, page, wordings
 
@@ -74,6 +75,16 @@ def test_a_score_is_the_share_of_words_and_a_change_is_clip_by_clip():
   assert found.value == pytest.approx(-0.5) and found.high == pytest.approx(-0.5)
   assert page.verdict(found) == "worse"
   assert page.verdict(figures.change(control, control)) == "no difference seen"
+
+
+def test_the_interval_of_a_share_ends_where_shares_end():
+  high, low = (
+    Estimate(0.999, 0.997, 1.001, 1e-3, 80),
+    Estimate(1e-3, -1e-3, 3e-3, 1e-3, 80),
+  )
+  assert page.percent(high) == "99.9 (99.7 to 100.0)"
+  assert page.percent(low) == "0.1 (0.0 to 0.3)"
+  assert page.percent(low, "+") == "+0.1 (-0.1 to +0.3)"
 
 
 def test_a_word_that_was_not_asked_for_does_not_count():

@@ -48,6 +48,8 @@ def percent(found: Estimate, sign: str = "") -> str:
   )
   if np.isnan(low):
     return f"{value:{sign}.1f}"
+  if not sign:  # A share, whose end the interval's arithmetic does not know.
+    low, high = max(low, 0.0), min(high, 100.0)
   return f"{value:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
 
 
