@@ -12,6 +12,7 @@ from ltx_jax.config.runs import AutoBuckets, Bucket, Stage
 from ltx_jax.data import video
 from ltx_jax.data.loader import Loader
 from ltx_jax.moving_shapes import world
+from ltx_jax.moving_shapes.source import FAINT, WORLDS
 from train.harness import data, dry_run
 
 IDS = [f"clip-{number}" for number in range(40)]
@@ -98,6 +99,16 @@ def test_videos_and_shapes_are_mixed(manifest):
   )
   trained = data.open_clips(run).trained
   assert trained.weights == (1.0, 2.0) and len(trained.sources) == 2
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_no_small_world_trains_on_a_caption_that_is_held_out(name):
+  clips = data.open_clips(dataclasses.replace(tiny.vae(), data=(name,)))
+  (trained,) = clips.trained.sources
+  assert trained.name == clips.held_out.name == name
+  assert not any(map(world.is_held_out, trained.captions))
+  assert all(map(world.is_held_out, clips.held_out.captions))
+  assert (len(trained.captions) < len(world.train_captions())) == (name == FAINT)
 
 
 def test_buckets_are_found_where_a_recipe_names_none(manifest):
