@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import itertools
@@ -215,12 +216,24 @@ def measured(folder: Path, names: Sequence[str] = ()) -> None:
     if condition.image is None or has_clips()
   ]
   model = ltx_jax.load("moving-shapes") if left else None
-  # It would say of each prompt that it never saw such words.
-  logging.getLogger("ltx_jax").setLevel(logging.ERROR)
   folder.mkdir(parents=True, exist_ok=True)
   for _, alike in itertools.groupby(left, lambda pair: pair[1]._replace(frames=None)):
-    for name, rows in results(model, dict(alike)).items():
+    with _errors_alone():
+      found = results(model, dict(alike))
+    for name, rows in found.items():
       file_of(folder, name).write_text(json.dumps(rows) + "\n")
+
+
+@contextlib.contextmanager
+def _errors_alone() -> Iterator[None]:
+  """Keeps the model from saying of each prompt that it never saw such words."""
+  log = logging.getLogger("ltx_jax")
+  level = log.level
+  log.setLevel(logging.ERROR)
+  try:
+    yield
+  finally:
+    log.setLevel(level)
 
 
 def ceiling(condition: Condition) -> float:
