@@ -1,7 +1,6 @@
 """The experiments about wordings: what is asked, and the figures that follow."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -159,7 +158,6 @@ def test_a_clip_is_generated_once_for_all_that_is_judged_of_it(tmp_path, monkeyp
   assert all(row["right"]["shape"] for row in (*whole, *end))
   measure.measured(tmp_path)
   assert model.calls == 2
-  assert logging.getLogger("ltx_jax").isEnabledFor(logging.WARNING)
 
 
 def test_what_the_prompt_leaves_out_is_not_judged():

@@ -37,8 +37,8 @@ _MOST_PIXELS = 40_000_000
 
 THREADS = 0
 """Threads of a decoder; 0 is one for each core. A process among many sets it to 1: each
-thread keeps frames of its own, and with several, which frames of a damaged file are
-concealed, how, and which count as damaged depends on their timing."""
+thread keeps frames of its own. With several threads, their timing also decides how
+damage in a file is concealed, and which frames count as damaged."""
 
 BT709, _BT601 = 1, 5  # libav's numbers of the two matrices from YUV to RGB.
 # Without all of these flags every pixel is darker by one or two levels of 255.

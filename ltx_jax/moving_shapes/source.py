@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, UInt8, UInt32
@@ -31,35 +32,46 @@ FAINT = "moving-shapes-faint"
 """Name of those of its clips whose shape differs little from its background. A squared
 error hardly counts them, so a VAE rounds their corners first."""
 
-WORLDS = {
-  NAME: world.clip,
-  TEXTURED: texture.clip,
-  TINTED: tint.clip,
-  FAINT: world.clip,
-}
-"""What renders the clips of a source, by its name."""
-
-
 _FAINT = 151.0
 """Largest distance, of 442, of a faint shape's colour from its background's."""
 
 
+def is_faint(caption: str) -> bool:
+  """Returns whether a shape's colour is near that of its background in RGB."""
+  named = world.parse(caption)
+  colors = world.PALETTE[named.color], world.BACKGROUNDS[named.background]
+  return math.dist(*colors) <= _FAINT
+
+
+class World(NamedTuple):
+  """A small world as a source.
+
+  Attributes:
+    render: Makes a clip of a caption, a seed, and frames, height and width.
+    shows: Whether a caption is one of its own.
+  """
+
+  render: Callable[[str, int, int, int, int], np.ndarray] = world.clip
+  shows: Callable[[str], bool] = lambda caption: True
+
+
+WORLDS = {
+  NAME: World(),
+  TEXTURED: World(texture.clip),
+  TINTED: World(tint.clip),
+  FAINT: World(shows=is_faint),
+}
+"""The small worlds by their names."""
+
+
 def shapes(name: str, captions: Sequence[str]) -> Shapes:
-  """Returns a small world's samples of captions; of `FAINT`, of the faint ones.
+  """Returns a small world's samples of those captions that it shows.
 
   Args:
     name: One of `WORLDS`.
     captions: Some of `world.captions()` or `world.later_captions()`.
   """
-  shown = [c for c in captions if name != FAINT or _contrast(c) <= _FAINT]
-  return Shapes(tuple(shown), name=name)
-
-
-def _contrast(caption: str) -> float:
-  """Returns the distance in RGB of a shape's colour from its background's."""
-  named = world.parse(caption)
-  colors = world.PALETTE[named.color], world.BACKGROUNDS[named.background]
-  return math.dist(*colors)
+  return Shapes(tuple(filter(WORLDS[name].shows, captions)), name=name)
 
 
 def manifest(buckets: Sequence[Bucket], variants: int) -> Clips:
@@ -151,7 +163,10 @@ class Shapes:
     self, bucket: Bucket, ids: Int[np.ndarray, "b"], seeds: UInt32[np.ndarray, "b"]
   ) -> Batch:
     """Renders `clip(caption, seed, F, H, W)` for each sample."""
-    render, size = WORLDS[self.name], (bucket.frames, bucket.height, bucket.width)
+    render, size = (
+      WORLDS[self.name].render,
+      (bucket.frames, bucket.height, bucket.width),
+    )
     videos = [
       render(self.captions[i], int(seed), *size)
       for i, seed in zip(ids, seeds, strict=True)

@@ -54,7 +54,7 @@ def test_no_colour_becomes_another_one(one, other):
 
 
 def test_it_is_a_source_of_clips():
-  assert WORLDS[TINTED] is tint.clip
+  assert WORLDS[TINTED].render is tint.clip
   batch = Shapes((CAPTION,), name=TINTED).read(
     Bucket(*SIZE), np.array([0]), np.array([7], np.uint32)
   )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.util
 import itertools
 import json
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -218,22 +216,8 @@ def measured(folder: Path, names: Sequence[str] = ()) -> None:
   model = ltx_jax.load("moving-shapes") if left else None
   folder.mkdir(parents=True, exist_ok=True)
   for _, alike in itertools.groupby(left, lambda pair: pair[1]._replace(frames=None)):
-    with _errors_alone():
-      found = results(model, dict(alike))
-    for name, rows in found.items():
+    for name, rows in results(model, dict(alike)).items():
       file_of(folder, name).write_text(json.dumps(rows) + "\n")
-
-
-@contextlib.contextmanager
-def _errors_alone() -> Iterator[None]:
-  """Keeps the model from saying of each prompt that it never saw such words."""
-  log = logging.getLogger("ltx_jax")
-  level = log.level
-  log.setLevel(logging.ERROR)
-  try:
-    yield
-  finally:
-    log.setLevel(level)
 
 
 def ceiling(condition: Condition) -> float:

@@ -49,7 +49,7 @@ class Options:
       none. The VAE of the first one makes the inputs of all.
     run: Folder of a finished training of a transformer, whose raw and averaged
       parameters are measured as two models.
-    data: Manifest, folder of records, or moving-shapes.
+    data: Manifest, folder of records, or small world, such as moving-shapes.
     buckets: Sizes of clips, each as FRAMESxHEIGHTxWIDTH.
     count: Largest number of clips of each size.
     seed: Random seed of noise levels and noise.
