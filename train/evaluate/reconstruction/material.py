@@ -157,6 +157,7 @@ def of_source(
         for sigma in sigmas
       }
       name, origin = names[int(row[0])], origins[int(row[0])]
+      # A textured shape may be slower than `flow` says.
       known = path in WORLDS and path != TEXTURED
       motions = _exact(name, number, bucket) if known else _estimated(frames)
       yield Compared(name, origin, frames, made, float(batch["fps"][0]), motions)

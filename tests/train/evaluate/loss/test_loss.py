@@ -8,6 +8,7 @@ import pytest
 import ltx_jax
 from ltx_jax.data import video
 from ltx_jax.moving_shapes import world
+from ltx_jax.moving_shapes.source import WORLDS
 from train.evaluate.loss import material, measuring
 from train.evaluate.loss.__main__ import bucket_of, main
 
@@ -23,6 +24,13 @@ def model():
 def clips(model):
   opened = material.open_source("moving-shapes")
   return list(material.samples(opened, model, bucket_of(BUCKET), 3))
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_small_world_gives_captions_that_are_held_out(name):
+  opened = material.open_source(name)
+  assert opened.names and all(map(world.is_held_out, opened.names))
+  assert opened.source.captions == tuple(opened.captions)
 
 
 def test_draws_depend_on_the_seed_and_the_name_alone(model, clips):

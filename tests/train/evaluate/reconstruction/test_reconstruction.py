@@ -8,13 +8,16 @@ import re
 import numpy as np
 import pytest
 
+import ltx_jax
+from ltx_jax.config.runs import Bucket
 from ltx_jax.data import video
 from ltx_jax.metrics import lpips, optical_flow
 from ltx_jax.metrics.features import shape_features
 from ltx_jax.metrics.warp import Motion
 from ltx_jax.moving_shapes import world
 from ltx_jax.moving_shapes.flow import flow
-from train.evaluate.reconstruction import distance, measuring, vmaf, writing
+from ltx_jax.moving_shapes.source import TEXTURED, WORLDS
+from train.evaluate.reconstruction import distance, material, measuring, vmaf, writing
 from train.evaluate.reconstruction.__main__ import main
 from train.evaluate.reconstruction.material import Compared
 
@@ -209,6 +212,19 @@ def test_folders_with_other_names_are_refused(tmp_path, capsys):
   with pytest.raises(SystemExit):
     main(["folders", "--made", str(tmp_path / "a"), "--original", str(tmp_path / "b")])
   assert "0, 1 in one of them only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_motion_of_a_small_world_is_exact_unless_shapes_have_a_speed_of_their_own(
+  name, monkeypatch
+):
+  monkeypatch.setattr(material, "_exact", lambda *clip: "exact")
+  monkeypatch.setattr(material, "_estimated", lambda video: "estimated")
+  model = ltx_jax.load("moving-shapes")
+  found = material.of_source(name, model, Bucket(9, 32, 32), 1, [0.0])
+  (clip,) = found.clips
+  assert clip.motions == ("estimated" if name == TEXTURED else "exact")
+  assert world.is_held_out(clip.name)
 
 
 def test_clips_of_a_source_go_through_the_vae_at_each_level(tmp_path, capsys):
