@@ -179,9 +179,9 @@ class VAERun:
   """Everything `train/trainers/vae.py` needs.
 
   Attributes:
-    data: Manifests or folders of clips, `moving-shapes`, or the same with fine texture,
-      `moving-shapes-textured`, or in other colours, `moving-shapes-tinted`, or those
-      of little contrast, `moving-shapes-faint`.
+    data: Manifests or folders of clips, or small worlds: `moving-shapes`, with fine
+      texture `moving-shapes-textured`, in other colours `moving-shapes-tinted`, of
+      little contrast `moving-shapes-faint`.
     data_weights: Relative frequency of each source in `data`; one number makes all
       equal.
     held_out: Number of clips from the first source that are never trained on, unless
